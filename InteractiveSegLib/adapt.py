@@ -1,0 +1,113 @@
+"""Image-specific fine-tuning: the last block learns from one image, its labels and the user's scribbles."""
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from InteractiveSegLib.networks.block_six import BlockSix
+from InteractiveSegLib.progress import Progress, Steps
+from InteractiveSegLib.training.losses import weighted_cross_entropy
+
+
+@dataclass(frozen=True)
+class AdaptSettings:
+    """Image-specific fine-tuning (Wang et al., TMI 2018, eq. 8-10).
+
+    rounds : label step and network step alternate this often at most
+    changed_fraction : stop when fewer labels of the working grid change in a round
+    updates : gradient steps a round
+    learning_rate : of the updates
+    scribble_weight : omega, weight of a scribbled voxel
+    unsure_above, unsure_below : t0 and t1; voxels with a probability between them have no weight
+    contradiction_mm : epsilon; voxels within this geodesic distance of a scribble that says otherwise have no weight
+    max_voxels : voxels an update sees at most: all scribbled ones, and others drawn at random once a round
+    """
+
+    rounds: int = 4
+    changed_fraction: float = 0.001
+    updates: int = 20
+    learning_rate: float = 1e-2
+    scribble_weight: float = 5.0
+    unsure_above: float = 0.2
+    unsure_below: float = 0.7
+    contradiction_mm: float = 4.0
+    max_voxels: int = 32768
+
+
+def interaction_weights(
+    probability: Tensor,
+    first_labels: Tensor,
+    foreground: Tensor,
+    background: Tensor,
+    distance_mm: Tensor,
+    settings: AdaptSettings,
+) -> Tensor:
+    """Weight of each voxel in the network step: what the network and the user are unsure of does not teach.
+
+    Parameters
+    ----------
+    probability : (*S) float, foreground probability of the network
+    first_labels : (*S) bool, of the first label step, which knew no scribbles
+    foreground, background : (*S) bool, scribbles
+    distance_mm : (2, *S) geodesic distance to the foreground and to the background scribbles
+
+    Returns
+    -------
+    (*S) float: omega on scribbles; 0 where the network is unsure, or near a scribble that contradicts the first label;
+    1 elsewhere.
+    """
+    unsure = (probability > settings.unsure_above) & (probability < settings.unsure_below)
+    near = distance_mm < settings.contradiction_mm
+    contradicted = (near[0] & ~first_labels) | (near[1] & first_labels)
+    weights = torch.where(unsure | contradicted, 0.0, 1.0)
+    return torch.where(foreground | background, settings.scribble_weight, weights)
+
+
+def adapt_steps(
+    head: BlockSix, features: Tensor, labels: Tensor, weights: Tensor, settings: AdaptSettings, seed: int
+) -> Steps[BlockSix]:
+    """Fit a copy of block 6 to one image on cached features; ``head`` itself is not changed.
+
+    Dropout is in evaluation mode. An update costs two small matrix products instead of a pass through the network.
+
+    Parameters
+    ----------
+    head : block 6
+    features : (F, *S), output of blocks 1-5
+    labels : (*S) bool; weights : (*S) float, at least 0
+    seed : of the draw of voxels
+
+    Returns
+    -------
+    the fitted copy, or an unchanged one where no voxel has a weight
+    """
+    head = copy.deepcopy(head).eval()
+    chosen, chosen_weights = _draw(weights, settings, seed)
+    if chosen.numel() == 0:
+        return head
+    sample = features.flatten(1)[:, chosen]
+    target = labels.flatten()[chosen].long()
+    optimizer = torch.optim.Adam(head.parameters(), lr=settings.learning_rate)
+    for step in range(settings.updates):
+        loss = weighted_cross_entropy(head.on_columns(sample), target[None], chosen_weights[None])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        yield Progress(step + 1, settings.updates, f"fine-tuning to this image, loss {loss.item():.3f}")
+    return head
+
+
+def _draw(weights: Tensor, settings: AdaptSettings, seed: int) -> tuple[Tensor, Tensor]:
+    """Indices and weights of the voxels an update sees: scribbles all, others in part, weighing as much as all others."""
+    flat = weights.flatten()
+    scribbled = torch.nonzero(flat > 1).flatten()
+    others = torch.nonzero((flat > 0) & (flat <= 1)).flatten()
+    room = max(settings.max_voxels - scribbled.numel(), 1)
+    share = 1.0
+    if others.numel() > room:
+        share = others.numel() / room
+        order = torch.randperm(others.numel(), generator=torch.Generator().manual_seed(seed))[:room]
+        others = others[order.to(others.device)]
+    return torch.cat([scribbled, others]), torch.cat([flat[scribbled], flat[others] * share])

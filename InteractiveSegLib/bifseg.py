@@ -1,0 +1,144 @@
+"""BIFSeg for one object: the network in the box, then label step and network step in turn (Wang et al., TMI 2018)."""
+
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from InteractiveSegLib.adapt import AdaptSettings, adapt_steps, interaction_weights
+from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.geodesic import GeodesicSettings, geodesic_distance
+from InteractiveSegLib.geometry import Volume
+from InteractiveSegLib.intensity import normalised
+from InteractiveSegLib.networks.block_six import BlockSixNetwork
+from InteractiveSegLib.predict import feature_steps, foreground_probability
+from InteractiveSegLib.progress import Steps
+from InteractiveSegLib.prompts import BoundingBox
+from InteractiveSegLib.refine import EnergySettings, label_steps
+from InteractiveSegLib.working_grid import GridSettings, WorkingGrid, working_grid
+
+
+@dataclass(frozen=True)
+class BifsegSettings:
+    """Settings of the stages, each documented where it is used."""
+
+    grid: GridSettings = field(default_factory=GridSettings)
+    energy: EnergySettings = field(default_factory=EnergySettings)
+    adapt: AdaptSettings = field(default_factory=AdaptSettings)
+    geodesic: GeodesicSettings = field(default_factory=GeodesicSettings)
+
+
+@dataclass(frozen=True, eq=False)
+class BoxedImage:
+    """What is computed once a box: the crop on the working grid and the features of the frozen blocks.
+
+    image : (K, J, I) float32 in [0, 1]
+    features : (F, K, J, I) float32
+    not_finite : voxels of the crop that were NaN or infinite and count as the darkest finite value
+    """
+
+    grid: WorkingGrid
+    image: Tensor
+    features: Tensor
+    not_finite: int
+
+
+@dataclass(frozen=True, eq=False)
+class ObjectLabels:
+    """An object on the working grid. probability : (K, J, I) float32; labels : (K, J, I) bool; rounds : of adaptation."""
+
+    probability: Tensor
+    labels: Tensor
+    rounds: int
+
+
+def crop_intensities(volume: Volume, crop: BoundingBox) -> tuple[NDArray[np.float32], int]:
+    """The crop (K, J, I) in [0, 1], and how many of its voxels are not finite (they count as the darkest finite one).
+
+    Raises
+    ------
+    InputError : no voxel of the crop is finite.
+    """
+    values = volume.array_kji[crop.slices]
+    wide = values.dtype.itemsize >= 4  # float32 would lose the low bits of large values
+    values = values.astype(np.float64 if wide else np.float32)
+    finite = np.isfinite(values)
+    missing = int(values.size - np.count_nonzero(finite))
+    if missing == values.size:
+        raise InputError(f"all {values.size} voxels of the image in the box are NaN or infinite")
+    if missing:
+        values[~finite] = values[finite].min()
+    if wide:
+        values -= values.min()
+        values /= max(values.max(), np.finfo(np.float64).tiny)
+    return normalised(values), missing
+
+
+def boxed_image_steps(
+    volume: Volume, box: BoundingBox, network: BlockSixNetwork, settings: BifsegSettings, device: torch.device
+) -> Steps[BoxedImage]:
+    """Crop, resample and encode the surroundings of a box that lies within the image."""
+    grid = working_grid(box, volume.geometry, settings.grid)
+    intensities, not_finite = crop_intensities(volume, grid.crop)
+    image = grid.averaged(torch.from_numpy(intensities)).to(device)
+    features = yield from feature_steps(network, image, grid.spacing_kji_mm)
+    return BoxedImage(grid, image, features, not_finite)
+
+
+def object_steps(
+    boxed: BoxedImage,
+    box: BoundingBox,
+    foreground_kji: NDArray[np.int32],
+    background_kji: NDArray[np.int32],
+    network: BlockSixNetwork,
+    settings: BifsegSettings,
+    *,
+    adapt: bool,
+    seed: int,
+) -> Steps[ObjectLabels]:
+    """Segment one object on the working grid.
+
+    Parameters
+    ----------
+    box : holds the object; every voxel outside it is background
+    foreground_kji, background_kji : (N, 3) scribbled voxels of the image, all within ``boxed.grid.crop``
+    adapt : fit block 6 to this image, with or without scribbles; the network itself is not changed
+    """
+    device, grid = boxed.image.device, boxed.grid
+    outside = ~grid.inside(box).to(device)
+    foreground, background = _marked(grid, foreground_kji, device), _marked(grid, background_kji, device)
+    shared = foreground & background  # one working voxel, both marks: full resolution settles it
+    foreground, background = foreground & ~shared, background & ~shared
+    fit_labels = partial(label_steps, image=boxed.image, spacing_mm=grid.spacing_kji_mm, settings=settings.energy)
+    probability = foreground_probability(network.block6, boxed.features)
+    labels = yield from fit_labels(probability, foreground=foreground & ~outside, background=(background | outside))
+    if not adapt:
+        return ObjectLabels(probability, labels, 0)
+    first = labels
+    scribbled = bool(foreground.any() or background.any())
+    if scribbled:
+        first = yield from fit_labels(probability, background=outside)
+    distance = (
+        geodesic_distance(boxed.image, torch.stack([foreground, background]), grid.spacing_kji_mm, settings.geodesic)
+        if scribbled
+        else torch.full((2, *labels.shape), torch.inf, device=device)
+    )
+    head, rounds = network.block6, 0
+    for rounds in range(1, settings.adapt.rounds + 1):
+        weights = interaction_weights(probability, first, foreground, background, distance, settings.adapt)
+        head = yield from adapt_steps(head, boxed.features, labels, weights, settings.adapt, seed + rounds)
+        probability = foreground_probability(head, boxed.features)
+        before = labels
+        labels = yield from fit_labels(probability, foreground=foreground & ~outside, background=(background | outside))
+        if (labels != before).float().mean() < settings.adapt.changed_fraction:
+            break
+    return ObjectLabels(probability, labels, rounds)
+
+
+def _marked(grid: WorkingGrid, indices_kji: NDArray[np.int32], device: torch.device) -> Tensor:
+    mask = torch.zeros(grid.shape_kji, dtype=torch.bool)
+    mask[grid.working_indices(indices_kji)] = True
+    return mask.to(device)

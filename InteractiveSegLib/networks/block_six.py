@@ -1,0 +1,92 @@
+"""Dilated networks whose sixth block can be fitted to one image while the first five stay frozen."""
+
+from typing import Any
+
+import torch
+from monai.networks.blocks import Convolution
+from torch import Tensor, nn
+
+from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.progress import Progress, Steps, finish
+
+CONVOLUTIONS = (2, 2, 3, 3, 3)
+DILATIONS = (1, 2, 4, 8, 16)
+_NORM_ACT: dict[str, Any] = {"norm": "BATCH", "act": "RELU", "bias": False}
+
+
+class BlockSixNetwork(nn.Module):
+    """Five dilated blocks at full resolution, concatenated, and a sixth of 1x1 convolutions (Wang et al., TMI 2018).
+
+    The crop round the user's box is the only input; the output is two-class logits (background, foreground).
+
+    Parameters
+    ----------
+    dimensions : 2 or 3
+    channels : feature channels of every block
+    compressed : channels each block's output is reduced to before concatenation; None keeps ``channels``
+    dropout : probability of dropping a channel in block 6, in training only
+    """
+
+    def __init__(self, dimensions: int, channels: int, compressed: int | None, dropout: float) -> None:
+        super().__init__()
+        if dimensions not in (2, 3):
+            raise InputError(f"dimensions must be 2 or 3, not {dimensions}")
+        self.dimensions = dimensions
+        self.config: dict[str, Any] = {"channels": channels, "compressed": compressed, "dropout": dropout}
+        self.blocks = nn.ModuleList()
+        self.compressions = nn.ModuleList()
+        for index, (count, dilation) in enumerate(zip(CONVOLUTIONS, DILATIONS, strict=True)):
+            first = 1 if index == 0 else channels
+            layers = [
+                Convolution(dimensions, first if layer == 0 else channels, channels, dilation=dilation, **_NORM_ACT)
+                for layer in range(count)
+            ]
+            self.blocks.append(nn.Sequential(*layers))
+            self.compressions.append(
+                nn.Identity()
+                if compressed is None
+                else Convolution(dimensions, channels, compressed, kernel_size=1, **_NORM_ACT)
+            )
+        self.feature_channels = len(DILATIONS) * (compressed or channels)
+        self.block6 = BlockSix(dimensions, self.feature_channels, channels, dropout)
+
+    def features(self, image: Tensor) -> Tensor:
+        """Output of blocks 1-5, concatenated: (B, 1, ...) in [0, 1] to (B, ``feature_channels``, ...)."""
+        return finish(self.feature_steps(image))
+
+    def feature_steps(self, image: Tensor) -> Steps[Tensor]:
+        """As ``features``, one report a block, so that a caller can cancel between blocks."""
+        if image.ndim != self.dimensions + 2 or image.shape[1] != 1:
+            raise InputError(f"expected a (B, 1, ...) tensor with {self.dimensions} axes, got {tuple(image.shape)}")
+        x = image.contiguous(memory_format=torch.channels_last if self.dimensions == 2 else torch.channels_last_3d)
+        outputs = []
+        for index, (block, compression) in enumerate(zip(self.blocks, self.compressions, strict=True)):
+            yield Progress(index, len(self.blocks), "looking at the image")
+            x = block(x)
+            outputs.append(compression(x))
+        return torch.cat(outputs, dim=1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Two-class logits (B, 2, ...) of image crops (B, 1, ...) in [0, 1]."""
+        return self.block6(self.features(image))
+
+
+class BlockSix(nn.Sequential):
+    """The adaptable head: dropout, 1x1 convolution, ReLU, dropout, 1x1 convolution to two classes."""
+
+    def __init__(self, dimensions: int, in_channels: int, hidden: int, dropout: float) -> None:
+        convolution = nn.Conv2d if dimensions == 2 else nn.Conv3d
+        spatial_dropout = nn.Dropout2d if dimensions == 2 else nn.Dropout3d
+        super().__init__(
+            spatial_dropout(dropout),
+            convolution(in_channels, hidden, 1),
+            nn.ReLU(),
+            spatial_dropout(dropout),
+            convolution(hidden, 2, 1),
+        )
+        self.dimensions = dimensions
+
+    def on_columns(self, features: Tensor) -> Tensor:
+        """Logits (1, 2, N) of the features (F, N) of N voxels, wherever they lie."""
+        voxels = features[None].unflatten(2, (-1,) + (1,) * (self.dimensions - 1))
+        return self(voxels).flatten(2)

@@ -1,0 +1,273 @@
+"""What a person draws: boxes and scribbles, as plain immutable values in array indices."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from InteractiveSegLib.errors import InputError
+
+BACKGROUND = 255
+"""Label of a scribble that says: no object here. Objects are 1 to 254."""
+
+Index = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class BoundingBox:
+    """Half-open box of voxels: ``start_kji`` belongs to it, ``stop_kji`` does not. It may reach outside an image.
+
+    Raises
+    ------
+    InputError : not three integers each, or no voxel between start and stop.
+    """
+
+    start_kji: Index
+    stop_kji: Index
+
+    def __post_init__(self) -> None:
+        for name in ("start_kji", "stop_kji"):
+            object.__setattr__(self, name, three_integers(getattr(self, name), f"box {name}"))
+        if any(stop <= start for start, stop in zip(self.start_kji, self.stop_kji, strict=True)):
+            raise InputError(f"box from {self.start_kji} to {self.stop_kji} (k, j, i; half-open) holds no voxel")
+
+    @classmethod
+    def from_ijk(cls, i0: int, j0: int, k0: int, i1: int, j1: int, k1: int) -> BoundingBox:
+        """Box from i0, j0, k0 up to but without i1, j1, k1."""
+        return cls((k0, j0, i0), (k1, j1, i1))
+
+    @classmethod
+    def whole(cls, shape_kji: Index) -> BoundingBox:
+        """Box of all voxels of an array."""
+        return cls((0, 0, 0), shape_kji)
+
+    @classmethod
+    def of_mask(cls, mask_kji: NDArray) -> BoundingBox:
+        """Smallest box that holds the nonzero voxels of a (K, J, I) mask. InputError where there are none."""
+        spans = []
+        for other_axes in ((1, 2), (0, 2), (0, 1)):
+            hits = np.flatnonzero(mask_kji.any(axis=other_axes))
+            if hits.size == 0:
+                raise InputError(f"the mask of shape {mask_kji.shape} is empty: it has no bounding box")
+            spans.append((int(hits[0]), int(hits[-1]) + 1))
+        return cls(tuple(start for start, _ in spans), tuple(stop for _, stop in spans))
+
+    @property
+    def shape_kji(self) -> Index:
+        return tuple(stop - start for start, stop in zip(self.start_kji, self.stop_kji, strict=True))
+
+    @property
+    def size(self) -> int:
+        """Voxels in the box."""
+        k, j, i = self.shape_kji
+        return k * j * i
+
+    @property
+    def slices(self) -> tuple[slice, slice, slice]:
+        """Index into a (K, J, I) array; meaningful for a box inside it (negative indices would count from the end)."""
+        return tuple(slice(start, stop) for start, stop in zip(self.start_kji, self.stop_kji, strict=True))
+
+    def intersected(self, shape_kji: Index) -> BoundingBox:
+        """The part inside an image of this shape. InputError where nothing remains."""
+        start = tuple(max(s, 0) for s in self.start_kji)
+        stop = tuple(min(s, n) for s, n in zip(self.stop_kji, shape_kji, strict=True))
+        if any(b <= a for a, b in zip(start, stop, strict=True)):
+            raise InputError(
+                f"box from {self.start_kji} to {self.stop_kji} (k, j, i) lies outside the image of {tuple(shape_kji)}"
+            )
+        return BoundingBox(start, stop)
+
+    def expanded(self, margin_kji: Index) -> BoundingBox:
+        """Larger by a margin in voxels on each side (smaller where negative); not clipped to any image."""
+        margin = three_integers(margin_kji, "margin_kji")
+        return BoundingBox(
+            tuple(s - m for s, m in zip(self.start_kji, margin, strict=True)),
+            tuple(s + m for s, m in zip(self.stop_kji, margin, strict=True)),
+        )
+
+    def union(self, other: BoundingBox) -> BoundingBox:
+        """Smallest box that holds both."""
+        return BoundingBox(
+            tuple(map(min, self.start_kji, other.start_kji)), tuple(map(max, self.stop_kji, other.stop_kji))
+        )
+
+    def contains(self, indices_kji: NDArray[np.integer]) -> NDArray[np.bool_]:
+        """Which of (N, 3) indices lie in the box, as (N,) bool."""
+        return ((indices_kji >= self.start_kji) & (indices_kji < self.stop_kji)).all(axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Scribbles:
+    """Marked voxels, sparse, sorted by k, j, i, each voxel once.
+
+    indices_kji : (N, 3) int32, in the order of drawing; may lie outside an image (see ``require_inside``)
+    labels : (N,) uint8, 1 to 254 for objects, ``BACKGROUND`` (255) for none of them
+    contradictions : voxels that the given indices marked more than once with different labels; the last mark is kept
+
+    Raises
+    ------
+    InputError : not integers, not matching in length, or a label other than 1 to 255.
+    """
+
+    indices_kji: NDArray[np.int32]
+    labels: NDArray[np.uint8]
+    contradictions: int = field(init=False, default=0)
+
+    def __post_init__(self) -> None:
+        indices = _integers(self.indices_kji, (-1, 3), "indices_kji", np.iinfo(np.int32).min, np.iinfo(np.int32).max)
+        labels = _integers(self.labels, (-1,), "scribble labels", 1, BACKGROUND)
+        if len(indices) != len(labels):
+            raise InputError(f"scribbles have {len(indices)} indices_kji but {len(labels)} labels")
+        order = np.lexsort(indices.T[::-1])  # stable: marks on one voxel stay in the order of drawing
+        indices, labels = indices[order], labels[order]
+        same_as_next = (indices[1:] == indices[:-1]).all(axis=1)
+        last = np.append(~same_as_next, True)[: len(indices)]
+        clashes = np.flatnonzero(same_as_next & (labels[1:] != labels[:-1]))
+        voxel_of = np.cumsum(np.append(True, ~same_as_next)[: len(indices)])
+        object.__setattr__(self, "contradictions", len(np.unique(voxel_of[clashes])))
+        for name, array in (("indices_kji", indices[last].astype(np.int32)), ("labels", labels[last].astype(np.uint8))):
+            array.flags.writeable = False
+            object.__setattr__(self, name, array)
+
+    @classmethod
+    def none(cls) -> Scribbles:
+        return cls(np.empty((0, 3), np.int32), np.empty(0, np.uint8))
+
+    @classmethod
+    def from_labelmap(cls, array_kji: NDArray) -> Scribbles:
+        """Marks of a (K, J, I) array of whole numbers 0 (unmarked) to 255; floating types are fine.
+
+        Raises
+        ------
+        InputError : another shape, or values that are not whole numbers from 0 to 255.
+        """
+        array_kji = np.asarray(array_kji)
+        if array_kji.ndim != 3 or array_kji.dtype.kind not in "buif":
+            raise InputError(
+                f"a scribble labelmap is a real (K, J, I) array, not {array_kji.dtype} of {array_kji.shape}"
+            )
+        indices = np.argwhere(array_kji)
+        labels = array_kji[tuple(indices.T)]
+        with np.errstate(invalid="ignore"):
+            wrong = np.unique(labels[~((labels >= 0) & (labels <= BACKGROUND) & (labels == np.floor(labels)))])
+        if wrong.size:
+            listed = ", ".join(str(value) for value in wrong[:5].tolist()) + (", ..." if wrong.size > 5 else "")
+            raise InputError(f"a scribble labelmap holds whole numbers from 0 to 255, not {listed}")
+        return cls(indices, labels.astype(np.uint8))
+
+    def to_labelmap(self, shape_kji: Index) -> NDArray[np.uint8]:
+        """Dense array of marks, 0 where there is none. InputError where marks lie outside."""
+        self.require_inside(shape_kji)
+        array = np.zeros(shape_kji, np.uint8)
+        array[tuple(self.indices_kji.T)] = self.labels
+        return array
+
+    def merged(self, later: Scribbles) -> Scribbles:
+        """With later marks on top; ``contradictions`` counts the voxels that change their label."""
+        return Scribbles(np.concatenate([self.indices_kji, later.indices_kji]), np.append(self.labels, later.labels))
+
+    def object_labels(self) -> tuple[int, ...]:
+        return tuple(np.unique(self.labels[self.labels != BACKGROUND]).tolist())
+
+    def for_label(self, label: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Foreground (n, 3) and background (m, 3) indices for one object; marks of the others are background."""
+        foreground = self.labels == _object_label(label)
+        return self.indices_kji[foreground], self.indices_kji[~foreground]
+
+    def within(self, box: BoundingBox) -> Scribbles:
+        """The marks in the box, counted from its corner; the others are left out."""
+        inside = box.contains(self.indices_kji)
+        return Scribbles(self.indices_kji[inside] - np.array(box.start_kji), self.labels[inside])
+
+    def require_inside(self, shape_kji: Index) -> None:
+        """InputError where marks lie outside an image of this shape."""
+        outside = self.indices_kji[~BoundingBox.whole(shape_kji).contains(self.indices_kji)]
+        if len(outside):
+            raise InputError(
+                f"{len(outside)} of {len(self)} scribble voxels lie outside the image of shape {tuple(shape_kji)}, "
+                f"the first at {tuple(outside[0].tolist())} (k, j, i)"
+            )
+
+    def equals(self, other: Scribbles) -> bool:
+        """Same voxels with the same labels."""
+        return np.array_equal(self.indices_kji, other.indices_kji) and np.array_equal(self.labels, other.labels)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, eq=False)
+class Prompts:
+    """All that was drawn on one image. Methods give changed copies.
+
+    boxes : label (1 to 254) -> box
+    scribbles : marks of all objects together
+    """
+
+    boxes: Mapping[int, BoundingBox] = field(default_factory=dict)
+    scribbles: Scribbles = field(default_factory=Scribbles.none)
+
+    def __post_init__(self) -> None:
+        boxes = {_object_label(label): box for label, box in self.boxes.items()}
+        object.__setattr__(self, "boxes", MappingProxyType(boxes))
+
+    @property
+    def labels(self) -> tuple[int, ...]:
+        """Objects with a box or a scribble, ascending."""
+        return tuple(sorted({*self.boxes, *self.scribbles.object_labels()}))
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.boxes and not len(self.scribbles)
+
+    def with_box(self, label: int, box: BoundingBox) -> Prompts:
+        """A box for this object, in place of the one it had."""
+        return Prompts({**self.boxes, label: box}, self.scribbles)
+
+    def without_box(self, label: int) -> Prompts:
+        """InputError where the object has no box."""
+        if label not in self.boxes:
+            raise InputError(f"object {label} has no box to remove; boxes exist for {sorted(self.boxes)}")
+        return Prompts({kept: box for kept, box in self.boxes.items() if kept != label}, self.scribbles)
+
+    def with_scribbles(self, later: Scribbles) -> Prompts:
+        """Further marks on top of those there are."""
+        return Prompts(self.boxes, self.scribbles.merged(later))
+
+
+def three_integers(values: ArrayLike, name: str) -> Index:
+    """Three Python integers. InputError names ``name`` where they are not that."""
+    try:
+        k, j, i = (operator.index(value) for value in values)
+    except (TypeError, ValueError):
+        raise InputError(f"{name} must be three integers (k, j, i), not {values!r}") from None
+    return k, j, i
+
+
+def _object_label(label: int) -> int:
+    try:
+        value = operator.index(label)
+    except TypeError:
+        value = 0
+    if not 1 <= value < BACKGROUND:
+        raise InputError(f"an object label is an integer from 1 to 254, not {label!r}")
+    return value
+
+
+def _integers(values: ArrayLike, shape: tuple[int, ...], name: str, low: int, high: int) -> NDArray[np.integer]:
+    """Array of a shape in which -1 is any length, with every value from ``low`` to ``high``."""
+    array = np.asarray(values)
+    if array.size == 0:
+        return np.empty([max(length, 0) for length in shape], np.int64)
+    fits = array.ndim == len(shape) and all(want in (-1, have) for want, have in zip(shape, array.shape, strict=True))
+    if not fits or array.dtype.kind not in "iu":
+        raise InputError(f"{name} must be integers of shape {shape} (-1: any), not {array.dtype} of {array.shape}")
+    if array.min() < low or array.max() > high:
+        wrong = array[(array < low) | (array > high)][0]
+        raise InputError(f"{name} must lie between {low} and {high}, not {wrong}")
+    return array

@@ -1,0 +1,336 @@
+"""One image, its prompts and its rounds: the orchestrator that the command line, the worker and tests talk to."""
+
+import copy
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from InteractiveSegLib.bifseg import (
+    BifsegSettings,
+    BoxedImage,
+    ObjectLabels,
+    boxed_image_steps,
+    crop_intensities,
+    object_steps,
+)
+from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.full_resolution import full_resolution_steps
+from InteractiveSegLib.geometry import Volume
+from InteractiveSegLib.networks.block_six import BlockSixNetwork
+from InteractiveSegLib.progress import Steps
+from InteractiveSegLib.prompts import BoundingBox, Prompts, Scribbles
+from InteractiveSegLib.working_grid import WorkingGrid
+
+_BOXES_KEPT = 8
+_MARGIN_OF_SCRIBBLES = 0.35
+_LEAST_MARGIN_VOXELS = 8
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, eq=False)
+class ObjectMask:
+    """One object of a round.
+
+    grid : where it was worked on
+    probability : (K, J, I) float32 on the working grid
+    bits : packed mask of the crop at the image's resolution
+    """
+
+    grid: WorkingGrid
+    probability: NDArray[np.float32]
+    bits: NDArray[np.uint8]
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """(K, J, I) bool, the shape of ``grid.crop``."""
+        shape = self.grid.crop.shape_kji
+        return np.unpackbits(self.bits, count=self.grid.crop.size).reshape(shape).astype(bool)
+
+
+@dataclass(frozen=True, eq=False)
+class Round:
+    """What a person sees after a step, and what they had drawn by then. The first round of a session is empty.
+
+    prompts : that led to it
+    objects : label -> mask
+    adapted : block 6 was fitted to the image
+    notes : sentences on what was converted, intersected or ignored
+    seconds : the step took
+    """
+
+    prompts: Prompts
+    objects: Mapping[int, ObjectMask] = field(default_factory=dict)
+    adapted: bool = False
+    notes: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+
+class ImageSession:
+    """Segments one image, step by step.
+
+    A round is a function of image, prompts, weights, settings and seed alone: every image and every step starts from the
+    network's own weights, so a step can be undone, repeated, or computed again by another process with the same result.
+    Long steps are generators; a step that is closed or fails leaves prompts and rounds as they were.
+
+    Parameters
+    ----------
+    volume : the image
+    network : in eval mode; it is never changed
+    seed : of the random choices of fine-tuning
+    device : where the network runs; when its memory is full the step is repeated on the CPU, and a note says so
+    """
+
+    def __init__(
+        self,
+        volume: Volume,
+        network: BlockSixNetwork,
+        settings: BifsegSettings = BifsegSettings(),
+        seed: int = 0,
+        device: torch.device = torch.device("cpu"),
+    ) -> None:
+        self.volume = volume
+        self.settings = settings
+        self.seed = seed
+        self.device = device
+        self.prompts = Prompts()
+        self._network = network.to(device)
+        self._rounds = [Round(self.prompts)]
+        self._position = 0
+        self._boxed: dict[BoundingBox, BoxedImage] = {}
+        self._notes: list[str] = []
+
+    @property
+    def current(self) -> Round:
+        """The round that is shown."""
+        return self._rounds[self._position]
+
+    @property
+    def can_undo(self) -> bool:
+        return self._position > 0
+
+    @property
+    def can_redo(self) -> bool:
+        return self._position + 1 < len(self._rounds)
+
+    def set_box(self, label: int, box: BoundingBox) -> None:
+        """Give an object a box. The part outside the image is cut off, and noted.
+
+        Raises
+        ------
+        InputError : the box lies outside the image.
+        """
+        inside = box.intersected(self.volume.geometry.shape_kji)
+        self.prompts = self.prompts.with_box(label, inside)
+        if inside != box:
+            self._notes.append(
+                f"the box of label {label} reached outside the image and was cut to "
+                f"{inside.start_kji} - {inside.stop_kji} (k, j, i)"
+            )
+
+    def add_scribbles(self, scribbles: Scribbles) -> None:
+        """Draw over what was drawn before; a later mark replaces an earlier one on the same voxel, and that is noted.
+
+        Raises
+        ------
+        InputError : a scribble lies outside the image.
+        """
+        scribbles.require_inside(self.volume.geometry.shape_kji)
+        self.prompts = self.prompts.with_scribbles(scribbles)
+        replaced = scribbles.contradictions + self.prompts.scribbles.contradictions
+        if replaced:
+            self._notes.append(f"{replaced} voxels were scribbled with different labels; the latest counts")
+
+    def undo(self) -> Round:
+        """Back to the round before, with its prompts."""
+        return self._move(-1, "nothing to undo")
+
+    def redo(self) -> Round:
+        """Forward to the round that was undone last, with its prompts."""
+        return self._move(1, "nothing to redo")
+
+    def segment(self, adapt: bool = True) -> Steps[Round]:
+        """Compute a round from the prompts; with ``adapt``, block 6 is fitted to this image.
+
+        Raises
+        ------
+        InputError : there are no prompts, or an object has neither a box nor a scribble of its own.
+        """
+        started = time.perf_counter()
+        prompts = self.prompts
+        if not prompts.labels:
+            raise InputError("nothing to segment: draw a box round the object, or scribble on it")
+        notes = list(self._notes)
+        objects: dict[int, ObjectMask] = {}
+        for label in prompts.labels:
+            objects[label] = yield from self._on_device(
+                lambda device, label=label: self._object(prompts, label, adapt, device, notes), notes
+            )
+        round_ = Round(
+            prompts,
+            MappingProxyType(_without_overlaps(objects, prompts)),
+            adapt,
+            tuple(dict.fromkeys(notes)),
+            time.perf_counter() - started,
+        )
+        self._rounds[self._position + 1 :] = [round_]
+        self._position += 1
+        self._notes.clear()
+        return round_
+
+    def fine_tune(self) -> Steps[Round]:
+        """Compute a round with block 6 fitted to this image."""
+        return self.segment(adapt=True)
+
+    def labelmap(self) -> NDArray[np.uint8]:
+        """The objects of the current round on the image's grid: (K, J, I), 0 where there is none."""
+        labelmap = np.zeros(self.volume.geometry.shape_kji, np.uint8)
+        for label, mask in self.current.objects.items():
+            labelmap[mask.grid.crop.slices][mask.mask] = label
+        return labelmap
+
+    def probability(self, label: int) -> NDArray[np.float32]:
+        """Foreground probability of one object on the image's grid, 0 outside its crop.
+
+        Raises
+        ------
+        InputError : the current round has no such object.
+        """
+        if label not in self.current.objects:
+            raise InputError(f"the round holds no label {label}, only {sorted(self.current.objects)}")
+        found = self.current.objects[label]
+        probability = np.zeros(self.volume.geometry.shape_kji, np.float32)
+        probability[found.grid.crop.slices] = found.grid.interpolated(torch.from_numpy(found.probability)).numpy()
+        return probability
+
+    def _move(self, step: int, refusal: str) -> Round:
+        if not 0 <= self._position + step < len(self._rounds):
+            raise InputError(refusal)
+        self._position += step
+        self.prompts = self.current.prompts
+        return self.current
+
+    def _object(
+        self, prompts: Prompts, label: int, adapt: bool, device: torch.device, notes: list[str]
+    ) -> Steps[ObjectMask]:
+        box = self._box(prompts, label, notes)
+        boxed = yield from self._encoded(box, device)
+        grid = boxed.grid
+        if boxed.not_finite:
+            notes.append(
+                f"{boxed.not_finite} voxels round label {label} are NaN or infinite; "
+                "they count as the darkest finite value"
+            )
+        foreground, background = (marks[grid.crop.contains(marks)] for marks in prompts.scribbles.for_label(label))
+        found: ObjectLabels = yield from object_steps(
+            boxed, box, foreground, background, self._network, self.settings, adapt=adapt, seed=self.seed
+        )
+        if grid.is_full_resolution:
+            mask = found.labels.cpu().numpy()
+        else:
+            intensities, _ = crop_intensities(self.volume, grid.crop)
+            spacing = self.volume.geometry.spacing_kji_mm
+            mask = yield from full_resolution_steps(
+                grid, found.probability, found.labels, intensities, spacing, self.settings.energy
+            )
+        inside = np.zeros_like(mask)
+        within_crop = tuple(
+            slice(a - c, b - c) for a, b, c in zip(box.start_kji, box.stop_kji, grid.crop.start_kji, strict=True)
+        )
+        inside[within_crop] = mask[within_crop]
+        for marks, value in ((foreground, True), (background, False)):
+            inside[tuple((marks - grid.crop.start_kji).T)] = value
+        return ObjectMask(grid, found.probability.cpu().numpy(), np.packbits(inside))
+
+    def _box(self, prompts: Prompts, label: int, notes: list[str]) -> BoundingBox:
+        """The object's box: drawn and grown to hold its scribbles, or made from them with a margin."""
+        shape, spacing = self.volume.geometry.shape_kji, self.volume.geometry.spacing_kji_mm
+        foreground, _ = prompts.scribbles.for_label(label)
+        drawn = prompts.boxes.get(label)
+        if not len(foreground):
+            return drawn
+        touched = BoundingBox(tuple(foreground.min(axis=0).tolist()), tuple((foreground.max(axis=0) + 1).tolist()))
+        if drawn is not None:
+            grown = drawn.union(touched)
+            if grown != drawn:
+                notes.append(f"the box of label {label} was grown to hold its scribbles")
+            return grown
+        extent_mm = max(n * mm for n, mm in zip(touched.shape_kji, spacing, strict=True))
+        margin_mm = max(_MARGIN_OF_SCRIBBLES * extent_mm, _LEAST_MARGIN_VOXELS * min(spacing))
+        return touched.expanded(tuple(max(1, round(margin_mm / mm)) for mm in spacing)).intersected(shape)
+
+    def _encoded(self, box: BoundingBox, device: torch.device) -> Steps[BoxedImage]:
+        """Features of a box; those of the boxes used last are kept."""
+        boxed = self._boxed.pop(box, None)
+        if boxed is None or boxed.image.device != device:
+            boxed = yield from boxed_image_steps(self.volume, box, self._network, self.settings, device)
+        while len(self._boxed) >= _BOXES_KEPT:
+            self._boxed.pop(next(iter(self._boxed)))
+        self._boxed[box] = boxed
+        return boxed
+
+    def _on_device(self, compute: Callable[[torch.device], Steps[Result]], notes: list[str]) -> Steps[Result]:
+        """Run a step on the session's device, or on the CPU when the device's memory does not suffice."""
+        try:
+            return (yield from compute(self.device))
+        except torch.OutOfMemoryError as error:
+            if self.device.type == "cpu":
+                raise
+            notes.append(f"the memory of {self.device} is full ({str(error).splitlines()[0]}); computed on the CPU")
+        self.device = torch.device("cpu")
+        self._network = copy.deepcopy(self._network).cpu()
+        self._boxed.clear()
+        return (yield from compute(self.device))
+
+
+def _without_overlaps(objects: Mapping[int, ObjectMask], prompts: Prompts) -> dict[int, ObjectMask]:
+    """Give voxels that several objects claim to the most probable of them; a scribble decides where there is one."""
+    labels = sorted(objects)
+    masks = {label: objects[label].mask for label in labels}
+    if len(labels) > 1:
+        likelihoods = {label: _likelihood(objects[label], prompts, label) for label in labels}
+        for index, first in enumerate(labels):
+            for second in labels[index + 1 :]:
+                _settle(objects, masks, likelihoods, first, second)
+    return {
+        label: ObjectMask(objects[label].grid, objects[label].probability, np.packbits(masks[label]))
+        for label in labels
+    }
+
+
+def _likelihood(found: ObjectMask, prompts: Prompts, label: int) -> NDArray[np.float32]:
+    likelihood = found.grid.interpolated(torch.from_numpy(found.probability)).numpy().copy()
+    foreground, _ = prompts.scribbles.for_label(label)
+    marks = foreground[found.grid.crop.contains(foreground)] - found.grid.crop.start_kji
+    likelihood[tuple(marks.T)] = 2.0
+    return likelihood
+
+
+def _settle(
+    objects: Mapping[int, ObjectMask],
+    masks: Mapping[int, NDArray[np.bool_]],
+    likelihoods: Mapping[int, NDArray[np.float32]],
+    first: int,
+    second: int,
+) -> None:
+    a, b = objects[first].grid.crop, objects[second].grid.crop
+    start = np.maximum(a.start_kji, b.start_kji)
+    stop = np.minimum(a.stop_kji, b.stop_kji)
+    if (stop <= start).any():
+        return
+    in_a, in_b = (
+        tuple(
+            slice(int(lo - origin), int(hi - origin)) for lo, hi, origin in zip(start, stop, box.start_kji, strict=True)
+        )
+        for box in (a, b)
+    )
+    both = masks[first][in_a] & masks[second][in_b]
+    first_wins = likelihoods[first][in_a] >= likelihoods[second][in_b]
+    masks[first][in_a] &= ~both | first_wins
+    masks[second][in_b] &= ~both | ~first_wins

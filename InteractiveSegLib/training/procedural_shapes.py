@@ -1,0 +1,378 @@
+"""Random label maps: organs, rings, vessels, sheets and touching parts over several background tissues.
+
+Lengths are in half-scenes: every axis runs from about -1 to 1 whatever its number of voxels, so a flat grid is a scene
+of thick slices. Each *class* has one intensity; an object owns one class or more (a tumour and its necrosis).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+Window = tuple[slice, ...]
+
+AIR = 0  # class of the air round a body; further background classes follow
+
+
+@dataclass(frozen=True, eq=False)
+class LabelMap:
+    """Classes of a scene and what is known of them, all indexed by class.
+
+    classes : int16, the scene
+    object_of : object number of each class, 0 for background
+    near : class that surrounded each class when it was drawn, -1 for background
+    kin : class that each class resembles in intensity, -1 for none
+    groups : tuples of objects that make a whole, such as a ring and its cavity
+    """
+
+    classes: NDArray[np.int16]
+    object_of: NDArray[np.int16]
+    near: NDArray[np.int16]
+    kin: NDArray[np.int16]
+    groups: tuple[tuple[int, ...], ...]
+
+
+def along_axes(array: Array, matrices: Sequence[Array]) -> Array:
+    """Multiply each axis of ``array`` by its own (new, old) matrix: separable resampling, blurring, interpolation."""
+    for axis, matrix in enumerate(matrices):
+        if axis == array.ndim - 1:
+            array = array @ matrix.T
+        else:
+            head = array.shape[:axis]
+            flat = matrix @ array.reshape(*head, array.shape[axis], -1)
+            array = flat.reshape(*head, matrix.shape[0], *array.shape[axis + 1 :])
+    return array
+
+
+@lru_cache(maxsize=4096)
+def _spline(voxels: int, cells: int) -> Array:
+    """(voxels, cells + 3) cubic B-spline values, scaled so that white coefficients give a field of unit variance."""
+    position = (np.arange(voxels) + 0.5) * cells / voxels
+    distance = np.abs(position[:, None] - (np.arange(cells + 3) - 1))
+    inner = 2 / 3 - distance**2 + distance**3 / 2
+    weights = np.where(distance < 1, inner, np.clip(2 - distance, 0, None) ** 3 / 6)
+    return (weights / np.linalg.norm(weights, axis=1, keepdims=True)).astype(np.float32)
+
+
+def smooth_noise(shape: Sequence[int], cells: float | Sequence[float], rng: np.random.Generator) -> Array:
+    """Gaussian field of unit variance that varies over about ``cells`` bumps along each axis."""
+    counts = np.broadcast_to(np.asarray(cells, dtype=float), len(shape))
+    counts = [int(np.clip(round(c), 1, n)) for c, n in zip(counts, shape, strict=True)]
+    noise = rng.standard_normal([c + 3 for c in counts], dtype=np.float32)
+    return along_axes(noise, [_spline(n, c) for n, c in zip(shape, counts, strict=True)])
+
+
+class _Canvas:
+    """The scene while it is painted."""
+
+    def __init__(self, shape: Sequence[int], rng: np.random.Generator) -> None:
+        self.rng = rng
+        self.classes = np.zeros(shape, np.int16)
+        aspect = np.exp(rng.uniform(-0.25, 0.25, len(shape)))
+        self.axes = [np.linspace(-a, a, n, dtype=np.float32) for a, n in zip(aspect, shape, strict=True)]
+        self.voxel = 2 / max(shape)
+        self.object_of, self.near, self.kin = [0], [-1], [-1]
+        self.groups: list[tuple[int, ...]] = []
+        self.painted = [0]  # voxels by object, before later objects covered some
+        self.host: dict[int, int] = {}
+
+    def background_class(self) -> int:
+        return self._add(0, -1, -1)
+
+    def _add(self, owner: int, near: int, kin: int) -> int:
+        self.object_of.append(owner)
+        self.near.append(near)
+        self.kin.append(kin)
+        return len(self.object_of) - 1
+
+    def paint(
+        self, window: Window, mask: Mask, kin: int = -1, patches: float = 0.2, rim: Array | None = None
+    ) -> tuple[int, int] | None:
+        """Add an object; returns (object, class), or None where nothing of it is in the scene.
+
+        ``patches`` : probability of parts of another intensity (necrosis, cysts); ``rim`` : where they are likelier
+        """
+        view = self.classes[window]
+        below = np.bincount(view[mask], minlength=1)
+        voxels = int(below.sum())
+        if voxels == 0:
+            return None
+        near = int(below.argmax())
+        number = len(self.painted)
+        self.painted.append(voxels)
+        if self.object_of[near] and below[near] > 0.9 * voxels:
+            self.host[number] = self.object_of[near]
+        made = self._add(number, near, kin)
+        view[mask] = made
+        if self.rng.random() < patches:
+            other = self._add(number, made, -1)
+            noise = smooth_noise(mask.shape, self.rng.uniform(2, 7), self.rng)
+            if rim is not None:
+                noise += np.float32(self.rng.uniform(1, 4)) * (rim - rim[mask].mean())
+            view[mask & (noise > self.rng.uniform(0.5, 1.6))] = other
+        return number, made
+
+    def window(self, centre: Array, reach: Array) -> Window:
+        slices = []
+        for axis, c, r in zip(self.axes, centre, reach, strict=True):
+            start, stop = np.searchsorted(axis, (c - r, c + r))
+            start = min(int(start), len(axis) - 2)
+            slices.append(slice(start, max(int(stop), start + 2)))
+        return tuple(slices)
+
+    def offsets(self, window: Window, centre: Array) -> list[Array]:
+        """Coordinates from ``centre``, one open-grid array an axis."""
+        return list(np.ix_(*(axis[s] - c for axis, s, c in zip(self.axes, window, centre, strict=True))))
+
+    def place(self, radius: float) -> Array:
+        """Random centre; bodies of ``radius`` mostly stay inside the scene."""
+        ends = np.clip([a[-1] - 0.85 * radius for a in self.axes], 0.15, None)
+        return (self.rng.uniform(-1, 1, len(self.axes)) * ends).astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class _Solid:
+    """An implicit body on a window of the canvas: ``value`` < 1 inside, ``first`` its long coordinate (-1..1)."""
+
+    window: Window
+    value: Array
+    first: Array
+
+
+def _solid(canvas: _Canvas, centre: Array, radius: float, slender: float = 1.0, rough: float | None = None) -> _Solid:
+    """Rotated, bent ellipsoid or rounded box with a noisy surface. ``slender`` > 1 allows longer bodies."""
+    rng, rank = canvas.rng, len(canvas.axes)
+    radii = radius * np.exp(rng.uniform(-0.35, 0.25, rank))
+    radii[0] *= rng.uniform(1, slender)
+    rotation = np.linalg.qr(rng.standard_normal((rank, rank)))[0]
+    rough = rng.choice([0.04, 0.1, 0.2, 0.3]) * rng.uniform(0.5, 1.2) if rough is None else rough
+    bend = rng.uniform(-0.6, 0.6) if rng.random() < 0.4 else 0.0
+    reach = np.sqrt(((rotation * radii[:, None]) ** 2).sum(0)) * (1.05 + 2 * rough + abs(bend) * 0.7)
+    window = canvas.window(centre, reach)
+    offsets = canvas.offsets(window, centre)
+    local = []
+    for row, r in zip(rotation, radii, strict=True):
+        coordinate = np.float32(row[0] / r) * offsets[0]
+        for weight, offset in zip(row[1:], offsets[1:], strict=True):
+            coordinate = coordinate + np.float32(weight / r) * offset
+        local.append(coordinate)
+    if bend:
+        local[1] += np.float32(bend) * (local[0] ** 2 - np.float32(0.4))
+    squares = [c * c for c in local]
+    value = np.sqrt(np.sqrt(sum(s * s for s in squares)) if rng.random() < 0.25 else sum(squares))
+    cells = [2.2 * rng.uniform(0.7, 2.0) * max(1.0, e / r0) for e, r0 in zip(reach, [radius] * rank, strict=True)]
+    value += np.float32(rough) * smooth_noise(value.shape, cells, rng)
+    if rng.random() < 0.4:  # a second octave
+        value += np.float32(rough * rng.uniform(0.3, 0.7)) * smooth_noise(value.shape, [3 * c for c in cells], rng)
+    return _Solid(window, value, local[0])
+
+
+def _blob(canvas: _Canvas, radius: float) -> None:
+    """An organ or a tumour, sometimes in a capsule of fat."""
+    rng = canvas.rng
+    solid = _solid(canvas, canvas.place(radius), radius, slender=2.2)
+    if rng.random() < 0.25:
+        view = canvas.classes[solid.window]
+        view[solid.value < 1 + rng.uniform(0.05, 0.2)] = canvas.background_class()
+    rim = (1 if rng.random() < 0.3 else -1) * solid.value
+    canvas.paint(solid.window, solid.value < 1, patches=0.3, rim=rim)
+
+
+def _shell(canvas: _Canvas, radius: float) -> None:
+    """Ring and cavity, sometimes cut open, with a layer outside and a neighbour that hugs it."""
+    rng, centre = canvas.rng, canvas.place(1.2 * radius)
+    if rng.random() < 0.5:
+        direction = rng.standard_normal(len(canvas.axes))
+        aside = (centre + direction / np.linalg.norm(direction) * radius * rng.uniform(0.7, 1.1)).astype(np.float32)
+        hugging = _solid(canvas, aside, radius * rng.uniform(0.7, 1.1))
+        canvas.paint(hugging.window, hugging.value < 1)
+    solid = _solid(canvas, centre, radius, slender=1.6, rough=rng.uniform(0.02, 0.1))
+    outer = solid.value < 1
+    if rng.random() < 0.35:
+        outer &= solid.first < rng.uniform(0.2, 0.8)
+    core = solid.value < rng.uniform(0.5, 0.86) + np.float32(rng.uniform(0, 0.1)) * smooth_noise(
+        outer.shape, rng.uniform(1, 3), rng
+    )
+    ring = canvas.paint(solid.window, outer, patches=0)
+    if ring is None or rng.random() < 0.1:
+        return
+    inside = canvas.paint(solid.window, outer & core, patches=0.4, rim=solid.value)
+    if inside is not None:
+        canvas.host.pop(inside[0], None)
+        canvas.groups.append((ring[0], inside[0]))
+        if rng.random() < 0.25:
+            kernel = canvas.paint(solid.window, outer & (solid.value < rng.uniform(0.25, 0.5)))
+            if kernel is not None:
+                canvas.host.pop(kernel[0], None)
+                canvas.groups += [(inside[0], kernel[0]), (ring[0], inside[0], kernel[0])]
+
+
+def _parts(canvas: _Canvas, radius: float) -> None:
+    """A body in touching parts of similar intensity."""
+    rng = canvas.rng
+    solid = _solid(canvas, canvas.place(radius), radius, slender=1.8)
+    whole = solid.value < 1
+    split = solid.first + np.float32(rng.uniform(0.05, 0.3)) * smooth_noise(whole.shape, 3, rng)
+    cuts = np.sort(rng.uniform(-0.7, 0.7, rng.integers(1, 4)))
+    if rng.random() < 0.4:
+        split, cuts = smooth_noise(whole.shape, rng.uniform(1, 2.5), rng), np.sort(rng.uniform(-0.8, 0.8, len(cuts)))
+    members, kin = [], -1
+    for low, high in itertools.pairwise([-np.inf, *cuts, np.inf]):
+        made = canvas.paint(solid.window, whole & (split >= low) & (split < high), kin, patches=0)
+        if made is not None:
+            members.append(made[0])
+            kin = made[1] if rng.random() < 0.7 else kin
+    if len(members) > 1:
+        canvas.groups.append(tuple(members))
+
+
+def _union(canvas: _Canvas, radius: float) -> None:
+    """Lobes and processes: several solids grown together, one sometimes carved out."""
+    rng, centre = canvas.rng, canvas.place(1.2 * radius)
+    mask = np.zeros(canvas.classes.shape, bool)
+    for n in range(rng.integers(2, 5)):
+        aside = (centre + rng.standard_normal(len(canvas.axes)) * radius * (0.6 if n else 0)).astype(np.float32)
+        solid = _solid(canvas, aside, radius * rng.uniform(0.35, 0.8), slender=2.0, rough=0.08)
+        if n and rng.random() < 0.25:
+            mask[solid.window] &= solid.value >= 1
+        else:
+            mask[solid.window] |= solid.value < 1
+    canvas.paint(tuple(slice(0, n) for n in mask.shape), mask)
+
+
+def _tree(canvas: _Canvas, radius: float) -> None:
+    """A vessel, sometimes branching, as capsules along a random walk."""
+    rng, rank = canvas.rng, len(canvas.axes)
+    mask = np.zeros(canvas.classes.shape, bool)
+    calibre = max(radius * rng.uniform(0.1, 0.35), 1.3 * canvas.voxel)
+    start, heading = canvas.place(0.4), rng.standard_normal(rank)
+    ends = [(start, heading / np.linalg.norm(heading), calibre, int(rng.integers(5, 12)))]
+    wander, budget = rng.uniform(0.1, 0.5), 24
+    while ends and budget:
+        point, heading, calibre, steps = ends.pop()
+        for _ in range(min(steps, budget)):
+            budget -= 1
+            heading = heading + wander * rng.standard_normal(rank)
+            heading /= np.linalg.norm(heading)
+            length = radius * rng.uniform(0.2, 0.35)
+            middle = (point + heading * length / 2).astype(np.float32)
+            window = canvas.window(middle, np.full(rank, length / 2 + calibre))
+            offsets = canvas.offsets(window, middle)
+            along = sum(np.float32(h) * o for h, o in zip(heading, offsets, strict=True))
+            excess = np.clip(along, -length / 2, length / 2)
+            square = sum(o * o for o in offsets) + excess * (excess - 2 * along)
+            mask[window] |= square < calibre * calibre
+            point = point + heading * length
+            calibre = max(calibre * rng.uniform(0.9, 1.02), 1.1 * canvas.voxel)
+            if rng.random() < 0.12:
+                turn = heading + 0.8 * rng.standard_normal(rank)
+                ends.append((point, turn / np.linalg.norm(turn), calibre * 0.8, int(rng.integers(3, 7))))
+    canvas.paint(tuple(slice(0, n) for n in mask.shape), mask, patches=0)
+
+
+def _sheet(canvas: _Canvas, radius: float) -> None:
+    rng = canvas.rng
+    solid = _solid(canvas, canvas.place(radius), radius * 1.2)
+    height = solid.first + np.float32(rng.uniform(0.1, 0.4)) * smooth_noise(solid.value.shape, 2.5, rng)
+    half = max(rng.uniform(0.06, 0.2), 1.2 * canvas.voxel / radius)
+    canvas.paint(solid.window, (solid.value < 1) & (np.abs(height) < half), patches=0)
+
+
+_KINDS: tuple[tuple[Callable[[_Canvas, float], None], float], ...] = (
+    (_blob, 0.36),
+    (_shell, 0.22),
+    (_parts, 0.14),
+    (_union, 0.14),
+    (_tree, 0.08),
+    (_sheet, 0.06),
+)
+
+
+def _tissues(canvas: _Canvas, air: bool) -> Mask | None:
+    """Background: smooth fields compete for every voxel; folds in some scenes; a body with a rim of fat in air.
+
+    Returns what lies outside the body, where there is one.
+    """
+    rng, shape = canvas.rng, canvas.classes.shape
+    cells = rng.uniform(1.5, 7)
+    best: Array | None = None
+    for n in range(rng.integers(2, 6)):
+        made = canvas.background_class()
+        field = smooth_noise(shape, cells, rng) + np.float32(rng.normal(0, 0.4) if n else 0.6)
+        if best is None:
+            canvas.classes[:] = made
+            best = field
+        else:
+            canvas.classes[field > best] = made
+            np.maximum(best, field, out=best)
+    if rng.random() < 0.3:  # folds: two tissues in bands, as in a brain
+        field = smooth_noise(shape, rng.uniform(5, 12), rng)
+        where = canvas.classes == rng.integers(1, len(canvas.object_of))
+        for low in (-0.5, 0.35):
+            canvas.classes[where & (field > low)] = canvas.background_class()
+    if air:
+        size = rng.uniform(0.75, 1.1)
+        body = _solid(canvas, canvas.place(1.2), size, rough=0.05)
+        inside = np.zeros(shape, bool)
+        inside[body.window] = body.value < 1
+        rim = np.zeros(shape, bool)
+        rim[body.window] = body.value > 1 - rng.uniform(0, 0.2)
+        canvas.classes[inside & rim] = canvas.background_class()
+        canvas.classes[~inside] = AIR
+
+
+def draw_labels(
+    shape: Sequence[int], rng: np.random.Generator, objects: tuple[int, int], distractors: tuple[int, int], air: float
+) -> LabelMap:
+    """Draw a scene's classes. The arguments are those of ``SceneSettings``."""
+    canvas = _Canvas(shape, rng)
+    outside = _tissues(canvas, rng.random() < air)
+    count = int(rng.integers(objects[0], objects[1] + 1))
+    radii = np.sort(np.exp(rng.uniform(np.log(0.12), np.log(0.55), count)))[::-1]
+    radii[0] = rng.uniform(0.35, 0.65)
+    chances = np.array([chance for _, chance in _KINDS])
+    picks = rng.choice(len(_KINDS), count, p=chances / chances.sum())
+    for pick, radius in zip(picks, radii, strict=True):  # the large ones first: they are not to bury the small
+        if len(canvas.painted) > count:  # compound shapes count as several
+            break
+        _KINDS[pick][0](canvas, float(radius))
+    named = len(canvas.painted)
+    for _ in range(rng.integers(distractors[0], distractors[1] + 1)):  # look like an object and belong to none
+        model = int(rng.integers(1, len(canvas.object_of)))
+        solid = _solid(canvas, canvas.place(0.0), rng.uniform(0.03, 0.14), slender=1.8)
+        made = canvas.paint(solid.window, solid.value < 1, model, patches=0)
+        if made is not None:
+            canvas.object_of[made[1]] = 0
+    if outside is not None and rng.random() < 0.8:
+        canvas.classes[outside] = AIR
+    return _finished(canvas, named)
+
+
+def _finished(canvas: _Canvas, named: int) -> LabelMap:
+    """Objects numbered 1..n without a gap; one that is mostly covered by others becomes background."""
+    owners = np.array(canvas.object_of, np.int16)
+    seen = np.bincount(canvas.classes.ravel(), minlength=len(owners))
+    visible = np.zeros(len(canvas.painted), int)
+    np.add.at(visible, owners, seen)
+    nested = {ring for group in canvas.groups for ring in group}
+    host_of = {part: host for part, host in canvas.host.items() if part < named}
+    number = np.zeros(len(canvas.painted), np.int16)
+    for n in range(1, named):
+        if visible[n] and (n in nested or visible[n] > 0.55 * canvas.painted[n]):
+            number[n] = number.max() + 1
+    groups = [tuple(int(number[n]) for n in g) for g in canvas.groups]
+    groups += [(int(number[h]), int(number[p])) for p, h in host_of.items()]
+    return LabelMap(
+        canvas.classes,
+        number[owners],
+        np.array(canvas.near, np.int16),
+        np.array(canvas.kin, np.int16),
+        tuple(g for g in groups if all(g)),
+    )

@@ -1,0 +1,32 @@
+"""What several tests share: an awkward grid, and the real images where they are at hand."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from InteractiveSegLib.geometry import Geometry
+
+
+@pytest.fixture
+def oblique_geometry() -> Geometry:
+    """Shape (10, 20, 31), spacing 0.5, 0.7, 3.0 mm (i, j, k), turned about all three axes, with the j axis flipped."""
+    a, b, c = np.deg2rad((25.0, -40.0, 65.0))
+    about_z = np.array([[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]])
+    about_y = np.array([[np.cos(b), 0, np.sin(b)], [0, 1, 0], [-np.sin(b), 0, np.cos(b)]])
+    about_x = np.array([[1, 0, 0], [0, np.cos(c), -np.sin(c)], [0, np.sin(c), np.cos(c)]])
+    ijk_to_ras = np.eye(4)
+    ijk_to_ras[:3, :3] = about_z @ about_y @ about_x @ np.diag([0.5, -0.7, 3.0])
+    ijk_to_ras[:3, 3] = (-312.7, 481.3, -256.9)
+    return Geometry((10, 20, 31), ijk_to_ras)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of real images: ``INTERACTIVESEG_DATA``, or ``../shared/data`` beside the repository."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("INTERACTIVESEG_DATA", beside))
+    if not folder.is_dir():
+        pytest.skip(f"no real images: {folder} does not exist (set INTERACTIVESEG_DATA)")
+    return folder

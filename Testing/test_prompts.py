@@ -1,0 +1,170 @@
+import numpy as np
+import pytest
+
+from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.prompts import BACKGROUND, BoundingBox, Prompts, Scribbles
+
+SHAPE_KJI = (10, 20, 31)
+
+
+def test_a_box_from_ijk_is_the_box_in_kji():
+    box = BoundingBox.from_ijk(1, 2, 3, 11, 8, 5)
+    assert (box.start_kji, box.stop_kji) == ((3, 2, 1), (5, 8, 11))
+    assert box.shape_kji == (2, 6, 10)
+    assert box.size == 120
+    assert np.zeros(SHAPE_KJI)[box.slices].shape == (2, 6, 10)
+
+
+def test_equal_boxes_are_equal_whatever_integers_they_came_from():
+    assert BoundingBox(np.array([1, 2, 3]), [4, 5, 6]) == BoundingBox((1, 2, 3), (4, 5, 6))
+
+
+@pytest.mark.parametrize("stop", [(3, 8, 11), (2, 8, 11), (5, 8), (5.0, 8, 11)])
+def test_an_empty_or_reversed_or_unfit_box_is_refused(stop):
+    with pytest.raises(InputError):
+        BoundingBox((3, 2, 1), stop)
+
+
+def test_a_box_is_intersected_with_the_image():
+    assert BoundingBox((-2, 5, 25), (4, 50, 40)).intersected(SHAPE_KJI) == BoundingBox((0, 5, 25), (4, 20, 31))
+
+
+def test_a_box_that_lies_outside_the_image_is_refused_with_both_named():
+    with pytest.raises(InputError, match=r"\(10, 0, 0\).*outside the image.*\(10, 20, 31\)"):
+        BoundingBox((10, 0, 0), (12, 5, 5)).intersected(SHAPE_KJI)
+
+
+def test_boxes_expand_and_unite():
+    box = BoundingBox((3, 2, 1), (5, 8, 11))
+    assert box.expanded((1, 2, 3)) == BoundingBox((2, 0, -2), (6, 10, 14))
+    assert box.union(BoundingBox((4, 0, 5), (9, 3, 6))) == BoundingBox((3, 0, 1), (9, 8, 11))
+    with pytest.raises(InputError):
+        box.expanded((-1, 0, 0))
+
+
+def test_a_box_contains_its_start_and_not_its_stop():
+    inside = BoundingBox((3, 2, 1), (5, 8, 11)).contains(np.array([[3, 2, 1], [4, 7, 10], [5, 7, 10], [3, 1, 1]]))
+    assert inside.tolist() == [True, True, False, False]
+
+
+def test_the_box_of_a_mask_is_its_smallest():
+    mask = np.zeros(SHAPE_KJI, bool)
+    mask[2, 4, 9] = mask[7, 5, 30] = True
+    assert BoundingBox.of_mask(mask) == BoundingBox((2, 4, 9), (8, 6, 31))
+    assert BoundingBox.of_mask(np.ones(SHAPE_KJI)) == BoundingBox.whole(SHAPE_KJI)
+    with pytest.raises(InputError, match="empty"):
+        BoundingBox.of_mask(np.zeros(SHAPE_KJI))
+
+
+def test_equal_scribbles_are_equal_arrays_in_any_order_of_drawing():
+    one = Scribbles(np.array([[1, 2, 3], [0, 9, 9], [1, 2, 0]]), np.array([1, 255, 2]))
+    other = Scribbles(np.array([[1, 2, 0], [1, 2, 3], [0, 9, 9], [1, 2, 3]]), np.array([2, 1, 255, 1]))
+    assert one.equals(other)
+    assert one.indices_kji.tolist() == [[0, 9, 9], [1, 2, 0], [1, 2, 3]]
+    assert one.labels.tolist() == [255, 2, 1]
+    assert (one.indices_kji.dtype, one.labels.dtype) == (np.int32, np.uint8)
+    assert other.contradictions == 0
+    assert not one.equals(Scribbles.none())
+
+
+def test_of_contradicting_marks_the_later_wins_and_voxels_are_counted_once():
+    indices = np.array([[0, 0, 1], [0, 0, 2], [0, 0, 1], [0, 0, 1], [0, 0, 3], [0, 0, 3]])
+    scribbles = Scribbles(indices, np.array([1, 1, 255, 2, 4, 4]))
+    assert scribbles.labels.tolist() == [2, 1, 4]
+    assert scribbles.contradictions == 1
+
+
+def test_later_scribbles_are_merged_on_top():
+    first = Scribbles(np.array([[0, 0, 1], [0, 0, 2]]), np.array([1, 1]))
+    merged = first.merged(Scribbles(np.array([[0, 0, 2], [5, 0, 0]]), np.array([BACKGROUND, 3])))
+    assert merged.labels.tolist() == [1, 255, 3]
+    assert merged.contradictions == 1
+    assert first.labels.tolist() == [1, 1]
+    assert merged.object_labels() == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("indices", "labels", "text"),
+    [
+        ([[0, 0, 0]], [0], "between 1 and 255, not 0"),
+        ([[0, 0, 0]], [256], "not 256"),
+        ([[0, 0, 0]], [1, 2], "1 indices_kji but 2 labels"),
+        ([[0.0, 0, 0]], [1], "integers"),
+        ([[0, 0]], [1], "integers of shape"),
+        ([[0, 0, 2**31]], [1], "2147483648"),
+        ([[0, 0, 0]], [1.0], "scribble labels"),
+    ],
+)
+def test_marks_that_are_no_marks_are_refused(indices, labels, text):
+    with pytest.raises(InputError, match=text):
+        Scribbles(np.array(indices), np.array(labels))
+
+
+def test_a_labelmap_of_scribbles_comes_back():
+    labelmap = np.zeros(SHAPE_KJI, np.uint8)
+    labelmap[3, 4, 5], labelmap[9, 19, 30], labelmap[0, 0, 0] = 1, 255, 7
+    for dtype in (np.uint8, np.int16, np.float32, np.int64):
+        scribbles = Scribbles.from_labelmap(labelmap.astype(dtype))
+        assert len(scribbles) == 3
+        np.testing.assert_array_equal(scribbles.to_labelmap(SHAPE_KJI), labelmap)
+    assert len(Scribbles.from_labelmap(np.zeros(SHAPE_KJI))) == 0
+
+
+@pytest.mark.parametrize("value", [1.5, -1, 256, np.nan, np.inf])
+def test_a_labelmap_of_other_values_is_refused_with_the_value(value):
+    with pytest.raises(InputError, match=str(value)):
+        Scribbles.from_labelmap(np.full((1, 2, 2), value))
+
+
+def test_scribbles_outside_the_image_are_refused():
+    scribbles = Scribbles(np.array([[0, 20, 0], [9, 19, 30], [0, 0, -1]]), np.array([1, 1, 1]))
+    for refuse in (scribbles.require_inside, scribbles.to_labelmap):
+        with pytest.raises(InputError, match=r"2 of 3 .*outside.*\(0, 0, -1\)"):
+            refuse(SHAPE_KJI)
+
+
+def test_for_one_label_the_other_objects_are_background():
+    scribbles = Scribbles(np.array([[0, 0, 1], [0, 0, 2], [0, 0, 3]]), np.array([1, 2, 255]))
+    foreground, background = scribbles.for_label(2)
+    assert foreground.tolist() == [[0, 0, 2]]
+    assert background.tolist() == [[0, 0, 1], [0, 0, 3]]
+    assert len(scribbles.for_label(9)[0]) == 0
+    with pytest.raises(InputError, match="255"):
+        scribbles.for_label(BACKGROUND)
+
+
+def test_scribbles_in_a_box_are_counted_from_its_corner():
+    scribbles = Scribbles(np.array([[3, 2, 1], [4, 7, 10], [5, 7, 10]]), np.array([1, 255, 1]))
+    inside = scribbles.within(BoundingBox((3, 2, 1), (5, 8, 11)))
+    assert inside.equals(Scribbles(np.array([[0, 0, 0], [1, 5, 9]]), np.array([1, 255])))
+
+
+def test_prompts_are_changed_as_copies():
+    box, mark = BoundingBox((3, 2, 1), (5, 8, 11)), Scribbles(np.array([[0, 0, 1], [1, 1, 1]]), np.array([7, 255]))
+    empty = Prompts()
+    both = empty.with_box(2, box).with_scribbles(mark)
+    assert empty.is_empty
+    assert not both.is_empty
+    assert both.labels == (2, 7)
+    assert dict(both.boxes) == {2: box}
+    assert both.without_box(2).labels == (7,)
+    with pytest.raises(TypeError):
+        both.boxes[3] = box
+
+
+def test_prompts_do_not_follow_the_mapping_they_were_made_from():
+    boxes = {1: BoundingBox((3, 2, 1), (5, 8, 11))}
+    prompts = Prompts(boxes)
+    boxes.clear()
+    assert prompts.labels == (1,)
+
+
+@pytest.mark.parametrize("label", [0, 255, -1, 1.0, "liver"])
+def test_a_box_needs_an_object_label(label):
+    with pytest.raises(InputError, match="1 to 254"):
+        Prompts().with_box(label, BoundingBox((0, 0, 0), (1, 1, 1)))
+
+
+def test_removing_a_box_that_is_not_there_is_refused():
+    with pytest.raises(InputError, match="object 3 has no box"):
+        Prompts().without_box(3)
