@@ -97,7 +97,7 @@ def write_image(path: str | os.PathLike[str], array_kji: NDArray, geometry: Geom
     OutputError : the folder is missing or read-only, the disk is full, or the format cannot hold this grid.
     """
     path = Path(path)
-    if not path.name.lower().endswith(WRITABLE_SUFFIXES):
+    if not path.name.endswith(WRITABLE_SUFFIXES):
         raise InputError(f"{path}: images are written as {', '.join(WRITABLE_SUFFIXES)}")
     Volume(array_kji, geometry)
     if array_kji.dtype.name not in _VOXEL_TYPES:

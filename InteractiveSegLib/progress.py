@@ -32,3 +32,13 @@ def finish(steps: Steps[Result], on_progress: Callable[[Progress], None] | None 
             return end.value
         if on_progress is not None:
             on_progress(progress)
+
+
+def part(steps: Steps[Result], done: int, total: int, text: str) -> Steps[Result]:
+    """Run a step as number ``done`` of ``total`` larger ones, reporting those."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+        yield Progress(done, total, text)

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-import SimpleITK as sitk
+import SimpleITK as sitk  # noqa: N813
 
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.geometry import Geometry, Volume, kji_to_ras, ras_to_kji

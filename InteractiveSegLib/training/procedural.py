@@ -18,6 +18,8 @@ from InteractiveSegLib.training.procedural_images import Scene, SceneSettings, g
 
 __all__ = ["BinaryTasks", "CropSettings", "Scene", "SceneSettings", "generate_scene", "object_crops", "object_slices"]
 
+_ATTEMPTS = 100  # scenes drawn for one batch before the settings are blamed
+
 
 class BinaryTasks(Dataset):
     """Batches of binary tasks. Item n depends on ``(seed, n)`` alone, so runs resume exactly and workers share freely.
@@ -34,7 +36,7 @@ class BinaryTasks(Dataset):
 
     Each item is a dictionary of ``image`` and ``label``, float32 of (B, 1, *S); S is drawn for each batch. In 3D the
     sides are 20-56 in steps of 4 and one batch in four is flat (8-16 slices); in 2D they are 40-128 in steps of 4, and
-    half of the crops are slices of 3D objects, a few of them without the object.
+    half of the crops are slices of 3D objects, a few of them without the object. In plane no side is over twice the other.
     """
 
     def __init__(
@@ -84,27 +86,29 @@ class BinaryTasks(Dataset):
         }
 
     def _crop_shape(self, rng: np.random.Generator) -> tuple[int, ...]:
-        sides = []
-        low, high = (20, 56) if self.dimensions == 3 else (40, 128)
-        left = self.max_voxels
-        if self.dimensions == 3 and rng.random() < 0.25:
-            sides.append(int(rng.choice([8, 12, 16])))
-            left //= sides[0]
-            low = 20 if left < 40**2 else 36
-        while len(sides) < self.dimensions:
-            most = min(high, left // low ** (self.dimensions - len(sides) - 1))
-            sides.append(4 * int(rng.integers(low // 4, most // 4 + 1)))
-            left //= sides[-1]
-        if sides[0] < low:  # slices are thick along k, as scanners have them, save for a few turned volumes
-            return tuple(sides) if rng.random() < 0.9 else tuple(sides[a] for a in rng.permutation(3))
-        return tuple(sides[a] for a in rng.permutation(self.dimensions))
+        if self.dimensions == 2:
+            return _plane(self.max_voxels, 40, 128, rng)
+        if rng.random() < 0.25:
+            slices = int(rng.choice([8, 12, 16]))
+            left = self.max_voxels // slices
+            shape = (slices, *_plane(left, 20 if left < 40**2 else 36, 56, rng))
+            if rng.random() < 0.9:  # slices are thick along k, as scanners have them, save for a few turned volumes
+                return shape
+        else:
+            depth = 4 * int(rng.integers(5, min(56, self.max_voxels // 20**2) // 4 + 1))
+            shape = (depth, *_plane(self.max_voxels // depth, 20, 56, rng))
+        return tuple(shape[axis] for axis in rng.permutation(3))
 
     def _collect(self, count: int, shape: tuple[int, ...], rng: np.random.Generator, sliced: bool) -> list[Crop]:
         """``count`` crops; scenes are about one and a half times as long as a crop, so objects keep their own scale."""
         scenes = max(1, self.scenes_per_batch // 2) if self.dimensions == 2 else self.scenes_per_batch
         each = math.ceil(count / scenes)
         crops: list[Crop] = []
+        attempts = 0
         while len(crops) < count:
+            attempts += 1
+            if attempts > _ATTEMPTS:
+                raise InputError(f"{_ATTEMPTS} scenes show {len(crops)} objects: the settings {self.scene} hide them")
             wanted = min(each, count - len(crops))
             if sliced:
                 in_plane = [int(np.clip(n * rng.uniform(1.0, 1.6), 48, 112)) for n in shape]
@@ -115,3 +119,11 @@ class BinaryTasks(Dataset):
                 scene = generate_scene([int(max(8, n * zoom)) for n in shape], rng, self.scene)
                 crops += object_crops(scene, shape, wanted, rng, self.crop)
         return crops
+
+
+def _plane(pixels: int, low: int, high: int, rng: np.random.Generator) -> tuple[int, int]:
+    """Two sides between ``low`` and ``high``, multiples of 4, one at most twice the other, in any order."""
+    first = 4 * int(rng.integers(low // 4, min(high, pixels // low, math.isqrt(2 * pixels)) // 4 + 1))
+    most = min(high, 2 * first, pixels // first) // 4
+    second = 4 * int(rng.integers(min(max(low // 4, math.ceil(first / 8)), most), most + 1))
+    return (first, second) if rng.random() < 0.5 else (second, first)

@@ -68,7 +68,7 @@ def object_crops(
     for _ in range(3 * count if candidates else 0):
         exchange = bool(rng.random() < 0.5)
         task = candidates.draw(_turned(shape, exchange), rng, settings)
-        image, mask = _resampled(scene.image[task.outer], task.wanted[scene.labels[task.outer]], shape, exchange, rng)
+        image, mask = _resampled(scene.image[task.outer], task.mask, shape, exchange, rng)
         if mask.any() and _is_visible(image, mask):
             crops.append((_finished(image, rng, settings), mask))
         if len(crops) == count:
@@ -103,7 +103,7 @@ def object_slices(
         by_box = rng.random() < 0.75
         image = scene.image[task.outer]
         image = (normalised(image) if by_box else image)[k - task.outer[0].start]
-        image, mask = _resampled(image, task.wanted[scene.labels[k][task.outer[1:]]], shape, exchange, rng)
+        image, mask = _resampled(image, task.mask[k - task.outer[0].start], shape, exchange, rng)
         if not mask.any() or mask.mean() < 0.02 or _is_visible(image, mask):
             crops.append((np.clip(image, 0, 1) if by_box else _finished(image, rng, settings), mask))
         if len(crops) == count:
@@ -113,9 +113,9 @@ def object_slices(
 
 @dataclass(frozen=True, eq=False)
 class _Task:
-    """An object to segment: ``wanted`` is 1 for its labels, ``box`` its own, ``outer`` the box with its margins."""
+    """An object to segment: ``box`` its own, ``outer`` the box with its margins, ``mask`` {0, 1} on ``outer``."""
 
-    wanted: NDArray[np.float32]
+    mask: NDArray[np.float32]
     box: Box
     outer: Box
 
@@ -124,7 +124,7 @@ class _Candidates:
     """The objects of a scene that are large enough to be a task."""
 
     def __init__(self, scene: Scene) -> None:
-        self.shape = scene.labels.shape
+        self.labels = scene.labels
         self.boxes: list[Box | None] = [None, *ndimage.find_objects(scene.labels)]
         sizes = np.bincount(scene.labels.ravel(), minlength=len(self.boxes))
         least = 30 if scene.labels.ndim == 2 else 100
@@ -138,19 +138,34 @@ class _Candidates:
 
     def draw(self, shape: Sequence[int], rng: np.random.Generator, settings: CropSettings) -> _Task:
         """The one of three random tasks whose box suits ``shape`` best: little stretched and not magnified."""
-        return min((self._any(rng, settings) for _ in range(3)), key=lambda task: _stretch(task.outer, shape))
+        tasks = [self._any(rng, settings) for _ in range(3)]
+        members, box, outer = min(tasks, key=lambda task: _stretch(task[2], shape))
+        wanted = np.zeros(len(self.boxes), bool)
+        wanted[list(members)] = True
+        own = wanted[self.labels[box]]
+        parts, count = ndimage.label(own)
+        if count > 1:  # what other objects cut off is no part of the task
+            sizes = np.bincount(parts.ravel())
+            sizes[0] = 0
+            own = (sizes > 0.1 * sizes.max())[parts]
+            inner = ndimage.find_objects(own.astype(np.uint8))[0]
+            own = own[inner]
+            box = tuple(slice(b.start + s.start, b.start + s.stop) for b, s in zip(box, inner, strict=True))
+            outer = _with_margin(box, self.labels.shape, rng, settings)
+        mask = np.zeros([s.stop - s.start for s in outer], np.float32)
+        mask[tuple(slice(b.start - o.start, b.stop - o.start) for b, o in zip(box, outer, strict=True))] = own
+        return _Task(mask, box, outer)
 
-    def _any(self, rng: np.random.Generator, settings: CropSettings) -> _Task:
+    def _any(self, rng: np.random.Generator, settings: CropSettings) -> tuple[tuple[int, ...], Box, Box]:
+        """Labels of an object or a group, its box, the box with margins."""
         number = int(rng.choice(self.numbers, p=self.chances))
         members: tuple[int, ...] = (number,)
         wholes = [g for g in self.groups if number in g]
         if wholes and rng.random() < settings.whole:
             members = wholes[int(rng.integers(len(wholes)))]
-        wanted = np.zeros(len(self.boxes), np.float32)
-        wanted[list(members)] = 1
         axes = zip(*(self.boxes[n] for n in members), strict=True)
         box = tuple(slice(min(s.start for s in a), max(s.stop for s in a)) for a in axes)
-        return _Task(wanted, box, _with_margin(box, self.shape, rng, settings))
+        return members, box, _with_margin(box, self.labels.shape, rng, settings)
 
 
 def _with_margin(box: Box, shape: Sequence[int], rng: np.random.Generator, settings: CropSettings) -> Box:

@@ -157,7 +157,8 @@ def _add_texture(image: Array, labels: LabelMap, strength: float, rng: np.random
     shape, classes = image.shape, labels.classes
     count = len(labels.object_of)
     fields = [smooth_noise(shape, rng.uniform(2, 5), rng)]
-    grain = [n / rng.uniform(1.2, 6) for n in shape]
+    uneven = 0.7 if rng.random() < 0.15 else 0.15
+    grain = np.array(shape) / (rng.uniform(1.2, 5) * np.exp(rng.uniform(-uneven, uneven, len(shape))))
     fields.append(smooth_noise(shape, grain, rng))
     if rng.random() < 0.12:
         direction = rng.standard_normal(len(shape))
@@ -196,7 +197,7 @@ def _mr(image: Array, settings: SceneSettings, rng: np.random.Generator) -> Arra
         real = image + noise * _white(image.shape, rng)
         return np.sqrt(real**2 + (noise * _white(image.shape, rng)) ** 2)
     if kind < 0.8:
-        return image + noise * _correlated(image.shape, rng.uniform(0.3, 1.2, image.ndim), rng)
+        return image + noise * _correlated(image.shape, rng.uniform(0.3, 1.0) * rng.uniform(0.7, 1.3, image.ndim), rng)
     shift = int(rng.integers(image.shape[-1] // 4, image.shape[-1] // 2 + 1))  # a ghost along the phase axis
     image = image + rng.uniform(0.02, 0.12) * np.roll(image, shift, axis=-1)
     return image + noise * _white(image.shape, rng)
@@ -207,8 +208,8 @@ def _ct(image: Array, settings: SceneSettings, rng: np.random.Generator) -> Arra
     in_plane = rng.uniform(0.4, 0.9)
     sigmas = [0.3] * (image.ndim - 2) + [in_plane, in_plane]
     image = image + noise * _correlated(image.shape, sigmas, rng)
-    if rng.random() < 0.3:
-        image += _streaks(image.shape, rng) * rng.uniform(0.02, 0.12)
+    if rng.random() < 0.2:
+        image += _streaks(image.shape, rng) * rng.uniform(0.01, 0.07)
     low = rng.uniform(-0.1, 0.3)
     return np.clip(image, low, low + rng.uniform(0.45, 1.3))
 
@@ -239,7 +240,7 @@ def _ultrasound(image: Array, settings: SceneSettings, rng: np.random.Generator)
     depth = np.linspace(0, 1, shape[-2], dtype=np.float32)[:, None]
     image *= np.exp(-rng.uniform(0, 1.5) * depth)
     if rng.random() < 0.5:
-        shade = np.clip(3 * smooth_noise((shape[-1],), rng.uniform(4, 12), rng) - rng.uniform(2, 5), 0, 1)
+        shade = np.clip(1.5 * smooth_noise((shape[-1],), rng.uniform(4, 12), rng) - rng.uniform(1, 2.5), 0, 1)
         image *= 1 - np.float32(0.9) * shade * np.clip(8 * (depth - np.float32(rng.uniform(0, 0.6))), 0, 1)
     dynamic = rng.uniform(15, 200)
     image = np.log1p(dynamic * np.clip(image, 0, None)) / np.log1p(dynamic)

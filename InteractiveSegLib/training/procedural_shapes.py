@@ -75,9 +75,12 @@ class _Canvas:
     def __init__(self, shape: Sequence[int], rng: np.random.Generator) -> None:
         self.rng = rng
         self.classes = np.zeros(shape, np.int16)
-        aspect = np.exp(rng.uniform(-0.25, 0.25, len(shape)))
-        self.axes = [np.linspace(-a, a, n, dtype=np.float32) for a, n in zip(aspect, shape, strict=True)]
-        self.voxel = 2 / max(shape)
+        sides = np.array(shape, float)
+        sides[sides < sides.max() / 3] = np.median(sides)  # thick slices: few, and as long as the others together
+        self.ends = np.exp(rng.uniform(-0.2, 0.2, len(shape))) * (sides / np.exp(np.log(sides).mean())) ** 0.6
+        self.axes = [np.linspace(-a, a, n, dtype=np.float32) for a, n in zip(self.ends, shape, strict=True)]
+        self.voxel = float(min(2 * self.ends / shape))
+        self.background_only = False
         self.object_of, self.near, self.kin = [0], [-1], [-1]
         self.groups: list[tuple[int, ...]] = []
         self.painted = [0]  # voxels by object, before later objects covered some
@@ -100,6 +103,8 @@ class _Canvas:
         ``patches`` : probability of parts of another intensity (necrosis, cysts); ``rim`` : where they are likelier
         """
         view = self.classes[window]
+        if self.background_only:
+            mask = mask & (np.array(self.object_of) == 0)[view]
         below = np.bincount(view[mask], minlength=1)
         voxels = int(below.sum())
         if voxels == 0:
@@ -133,7 +138,7 @@ class _Canvas:
 
     def place(self, radius: float) -> Array:
         """Random centre; bodies of ``radius`` mostly stay inside the scene."""
-        ends = np.clip([a[-1] - 0.85 * radius for a in self.axes], 0.15, None)
+        ends = np.clip(self.ends - 0.85 * radius, 0.15, None)
         return (self.rng.uniform(-1, 1, len(self.axes)) * ends).astype(np.float32)
 
 
@@ -167,10 +172,10 @@ def _solid(canvas: _Canvas, centre: Array, radius: float, slender: float = 1.0, 
         local[1] += np.float32(bend) * (local[0] ** 2 - np.float32(0.4))
     squares = [c * c for c in local]
     value = np.sqrt(np.sqrt(sum(s * s for s in squares)) if rng.random() < 0.25 else sum(squares))
-    cells = [2.2 * rng.uniform(0.7, 2.0) * max(1.0, e / r0) for e, r0 in zip(reach, [radius] * rank, strict=True)]
+    cells = 2.2 * rng.uniform(0.7, 2.0) * np.maximum(1, reach / radius)
     value += np.float32(rough) * smooth_noise(value.shape, cells, rng)
     if rng.random() < 0.4:  # a second octave
-        value += np.float32(rough * rng.uniform(0.3, 0.7)) * smooth_noise(value.shape, [3 * c for c in cells], rng)
+        value += np.float32(rough * rng.uniform(0.3, 0.7)) * smooth_noise(value.shape, 3 * cells, rng)
     return _Solid(window, value, local[0])
 
 
@@ -305,7 +310,7 @@ def _tissues(canvas: _Canvas, air: bool) -> Mask | None:
     best: Array | None = None
     for n in range(rng.integers(2, 6)):
         made = canvas.background_class()
-        field = smooth_noise(shape, cells, rng) + np.float32(rng.normal(0, 0.4) if n else 0.6)
+        field = smooth_noise(shape, cells * canvas.ends, rng) + np.float32(rng.normal(0, 0.4) if n else 0.6)
         if best is None:
             canvas.classes[:] = made
             best = field
@@ -313,7 +318,7 @@ def _tissues(canvas: _Canvas, air: bool) -> Mask | None:
             canvas.classes[field > best] = made
             np.maximum(best, field, out=best)
     if rng.random() < 0.3:  # folds: two tissues in bands, as in a brain
-        field = smooth_noise(shape, rng.uniform(5, 12), rng)
+        field = smooth_noise(shape, rng.uniform(5, 12) * canvas.ends, rng)
         where = canvas.classes == rng.integers(1, len(canvas.object_of))
         for low in (-0.5, 0.35):
             canvas.classes[where & (field > low)] = canvas.background_class()
@@ -344,12 +349,13 @@ def draw_labels(
             break
         _KINDS[pick][0](canvas, float(radius))
     named = len(canvas.painted)
-    for _ in range(rng.integers(distractors[0], distractors[1] + 1)):  # look like an object and belong to none
-        model = int(rng.integers(1, len(canvas.object_of)))
-        solid = _solid(canvas, canvas.place(0.0), rng.uniform(0.03, 0.14), slender=1.8)
-        made = canvas.paint(solid.window, solid.value < 1, model, patches=0)
-        if made is not None:
-            canvas.object_of[made[1]] = 0
+    canvas.background_only = bool(rng.random() < 0.7)
+    for _ in range(rng.integers(distractors[0], distractors[1] + 1)):  # look like objects and belong to none
+        if rng.random() < 0.2:
+            (_tree, _sheet)[int(rng.integers(2))](canvas, rng.uniform(0.1, 0.3))
+        else:
+            solid = _solid(canvas, canvas.place(0.0), rng.uniform(0.03, 0.14), slender=1.8)
+            canvas.paint(solid.window, solid.value < 1, int(rng.integers(1, len(canvas.object_of))), patches=0)
     if outside is not None and rng.random() < 0.8:
         canvas.classes[outside] = AIR
     return _finished(canvas, named)
@@ -361,14 +367,13 @@ def _finished(canvas: _Canvas, named: int) -> LabelMap:
     seen = np.bincount(canvas.classes.ravel(), minlength=len(owners))
     visible = np.zeros(len(canvas.painted), int)
     np.add.at(visible, owners, seen)
-    nested = {ring for group in canvas.groups for ring in group}
-    host_of = {part: host for part, host in canvas.host.items() if part < named}
+    nested = {part for group in canvas.groups for part in group}
     number = np.zeros(len(canvas.painted), np.int16)
     for n in range(1, named):
         if visible[n] and (n in nested or visible[n] > 0.55 * canvas.painted[n]):
             number[n] = number.max() + 1
     groups = [tuple(int(number[n]) for n in g) for g in canvas.groups]
-    groups += [(int(number[h]), int(number[p])) for p, h in host_of.items()]
+    groups += [(int(number[host]), int(number[part])) for part, host in canvas.host.items()]
     return LabelMap(
         canvas.classes,
         number[owners],
