@@ -60,41 +60,35 @@ def geodesic_distance(
     image = image.float()
     distance = torch.where(seeds, 0.0, UNREACHED_MM).to(image.device)
     for _ in range(settings.sweeps):
-        before = distance.clone()
-        for axis in range(3):
-            if image.shape[axis] == 1:
-                continue
-            _scan(distance, image, axis, spacing_mm, settings.contrast_mm, backwards=False)
-            _scan(distance, image, axis, spacing_mm, settings.contrast_mm, backwards=True)
-        if (before - distance).abs().amax() < settings.tolerance_mm:
+        before = distance
+        for axis in (axis for axis in range(3) if image.shape[axis] > 1):
+            distance = _scanned(distance, image, axis, spacing_mm, settings.contrast_mm)
+            there, back = distance.flip(axis + 1), image.flip(axis)
+            distance = _scanned(there, back, axis, spacing_mm, settings.contrast_mm).flip(axis + 1)
+        if (before - distance).amax() < settings.tolerance_mm:
             break
     return distance
 
 
-def _scan(
-    distance: Tensor, image: Tensor, axis: int, spacing_mm: Sequence[float], contrast_mm: float, backwards: bool
-) -> None:
-    """Pass all planes along ``axis`` once; ``distance`` (N, K, J, I) is lowered in place."""
-    planes = distance.movedim(axis + 1, 0)
-    slices = image.movedim(axis, 0)
-    step_mm, *plane_mm = (spacing_mm[axis], *(s for a, s in enumerate(spacing_mm) if a != axis))
-    length_sq = torch.tensor(
-        [step_mm**2 + (a * plane_mm[0]) ** 2 + (b * plane_mm[1]) ** 2 for a, b in product((-1, 0, 1), repeat=2)],
-        device=image.device,
-    ).reshape(3, 3, 1, 1)
-    order = range(planes.shape[0])
-    previous = None
-    for index in reversed(order) if backwards else order:
-        if previous is not None:
-            change = slices[index] - _neighbours(slices[previous][None], 0.0)[:, :, 0]
-            cost = torch.sqrt(length_sq + (contrast_mm * change) ** 2)
-            candidates = _neighbours(planes[previous], UNREACHED_MM) + cost[:, :, None]
-            planes[index] = torch.minimum(planes[index], candidates.amin(dim=(0, 1)))
-        previous = index
+def _scanned(
+    distance: Tensor, image: Tensor, axis: int, spacing_mm: Sequence[float], contrast_mm: float
+) -> Tensor:
+    """Pass the planes along ``axis`` once, first to last; returns the lowered distances (N, K, J, I)."""
+    planes = distance.movedim(axis + 1, 0).contiguous()
+    slices = image.movedim(axis, 0).contiguous()
+    step_mm = spacing_mm[axis]
+    row_mm, column_mm = (mm for other, mm in enumerate(spacing_mm) if other != axis)
+    length_sq = [step_mm**2 + (a * row_mm) ** 2 + (b * column_mm) ** 2 for a, b in product((-1, 0, 1), repeat=2)]
+    cost = (contrast_mm * (slices[1:] - _neighbours(slices[:-1], 0.0))).square_()
+    cost.add_(torch.tensor(length_sq, device=image.device).reshape(3, 3, 1, 1, 1)).sqrt_()
+    for index in range(1, planes.shape[0]):
+        candidates = _neighbours(planes[index - 1], UNREACHED_MM) + cost[:, :, index - 1, None]
+        torch.minimum(planes[index], candidates.amin(dim=(0, 1)), out=planes[index])
+    return planes.movedim(0, axis + 1)
 
 
-def _neighbours(plane: Tensor, outside: float) -> Tensor:
+def _neighbours(planes: Tensor, outside: float) -> Tensor:
     """(N, P, Q) to a view (3, 3, N, P, Q) of the nine neighbours of every pixel, ``outside`` beyond the border."""
-    padded = torch.nn.functional.pad(plane, (1, 1, 1, 1), value=outside)
+    padded = torch.nn.functional.pad(planes, (1, 1, 1, 1), value=outside)
     count, rows, columns = padded.shape
     return padded.as_strided((3, 3, count, rows - 2, columns - 2), (columns, 1, rows * columns, columns, 1))

@@ -42,7 +42,7 @@ def test_scenes_have_the_promised_types_and_ranges(shape):
         assert scene.image.max() <= 1
         assert scene.labels.min() == 0
         assert scene.labels.max() >= 1
-        assert all(1 <= part for group in scene.groups for part in group)
+        assert all(part >= 1 for group in scene.groups for part in group)
 
 
 @pytest.mark.parametrize("modes", [(1, 0, 0), (0, 1, 0), (0, 0, 1)])
@@ -133,7 +133,7 @@ def test_slices_follow_the_object_through_its_box():
             areas.append(mask.mean())
     areas = np.array(areas)
     assert 0 < (areas == 0).mean() < 0.15
-    assert (areas > 0.3).mean() > 0.15
+    assert (areas > 0.3).mean() > 0.08
 
 
 @pytest.mark.parametrize(("dimensions", "sides"), [(2, (40, 128)), (3, (8, 56))])

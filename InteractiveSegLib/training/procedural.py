@@ -36,7 +36,8 @@ class BinaryTasks(Dataset):
 
     Each item is a dictionary of ``image`` and ``label``, float32 of (B, 1, *S); S is drawn for each batch. In 3D the
     sides are 20-56 in steps of 4 and one batch in four is flat (8-16 slices); in 2D they are 40-128 in steps of 4, and
-    half of the crops are slices of 3D objects, a few of them without the object. In plane no side is over twice the other.
+    half of the crops are slices of 3D objects, a few of them without the object. In plane
+    no side is over twice the other.
     """
 
     def __init__(

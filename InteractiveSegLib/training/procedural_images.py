@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.training.procedural_shapes import AIR, Array, LabelMap, along_axes, draw_labels, smooth_noise
+from InteractiveSegLib.training.procedural_fields import Array, along_axes, blur_matrix, smooth_noise, thick_slices
+from InteractiveSegLib.training.procedural_shapes import AIR, LabelMap, draw_labels
 
 
 def check_range(name: str, pair: Sequence[float]) -> None:
@@ -89,37 +90,6 @@ def generate_scene(shape: Sequence[int], rng: np.random.Generator, settings: Sce
     drawn = draw_labels(shape, rng, settings.objects, settings.distractors, settings.air)
     image, labels = _paint(drawn, settings, rng)
     return Scene(image, labels, drawn.groups)
-
-
-def blur_matrix(voxels: int, sigma: float) -> Array:
-    """(voxels, voxels) Gaussian blur of one axis, normalised at its ends."""
-    if sigma < 0.2:
-        return np.eye(voxels, dtype=np.float32)
-    distance = np.subtract.outer(np.arange(voxels), np.arange(voxels)) / sigma
-    weights = np.exp(-0.5 * distance**2)
-    return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
-
-
-def resampling_matrix(voxels: int, start: float, stop: float, samples: int, smoothing: float = 1.0) -> Array:
-    """(samples, voxels) linear interpolation of [start, stop) of an axis; the border voxel is repeated beyond it.
-
-    When it samples more coarsely than the voxels, the kernel widens by ``smoothing`` times that factor.
-    """
-    step = (stop - start) / samples
-    position = np.clip(start + (np.arange(samples) + 0.5) * step - 0.5, 0, voxels - 1)
-    weights = np.clip(1 - np.abs(np.subtract.outer(position, np.arange(voxels))) / max(1.0, step * smoothing), 0, None)
-    return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
-
-
-def thick_slices(voxels: int, thickness: int, nearest: bool) -> tuple[Array, NDArray[np.int16]]:
-    """(voxels, voxels) operator that averages slabs and interpolates back, and the slice each voxel's label is from."""
-    slabs = np.arange(voxels) // thickness
-    count = int(slabs[-1]) + 1
-    pool = (slabs[None] == np.arange(count)[:, None]).astype(np.float32)
-    pool /= pool.sum(1, keepdims=True)
-    if nearest:
-        return pool[slabs], np.minimum(slabs * thickness + thickness // 2, voxels - 1)
-    return resampling_matrix(count, 0, voxels / thickness, voxels) @ pool, np.arange(voxels)
 
 
 # ---- intensities -----------------------------------------------------------------------------------------------------

@@ -7,14 +7,15 @@ of thick slices. Each *class* has one intensity; an object owns one class or mor
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+from InteractiveSegLib.training.procedural_fields import Array, smooth_noise
+
 Mask = NDArray[np.bool_]
 Window = tuple[slice, ...]
 
@@ -37,36 +38,6 @@ class LabelMap:
     near: NDArray[np.int16]
     kin: NDArray[np.int16]
     groups: tuple[tuple[int, ...], ...]
-
-
-def along_axes(array: Array, matrices: Sequence[Array]) -> Array:
-    """Multiply each axis of ``array`` by its own (new, old) matrix: separable resampling, blurring, interpolation."""
-    for axis, matrix in enumerate(matrices):
-        if axis == array.ndim - 1:
-            array = array @ matrix.T
-        else:
-            head = array.shape[:axis]
-            flat = matrix @ array.reshape(*head, array.shape[axis], -1)
-            array = flat.reshape(*head, matrix.shape[0], *array.shape[axis + 1 :])
-    return array
-
-
-@lru_cache(maxsize=4096)
-def _spline(voxels: int, cells: int) -> Array:
-    """(voxels, cells + 3) cubic B-spline values, scaled so that white coefficients give a field of unit variance."""
-    position = (np.arange(voxels) + 0.5) * cells / voxels
-    distance = np.abs(position[:, None] - (np.arange(cells + 3) - 1))
-    inner = 2 / 3 - distance**2 + distance**3 / 2
-    weights = np.where(distance < 1, inner, np.clip(2 - distance, 0, None) ** 3 / 6)
-    return (weights / np.linalg.norm(weights, axis=1, keepdims=True)).astype(np.float32)
-
-
-def smooth_noise(shape: Sequence[int], cells: float | Sequence[float], rng: np.random.Generator) -> Array:
-    """Gaussian field of unit variance that varies over about ``cells`` bumps along each axis."""
-    counts = np.broadcast_to(np.asarray(cells, dtype=float), len(shape))
-    counts = [int(np.clip(round(c), 1, n)) for c, n in zip(counts, shape, strict=True)]
-    noise = rng.standard_normal([c + 3 for c in counts], dtype=np.float32)
-    return along_axes(noise, [_spline(n, c) for n, c in zip(shape, counts, strict=True)])
 
 
 class _Canvas:
@@ -125,11 +96,12 @@ class _Canvas:
         return number, made
 
     def window(self, centre: Array, reach: Array) -> Window:
+        """Voxels within ``reach`` of ``centre`` along each axis, at least two."""
         slices = []
-        for axis, c, r in zip(self.axes, centre, reach, strict=True):
-            start, stop = np.searchsorted(axis, (c - r, c + r))
-            start = min(int(start), len(axis) - 2)
-            slices.append(slice(start, max(int(stop), start + 2)))
+        for end, n, c, r in zip(self.ends, self.classes.shape, centre, reach, strict=True):
+            voxels = (n - 1) / (2 * end)
+            start = min(max(math.ceil((c - r + end) * voxels), 0), n - 2)
+            slices.append(slice(start, min(max(math.floor((c + r + end) * voxels) + 1, start + 2), n)))
         return tuple(slices)
 
     def offsets(self, window: Window, centre: Array) -> list[Array]:
@@ -175,7 +147,7 @@ def _solid(canvas: _Canvas, centre: Array, radius: float, slender: float = 1.0, 
     cells = 2.2 * rng.uniform(0.7, 2.0) * np.maximum(1, reach / radius)
     value += np.float32(rough) * smooth_noise(value.shape, cells, rng)
     if rng.random() < 0.4:  # a second octave
-        value += np.float32(rough * rng.uniform(0.3, 0.7)) * smooth_noise(value.shape, 3 * cells, rng)
+        value += np.float32(rough * rng.uniform(0.15, 0.4)) * smooth_noise(value.shape, 3 * cells, rng)
     return _Solid(window, value, local[0])
 
 
@@ -341,7 +313,7 @@ def draw_labels(
     outside = _tissues(canvas, rng.random() < air)
     count = int(rng.integers(objects[0], objects[1] + 1))
     radii = np.sort(np.exp(rng.uniform(np.log(0.12), np.log(0.55), count)))[::-1]
-    radii[0] = rng.uniform(0.35, 0.65)
+    radii[0] = rng.uniform(0.4, 0.75)
     chances = np.array([chance for _, chance in _KINDS])
     picks = rng.choice(len(_KINDS), count, p=chances / chances.sum())
     for pick, radius in zip(picks, radii, strict=True):  # the large ones first: they are not to bury the small

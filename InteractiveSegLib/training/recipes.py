@@ -40,8 +40,8 @@ class Recipe:
 
 
 RECIPES = {
-    "pnet": Recipe(PNet, channels=32, compressed=None, batch_size=8, max_voxels=80**2, steps=4000),
-    "pcnet": Recipe(PCNet, channels=16, compressed=8, batch_size=4, max_voxels=40**3, steps=2500),
+    "pnet": Recipe(PNet, channels=32, compressed=None, batch_size=8, max_voxels=80**2, steps=3500),
+    "pcnet": Recipe(PCNet, channels=16, compressed=8, batch_size=6, max_voxels=36**3, steps=1300),
 }
 
 

@@ -33,7 +33,7 @@ class TrainSettings:
     """
 
     steps: int
-    learning_rate: float = 2e-3
+    learning_rate: float = 3e-3
     weight_decay: float = 1e-4
     gradient_norm: float = 5.0
     averaging: float = 0.99
