@@ -33,7 +33,7 @@ class AdaptSettings:
     unsure_above: float = 0.2
     unsure_below: float = 0.7
     contradiction_mm: float = 4.0
-    max_voxels: int = 32768
+    max_voxels: int = 16384
 
 
 def interaction_weights(

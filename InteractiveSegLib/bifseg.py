@@ -1,6 +1,6 @@
 """BIFSeg for one object: the network in the box, then label step and network step in turn (Wang et al., TMI 2018)."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -23,12 +23,33 @@ from InteractiveSegLib.working_grid import GridSettings, WorkingGrid, working_gr
 
 @dataclass(frozen=True)
 class BifsegSettings:
-    """Settings of the stages, each documented where it is used."""
+    """Settings of the stages, each documented where it is used.
+
+    Lengths that should grow with the object are given in voxels of the working grid along its finest axis, so that a
+    hippocampus, a liver and a cell are treated alike; ``on`` turns them into mm for a grid.
+
+    smoothness_voxels : lambda of the energy
+    contrast_voxels : of the geodesic distance
+    contradiction_voxels : epsilon of the interaction weights
+    """
 
     grid: GridSettings = field(default_factory=GridSettings)
     energy: EnergySettings = field(default_factory=EnergySettings)
     adapt: AdaptSettings = field(default_factory=AdaptSettings)
     geodesic: GeodesicSettings = field(default_factory=GeodesicSettings)
+    smoothness_voxels: float = 1.0
+    contrast_voxels: float = 20.0
+    contradiction_voxels: float = 4.0
+
+    def on(self, grid: WorkingGrid) -> "BifsegSettings":
+        """The same settings with the lengths of the stages in mm."""
+        unit = min(grid.spacing_kji_mm)
+        return replace(
+            self,
+            energy=replace(self.energy, smoothness_mm=self.smoothness_voxels * unit),
+            geodesic=replace(self.geodesic, contrast_mm=self.contrast_voxels * unit),
+            adapt=replace(self.adapt, contradiction_mm=self.contradiction_voxels * unit),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +69,12 @@ class BoxedImage:
 
 @dataclass(frozen=True, eq=False)
 class ObjectLabels:
-    """An object on the working grid. probability : (K, J, I) float32; labels : (K, J, I) bool; rounds : of adaptation."""
+    """An object on the working grid.
+
+    probability : (K, J, I) float32, of the foreground
+    labels : (K, J, I) bool
+    rounds : of adaptation
+    """
 
     probability: Tensor
     labels: Tensor
@@ -64,6 +90,8 @@ def crop_intensities(volume: Volume, crop: BoundingBox) -> tuple[NDArray[np.floa
     """
     values = volume.array_kji[crop.slices]
     wide = values.dtype.itemsize >= 4  # float32 would lose the low bits of large values
+    if values.dtype.kind in "iu" and values.dtype.itemsize == 8:  # and so would float64
+        values = values.astype(np.uint64) - values.min().astype(np.uint64)
     values = values.astype(np.float64 if wide else np.float32)
     finite = np.isfinite(values)
     missing = int(values.size - np.count_nonzero(finite))
@@ -72,9 +100,19 @@ def crop_intensities(volume: Volume, crop: BoundingBox) -> tuple[NDArray[np.floa
     if missing:
         values[~finite] = values[finite].min()
     if wide:
-        values -= values.min()
-        values /= max(values.max(), np.finfo(np.float64).tiny)
+        _bring_to_float32_range(values)
     return normalised(values), missing
+
+
+def _bring_to_float32_range(values: NDArray[np.float64]) -> None:
+    """Shift and scale so that float32 keeps the low bits of all but far outliers, such as a padding of -1e30."""
+    low, middle, high = np.percentile(values.reshape(-1)[:: max(1, values.size // 20_000)], (0.5, 50, 99.5))
+    if high <= low:  # nearly constant: the outliers may be all there is to see
+        low, high = values.min(), values.max()
+    with np.errstate(over="ignore"):
+        values -= middle
+        values /= max(high - low, np.finfo(np.float64).tiny)
+    np.clip(values, -1e6, 1e6, out=values)
 
 
 def boxed_image_steps(
@@ -108,6 +146,7 @@ def object_steps(
     adapt : fit block 6 to this image, with or without scribbles; the network itself is not changed
     """
     device, grid = boxed.image.device, boxed.grid
+    settings = settings.on(grid)
     outside = ~grid.inside(box).to(device)
     foreground, background = _marked(grid, foreground_kji, device), _marked(grid, background_kji, device)
     shared = foreground & background  # one working voxel, both marks: full resolution settles it

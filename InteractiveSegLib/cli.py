@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from InteractiveSegLib import __version__
-from InteractiveSegLib.errors import InputError, InteractiveSegError
+from InteractiveSegLib.errors import InputError, InteractiveSegError, OutputError
 
 if TYPE_CHECKING:
     import torch
@@ -44,8 +47,15 @@ def _fail(error: BaseException | str, code: int) -> int:
     return code
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without the usage above it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"interactiveseg: {message} (see {self.prog} --help)\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="interactiveseg", description="Interactive segmentation that adapts to the image in front of the user."
     )
     parser.add_argument("--version", action="version", version=f"interactiveseg {__version__}")
@@ -144,25 +154,36 @@ def _add_benchmark(commands: argparse._SubParsersAction) -> None:
 
 def _add_common(command: argparse.ArgumentParser) -> None:
     command.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--seed", type=_seed, default=0, help="of all random choices, 0 to 2**32 - 1")
     command.add_argument("--quiet", action="store_true", help="no progress bars, no messages")
 
 
+def _seed(word: str) -> int:
+    seed = int(word)
+    if not 0 <= seed < 2**32:
+        raise argparse.ArgumentTypeError(f"{word} is not between 0 and {2**32 - 1}")
+    return seed
+
+
 def _segment(options: argparse.Namespace) -> None:
+    if not options.box and options.scribbles is None:
+        raise InputError("give a --box, --scribbles, or both")
+    _require_writable(options)
+
     from InteractiveSegLib.image_io import read_labelmap, read_volume, write_image, write_labelmap
     from InteractiveSegLib.networks.choice import network_for
     from InteractiveSegLib.prompts import Scribbles
     from InteractiveSegLib.session import ImageSession
 
-    if not options.box and options.scribbles is None:
-        raise InputError("give a --box, --scribbles, or both")
     device = _device(options.device)
-    volume = read_volume(options.image)
+    with _one_voice():
+        volume = read_volume(options.image)
     network = network_for(options.model, volume.geometry)
     session = ImageSession(volume, network, seed=options.seed, device=device)
     notes = _set_boxes(session, options)
     if options.scribbles is not None:
-        marks = read_labelmap(options.scribbles, volume.geometry)
+        with _one_voice():
+            marks = read_labelmap(options.scribbles, volume.geometry)
         session.add_scribbles(Scribbles.from_labelmap(marks))
     result = _shown(session.segment(adapt=options.adapt), options)
     labelmap = session.labelmap()
@@ -187,6 +208,38 @@ def _segment(options: argparse.Namespace) -> None:
         _say(options, *notes)
         for label, found in objects.items():
             print(f"label {label}: {found['voxels']} voxels, {found['ml']} ml")
+
+
+@contextmanager
+def _one_voice() -> Iterator[None]:
+    """Hold back what C++ readers print to standard error, and drop it where an error of our own says it in one line."""
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as said, os.fdopen(os.dup(2), "wb", buffering=0) as standard_error:
+        os.dup2(said.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(standard_error.fileno(), 2)
+        said.seek(0)
+        standard_error.write(said.read())
+
+
+def _require_writable(options: argparse.Namespace) -> None:
+    """InputError, before any work is done, for outputs that cannot be written or would replace an input."""
+    from InteractiveSegLib.image_io import require_writable_folder, require_writable_name
+
+    taken = {path.resolve() for path in (options.image, options.scribbles) if path is not None}
+    for path in (options.output, options.probability):
+        if path is None:
+            continue
+        require_writable_name(path)
+        try:
+            require_writable_folder(path)
+        except OutputError as error:
+            raise InputError(str(error)) from error
+        if path.resolve() in taken:
+            raise InputError(f"{path} is given twice: an output replaces neither an input nor the other output")
+        taken.add(path.resolve())
 
 
 def _set_boxes(session: ImageSession, options: argparse.Namespace) -> list[str]:  # noqa: F821
@@ -225,7 +278,8 @@ def _probabilities(session: ImageSession) -> NDArray:  # noqa: F821
 
     import numpy as np
 
-    return reduce(np.maximum, (session.probability(label) for label in session.current.objects))
+    probabilities = (session.probability(label) for label in session.current.objects)
+    return reduce(lambda most, other: np.maximum(most, other, out=most), probabilities)
 
 
 def _millilitres(voxels: int, volume: Volume) -> float:  # noqa: F821
@@ -256,16 +310,18 @@ def _demo(options: argparse.Namespace) -> None:
 
 
 def _benchmark(options: argparse.Namespace) -> None:
-    from InteractiveSegLib.evaluation.benchmark import BenchmarkSettings, speed_steps, stages_steps
-
-    settings = BenchmarkSettings(options.model, options.cases, options.seed, _device(options.device))
+    device = _device(options.device)
     if options.task == "speed":
-        table = _shown(speed_steps(settings), options)
-    else:
-        if options.data is None:
-            raise InputError("--task stages needs --data FOLDER")
-        table = _shown(stages_steps(options.data, options.output, settings), options)
-    print(table)
+        from InteractiveSegLib.evaluation.speed import speed_steps
+
+        print(_shown(speed_steps(options.model, options.seed, device), options))
+        return
+    from InteractiveSegLib.evaluation.benchmark import BenchmarkSettings, stages_steps
+
+    if options.data is None:
+        raise InputError("--task stages needs --data FOLDER")
+    settings = BenchmarkSettings(options.model, options.cases, options.seed, device)
+    print(_shown(stages_steps(options.data, options.output, settings), options))
 
 
 def _device(name: str) -> torch.device:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from InteractiveSegLib.errors import OutputError
@@ -24,4 +24,5 @@ def replacing(path: Path) -> Iterator[Path]:
         reason = error.strerror or str(error)
         raise OutputError(f"cannot write {path}: {reason}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # it may never have been made
+            temporary.unlink()

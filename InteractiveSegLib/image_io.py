@@ -97,8 +97,7 @@ def write_image(path: str | os.PathLike[str], array_kji: NDArray, geometry: Geom
     OutputError : the folder is missing or read-only, the disk is full, or the format cannot hold this grid.
     """
     path = Path(path)
-    if not path.name.endswith(WRITABLE_SUFFIXES):
-        raise InputError(f"{path}: images are written as {', '.join(WRITABLE_SUFFIXES)}")
+    require_writable_name(path)
     Volume(array_kji, geometry)
     if array_kji.dtype.name not in _VOXEL_TYPES:
         raise InputError(f"voxels of type {array_kji.dtype} cannot be written: convert them first")
@@ -107,8 +106,7 @@ def write_image(path: str | os.PathLike[str], array_kji: NDArray, geometry: Geom
     image.SetOrigin(origin)
     image.SetSpacing(spacing)
     image.SetDirection(direction)
-    if not path.parent.is_dir():
-        raise OutputError(f"cannot write {path}: the folder {path.parent} does not exist")
+    require_writable_folder(path)
     with replacing(path) as temporary:
         try:
             sitk.WriteImage(image, str(temporary), useCompression=True)
@@ -116,6 +114,22 @@ def write_image(path: str | os.PathLike[str], array_kji: NDArray, geometry: Geom
             _require_kept(temporary, geometry)
         except (RuntimeError, InputError) as error:
             raise OSError(_reason(error)) from error
+
+
+def require_writable_name(path: Path) -> None:
+    """InputError where the suffix is of no format that images are written in."""
+    if not path.name.endswith(WRITABLE_SUFFIXES):
+        raise InputError(f"{path}: images are written as {', '.join(WRITABLE_SUFFIXES)}")
+
+
+def require_writable_folder(path: Path) -> None:
+    """OutputError where a file of this name cannot be made: no such folder, a read-only one, a folder of that name."""
+    if not path.parent.is_dir():
+        raise OutputError(f"cannot write {path}: the folder {path.parent} does not exist")
+    if not os.access(path.parent, os.W_OK):
+        raise OutputError(f"cannot write {path}: the folder {path.parent} is read-only")
+    if path.is_dir():
+        raise OutputError(f"cannot write {path}: it is a folder")
 
 
 def read_roi(path: str | os.PathLike[str], geometry: Geometry) -> tuple[BoundingBox, str]:

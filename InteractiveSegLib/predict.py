@@ -11,8 +11,10 @@ from InteractiveSegLib.progress import Progress, Steps
 _SLICES_AT_ONCE = 8
 
 
-def slice_axis(spacing_mm: Sequence[float]) -> int:
-    """The axis a 2D network goes along: that of the thickest slices, the first among equals."""
+def slice_axis(shape_kji: Sequence[int], spacing_mm: Sequence[float]) -> int:
+    """The axis along which slices lie: that of a single slice, else that of the thickest ones, the first among equals."""
+    if 1 in shape_kji:
+        return list(shape_kji).index(1)
     return max(range(3), key=lambda axis: (spacing_mm[axis], -axis))
 
 
@@ -22,7 +24,7 @@ def feature_steps(network: BlockSixNetwork, image: Tensor, spacing_mm: Sequence[
     if network.dimensions == 3:
         features = yield from network.feature_steps(image[None, None])
         return features[0]
-    axis = slice_axis(spacing_mm)
+    axis = slice_axis(image.shape, spacing_mm)
     slices = image.movedim(axis, 0)[:, None]
     parts = []
     for start in range(0, slices.shape[0], _SLICES_AT_ONCE):

@@ -81,15 +81,19 @@ def label_steps(
 
     Raises
     ------
-    InputError : the shapes differ, a probability is not finite, or a voxel is given both labels.
+    InputError : the shapes differ, a probability or intensity is not finite, or a voxel is given both labels.
     """
     if probability.shape != image.shape or len(spacing_mm) != image.ndim:
         raise InputError(
             f"probability {tuple(probability.shape)}, image {tuple(image.shape)} and spacing {tuple(spacing_mm)} "
             "do not go together"
         )
-    if not torch.isfinite(probability).all():
-        raise InputError("the probabilities hold NaN or infinite values")
+    for name, given in (("foreground", foreground), ("background", background)):
+        if given is not None and given.shape != image.shape:
+            raise InputError(f"{name} {tuple(given.shape)} and image {tuple(image.shape)} do not go together")
+    for name, values in (("probabilities", probability), ("intensities of the image", image)):
+        if not torch.isfinite(values).all():
+            raise InputError(f"the {name} hold NaN or infinite values")
     problem = _Problem(probability, edge_weights(image, spacing_mm, settings), foreground, background, settings)
     for done in range(0, settings.iterations, _CHECK_EVERY):
         yield Progress(done, settings.iterations, "fitting the border")

@@ -75,16 +75,21 @@ class Round:
 class ImageSession:
     """Segments one image, step by step.
 
-    A round is a function of image, prompts, weights, settings and seed alone: every image and every step starts from the
-    network's own weights, so a step can be undone, repeated, or computed again by another process with the same result.
+    A round is a function of image, prompts, weights, settings and seed alone: every image and every step starts from
+    the network's own weights, so a step can be undone, repeated, or computed again by another process with the same
+    result.
     Long steps are generators; a step that is closed or fails leaves prompts and rounds as they were.
 
     Parameters
     ----------
     volume : the image
-    network : in eval mode; it is never changed
+    network : in eval mode; the session works with a copy
     seed : of the random choices of fine-tuning
     device : where the network runs; when its memory is full the step is repeated on the CPU, and a note says so
+
+    Raises
+    ------
+    InputError : the network is in training mode, in which looking at an image would change it.
     """
 
     def __init__(
@@ -95,12 +100,14 @@ class ImageSession:
         seed: int = 0,
         device: torch.device = torch.device("cpu"),
     ) -> None:
+        if network.training:
+            raise InputError("the network is in training mode: call its eval() first")
         self.volume = volume
         self.settings = settings
         self.seed = seed
         self.device = device
         self.prompts = Prompts()
-        self._network = network.to(device)
+        self._network = copy.deepcopy(network).to(device)
         self._rounds = [Round(self.prompts)]
         self._position = 0
         self._boxed: dict[BoundingBox, BoxedImage] = {}
@@ -214,6 +221,7 @@ class ImageSession:
             raise InputError(refusal)
         self._position += step
         self.prompts = self.current.prompts
+        self._notes.clear()
         return self.current
 
     def _object(
@@ -237,7 +245,7 @@ class ImageSession:
             intensities, _ = crop_intensities(self.volume, grid.crop)
             spacing = self.volume.geometry.spacing_kji_mm
             mask = yield from full_resolution_steps(
-                grid, found.probability, found.labels, intensities, spacing, self.settings.energy
+                grid, found.probability, found.labels, intensities, spacing, self.settings.on(grid).energy
             )
         inside = np.zeros_like(mask)
         within_crop = tuple(
@@ -284,7 +292,7 @@ class ImageSession:
                 raise
             notes.append(f"the memory of {self.device} is full ({str(error).splitlines()[0]}); computed on the CPU")
         self.device = torch.device("cpu")
-        self._network = copy.deepcopy(self._network).cpu()
+        self._network = self._network.cpu()
         self._boxed.clear()
         return (yield from compute(self.device))
 

@@ -49,9 +49,10 @@ class WorkingGrid:
         return torch.nn.functional.adaptive_avg_pool3d(values[None, None], self.shape_kji)[0, 0]
 
     def working_indices(self, indices_kji: NDArray) -> tuple[Tensor, Tensor, Tensor]:
-        """Working voxels that hold the voxels (N, 3) of the image; all must lie in the crop."""
-        local = torch.from_numpy(indices_kji - self.crop.start_kji).long()
-        return tuple(local[:, axis] * self.shape_kji[axis] // self.crop.shape_kji[axis] for axis in range(3))  # type: ignore[return-value]
+        """Working voxels that hold the centres of the voxels (N, 3) of the image; all must lie in the crop."""
+        twice_local = torch.from_numpy(2 * (indices_kji - self.crop.start_kji) + 1).long()
+        sizes = zip(self.shape_kji, self.crop.shape_kji, strict=True)
+        return tuple(twice_local[:, axis] * count // (2 * full) for axis, (count, full) in enumerate(sizes))  # type: ignore[return-value]
 
     def inside(self, box: BoundingBox) -> Tensor:
         """(K, J, I) bool on the working grid: the voxel's centre lies in ``box``, a box on the image's grid."""

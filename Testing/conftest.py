@@ -5,8 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from InteractiveSegLib.geometry import Geometry
+
+torch.set_num_threads(1)  # the arrays are small: more threads cost more than they save
 
 
 @pytest.fixture

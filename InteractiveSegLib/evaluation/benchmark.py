@@ -105,7 +105,7 @@ def _case_steps(data: Path, dataset: Dataset, case: str, settings: BenchmarkSett
         )
 
     smooth = session.settings
-    session.settings = replace(smooth, energy=replace(smooth.energy, smoothness_mm=0.0))
+    session.settings = replace(smooth, smoothness_voxels=0.0)
     score("plain", (yield from session.segment(adapt=False)).seconds)
     session.settings = smooth
     score("label step", (yield from session.segment(adapt=False)).seconds)

@@ -11,6 +11,9 @@ from InteractiveSegLib.geometry import Volume
 from InteractiveSegLib.image_io import read_labelmap, read_volume
 
 
+_TUNING_EVERY = 4
+
+
 @dataclass(frozen=True)
 class Dataset:
     """Images and labels that lie in one folder as ``<case><image>`` and ``<case><label>``.
@@ -28,10 +31,13 @@ class Dataset:
     background: int = 0
     unmarked: int = 4
 
-    def cases(self, root: Path) -> list[str]:
-        """Names of the cases found under ``root``, sorted; none where the folder is absent."""
-        images = sorted((root / self.folder).glob(f"*{self.image}"))
-        return [path.name.removesuffix(self.image) for path in images]
+    def cases(self, root: Path, tuning: bool = False) -> list[str]:
+        """Names of the cases found under ``root``, sorted; none where the folder is absent.
+
+        Every fourth case is for tuning; scores are reported on the others.
+        """
+        names = sorted(path.name.removesuffix(self.image) for path in (root / self.folder).glob(f"*{self.image}"))
+        return [name for index, name in enumerate(names) if (index % _TUNING_EVERY == _TUNING_EVERY - 1) == tuning]
 
     def load(self, root: Path, case: str) -> tuple[Volume, NDArray[np.uint8]]:
         """Image (K, J, I) and labelmap on the same grid. InputError where they do not match."""

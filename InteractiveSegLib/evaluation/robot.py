@@ -25,7 +25,7 @@ def correct(
     -------
     Scribbles of ``label`` and of the background; none where mask and truth agree.
     """
-    axis = slice_axis(spacing_kji_mm)
+    axis = slice_axis(mask.shape, spacing_kji_mm)
     missed = _stroke(truth & ~mask, axis)
     excess = _stroke(mask & ~truth, axis)
     labels = np.repeat([label, BACKGROUND], [len(missed), len(excess)])

@@ -84,9 +84,12 @@ class BlockSix(nn.Sequential):
             spatial_dropout(dropout),
             convolution(hidden, 2, 1),
         )
-        self.dimensions = dimensions
 
     def on_columns(self, features: Tensor) -> Tensor:
-        """Logits (1, 2, N) of the features (F, N) of N voxels, wherever they lie."""
-        voxels = features[None].unflatten(2, (-1,) + (1,) * (self.dimensions - 1))
-        return self(voxels).flatten(2)
+        """Logits (1, 2, N) of the features (F, N) of N voxels, wherever they lie, without dropout.
+
+        1x1 convolutions as matrix products, which for adaptation are an order of magnitude faster on a CPU.
+        """
+        _, first, _, _, second = self
+        hidden = torch.addmm(first.bias[:, None], first.weight.flatten(1), features).relu_()
+        return torch.addmm(second.bias[:, None], second.weight.flatten(1), hidden)[None]

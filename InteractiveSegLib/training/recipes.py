@@ -24,6 +24,7 @@ class Recipe:
     channels, compressed : as in ``BlockSixNetwork``
     batch_size, max_voxels : of a batch of crops
     steps : optimiser steps
+    learning_rate : of AdamW, at the schedule's height
     """
 
     architecture: type[BlockSixNetwork]
@@ -32,6 +33,7 @@ class Recipe:
     batch_size: int
     max_voxels: int
     steps: int
+    learning_rate: float
 
     def network(self, seed: int) -> BlockSixNetwork:
         """The untrained network; its first weights follow from ``seed``."""
@@ -40,8 +42,8 @@ class Recipe:
 
 
 RECIPES = {
-    "pnet": Recipe(PNet, channels=32, compressed=None, batch_size=8, max_voxels=80**2, steps=3500),
-    "pcnet": Recipe(PCNet, channels=16, compressed=8, batch_size=6, max_voxels=36**3, steps=1300),
+    "pnet": Recipe(PNet, channels=32, compressed=None, batch_size=12, max_voxels=64**2, steps=4200, learning_rate=2e-3),
+    "pcnet": Recipe(PCNet, channels=16, compressed=8, batch_size=6, max_voxels=36**3, steps=1300, learning_rate=3e-3),
 }
 
 
@@ -70,7 +72,7 @@ def train_steps(
         raise InputError(f"steps {steps} must be at least 1")
     network = recipe.network(seed)
     tasks = BinaryTasks(network.dimensions, recipe.batch_size, steps, seed, recipe.max_voxels)
-    settings = TrainSettings(steps=steps, workers=workers)
+    settings = TrainSettings(steps=steps, learning_rate=recipe.learning_rate, workers=workers)
     trained = yield from train(network, tasks, dice_cross_entropy, settings, folder, device)
     path = folder / f"{name}.safetensors"
     facts = {"steps": steps, "seed": seed, "batch_size": recipe.batch_size, "data": "procedural"}

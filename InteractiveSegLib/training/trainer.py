@@ -1,6 +1,7 @@
 """The trainer: a loop over numbered batches that can be stopped at any step and goes on from there."""
 
 import math
+import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +34,7 @@ class TrainSettings:
     """
 
     steps: int
-    learning_rate: float = 3e-3
+    learning_rate: float = 2e-3
     weight_decay: float = 1e-4
     gradient_norm: float = 5.0
     averaging: float = 0.99
@@ -72,7 +73,8 @@ def train(
 
     Raises
     ------
-    InputError : the checkpoint in ``folder`` belongs to another network, or ``batches`` are fewer than the steps.
+    InputError : the checkpoint in ``folder`` is damaged, belongs to another network or is further than the steps, or
+        ``batches`` are fewer than the steps.
     TrainingDivergedError : the loss is not finite.
     """
     count = len(batches)  # type: ignore[arg-type]
@@ -83,6 +85,9 @@ def train(
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.averaging), use_buffers=True)
     start = _restore(folder / "checkpoint.pt", network, averaged, optimizer, device)
+    if start > settings.steps:
+        raise InputError(f"the checkpoint in {folder} is of {start} steps, but only {settings.steps} were asked for")
+    _shorten_log(folder / "losses.csv", start)
     rows: list[str] = []
     loader = DataLoader(
         Subset(batches, range(start, settings.steps)),
@@ -119,10 +124,18 @@ def _save(
         "averaged": averaged.state_dict(),
         "optimizer": optimizer.state_dict(),
     }
-    with replacing(folder / "checkpoint.pt") as temporary:
-        torch.save(state, temporary)
     with (folder / "losses.csv").open("a") as file:
         file.writelines(rows)
+    with replacing(folder / "checkpoint.pt") as temporary:
+        torch.save(state, temporary)
+
+
+def _shorten_log(path: Path, steps: int) -> None:
+    """Drop what was logged after the last checkpoint: these steps are done, and logged, again."""
+    rows = path.read_text().splitlines(keepends=True) if path.is_file() else []
+    if len(rows) > steps:
+        with replacing(path) as temporary:
+            temporary.write_text("".join(rows[:steps]))
 
 
 def _restore(
@@ -130,7 +143,10 @@ def _restore(
 ) -> int:
     if not path.is_file():
         return 0
-    state = torch.load(path, map_location=device, weights_only=True)
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
+        raise InputError(f"the checkpoint {path} cannot be read: {error}") from error
     try:
         network.load_state_dict(state["network"])
         averaged.load_state_dict(state["averaged"])

@@ -1,0 +1,112 @@
+"""Seconds of each stage, and as ratios to what a person knows, within one run."""
+
+import time
+from collections.abc import Callable
+from statistics import median
+
+import numpy as np
+import torch
+
+from InteractiveSegLib.adapt import AdaptSettings, adapt_steps
+from InteractiveSegLib.evaluation.baselines import grow_from_seeds
+from InteractiveSegLib.evaluation.robot import correct
+from InteractiveSegLib.evaluation.tables import markdown_table
+from InteractiveSegLib.geometry import Geometry, Volume
+from InteractiveSegLib.networks.block_six import BlockSixNetwork
+from InteractiveSegLib.networks.checkpoint import load_network
+from InteractiveSegLib.progress import Progress, Steps, finish
+from InteractiveSegLib.prompts import BoundingBox
+from InteractiveSegLib.session import ImageSession
+from InteractiveSegLib.training.losses import dice_cross_entropy
+from InteractiveSegLib.training.procedural import generate_scene
+
+_REPEATS = 5
+_IMAGE_SIDE, _BOX_SIDE = 128, 96
+
+
+def speed_steps(model: str, seed: int, device: torch.device) -> Steps[str]:
+    """Time a first mask and a scribble round for a box of 96 x 96 x 96 voxels of a procedural image of 128 x 128 x 128.
+
+    The same scribbles go to 3D Slicer's Grow from seeds. An update of block 6 on cached features is compared with a pass
+    forward and backward through the whole network on the same working grid. Medians of five runs each.
+
+    Returns
+    -------
+    a Markdown table
+
+    Raises
+    ------
+    MissingPackageError : slicer-core is not installed.
+    """
+    network = load_network("pcnet" if model == "auto" else model)
+    scene = generate_scene((_IMAGE_SIDE,) * 3, np.random.default_rng(seed))
+    volume = Volume(scene.image, Geometry(scene.image.shape, np.eye(4)))
+    margin = (_IMAGE_SIDE - _BOX_SIDE) // 2
+    box = BoundingBox((margin,) * 3, (margin + _BOX_SIDE,) * 3)
+    truth = np.zeros(scene.image.shape, bool)
+    largest = np.bincount(scene.labels[box.slices].ravel(), minlength=2)[1:].argmax() + 1
+    truth[box.slices] = scene.labels[box.slices] == largest
+    first: list[float] = []
+    adapted: list[float] = []
+    scribbled: list[float] = []
+    grown: list[float] = []
+    for repeat in range(_REPEATS):
+        yield Progress(repeat, _REPEATS, "timing rounds")
+        session = ImageSession(volume, network, seed=seed, device=device)
+        session.set_box(1, box)
+        first.append(_seconds(lambda session=session: finish(session.segment(adapt=False))))
+        adapted.append(_seconds(lambda session=session: finish(session.fine_tune())))
+        session.add_scribbles(correct(session.labelmap() == 1, truth, 1, volume.geometry.spacing_kji_mm))
+        scribbled.append(_seconds(lambda session=session: finish(session.fine_tune())))
+        seeds = session.prompts.scribbles.to_labelmap(scene.image.shape)
+        seeds[0], seeds[-1] = 255, 255
+        grown.append(_seconds(lambda seeds=seeds: grow_from_seeds(scene.image, seeds)))
+    update, whole = _update_and_pass(network, device)
+    reference = median(grown)
+    rows = [
+        (name, f"{median(values):.2f}", f"{median(values) / reference:.2f}")
+        for name, values in (
+            ("first mask (box, no fine-tuning)", first),
+            ("fine-tuned without scribbles", adapted),
+            ("scribble round (adapt, predict, refine)", scribbled),
+            ("Grow from seeds, whole image", grown),
+        )
+    ]
+    table = markdown_table(("step", "seconds", "to Grow from seeds"), rows)
+    return (
+        f"{table}\n\nupdate on cached features: {1000 * update:.1f} ms, pass forward and backward: {1000 * whole:.0f} ms, "
+        f"ratio 1/{whole / update:.0f} ({torch.get_num_threads()} threads, {device})"
+    )
+
+
+def _update_and_pass(network: BlockSixNetwork, device: torch.device) -> tuple[float, float]:
+    """Seconds of one update on cached features and of one pass through the whole network, on a grid of 48^3 voxels."""
+    shape = (48,) * 3 if network.dimensions == 3 else (48**2, 48)
+    image = torch.rand((1, 1, *shape), generator=torch.Generator().manual_seed(0)).to(device)
+    batch = {"image": image, "label": (image > 0.5).float()}
+    network.to(device)
+
+    def whole() -> None:
+        network.zero_grad(set_to_none=True)
+        dice_cross_entropy(network, batch).backward()
+
+    with torch.no_grad():
+        features = network.features(image)[0]
+    settings = AdaptSettings(updates=20)
+    labels, weights = batch["label"][0, 0].bool(), torch.ones(shape, device=device)
+
+    def updates() -> None:
+        finish(adapt_steps(network.block6, features, labels, weights, settings, 0))
+
+    per_update = median(_seconds(updates) for _ in range(_REPEATS)) / settings.updates
+    passes = median(_seconds(whole) for _ in range(_REPEATS))
+    network.zero_grad(set_to_none=True)
+    return per_update, passes
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - started

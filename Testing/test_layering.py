@@ -1,0 +1,96 @@
+"""The rules of the house that a test can hold: what may import what, what may print, how long a file may be."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+LIBRARY = Path(__file__).resolve().parents[1] / "InteractiveSegLib"
+FILES = sorted(LIBRARY.rglob("*.py"))
+OF_SLICER = {"slicer", "qt", "ctk", "vtk", "vtkmodules", "vtkSegmentationCorePython", "PythonQt", "slicer_core"}
+HEAVY = {"torch", "monai", "SimpleITK", "itk", "matplotlib", "nilearn", "skimage"}
+BASELINES = "evaluation/baselines.py"
+COMMAND_LINE = "cli.py"
+LINES = 350
+
+every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(LIBRARY).as_posix())
+
+
+def name_of(path):
+    return path.relative_to(LIBRARY).as_posix()
+
+
+def imported(tree):
+    """Top-level names of packages, with whether the import waits for a call."""
+    inside = {
+        id(node)
+        for function in ast.walk(tree)
+        if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+        for node in ast.walk(function)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module or "."] if node.level == 0 else ["."]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
+            names = [ast.literal_eval(arg) for arg in node.args[:1] if isinstance(arg, ast.Constant)]
+        else:
+            continue
+        for name in names:
+            yield name.split(".")[0], id(node) in inside
+
+
+def test_there_are_files_to_look_at():
+    names = {name_of(path) for path in FILES}
+    assert {"refine.py", "cli.py", "networks/pnet.py", "training/trainer.py"} <= names
+
+
+@every_file
+def test_the_library_knows_nothing_of_slicer(path):
+    found = {(name, lazy) for name, lazy in imported(ast.parse(path.read_text("utf-8"))) if name in OF_SLICER}
+    if name_of(path) == BASELINES:
+        found = {(name, lazy) for name, lazy in found if not lazy}
+    assert not found
+
+
+@every_file
+def test_the_library_neither_prints_nor_draws_bars(path):
+    tree = ast.parse(path.read_text("utf-8"))
+    assert "tqdm" not in {name for name, _ in imported(tree)}
+    if name_of(path) == COMMAND_LINE:
+        return
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    prints = [node.lineno for node in calls if isinstance(node.func, ast.Name) and node.func.id == "print"]
+    writes = [node.lineno for node in calls if ast.unparse(node.func).startswith(("sys.stdout", "sys.stderr"))]
+    assert not prints + writes
+    assert "rich" not in {name for name, _ in imported(tree)}
+
+
+@every_file
+def test_a_file_is_no_longer_than_one_can_read(path):
+    assert len(path.read_text("utf-8").splitlines()) <= LINES
+
+
+@every_file
+def test_imports_name_the_package_in_full(path):
+    assert "." not in {name for name, _ in imported(ast.parse(path.read_text("utf-8")))}
+
+
+@pytest.mark.parametrize("module", ["InteractiveSegLib", "InteractiveSegLib.cli", "InteractiveSegLib.errors"])
+def test_heavy_packages_wait_until_they_are_used(module):
+    code = f"import sys, {module}; print(*sorted(set(sys.modules) & {HEAVY!r}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=LIBRARY.parent)
+    assert done.stdout.split() == []
+
+
+def test_the_command_line_shows_its_help_without_heavy_packages():
+    code = (
+        "import sys\nfrom InteractiveSegLib.cli import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        f"print(sorted(set(sys.modules) & {HEAVY!r}), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=LIBRARY.parent)
+    assert done.stderr.strip() == "[]"
