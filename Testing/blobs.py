@@ -42,13 +42,13 @@ def blob_network(kind=PCNet) -> BlockSixNetwork:
 
 @cache
 def _trained(kind: type[BlockSixNetwork]) -> BlockSixNetwork:
-    """Trained on blobs of random size and place for 50 steps, by a fixed seed."""
+    """Trained on blobs of random size and place for 60 steps, by a fixed seed."""
     rng, shape = np.random.default_rng(7), (16, 16, 16)
     with torch.random.fork_rng():
         torch.manual_seed(7)
         network = kind(channels=4, compressed=2, dropout=0.0)
     optimizer = torch.optim.Adam(network.parameters(), lr=0.02)
-    for step in range(50):
+    for step in range(60):
         blobs = [ellipsoid(shape, rng.uniform(6, 10, 3), rng.uniform(3, 6, 3)) for _ in range(2)]
         images = [normalised(noisy(blob, 2 * step + index)) for index, blob in enumerate(blobs)]
         batch = {

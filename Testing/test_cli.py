@@ -82,7 +82,7 @@ def test_a_box_alone_gives_the_mask_of_the_session(run):
     code, output, error = run("--box", *BOX_IJK)
     assert (code, error) == (0, "")
     np.testing.assert_array_equal(mask(), session_mask(lambda session: session.set_box(1, BOX)))
-    assert dice(mask() == 1, ellipsoid()) > 0.9
+    assert dice(mask() == 1, ellipsoid()) > 0.8
     assert output.startswith(f"label 1: {np.count_nonzero(mask())} voxels, ")
 
 
@@ -133,7 +133,7 @@ def test_probabilities_are_written_on_the_same_grid(run):
     assert volume.array_kji.dtype == np.float32
     assert volume.array_kji.min() == 0
     assert volume.array_kji.max() <= 1
-    assert dice(volume.array_kji > 0.5, mask() == 1) > 0.9
+    assert dice(volume.array_kji > 0.5, mask() == 1) > 0.8
 
 
 @pytest.mark.usefixtures("case")
