@@ -22,14 +22,14 @@ class AdaptSettings:
     scribble_weight : omega, weight of a scribbled voxel
     unsure_above, unsure_below : t0 and t1; voxels with a probability between them have no weight
     contradiction_mm : epsilon; voxels within this geodesic distance of a scribble that says otherwise have no weight
-    max_voxels : voxels an update sees at most: all scribbled ones, and others drawn at random once a round
+    max_voxels : voxels an update sees: all scribbled ones, others drawn at random each round (at least half as many)
     """
 
     rounds: int = 4
     changed_fraction: float = 0.001
     updates: int = 20
     learning_rate: float = 1e-2
-    scribble_weight: float = 5.0
+    scribble_weight: float = 50.0
     unsure_above: float = 0.2
     unsure_below: float = 0.7
     contradiction_mm: float = 4.0
@@ -84,7 +84,7 @@ def adapt_steps(
     the fitted copy, or an unchanged one where no voxel has a weight
     """
     head = copy.deepcopy(head).eval()
-    chosen, chosen_weights = _draw(weights, settings, seed)
+    chosen, chosen_weights = _draw(weights, labels, settings, seed)
     if chosen.numel() == 0:
         return head
     sample = features.flatten(1)[:, chosen]
@@ -99,15 +99,23 @@ def adapt_steps(
     return head
 
 
-def _draw(weights: Tensor, settings: AdaptSettings, seed: int) -> tuple[Tensor, Tensor]:
-    """Indices and weights of the voxels an update sees: scribbles all, others in part, weighing as much as all others."""
-    flat = weights.flatten()
-    scribbled = torch.nonzero(flat > 1).flatten()
-    others = torch.nonzero((flat > 0) & (flat <= 1)).flatten()
-    room = max(settings.max_voxels - scribbled.numel(), 1)
-    share = 1.0
+def _draw(weights: Tensor, labels: Tensor, settings: AdaptSettings, seed: int) -> tuple[Tensor, Tensor]:
+    """Indices and weights of the voxels an update sees: scribbles all, others in part.
+
+    Voxels without a weight are mostly those of the object, of which networks are less sure. Left out, they would tilt
+    the head towards the background round by round; so the others of their label weigh as much as all of that label.
+    """
+    flat, flat_labels = weights.flatten(), labels.flatten()
+    is_scribble = flat == settings.scribble_weight
+    scribbled = torch.nonzero(is_scribble).flatten()
+    others = torch.nonzero((flat > 0) & ~is_scribble).flatten()
+    room = max(settings.max_voxels - scribbled.numel(), settings.max_voxels // 2)
     if others.numel() > room:
-        share = others.numel() / room
         order = torch.randperm(others.numel(), generator=torch.Generator().manual_seed(seed))[:room]
         others = others[order.to(others.device)]
-    return torch.cat([scribbled, others]), torch.cat([flat[scribbled], flat[others] * share])
+    drawn = flat[others].clone()
+    for label in (False, True):
+        of_label = flat_labels[others] == label
+        count = torch.count_nonzero((flat_labels == label) & ~is_scribble)
+        drawn[of_label] *= count / drawn[of_label].sum().clamp(min=1e-6)
+    return torch.cat([scribbled, others]), torch.cat([flat[scribbled], drawn])

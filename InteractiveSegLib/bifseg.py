@@ -37,9 +37,16 @@ class BifsegSettings:
     energy: EnergySettings = field(default_factory=EnergySettings)
     adapt: AdaptSettings = field(default_factory=AdaptSettings)
     geodesic: GeodesicSettings = field(default_factory=GeodesicSettings)
-    smoothness_voxels: float = 1.0
+    smoothness_voxels: float = 2.0
     contrast_voxels: float = 20.0
     contradiction_voxels: float = 4.0
+
+    @classmethod
+    def for_network(cls, network: BlockSixNetwork) -> "BifsegSettings":
+        """Defaults for a network: a 2D one affords a finer grid; t1 is the paper's."""
+        if network.dimensions == 2:
+            return cls(grid=GridSettings(max_voxels=60**3), adapt=AdaptSettings(unsure_below=0.7))
+        return cls(grid=GridSettings(max_voxels=48**3), adapt=AdaptSettings(unsure_below=0.6))
 
     def on(self, grid: WorkingGrid) -> "BifsegSettings":
         """The same settings with the lengths of the stages in mm."""

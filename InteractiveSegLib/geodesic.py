@@ -70,9 +70,7 @@ def geodesic_distance(
     return distance
 
 
-def _scanned(
-    distance: Tensor, image: Tensor, axis: int, spacing_mm: Sequence[float], contrast_mm: float
-) -> Tensor:
+def _scanned(distance: Tensor, image: Tensor, axis: int, spacing_mm: Sequence[float], contrast_mm: float) -> Tensor:
     """Pass the planes along ``axis`` once, first to last; returns the lowered distances (N, K, J, I)."""
     planes = distance.movedim(axis + 1, 0).contiguous()
     slices = image.movedim(axis, 0).contiguous()

@@ -6,7 +6,6 @@ import gzip
 import json
 import math
 import os
-import re
 import zlib
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,11 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813
 from numpy.typing import NDArray
 
+from InteractiveSegLib.dicom_series import read_series
 from InteractiveSegLib.errors import InputError, OutputError
 from InteractiveSegLib.files import replacing
 from InteractiveSegLib.geometry import Geometry, Volume, ras_to_kji
+from InteractiveSegLib.itk_reading import execute, read_header, reason
 from InteractiveSegLib.prompts import BoundingBox
 
 WRITABLE_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
@@ -44,14 +45,14 @@ def read_volume(path: str | os.PathLike[str], series_uid: str | None = None) -> 
     """
     path = Path(path)
     if path.is_dir():
-        return _read_dicom_series(path, series_uid)
+        return _to_volume(*read_series(path, series_uid))
     if series_uid is not None:
         raise InputError(f"{path} is not a folder: the DICOM series {series_uid} cannot be chosen in it")
     if not path.exists():
         raise InputError(f"{path} does not exist")
-    header = _read_header(path)
+    header = read_header(path)
     _require_complete(path, header)
-    image = _execute(header, path)
+    image = execute(header, path)
     return _to_volume(image, path.name.removesuffix(".gz").rsplit(".", 1)[0].removesuffix(".seg"))
 
 
@@ -113,7 +114,7 @@ def write_image(path: str | os.PathLike[str], array_kji: NDArray, geometry: Geom
             # ITK reports no error for a NIfTI that did not fit on the disk.
             _require_kept(temporary, geometry)
         except (RuntimeError, InputError) as error:
-            raise OSError(_reason(error)) from error
+            raise OSError(reason(error)) from error
 
 
 def require_writable_name(path: Path) -> None:
@@ -173,44 +174,6 @@ def read_roi(path: str | os.PathLike[str], geometry: Geometry) -> tuple[Bounding
     return BoundingBox(start.tolist(), np.where(thin, start + 1, stop).tolist()), " ".join(notes)
 
 
-def _read_header(path: Path) -> sitk.ImageFileReader:
-    """Reader with the header read; refuses what is not a scalar image of two or three dimensions."""
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError as error:
-        raise InputError(f"{path} cannot be read: {_reason(error)}") from error
-    if reader.GetNumberOfComponents() != 1:
-        pixels = sitk.GetPixelIDValueAsString(reader.GetPixelIDValue())
-        raise InputError(f"{path} has {reader.GetNumberOfComponents()} values per voxel ({pixels}), not one")
-    if int(_tag(reader, "0028|0008") or 1) > 1:
-        raise InputError(f"{path} is a multi-frame DICOM file, whose slice positions are not read: convert it first")
-    if reader.GetDimension() not in (2, 3):
-        size = " x ".join(map(str, reader.GetSize()))
-        raise InputError(f"{path} is not a 3D image but {reader.GetDimension()}D, of size {size}")
-    return reader
-
-
-def _execute(reader: sitk.ImageFileReader | sitk.ImageSeriesReader, path: Path) -> sitk.Image:
-    try:
-        return reader.Execute()
-    except RuntimeError as error:
-        raise InputError(f"{path} cannot be read: {_reason(error)}") from error
-
-
-def _tag(reader: sitk.ImageFileReader, key: str) -> str:
-    return reader.GetMetaData(key).strip() if reader.HasMetaDataKey(key) else ""
-
-
-def _reason(error: Exception) -> str:
-    """The line of a reader's complaint that says what is wrong."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    # MetaImage's reader ends on an errno of its own that misleads ("No such file or directory").
-    lines = [line for line in lines if not line.startswith("Reason: No such file")]
-    return re.sub(r"^.*ERROR: (\w+\(0x[0-9a-f]+\): )?", "", lines[-1])
-
-
 def _grid(header: sitk.ImageFileReader | sitk.Image) -> Geometry:
     """Grid of a 3D image, or of a 2D one as a slice of 1 mm."""
     size, origin, spacing = header.GetSize(), header.GetOrigin(), header.GetSpacing()
@@ -266,74 +229,10 @@ def _unpacked_bytes(path: Path) -> int:
 
 def _require_kept(path: Path, geometry: Geometry) -> None:
     """InputError where a file just written is not complete or not on the grid."""
-    header = _read_header(path)
+    header = read_header(path)
     _require_complete(path, header)
     tolerance_mm = _NIFTI_GRID_ERROR_MM if header.HasMetaDataKey("vox_offset") else _GRID_ERROR_MM
     geometry.require_same(_grid(header), "the grid that this format can hold", tolerance_mm)
-
-
-def _read_dicom_series(folder: Path, series_uid: str | None) -> Volume:
-    found = {
-        uid: sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), uid)
-        for uid in sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
-    }
-    if not found:
-        raise InputError(f"the folder {folder} holds no DICOM images")
-    if series_uid is None and len(found) == 1:
-        series_uid = next(iter(found))
-    if series_uid not in found:
-        described = "; ".join(
-            f"{uid} ({_description(files[0]) or 'no description'}, {len(files)} files)" for uid, files in found.items()
-        )
-        wanted = "choose one of its series" if series_uid is None else f"it has no series {series_uid}, but"
-        raise InputError(f"the folder {folder}: {wanted}: {described}")
-    files = found[series_uid]
-    _require_regular(folder, [_read_header(Path(file)) for file in files])
-    reader = sitk.ImageSeriesReader()
-    reader.SetFileNames(files)
-    return _to_volume(_execute(reader, folder), _description(files[0]) or folder.name)
-
-
-def _description(file: str) -> str:
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(file)
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError:  # listed among the series, but not an image
-        return ""
-    return _tag(reader, "0008|103e")
-
-
-def _require_regular(folder: Path, headers: list[sitk.ImageFileReader]) -> None:
-    """InputError where slices are not evenly stacked along their normal: ITK would place them as if they were."""
-    if len(headers) == 1:
-        return
-    tags = [(_tag(header, "0020|0032"), _tag(header, "0020|0037")) for header in headers]
-    try:
-        positions_lps = np.array([[float(number) for number in position.split("\\")] for position, _ in tags])
-        rows_columns = np.array([[float(number) for number in axes.split("\\")] for _, axes in tags]).reshape(-1, 2, 3)
-    except ValueError:
-        raise InputError(f"the DICOM series in {folder} has slices without position or orientation") from None
-    if np.abs(rows_columns - rows_columns[0]).max() > 1e-3:
-        raise InputError(f"the DICOM series in {folder} has slices in different orientations")
-    offsets = positions_lps - positions_lps[0]
-    normal = np.cross(*rows_columns[0])
-    along_mm = offsets @ normal
-    gaps_mm = np.diff(along_mm)
-    usual_mm = float(np.median(gaps_mm))
-    uneven = np.flatnonzero(np.abs(gaps_mm - usual_mm) > 0.01 * abs(usual_mm))
-    if usual_mm == 0 or uneven.size:
-        first = int(uneven[0]) if uneven.size else 0
-        raise InputError(
-            f"the DICOM series in {folder} misses, repeats or shifts slices: slices {first + 1} and {first + 2} of "
-            f"{len(headers)} are {gaps_mm[first]:.4g} mm apart, the others {usual_mm:.4g} mm"
-        )
-    sideways_mm = np.linalg.norm(offsets - np.outer(along_mm, normal), axis=1).max()
-    if sideways_mm > 0.1 * min(headers[0].GetSpacing()[:2]):
-        raise InputError(
-            f"the DICOM series in {folder} is sheared (tilted gantry): its slices shift sideways by up to "
-            f"{sideways_mm:.3g} mm, which no regular grid can hold"
-        )
 
 
 def _the_roi(path: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ _SLICES_AT_ONCE = 8
 
 
 def slice_axis(shape_kji: Sequence[int], spacing_mm: Sequence[float]) -> int:
-    """The axis along which slices lie: that of a single slice, else that of the thickest ones, the first among equals."""
+    """The axis along which slices lie: of a single slice its own, else that of the thickest, the first among equals."""
     if 1 in shape_kji:
         return list(shape_kji).index(1)
     return max(range(3), key=lambda axis: (spacing_mm[axis], -axis))

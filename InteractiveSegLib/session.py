@@ -31,6 +31,8 @@ _BOXES_KEPT = 8
 _MARGIN_OF_SCRIBBLES = 0.35
 _LEAST_MARGIN_VOXELS = 8
 
+_CPU = torch.device("cpu")
+
 Result = TypeVar("Result")
 
 
@@ -84,6 +86,7 @@ class ImageSession:
     ----------
     volume : the image
     network : in eval mode; the session works with a copy
+    settings : those for this network where None
     seed : of the random choices of fine-tuning
     device : where the network runs; when its memory is full the step is repeated on the CPU, and a note says so
 
@@ -96,14 +99,14 @@ class ImageSession:
         self,
         volume: Volume,
         network: BlockSixNetwork,
-        settings: BifsegSettings = BifsegSettings(),
+        settings: BifsegSettings | None = None,
         seed: int = 0,
-        device: torch.device = torch.device("cpu"),
+        device: torch.device = _CPU,
     ) -> None:
         if network.training:
             raise InputError("the network is in training mode: call its eval() first")
         self.volume = volume
-        self.settings = settings
+        self.settings = settings or BifsegSettings.for_network(network)
         self.seed = seed
         self.device = device
         self.prompts = Prompts()

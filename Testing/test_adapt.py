@@ -80,7 +80,7 @@ def test_weights_are_those_worked_out_by_hand(row):
         torch.full(one, bool(foreground)),
         torch.full(one, bool(background)),
         torch.tensor([to_foreground, to_background]).reshape(2, *one),
-        AdaptSettings(),
+        AdaptSettings(scribble_weight=5.0),
     )
     assert found.item() == weight
 
@@ -90,7 +90,7 @@ def test_weights_of_a_grid_are_those_of_its_voxels():
     probability, first, foreground, background, to_foreground, to_background, expected = columns
     distance = torch.stack([to_foreground, to_background])
     found = interaction_weights(
-        probability, first.bool(), foreground.bool(), background.bool(), distance, AdaptSettings()
+        probability, first.bool(), foreground.bool(), background.bool(), distance, AdaptSettings(scribble_weight=5.0)
     )
     assert torch.equal(found, expected)
 
@@ -197,34 +197,43 @@ def test_without_any_weight_the_head_comes_back_as_a_copy():
     assert same_weights(fitted, block6)
 
 
-def test_voxels_without_weight_teach_nothing():
+def test_the_look_of_voxels_without_weight_teaches_nothing():
     features, labels, weights = toy()
     weights[:, :3] = 0
-    other_features, other_labels = features.clone(), labels.clone()
+    other_features = features.clone()
     other_features[:, :, :3] = 99.0
-    other_labels[:, :3] = ~labels[:, :3]
     block6 = head()
-    assert same_weights(
-        adapted(block6, features, labels, weights), adapted(block6, other_features, other_labels, weights)
-    )
+    assert same_weights(adapted(block6, features, labels, weights), adapted(block6, other_features, labels, weights))
 
 
-def test_a_draw_of_voxels_keeps_all_scribbles_and_the_sum_of_the_weights():
+def test_a_draw_of_voxels_keeps_all_scribbles_and_the_shares_of_the_labels():
     weights = torch.zeros(10, 20, 31)
     weights[2:, 3:] = 1.0
+    labels = torch.zeros(10, 20, 31, dtype=torch.bool)
+    labels[:4] = True  # half of it has no weight
+    settings = AdaptSettings(max_voxels=500, scribble_weight=5.0)
     weights[5, 5:9, 4] = 5.0
-    settings = AdaptSettings(max_voxels=500)
-    chosen, drawn = _draw(weights, settings, seed=4)
+    chosen, drawn = _draw(weights, labels, settings, seed=4)
     assert chosen.numel() == 500
     assert chosen.unique().numel() == 500
     flat = weights.flatten()
     assert (flat[chosen] > 0).all()
     assert set(torch.nonzero(flat == 5).flatten().tolist()) <= set(chosen.tolist())
     assert (drawn[flat[chosen] == 5] == 5).all()
-    assert drawn.sum().item() == pytest.approx(weights.sum().item(), rel=1e-5)
-    everything, all_weights = _draw(weights, AdaptSettings(), seed=4)
+    light = flat[chosen] == 1
+    of_object = labels.flatten()[chosen]
+    assert drawn[light & of_object].sum().item() == pytest.approx(4 * 20 * 31, rel=1e-5)
+    assert drawn[light & ~of_object].sum().item() == pytest.approx(6 * 20 * 31 - 4, rel=1e-5)
+    everything, _ = _draw(weights, labels, AdaptSettings(scribble_weight=5.0), seed=4)
     assert torch.equal(everything.sort().values, torch.nonzero(flat).flatten())
-    assert torch.equal(all_weights.sort().values, flat[flat > 0].sort().values)
+
+
+def test_scribbles_never_crowd_out_the_other_voxels():
+    weights = torch.full((4, 50), 5.0)
+    weights[2:] = 1.0
+    chosen, _ = _draw(weights, weights > 1, AdaptSettings(max_voxels=60, scribble_weight=5.0), seed=0)
+    assert torch.count_nonzero(weights.flatten()[chosen] == 5) == 100
+    assert torch.count_nonzero(weights.flatten()[chosen] == 1) == 30
 
 
 def test_a_draw_of_voxels_favours_none():
@@ -233,7 +242,7 @@ def test_a_draw_of_voxels_favours_none():
     settings = AdaptSettings(max_voxels=30)
     means = []
     for seed in range(200):
-        chosen, drawn = _draw(weights, settings, seed)
+        chosen, drawn = _draw(weights, weights > 2, settings, seed)
         means.append((values[chosen] * drawn).sum() / drawn.sum())
     # 30 of 300 without replacement: standard error of one draw 15.0, of the mean of 200 draws 1.06
     assert torch.stack(means).mean().item() == pytest.approx(values.mean().item(), abs=4.0)

@@ -26,7 +26,12 @@ STAGES = ("plain", "label step", "unsupervised", "supervised")
 
 @dataclass(frozen=True)
 class BenchmarkSettings:
-    """model : as in ``network_for``; cases : of each dataset, evenly spread; seed and device : as in ``ImageSession``."""
+    """What to run.
+
+    model : as in ``network_for``
+    cases : of each dataset, evenly spread
+    seed, device : as in ``ImageSession``
+    """
 
     model: str
     cases: int
@@ -52,7 +57,7 @@ def stages_steps(data: Path, output: Path | None, settings: BenchmarkSettings) -
     plain : network in the box, cut at 0.5
     label step : its probabilities after energy minimisation
     unsupervised : fine-tuned to the image without scribbles
-    supervised : then fine-tuned with a person's scribbles where the dataset has them, else with one round of the robot's
+    supervised : fine-tuned with a person's scribbles where the dataset has them, else with one round of the robot's
 
     Returns
     -------

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from InteractiveSegLib.geometry import Volume
 from InteractiveSegLib.image_io import read_labelmap, read_volume
 
-
 _TUNING_EVERY = 4
 
 
@@ -19,7 +18,7 @@ class Dataset:
     """Images and labels that lie in one folder as ``<case><image>`` and ``<case><label>``.
 
     objects : name -> values of the labelmap that make the object
-    scribbles : ending of labelmaps with a person's scribbles, in which ``background`` and ``unmarked`` have these values
+    scribbles : ending of labelmaps with a person's scribbles; ``background`` and ``unmarked`` are values in them
     """
 
     name: str

@@ -25,10 +25,10 @@ _IMAGE_SIDE, _BOX_SIDE = 128, 96
 
 
 def speed_steps(model: str, seed: int, device: torch.device) -> Steps[str]:
-    """Time a first mask and a scribble round for a box of 96 x 96 x 96 voxels of a procedural image of 128 x 128 x 128.
+    """Time a first mask and a scribble round for a box of 96^3 voxels in a procedural image of 128^3.
 
-    The same scribbles go to 3D Slicer's Grow from seeds. An update of block 6 on cached features is compared with a pass
-    forward and backward through the whole network on the same working grid. Medians of five runs each.
+    The same scribbles go to 3D Slicer's Grow from seeds. An update of block 6 on cached features is compared with a
+    pass forward and backward through the whole network on the same working grid. Medians of five runs each.
 
     Returns
     -------
@@ -74,8 +74,9 @@ def speed_steps(model: str, seed: int, device: torch.device) -> Steps[str]:
     ]
     table = markdown_table(("step", "seconds", "to Grow from seeds"), rows)
     return (
-        f"{table}\n\nupdate on cached features: {1000 * update:.1f} ms, pass forward and backward: {1000 * whole:.0f} ms, "
-        f"ratio 1/{whole / update:.0f} ({torch.get_num_threads()} threads, {device})"
+        f"{table}\n\nupdate on cached features: {1000 * update:.1f} ms, "
+        f"pass forward and backward: {1000 * whole:.0f} ms, ratio 1/{whole / update:.0f} "
+        f"({torch.get_num_threads()} threads, {device})"
     )
 
 

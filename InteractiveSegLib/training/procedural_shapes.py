@@ -7,111 +7,13 @@ of thick slices. Each *class* has one intensity; an object owns one class or mor
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from InteractiveSegLib.training.procedural_canvas import AIR, Canvas, LabelMap, Mask, Window
 from InteractiveSegLib.training.procedural_fields import Array, smooth_noise
-
-Mask = NDArray[np.bool_]
-Window = tuple[slice, ...]
-
-AIR = 0  # class of the air round a body; further background classes follow
-
-
-@dataclass(frozen=True, eq=False)
-class LabelMap:
-    """Classes of a scene and what is known of them, all indexed by class.
-
-    classes : int16, the scene
-    object_of : object number of each class, 0 for background
-    near : class that surrounded each class when it was drawn, -1 for background
-    kin : class that each class resembles in intensity, -1 for none
-    groups : tuples of objects that make a whole, such as a ring and its cavity
-    """
-
-    classes: NDArray[np.int16]
-    object_of: NDArray[np.int16]
-    near: NDArray[np.int16]
-    kin: NDArray[np.int16]
-    groups: tuple[tuple[int, ...], ...]
-
-
-class _Canvas:
-    """The scene while it is painted."""
-
-    def __init__(self, shape: Sequence[int], rng: np.random.Generator) -> None:
-        self.rng = rng
-        self.classes = np.zeros(shape, np.int16)
-        sides = np.array(shape, float)
-        sides[sides < sides.max() / 3] = np.median(sides)  # thick slices: few, and as long as the others together
-        self.ends = np.exp(rng.uniform(-0.2, 0.2, len(shape))) * (sides / np.exp(np.log(sides).mean())) ** 0.6
-        self.axes = [np.linspace(-a, a, n, dtype=np.float32) for a, n in zip(self.ends, shape, strict=True)]
-        self.voxel = float(min(2 * self.ends / shape))
-        self.background_only = False
-        self.object_of, self.near, self.kin = [0], [-1], [-1]
-        self.groups: list[tuple[int, ...]] = []
-        self.painted = [0]  # voxels by object, before later objects covered some
-        self.host: dict[int, int] = {}
-
-    def background_class(self) -> int:
-        return self._add(0, -1, -1)
-
-    def _add(self, owner: int, near: int, kin: int) -> int:
-        self.object_of.append(owner)
-        self.near.append(near)
-        self.kin.append(kin)
-        return len(self.object_of) - 1
-
-    def paint(
-        self, window: Window, mask: Mask, kin: int = -1, patches: float = 0.2, rim: Array | None = None
-    ) -> tuple[int, int] | None:
-        """Add an object; returns (object, class), or None where nothing of it is in the scene.
-
-        ``patches`` : probability of parts of another intensity (necrosis, cysts); ``rim`` : where they are likelier
-        """
-        view = self.classes[window]
-        if self.background_only:
-            mask = mask & (np.array(self.object_of) == 0)[view]
-        below = np.bincount(view[mask], minlength=1)
-        voxels = int(below.sum())
-        if voxels == 0:
-            return None
-        near = int(below.argmax())
-        number = len(self.painted)
-        self.painted.append(voxels)
-        if self.object_of[near] and below[near] > 0.9 * voxels:
-            self.host[number] = self.object_of[near]
-        made = self._add(number, near, kin)
-        view[mask] = made
-        if self.rng.random() < patches:
-            other = self._add(number, made, -1)
-            noise = smooth_noise(mask.shape, self.rng.uniform(2, 7), self.rng)
-            if rim is not None:
-                noise += np.float32(self.rng.uniform(1, 4)) * (rim - rim[mask].mean())
-            view[mask & (noise > self.rng.uniform(0.5, 1.6))] = other
-        return number, made
-
-    def window(self, centre: Array, reach: Array) -> Window:
-        """Voxels within ``reach`` of ``centre`` along each axis, at least two."""
-        slices = []
-        for end, n, c, r in zip(self.ends, self.classes.shape, centre, reach, strict=True):
-            voxels = (n - 1) / (2 * end)
-            start = min(max(math.ceil((c - r + end) * voxels), 0), n - 2)
-            slices.append(slice(start, min(max(math.floor((c + r + end) * voxels) + 1, start + 2), n)))
-        return tuple(slices)
-
-    def offsets(self, window: Window, centre: Array) -> list[Array]:
-        """Coordinates from ``centre``, one open-grid array an axis."""
-        return list(np.ix_(*(axis[s] - c for axis, s, c in zip(self.axes, window, centre, strict=True))))
-
-    def place(self, radius: float) -> Array:
-        """Random centre; bodies of ``radius`` mostly stay inside the scene."""
-        ends = np.clip(self.ends - 0.85 * radius, 0.15, None)
-        return (self.rng.uniform(-1, 1, len(self.axes)) * ends).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +25,7 @@ class _Solid:
     first: Array
 
 
-def _solid(canvas: _Canvas, centre: Array, radius: float, slender: float = 1.0, rough: float | None = None) -> _Solid:
+def _solid(canvas: Canvas, centre: Array, radius: float, slender: float = 1.0, rough: float | None = None) -> _Solid:
     """Rotated, bent ellipsoid or rounded box with a noisy surface. ``slender`` > 1 allows longer bodies."""
     rng, rank = canvas.rng, len(canvas.axes)
     radii = radius * np.exp(rng.uniform(-0.35, 0.25, rank))
@@ -151,7 +53,7 @@ def _solid(canvas: _Canvas, centre: Array, radius: float, slender: float = 1.0, 
     return _Solid(window, value, local[0])
 
 
-def _blob(canvas: _Canvas, radius: float) -> None:
+def _blob(canvas: Canvas, radius: float) -> None:
     """An organ or a tumour, sometimes in a capsule of fat."""
     rng = canvas.rng
     solid = _solid(canvas, canvas.place(radius), radius, slender=2.2)
@@ -162,7 +64,7 @@ def _blob(canvas: _Canvas, radius: float) -> None:
     canvas.paint(solid.window, solid.value < 1, patches=0.3, rim=rim)
 
 
-def _shell(canvas: _Canvas, radius: float) -> None:
+def _shell(canvas: Canvas, radius: float) -> None:
     """Ring and cavity, sometimes cut open, with a layer outside and a neighbour that hugs it."""
     rng, centre = canvas.rng, canvas.place(1.2 * radius)
     if rng.random() < 0.5:
@@ -191,7 +93,7 @@ def _shell(canvas: _Canvas, radius: float) -> None:
                 canvas.groups += [(inside[0], kernel[0]), (ring[0], inside[0], kernel[0])]
 
 
-def _parts(canvas: _Canvas, radius: float) -> None:
+def _parts(canvas: Canvas, radius: float) -> None:
     """A body in touching parts of similar intensity."""
     rng = canvas.rng
     solid = _solid(canvas, canvas.place(radius), radius, slender=1.8)
@@ -210,7 +112,7 @@ def _parts(canvas: _Canvas, radius: float) -> None:
         canvas.groups.append(tuple(members))
 
 
-def _union(canvas: _Canvas, radius: float) -> None:
+def _union(canvas: Canvas, radius: float) -> None:
     """Lobes and processes: several solids grown together, one sometimes carved out."""
     rng, centre = canvas.rng, canvas.place(1.2 * radius)
     mask = np.zeros(canvas.classes.shape, bool)
@@ -224,7 +126,7 @@ def _union(canvas: _Canvas, radius: float) -> None:
     canvas.paint(tuple(slice(0, n) for n in mask.shape), mask)
 
 
-def _tree(canvas: _Canvas, radius: float) -> None:
+def _tree(canvas: Canvas, radius: float) -> None:
     """A vessel, sometimes branching, as capsules along a random walk."""
     rng, rank = canvas.rng, len(canvas.axes)
     mask = np.zeros(canvas.classes.shape, bool)
@@ -254,7 +156,7 @@ def _tree(canvas: _Canvas, radius: float) -> None:
     canvas.paint(tuple(slice(0, n) for n in mask.shape), mask, patches=0)
 
 
-def _sheet(canvas: _Canvas, radius: float) -> None:
+def _sheet(canvas: Canvas, radius: float) -> None:
     rng = canvas.rng
     solid = _solid(canvas, canvas.place(radius), radius * 1.2)
     height = solid.first + np.float32(rng.uniform(0.1, 0.4)) * smooth_noise(solid.value.shape, 2.5, rng)
@@ -262,7 +164,7 @@ def _sheet(canvas: _Canvas, radius: float) -> None:
     canvas.paint(solid.window, (solid.value < 1) & (np.abs(height) < half), patches=0)
 
 
-_KINDS: tuple[tuple[Callable[[_Canvas, float], None], float], ...] = (
+_KINDS: tuple[tuple[Callable[[Canvas, float], None], float], ...] = (
     (_blob, 0.36),
     (_shell, 0.22),
     (_parts, 0.14),
@@ -272,7 +174,7 @@ _KINDS: tuple[tuple[Callable[[_Canvas, float], None], float], ...] = (
 )
 
 
-def _tissues(canvas: _Canvas, air: bool) -> Mask | None:
+def _tissues(canvas: Canvas, air: bool) -> Mask | None:
     """Background: smooth fields compete for every voxel; folds in some scenes; a body with a rim of fat in air.
 
     Returns what lies outside the body, where there is one.
@@ -309,7 +211,7 @@ def draw_labels(
     shape: Sequence[int], rng: np.random.Generator, objects: tuple[int, int], distractors: tuple[int, int], air: float
 ) -> LabelMap:
     """Draw a scene's classes. The arguments are those of ``SceneSettings``."""
-    canvas = _Canvas(shape, rng)
+    canvas = Canvas(shape, rng)
     outside = _tissues(canvas, rng.random() < air)
     count = int(rng.integers(objects[0], objects[1] + 1))
     radii = np.sort(np.exp(rng.uniform(np.log(0.12), np.log(0.55), count)))[::-1]
@@ -333,7 +235,7 @@ def draw_labels(
     return _finished(canvas, named)
 
 
-def _finished(canvas: _Canvas, named: int) -> LabelMap:
+def _finished(canvas: Canvas, named: int) -> LabelMap:
     """Objects numbered 1..n without a gap; one that is mostly covered by others becomes background."""
     owners = np.array(canvas.object_of, np.int16)
     seen = np.bincount(canvas.classes.ravel(), minlength=len(owners))

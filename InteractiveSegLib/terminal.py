@@ -1,0 +1,63 @@
+"""What the commands share: their common options, the device, progress bars and messages."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, TypeVar
+
+from InteractiveSegLib.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+    from InteractiveSegLib.progress import Steps
+
+Result = TypeVar("Result")
+
+
+def add_common(command: argparse.ArgumentParser) -> None:
+    """Options that every command has."""
+    command.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    command.add_argument("--seed", type=_seed, default=0, help="of all random choices, 0 to 2**32 - 1")
+    command.add_argument("--quiet", action="store_true", help="no progress bars, no messages")
+
+
+def _seed(word: str) -> int:
+    seed = int(word)
+    if not 0 <= seed < 2**32:
+        raise argparse.ArgumentTypeError(f"{word} is not between 0 and {2**32 - 1}")
+    return seed
+
+
+def device_named(name: str) -> torch.device:
+    """``auto`` takes CUDA where there is any. InputError for ``cuda`` where there is none."""
+    import torch
+
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda: no CUDA device is available; use --device auto or cpu")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def say(options: argparse.Namespace, *texts: str) -> None:
+    """Messages for a person, on standard error."""
+    if not options.quiet:
+        for text in texts:
+            print(f"note: {text}", file=sys.stderr)
+
+
+def shown(steps: Steps[Result], options: argparse.Namespace) -> Result:
+    """Run a long step with a progress bar on a terminal."""
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    from InteractiveSegLib.progress import finish
+
+    console = Console(stderr=True)
+    if options.quiet or getattr(options, "json", False) or not console.is_terminal:
+        return finish(steps)
+    with Bar(console=console, transient=True) as bar:
+        task = bar.add_task("")
+        return finish(steps, lambda p: bar.update(task, total=p.total, completed=p.done, description=p.text))
