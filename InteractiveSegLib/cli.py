@@ -27,6 +27,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(error, 2)
     except (InteractiveSegError, OSError, MemoryError) as error:
         return _fail(error, 1)
+    except RuntimeError as error:  # PyTorch has no type of its own for a full main memory
+        if "allocate memory" not in str(error):
+            raise
+        return _fail("the memory of this computer does not suffice: use a smaller box", 1)
     except KeyboardInterrupt:
         return _fail("stopped", 130)
     return 0

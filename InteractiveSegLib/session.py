@@ -2,8 +2,7 @@
 
 import copy
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -25,53 +24,16 @@ from InteractiveSegLib.geometry import Volume
 from InteractiveSegLib.networks.block_six import BlockSixNetwork
 from InteractiveSegLib.progress import Steps
 from InteractiveSegLib.prompts import BoundingBox, Prompts, Scribbles
-from InteractiveSegLib.working_grid import WorkingGrid
+from InteractiveSegLib.rounds import ObjectMask, Round, without_overlaps
 
 _BOXES_KEPT = 8
+_ROUNDS_KEPT = 50
 _MARGIN_OF_SCRIBBLES = 0.35
 _LEAST_MARGIN_VOXELS = 8
 
 _CPU = torch.device("cpu")
 
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True, eq=False)
-class ObjectMask:
-    """One object of a round.
-
-    grid : where it was worked on
-    probability : (K, J, I) float32 on the working grid
-    bits : packed mask of the crop at the image's resolution
-    """
-
-    grid: WorkingGrid
-    probability: NDArray[np.float32]
-    bits: NDArray[np.uint8]
-
-    @property
-    def mask(self) -> NDArray[np.bool_]:
-        """(K, J, I) bool, the shape of ``grid.crop``."""
-        shape = self.grid.crop.shape_kji
-        return np.unpackbits(self.bits, count=self.grid.crop.size).reshape(shape).astype(bool)
-
-
-@dataclass(frozen=True, eq=False)
-class Round:
-    """What a person sees after a step, and what they had drawn by then. The first round of a session is empty.
-
-    prompts : that led to it
-    objects : label -> mask
-    adapted : block 6 was fitted to the image
-    notes : sentences on what was converted, intersected or ignored
-    seconds : the step took
-    """
-
-    prompts: Prompts
-    objects: Mapping[int, ObjectMask] = field(default_factory=dict)
-    adapted: bool = False
-    notes: tuple[str, ...] = ()
-    seconds: float = 0.0
 
 
 class ImageSession:
@@ -113,6 +75,7 @@ class ImageSession:
         self._network = copy.deepcopy(network).to(device)
         self._rounds = [Round(self.prompts)]
         self._position = 0
+        self._taken_back: Prompts | None = None
         self._boxed: dict[BoundingBox, BoxedImage] = {}
         self._notes: list[str] = []
 
@@ -123,11 +86,11 @@ class ImageSession:
 
     @property
     def can_undo(self) -> bool:
-        return self._position > 0
+        return self._position > 0 or self._has_new_prompts
 
     @property
     def can_redo(self) -> bool:
-        return self._position + 1 < len(self._rounds)
+        return self._taken_back is not None or self._position + 1 < len(self._rounds)
 
     def set_box(self, label: int, box: BoundingBox) -> None:
         """Give an object a box. The part outside the image is cut off, and noted.
@@ -137,7 +100,7 @@ class ImageSession:
         InputError : the box lies outside the image.
         """
         inside = box.intersected(self.volume.geometry.shape_kji)
-        self.prompts = self.prompts.with_box(label, inside)
+        self.prompts, self._taken_back = self.prompts.with_box(label, inside), None
         if inside != box:
             self._notes.append(
                 f"the box of label {label} reached outside the image and was cut to "
@@ -152,17 +115,24 @@ class ImageSession:
         InputError : a scribble lies outside the image.
         """
         scribbles.require_inside(self.volume.geometry.shape_kji)
-        self.prompts = self.prompts.with_scribbles(scribbles)
+        self.prompts, self._taken_back = self.prompts.with_scribbles(scribbles), None
         replaced = scribbles.contradictions + self.prompts.scribbles.contradictions
         if replaced:
             self._notes.append(f"{replaced} voxels were scribbled with different labels; the latest counts")
 
     def undo(self) -> Round:
-        """Back to the round before, with its prompts."""
+        """Take back what was drawn since the round, if anything; else go back to the round before, with its prompts."""
+        if self._has_new_prompts:
+            self._taken_back, self.prompts = self.prompts, self.current.prompts
+            self._notes.clear()
+            return self.current
         return self._move(-1, "nothing to undo")
 
     def redo(self) -> Round:
-        """Forward to the round that was undone last, with its prompts."""
+        """Bring back what was undone last: prompts that were drawn, or a round with its prompts."""
+        if self._taken_back is not None:
+            self.prompts, self._taken_back = self._taken_back, None
+            return self.current
         return self._move(1, "nothing to redo")
 
     def segment(self, adapt: bool = True) -> Steps[Round]:
@@ -184,13 +154,15 @@ class ImageSession:
             )
         round_ = Round(
             prompts,
-            MappingProxyType(_without_overlaps(objects, prompts)),
+            MappingProxyType(without_overlaps(objects, prompts)),
             adapt,
             tuple(dict.fromkeys(notes)),
             time.perf_counter() - started,
         )
         self._rounds[self._position + 1 :] = [round_]
-        self._position += 1
+        del self._rounds[: max(0, len(self._rounds) - _ROUNDS_KEPT)]
+        self._position = len(self._rounds) - 1
+        self._taken_back = None
         self._notes.clear()
         return round_
 
@@ -223,9 +195,13 @@ class ImageSession:
         if not 0 <= self._position + step < len(self._rounds):
             raise InputError(refusal)
         self._position += step
-        self.prompts = self.current.prompts
+        self.prompts, self._taken_back = self.current.prompts, None
         self._notes.clear()
         return self.current
+
+    @property
+    def _has_new_prompts(self) -> bool:
+        return self.prompts is not self.current.prompts
 
     def _object(
         self, prompts: Prompts, label: int, adapt: bool, device: torch.device, notes: list[str]
@@ -290,8 +266,8 @@ class ImageSession:
         """Run a step on the session's device, or on the CPU when the device's memory does not suffice."""
         try:
             return (yield from compute(self.device))
-        except torch.OutOfMemoryError as error:
-            if self.device.type == "cpu":
+        except RuntimeError as error:
+            if self.device.type == "cpu" or not _is_out_of_memory(error):
                 raise
             notes.append(f"the memory of {self.device} is full ({str(error).splitlines()[0]}); computed on the CPU")
         self.device = torch.device("cpu")
@@ -300,48 +276,6 @@ class ImageSession:
         return (yield from compute(self.device))
 
 
-def _without_overlaps(objects: Mapping[int, ObjectMask], prompts: Prompts) -> dict[int, ObjectMask]:
-    """Give voxels that several objects claim to the most probable of them; a scribble decides where there is one."""
-    labels = sorted(objects)
-    masks = {label: objects[label].mask for label in labels}
-    if len(labels) > 1:
-        likelihoods = {label: _likelihood(objects[label], prompts, label) for label in labels}
-        for index, first in enumerate(labels):
-            for second in labels[index + 1 :]:
-                _settle(objects, masks, likelihoods, first, second)
-    return {
-        label: ObjectMask(objects[label].grid, objects[label].probability, np.packbits(masks[label]))
-        for label in labels
-    }
-
-
-def _likelihood(found: ObjectMask, prompts: Prompts, label: int) -> NDArray[np.float32]:
-    likelihood = found.grid.interpolated(torch.from_numpy(found.probability)).numpy().copy()
-    foreground, _ = prompts.scribbles.for_label(label)
-    marks = foreground[found.grid.crop.contains(foreground)] - found.grid.crop.start_kji
-    likelihood[tuple(marks.T)] = 2.0
-    return likelihood
-
-
-def _settle(
-    objects: Mapping[int, ObjectMask],
-    masks: Mapping[int, NDArray[np.bool_]],
-    likelihoods: Mapping[int, NDArray[np.float32]],
-    first: int,
-    second: int,
-) -> None:
-    a, b = objects[first].grid.crop, objects[second].grid.crop
-    start = np.maximum(a.start_kji, b.start_kji)
-    stop = np.minimum(a.stop_kji, b.stop_kji)
-    if (stop <= start).any():
-        return
-    in_a, in_b = (
-        tuple(
-            slice(int(lo - origin), int(hi - origin)) for lo, hi, origin in zip(start, stop, box.start_kji, strict=True)
-        )
-        for box in (a, b)
-    )
-    both = masks[first][in_a] & masks[second][in_b]
-    first_wins = likelihoods[first][in_a] >= likelihoods[second][in_b]
-    masks[first][in_a] &= ~both | first_wins
-    masks[second][in_b] &= ~both | ~first_wins
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """PyTorch's own error, or the plain one that comes from cuDNN and cuBLAS."""
+    return isinstance(error, torch.OutOfMemoryError) or "ALLOC_FAILED" in str(error)

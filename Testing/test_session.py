@@ -220,10 +220,12 @@ def test_a_new_round_after_undo_drops_what_was_undone():
 
 def test_undo_and_redo_are_refused_where_there_is_nothing_to_do():
     session = boxed_session()
-    for refused in (session.undo, session.redo):
-        with pytest.raises(InputError, match="nothing to"):
-            refused()
+    with pytest.raises(InputError, match="nothing to redo"):
+        session.redo()
     assert dict(session.prompts.boxes) == {1: BOX}
+    session.undo()
+    with pytest.raises(InputError, match="nothing to undo"):
+        session.undo()
 
 
 def test_undo_forgets_the_notes_of_what_was_drawn_and_never_segmented():
@@ -233,6 +235,32 @@ def test_undo_forgets_the_notes_of_what_was_drawn_and_never_segmented():
     session.undo()
     session.set_box(1, BOX)
     assert finish(session.segment(adapt=False)).notes == ()
+
+
+def test_undo_takes_back_what_was_drawn_since_the_round_and_redo_brings_it_back():
+    session = boxed_session()
+    shown = finish(session.segment(adapt=False))
+    session.add_scribbles(Scribbles(np.array([[5, 6, 7]]), np.array([1])))
+    drawn = session.prompts
+    assert session.undo() is shown
+    assert len(session.prompts.scribbles) == 0
+    assert session.can_redo
+    assert session.redo() is shown
+    assert session.prompts is drawn
+    session.undo()
+    session.add_scribbles(Scribbles(np.array([[1, 2, 3]]), np.array([255])))
+    assert not session.can_redo
+
+
+def test_the_oldest_rounds_are_let_go(monkeypatch):
+    monkeypatch.setattr("InteractiveSegLib.session._ROUNDS_KEPT", 3)
+    session = boxed_session()
+    for _ in range(4):
+        last = finish(session.segment(adapt=False))
+    assert session.current is last
+    session.undo()
+    session.undo()
+    assert not session.can_undo
 
 
 def test_the_rounds_of_a_session_take_little_memory():
@@ -481,7 +509,7 @@ def test_nothing_drawn_or_only_background_is_refused_with_advice():
         session.add_scribbles(marks)
         with pytest.raises(InputError, match="draw a box round the object, or scribble on it"):
             finish(session.segment())
-    assert not session.can_undo
+    assert not session.current.objects
 
 
 def test_background_scribbles_in_a_box_are_enough():
@@ -656,4 +684,4 @@ def test_a_full_memory_of_the_cpu_is_an_error_that_leaves_the_session_as_it_was(
     monkeypatch.setattr(session_module, "boxed_image_steps", full)
     with pytest.raises(torch.OutOfMemoryError):
         finish(session.segment())
-    assert not session.can_undo
+    assert not session.current.objects

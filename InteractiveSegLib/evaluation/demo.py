@@ -18,7 +18,8 @@ from InteractiveSegLib.image_io import read_labelmap, read_volume, write_labelma
 from InteractiveSegLib.networks.choice import network_for
 from InteractiveSegLib.progress import Steps
 from InteractiveSegLib.prompts import BoundingBox
-from InteractiveSegLib.session import ImageSession, Round
+from InteractiveSegLib.rounds import Round
+from InteractiveSegLib.session import ImageSession
 
 _FILES = "mni_icbm152_{}_tal_nlin_sym_09a_converted.nii.gz"
 _VENTRICLE_SEED_KJI = (84, 133, 86)
