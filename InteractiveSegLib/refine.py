@@ -29,7 +29,7 @@ class EnergySettings:
     iterations: int = 300
 
 
-_CHECK_EVERY = 10
+_CHECK_EVERY = 8
 _PRIMAL_DUAL_RATIO = 1.0
 
 

@@ -61,7 +61,7 @@ def add_segment(commands: argparse._SubParsersAction) -> None:
         help="fine-tune the last block of the network to this image",
     )
     command.add_argument(
-        "--model", default="auto", help="auto, pnet (2D, slice by slice), pcnet (3D), or a folder with weights"
+        "--model", default="pnet", help="pnet (2D, slice by slice), pcnet (3D), or a folder with weights"
     )
     add_common(command)
     command.add_argument("--json", action="store_true", help="print the result as one JSON object")
@@ -74,14 +74,14 @@ def _segment(options: argparse.Namespace) -> None:
     _require_writable(options)
 
     from InteractiveSegLib.image_io import read_labelmap, read_volume, write_image, write_labelmap
-    from InteractiveSegLib.networks.choice import network_for
+    from InteractiveSegLib.networks.checkpoint import load_network
     from InteractiveSegLib.prompts import Scribbles
     from InteractiveSegLib.session import ImageSession
 
     device = device_named(options.device)
     with _one_voice():
         volume = read_volume(options.image)
-    network = network_for(options.model, volume.geometry)
+    network = load_network(options.model)
     session = ImageSession(volume, network, seed=options.seed, device=device)
     notes = _set_boxes(session, options)
     if options.scribbles is not None:

@@ -35,7 +35,7 @@ def exact(probability: NDArray, weights: list[NDArray], floor: float) -> NDArray
         padded = np.pad(weight, [(0, int(other == axis)) for other in range(3)])
         graph.add_grid_edges(nodes, padded, structure, symmetric=True)
     p = probability.clip(floor, 1 - floor)
-    graph.add_grid_tedges(nodes, -np.log(1 - p), -np.log(p))
+    graph.add_grid_tedges(nodes, -np.log(p), -np.log(1 - p))
     graph.maxflow()
     return graph.get_grid_segments(nodes)
 

@@ -16,7 +16,7 @@ from InteractiveSegLib.evaluation.metrics import dice
 from InteractiveSegLib.evaluation.robot import correct
 from InteractiveSegLib.evaluation.tables import markdown_table
 from InteractiveSegLib.files import replacing
-from InteractiveSegLib.networks.choice import network_for
+from InteractiveSegLib.networks.checkpoint import load_network
 from InteractiveSegLib.progress import Steps, part
 from InteractiveSegLib.prompts import BoundingBox, Scribbles
 from InteractiveSegLib.session import ImageSession
@@ -28,7 +28,7 @@ STAGES = ("plain", "label step", "unsupervised", "supervised")
 class BenchmarkSettings:
     """What to run.
 
-    model : as in ``network_for``
+    model : as in ``load_network``
     cases : of each dataset, evenly spread
     seed, device : as in ``ImageSession``
     """
@@ -96,7 +96,7 @@ def _spread(cases: Sequence[str], count: int) -> list[str]:
 def _case_steps(data: Path, dataset: Dataset, case: str, settings: BenchmarkSettings) -> Steps[list[Score]]:
     volume, labelmap = dataset.load(data, case)
     truths = list(dataset.truths(labelmap))
-    network = network_for(settings.model, volume.geometry)
+    network = load_network(settings.model)
     session = ImageSession(volume, network, seed=settings.seed, device=settings.device)
     for number, _, truth in truths:
         session.set_box(number, BoundingBox.of_mask(truth))
@@ -121,7 +121,7 @@ def _case_steps(data: Path, dataset: Dataset, case: str, settings: BenchmarkSett
     else:
         found = session.labelmap()
         for number, _, truth in truths:
-            session.add_scribbles(correct(found == number, truth, number, volume.geometry.spacing_kji_mm))
+            session.add_scribbles(correct(found == number, truth, number))
     score("supervised", (yield from session.segment(adapt=True)).seconds)
     return scores
 

@@ -1,21 +1,17 @@
-"""A robot that scribbles as a person does: where it sees the largest error, in the slice where it sees most of it."""
-
-from collections.abc import Sequence
+"""A robot that scribbles as a person does: where it sees the largest error, in the slices where it sees most of it."""
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from InteractiveSegLib.predict import slice_axis
+from InteractiveSegLib.errors import MissingPackageError
 from InteractiveSegLib.prompts import BACKGROUND, Scribbles
 
 
-def correct(
-    mask: NDArray[np.bool_], truth: NDArray[np.bool_], label: int, spacing_kji_mm: Sequence[float]
-) -> Scribbles:
-    """A stroke on the largest missed part and one on the largest part that is too much.
+def correct(mask: NDArray[np.bool_], truth: NDArray[np.bool_], label: int) -> Scribbles:
+    """Strokes on the largest missed part and on the largest part that is too much.
 
-    A stroke is the centreline of the error in the slice, across the thickest axis, where the error is largest.
+    In each of the three views, the stroke is the centreline of that part in the slice that shows most of it.
 
     Parameters
     ----------
@@ -24,23 +20,29 @@ def correct(
     Returns
     -------
     Scribbles of ``label`` and of the background; none where mask and truth agree.
+
+    Raises
+    ------
+    MissingPackageError : scikit-image is not installed.
     """
-    axis = slice_axis(mask.shape, spacing_kji_mm)
-    missed = _stroke(truth & ~mask, axis)
-    excess = _stroke(mask & ~truth, axis)
+    missed, excess = _strokes(truth & ~mask), _strokes(mask & ~truth)
     labels = np.repeat([label, BACKGROUND], [len(missed), len(excess)])
     return Scribbles(np.concatenate([missed, excess]), labels)
 
 
-def _stroke(error: NDArray[np.bool_], axis: int) -> NDArray[np.int64]:
-    from skimage.morphology import skeletonize
-
+def _strokes(error: NDArray[np.bool_]) -> NDArray[np.int64]:
+    try:
+        from skimage.morphology import skeletonize
+    except ImportError as missing:
+        raise MissingPackageError("the robot that scribbles", "scikit-image") from missing
     components, count = ndimage.label(error)
     if count == 0:
         return np.empty((0, 3), np.int64)
     largest = components == 1 + np.argmax(np.bincount(components.ravel())[1:])
-    areas = largest.sum(axis=tuple(other for other in range(3) if other != axis))
-    index = int(areas.argmax())
-    line = skeletonize(largest.take(index, axis=axis))
-    points = np.argwhere(line)
-    return np.insert(points, axis, index, axis=1)
+    strokes = []
+    for axis in (axis for axis in range(3) if error.shape[axis] > 1):
+        areas = largest.sum(axis=tuple(other for other in range(3) if other != axis))
+        index = int(areas.argmax())
+        line = np.argwhere(skeletonize(largest.take(index, axis=axis)))
+        strokes.append(np.insert(line, axis, index, axis=1))
+    return np.concatenate(strokes)

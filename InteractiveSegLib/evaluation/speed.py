@@ -38,7 +38,7 @@ def speed_steps(model: str, seed: int, device: torch.device) -> Steps[str]:
     ------
     MissingPackageError : slicer-core is not installed.
     """
-    network = load_network("pcnet" if model == "auto" else model)
+    network = load_network(model)
     scene = generate_scene((_IMAGE_SIDE,) * 3, np.random.default_rng(seed))
     volume = Volume(scene.image, Geometry(scene.image.shape, np.eye(4)))
     margin = (_IMAGE_SIDE - _BOX_SIDE) // 2
@@ -56,7 +56,7 @@ def speed_steps(model: str, seed: int, device: torch.device) -> Steps[str]:
         session.set_box(1, box)
         first.append(_seconds(lambda session=session: finish(session.segment(adapt=False))))
         adapted.append(_seconds(lambda session=session: finish(session.fine_tune())))
-        session.add_scribbles(correct(session.labelmap() == 1, truth, 1, volume.geometry.spacing_kji_mm))
+        session.add_scribbles(correct(session.labelmap() == 1, truth, 1))
         scribbled.append(_seconds(lambda session=session: finish(session.fine_tune())))
         seeds = session.prompts.scribbles.to_labelmap(scene.image.shape)
         seeds[0], seeds[-1] = 255, 255
