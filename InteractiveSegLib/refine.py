@@ -25,12 +25,11 @@ class EnergySettings:
     smoothness_mm: float = 3.0
     sigma: float = 0.1
     probability_floor: float = 1e-3
-    gap: float = 0.005
+    gap: float = 0.01
     iterations: int = 300
 
 
 _CHECK_EVERY = 8
-_PRIMAL_DUAL_RATIO = 1.0
 
 
 def edge_weights(image: Tensor, spacing_mm: Sequence[float], settings: EnergySettings) -> tuple[Tensor, ...]:
@@ -131,8 +130,11 @@ class _Problem:
         self.differences = [torch.empty_like(weight) for weight in self.weights]
         self.u = (p > 0.5).float().clamp_(self.lower, self.upper)
         self.extrapolated = self.u.clone()
-        self.primal_step = 1 / (2 * max(len(self.axes), 1) * _PRIMAL_DUAL_RATIO)
-        self.dual_step = _PRIMAL_DUAL_RATIO / 2
+        edges = sum(weight.numel() for weight in self.weights)
+        mean_weight = sum(weight.sum().item() for weight in self.weights) / max(edges, 1)
+        ratio = min(max(mean_weight, 0.5), 10.0)  # the duals reach as far as the weights, the labels only from 0 to 1
+        self.primal_step = 1 / (2 * max(len(self.axes), 1) * ratio)
+        self.dual_step = ratio / 2
 
     def iterate(self, count: int) -> None:
         descent = self.cost * self.primal_step

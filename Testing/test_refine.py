@@ -8,7 +8,7 @@ import torch
 
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.progress import finish
-from InteractiveSegLib.refine import EnergySettings, _Problem, edge_weights, energy, label_steps
+from InteractiveSegLib.refine import _CHECK_EVERY, EnergySettings, _Problem, edge_weights, energy, label_steps
 
 DEFAULT = EnergySettings()
 CLOSE = EnergySettings(gap=1e-4, iterations=3000)
@@ -148,7 +148,7 @@ def test_fitting_ends_when_the_gap_is_reached():
         len(list(label_steps(probability, image, (1.0, 1.0, 1.0), settings=replace(hard, gap=gap))))
         for gap in (0.05, 0.005, -1.0)
     ]
-    assert checks[0] < checks[1] < checks[2] == 20
+    assert checks[0] < checks[1] < checks[2] == 200 / _CHECK_EVERY
 
 
 def test_scribbled_voxels_keep_their_labels_against_any_odds():
