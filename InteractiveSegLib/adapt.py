@@ -19,7 +19,7 @@ class AdaptSettings:
     changed_fraction : stop when fewer labels of the working grid change in a round
     updates : gradient steps a round
     learning_rate : of the updates
-    scribble_weight : omega, weight of a scribbled voxel
+    scribble_weight : omega, weight of a scribbled voxel (the paper: 5)
     unsure_above, unsure_below : t0 and t1; voxels with a probability between them have no weight
     contradiction_mm : epsilon; voxels within this geodesic distance of a scribble that says otherwise have no weight
     max_voxels : voxels an update sees: all scribbled ones, others drawn at random each round (at least half as many)
@@ -34,6 +34,11 @@ class AdaptSettings:
     unsure_below: float = 0.7
     contradiction_mm: float = 4.0
     max_voxels: int = 16384
+
+
+def load_optimizer() -> None:
+    """Have PyTorch import what its optimisers need: a second in which no step could be cancelled."""
+    torch.optim.Adam([torch.zeros(1)])
 
 
 def interaction_weights(

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from InteractiveSegLib.adapt import load_optimizer
 from InteractiveSegLib.bifseg import (
     BifsegSettings,
     BoxedImage,
@@ -73,6 +74,7 @@ class ImageSession:
         self.device = device
         self.prompts = Prompts()
         self._network = copy.deepcopy(network).to(device)
+        load_optimizer()
         self._rounds = [Round(self.prompts)]
         self._position = 0
         self._taken_back: Prompts | None = None
