@@ -29,7 +29,7 @@ class AdaptSettings:
     changed_fraction: float = 0.001
     updates: int = 20
     learning_rate: float = 1e-2
-    scribble_weight: float = 50.0
+    scribble_weight: float = 25.0
     unsure_above: float = 0.2
     unsure_below: float = 0.7
     contradiction_mm: float = 4.0
