@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from InteractiveSegLib import __version__
 from InteractiveSegLib.errors import InputError, InteractiveSegError
+from InteractiveSegLib.networks import DEFAULT_NETWORK
 from InteractiveSegLib.segment_command import add_segment
 from InteractiveSegLib.terminal import add_common, device_named, shown
 
@@ -96,7 +97,7 @@ def _add_benchmark(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--task", choices=("stages", "speed"), default="stages")
     command.add_argument("--data", type=Path, metavar="FOLDER", help="folder of the annotated datasets")
     command.add_argument("--cases", type=int, default=4, help="cases a dataset, evenly spread over it")
-    command.add_argument("--model", default="pnet")
+    command.add_argument("--model", default=DEFAULT_NETWORK)
     command.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="where table and CSV go")
     add_common(command)
     command.set_defaults(run=_benchmark)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from InteractiveSegLib.errors import InputError, OutputError
+from InteractiveSegLib.networks import DEFAULT_NETWORK
 from InteractiveSegLib.terminal import add_common, device_named, say, shown
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def add_segment(commands: argparse._SubParsersAction) -> None:
         help="fine-tune the last block of the network to this image",
     )
     command.add_argument(
-        "--model", default="pnet", help="pnet (2D, slice by slice), pcnet (3D), or a folder with weights"
+        "--model", default=DEFAULT_NETWORK, help="pnet (2D, slice by slice), pcnet (3D), or a folder with weights"
     )
     add_common(command)
     command.add_argument("--json", action="store_true", help="print the result as one JSON object")

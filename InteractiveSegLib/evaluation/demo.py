@@ -15,7 +15,8 @@ from InteractiveSegLib.evaluation.robot import correct
 from InteractiveSegLib.evaluation.tables import markdown_table
 from InteractiveSegLib.geometry import Volume
 from InteractiveSegLib.image_io import read_labelmap, read_volume, write_labelmap
-from InteractiveSegLib.networks.checkpoint import DEFAULT_NETWORK, load_network
+from InteractiveSegLib.networks import DEFAULT_NETWORK
+from InteractiveSegLib.networks.checkpoint import load_network
 from InteractiveSegLib.progress import Steps
 from InteractiveSegLib.prompts import BoundingBox
 from InteractiveSegLib.rounds import Round

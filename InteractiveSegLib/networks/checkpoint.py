@@ -14,9 +14,6 @@ from InteractiveSegLib.networks.pcnet import PCNet
 from InteractiveSegLib.networks.pnet import PNet
 
 ARCHITECTURES: dict[str, type[BlockSixNetwork]] = {"pnet": PNet, "pcnet": PCNet}
-DEFAULT_NETWORK = "pnet"
-"""Of the shipped networks the one that scores higher on every annotated dataset measured."""
-
 SHIPPED = Path(__file__).parents[1] / "weights"
 
 
