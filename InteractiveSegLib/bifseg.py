@@ -13,8 +13,8 @@ from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.geodesic import GeodesicSettings, geodesic_distance
 from InteractiveSegLib.geometry import Volume
 from InteractiveSegLib.intensity import normalised
-from InteractiveSegLib.networks.block_six import BlockSixNetwork
-from InteractiveSegLib.predict import feature_steps, foreground_probability
+from InteractiveSegLib.networks.network import Network
+from InteractiveSegLib.predict import classical_answer, feature_steps, foreground_probability, prompted_feature_steps
 from InteractiveSegLib.progress import Steps
 from InteractiveSegLib.prompts import BoundingBox
 from InteractiveSegLib.refine import EnergySettings, label_steps
@@ -42,8 +42,10 @@ class BifsegSettings:
     contradiction_voxels: float = 4.0
 
     @classmethod
-    def for_network(cls, network: BlockSixNetwork) -> "BifsegSettings":
+    def for_network(cls, network: Network) -> "BifsegSettings":
         """Defaults for a network: a 2D one affords a finer grid; t1 is the paper's."""
+        if network.takes_prompts:
+            return cls(grid=GridSettings(max_voxels=64**3))
         if network.dimensions == 2:
             return cls(grid=GridSettings(max_voxels=60**3), adapt=AdaptSettings(unsure_below=0.7))
         return cls(grid=GridSettings(max_voxels=48**3), adapt=AdaptSettings(unsure_below=0.6))
@@ -64,13 +66,13 @@ class BoxedImage:
     """What is computed once a box: the crop on the working grid and the features of the frozen blocks.
 
     image : (K, J, I) float32 in [0, 1]
-    features : (F, K, J, I) float32
+    features : (F, K, J, I) float32; None of a network that looks at the prompts too
     not_finite : voxels of the crop that were NaN or infinite and count as the darkest finite value
     """
 
     grid: WorkingGrid
     image: Tensor
-    features: Tensor
+    features: Tensor | None
     not_finite: int
 
 
@@ -123,13 +125,15 @@ def _bring_to_float32_range(values: NDArray[np.float64]) -> None:
 
 
 def boxed_image_steps(
-    volume: Volume, box: BoundingBox, network: BlockSixNetwork, settings: BifsegSettings, device: torch.device
+    volume: Volume, box: BoundingBox, network: Network, settings: BifsegSettings, device: torch.device
 ) -> Steps[BoxedImage]:
     """Crop, resample and encode the surroundings of a box that lies within the image."""
     grid = working_grid(box, volume.geometry, settings.grid)
     intensities, not_finite = crop_intensities(volume, grid.crop)
     image = grid.averaged(torch.from_numpy(intensities)).to(device)
-    features = yield from feature_steps(network, image, grid.spacing_kji_mm)
+    features = None
+    if not network.takes_prompts:
+        features = yield from feature_steps(network, image, grid.spacing_kji_mm)
     return BoxedImage(grid, image, features, not_finite)
 
 
@@ -138,9 +142,10 @@ def object_steps(
     box: BoundingBox,
     foreground_kji: NDArray[np.int32],
     background_kji: NDArray[np.int32],
-    network: BlockSixNetwork,
+    network: Network,
     settings: BifsegSettings,
     *,
+    box_drawn: bool,
     adapt: bool,
     seed: int,
 ) -> Steps[ObjectLabels]:
@@ -149,6 +154,7 @@ def object_steps(
     Parameters
     ----------
     box : holds the object; every voxel outside it is background
+    box_drawn : the box comes from the user, rather than from the scribbles
     foreground_kji, background_kji : (N, 3) scribbled voxels of the image, all within ``boxed.grid.crop``
     adapt : fit block 6 to this image, with or without scribbles; the network itself is not changed
     """
@@ -159,12 +165,20 @@ def object_steps(
     shared = foreground & background  # one working voxel, both marks: full resolution settles it
     foreground, background = foreground & ~shared, background & ~shared
     fit_labels = partial(label_steps, image=boxed.image, spacing_mm=grid.spacing_kji_mm, settings=settings.energy)
-    probability = foreground_probability(network.block6, boxed.features)
+    scribbled = bool(foreground.any() or background.any())
+    shown = ~outside if box_drawn else torch.ones_like(outside)
+    features, classical = boxed.features, None
+    if features is None:
+        features = yield from prompted_feature_steps(
+            network, boxed.image, grid.spacing_kji_mm, shown, foreground, background
+        )
+    elif scribbled and not box_drawn:  # the network knows objects that fill a drawn box; here it needs support
+        classical = classical_answer(boxed.image, grid.spacing_kji_mm, shown, foreground, background)
+    probability = foreground_probability(network.block6, features, classical)
     labels = yield from fit_labels(probability, foreground=foreground & ~outside, background=(background | outside))
     if not adapt:
         return ObjectLabels(probability, labels, 0)
     first = labels
-    scribbled = bool(foreground.any() or background.any())
     if scribbled:
         first = yield from fit_labels(probability, background=outside)
     distance = (
@@ -175,8 +189,8 @@ def object_steps(
     head, rounds = network.block6, 0
     for rounds in range(1, settings.adapt.rounds + 1):
         weights = interaction_weights(probability, first, foreground, background, distance, settings.adapt)
-        head = yield from adapt_steps(head, boxed.features, labels, weights, settings.adapt, seed + rounds)
-        probability = foreground_probability(head, boxed.features)
+        head = yield from adapt_steps(head, features, labels, weights, settings.adapt, seed + rounds)
+        probability = foreground_probability(head, features, classical)
         before = labels
         labels = yield from fit_labels(probability, foreground=foreground & ~outside, background=(background | outside))
         if (labels != before).float().mean() < settings.adapt.changed_fraction:

@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from InteractiveSegLib import __version__
 from InteractiveSegLib.errors import InputError, InteractiveSegError
-from InteractiveSegLib.networks import DEFAULT_NETWORK
+from InteractiveSegLib.evaluation.benchmark_command import add_benchmark
 from InteractiveSegLib.segment_command import add_segment
 from InteractiveSegLib.terminal import add_common, device_named, shown
 
@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"interactiveseg {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (add_segment, _add_train, _add_demo, _add_benchmark):
+    for add in (add_segment, _add_train, _add_demo, add_benchmark):
         add(commands)
     return parser
 
@@ -64,10 +64,10 @@ def _parser() -> argparse.ArgumentParser:
 def _add_train(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser(
         "train",
-        help="train P-Net or PC-Net from procedural images",
+        help="train a network from procedural images",
         description="Train a network from procedural images. Run again with the same folder to go on where it stopped.",
     )
-    command.add_argument("network", choices=("pnet", "pcnet"))
+    command.add_argument("network", choices=("prompted", "pnet", "pcnet"))
     command.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="checkpoints and weights")
     command.add_argument("--steps", type=int, help="optimiser steps in all; without it, those of the shipped weights")
     command.add_argument("--workers", type=int, default=0, help="processes that make images")
@@ -85,22 +85,6 @@ def _add_demo(commands: argparse._SubParsersAction) -> None:
     command.add_argument("-o", "--output", type=Path, default=Path("demo_output"), metavar="FOLDER")
     add_common(command)
     command.set_defaults(run=_demo)
-
-
-def _add_benchmark(commands: argparse._SubParsersAction) -> None:
-    command = commands.add_parser(
-        "benchmark",
-        help="Dice and seconds by stage on annotated images",
-        description="Score plain prediction, label step, and unsupervised and supervised fine-tuning on the same boxes "
-        "and scribbles, or time the stages (--task speed).",
-    )
-    command.add_argument("--task", choices=("stages", "speed"), default="stages")
-    command.add_argument("--data", type=Path, metavar="FOLDER", help="folder of the annotated datasets")
-    command.add_argument("--cases", type=int, default=4, help="cases a dataset, evenly spread over it")
-    command.add_argument("--model", default=DEFAULT_NETWORK)
-    command.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="where table and CSV go")
-    add_common(command)
-    command.set_defaults(run=_benchmark)
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -122,21 +106,6 @@ def _demo(options: argparse.Namespace) -> None:
 
     table = shown(demo_steps(options.output, options.seed, device_named(options.device)), options)
     print(table)
-
-
-def _benchmark(options: argparse.Namespace) -> None:
-    device = device_named(options.device)
-    if options.task == "speed":
-        from InteractiveSegLib.evaluation.speed import speed_steps
-
-        print(shown(speed_steps(options.model, options.seed, device), options))
-        return
-    from InteractiveSegLib.evaluation.benchmark import BenchmarkSettings, stages_steps
-
-    if options.data is None:
-        raise InputError("--task stages needs --data FOLDER")
-    settings = BenchmarkSettings(options.model, options.cases, options.seed, device)
-    print(shown(stages_steps(options.data, options.output, settings), options))
 
 
 if __name__ == "__main__":

@@ -56,37 +56,60 @@ def geodesic_distance(
     if not torch.isfinite(image).all():
         raise InputError("the image holds NaN or infinite voxels; distances along it are undefined")
     if image.ndim == 2:
-        return geodesic_distance(image[None], seeds[:, None], (1.0, *spacing_mm), settings)[:, 0]
-    image = image.float()
-    distance = torch.where(seeds, 0.0, UNREACHED_MM).to(image.device)
+        image, seeds, spacing_mm = image[None], seeds[:, None], (1.0, *spacing_mm)
+        return geodesic_distances(image[None], seeds[:, None], spacing_mm, settings)[:, 0, 0]
+    return geodesic_distances(image[None], seeds[:, None], spacing_mm, settings)[:, 0]
+
+
+def geodesic_distances(
+    images: Tensor, seeds: Tensor, spacing_mm: Sequence[float], settings: GeodesicSettings
+) -> Tensor:
+    """As ``geodesic_distance``, for several images of one shape at once.
+
+    Parameters
+    ----------
+    images : (B, K, J, I) float, finite; a 2D image has one slice
+    seeds : (N, B, K, J, I) bool
+
+    Returns
+    -------
+    (N, B, K, J, I) float32, mm
+    """
+    images = images.float()
+    distance = torch.where(seeds, 0.0, UNREACHED_MM).to(images.device)
     for _ in range(settings.sweeps):
         before = distance
-        for axis in (axis for axis in range(3) if image.shape[axis] > 1):
-            distance = _scanned(distance, image, axis, spacing_mm, settings.contrast_mm)
-            there, back = distance.flip(axis + 1), image.flip(axis)
-            distance = _scanned(there, back, axis, spacing_mm, settings.contrast_mm).flip(axis + 1)
+        for axis in (axis for axis in range(3) if images.shape[axis + 1] > 1):
+            distance = _scanned(distance, images, axis, spacing_mm, settings.contrast_mm)
+            there, back = distance.flip(axis + 2), images.flip(axis + 1)
+            distance = _scanned(there, back, axis, spacing_mm, settings.contrast_mm).flip(axis + 2)
         if (before - distance).amax() < settings.tolerance_mm:
             break
     return distance
 
 
-def _scanned(distance: Tensor, image: Tensor, axis: int, spacing_mm: Sequence[float], contrast_mm: float) -> Tensor:
-    """Pass the planes along ``axis`` once, first to last; returns the lowered distances (N, K, J, I)."""
-    planes = distance.movedim(axis + 1, 0).contiguous()
-    slices = image.movedim(axis, 0).contiguous()
-    step_mm = spacing_mm[axis]
+def _scanned(distance: Tensor, images: Tensor, axis: int, spacing_mm: Sequence[float], contrast_mm: float) -> Tensor:
+    """Pass the planes along ``axis`` once, first to last; returns the lowered distances (N, B, K, J, I)."""
+    planes = distance.movedim(axis + 2, 0).contiguous()
+    slices = images.movedim(axis + 1, 0).contiguous()
     row_mm, column_mm = (mm for other, mm in enumerate(spacing_mm) if other != axis)
-    length_sq = [step_mm**2 + (a * row_mm) ** 2 + (b * column_mm) ** 2 for a, b in product((-1, 0, 1), repeat=2)]
+    rows, columns = ((-1, 0, 1) if size > 1 else (0,) for size in slices.shape[-2:])
+    length_sq = [spacing_mm[axis] ** 2 + (a * row_mm) ** 2 + (b * column_mm) ** 2 for a, b in product(rows, columns)]
     cost = (contrast_mm * (slices[1:] - _neighbours(slices[:-1], 0.0))).square_()
-    cost.add_(torch.tensor(length_sq, device=image.device).reshape(3, 3, 1, 1, 1)).sqrt_()
+    cost.add_(torch.tensor(length_sq, device=images.device)[:, None, None, None, None]).sqrt_()
     for index in range(1, planes.shape[0]):
-        candidates = _neighbours(planes[index - 1], UNREACHED_MM) + cost[:, :, index - 1, None]
-        torch.minimum(planes[index], candidates.amin(dim=(0, 1)), out=planes[index])
-    return planes.movedim(0, axis + 1)
+        candidates = _neighbours(planes[index - 1], UNREACHED_MM) + cost[:, None, index - 1]
+        torch.minimum(planes[index], candidates.amin(dim=0), out=planes[index])
+    return planes.movedim(0, axis + 2)
 
 
 def _neighbours(planes: Tensor, outside: float) -> Tensor:
-    """(N, P, Q) to a view (3, 3, N, P, Q) of the nine neighbours of every pixel, ``outside`` beyond the border."""
-    padded = torch.nn.functional.pad(planes, (1, 1, 1, 1), value=outside)
-    count, rows, columns = padded.shape
-    return padded.as_strided((3, 3, count, rows - 2, columns - 2), (columns, 1, rows * columns, columns, 1))
+    """(*, P, Q) to (9, *, P, Q), the neighbours of every pixel, ``outside`` beyond the border.
+
+    A plane that is one pixel wide or high has 3 of them.
+    """
+    sides = [1 if size > 1 else 0 for size in planes.shape[-2:]]
+    padded = torch.nn.functional.pad(planes, (sides[1], sides[1], sides[0], sides[0]), value=outside)
+    stride = padded.stride()
+    shape = (2 * sides[0] + 1, 2 * sides[1] + 1, *planes.shape)
+    return padded.as_strided(shape, (*stride[-2:], *stride)).flatten(0, 1)

@@ -5,10 +5,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from InteractiveSegLib.cues import encode
 from InteractiveSegLib.networks.block_six import BlockSix, BlockSixNetwork
+from InteractiveSegLib.networks.prompted import PromptedNetwork
 from InteractiveSegLib.progress import Progress, Steps
 
 _SLICES_AT_ONCE = 8
+_CLASSICAL_SHARE = 0.5
 
 
 def slice_axis(shape_kji: Sequence[int], spacing_mm: Sequence[float]) -> int:
@@ -34,6 +37,39 @@ def feature_steps(network: BlockSixNetwork, image: Tensor, spacing_mm: Sequence[
 
 
 @torch.no_grad()
-def foreground_probability(head: BlockSix, features: Tensor) -> Tensor:
-    """Foreground probability (K, J, I) that block 6 gives to features (F, K, J, I)."""
-    return head.on_columns(features.flatten(1)).softmax(dim=1)[0, 1].reshape(features.shape[1:])
+def prompted_feature_steps(
+    network: PromptedNetwork,
+    image: Tensor,
+    spacing_mm: Sequence[float],
+    box: Tensor,
+    foreground: Tensor,
+    background: Tensor,
+) -> Steps[Tensor]:
+    """Features (F, K, J, I) of an image (K, J, I) in [0, 1] and the prompts on it, each as in ``cues.encode``."""
+    axis = slice_axis(image.shape, spacing_mm)
+    spacing = [spacing_mm[axis], *(mm for other, mm in enumerate(spacing_mm) if other != axis)]
+    yield Progress(0, 1, "measuring distances")
+    sliced, *marks = (values.movedim(axis, 0)[None] for values in (image, box, foreground, background))
+    channels = encode(sliced, spacing, *marks)
+    features = yield from network.feature_steps(channels, spacing)
+    return features[0].movedim(1, axis + 1)
+
+
+@torch.no_grad()
+def classical_answer(
+    image: Tensor, spacing_mm: Sequence[float], box: Tensor, foreground: Tensor, background: Tensor
+) -> Tensor:
+    """Log-odds (K, J, I) of the foreground by distances and intensities alone, as in ``cues.encode``."""
+    return encode(image[None], spacing_mm, box[None], foreground[None], background[None])[0, -1]
+
+
+@torch.no_grad()
+def foreground_probability(head: BlockSix, features: Tensor, classical: Tensor | None = None) -> Tensor:
+    """Foreground probability (K, J, I) that block 6 gives to features (F, K, J, I).
+
+    A classical answer (K, J, I), in log-odds, is added to the network's: of two that know different things the surer
+    one wins, much as MIDeepSeg (Luo et al., Medical Image Analysis 2021) fuses a network and geodesic distances.
+    """
+    logits = head.on_columns(features.flatten(1))[0]
+    odds = (logits[1] - logits[0]).reshape(features.shape[1:])
+    return torch.sigmoid(odds if classical is None else odds + _CLASSICAL_SHARE * classical)

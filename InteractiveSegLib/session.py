@@ -22,7 +22,7 @@ from InteractiveSegLib.bifseg import (
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.full_resolution import full_resolution_steps
 from InteractiveSegLib.geometry import Volume
-from InteractiveSegLib.networks.block_six import BlockSixNetwork
+from InteractiveSegLib.networks.network import Network
 from InteractiveSegLib.progress import Steps
 from InteractiveSegLib.prompts import BoundingBox, Prompts, Scribbles
 from InteractiveSegLib.rounds import ObjectMask, Round, without_overlaps
@@ -61,7 +61,7 @@ class ImageSession:
     def __init__(
         self,
         volume: Volume,
-        network: BlockSixNetwork,
+        network: Network,
         settings: BifsegSettings | None = None,
         seed: int = 0,
         device: torch.device = _CPU,
@@ -218,7 +218,15 @@ class ImageSession:
             )
         foreground, background = (marks[grid.crop.contains(marks)] for marks in prompts.scribbles.for_label(label))
         found: ObjectLabels = yield from object_steps(
-            boxed, box, foreground, background, self._network, self.settings, adapt=adapt, seed=self.seed
+            boxed,
+            box,
+            foreground,
+            background,
+            self._network,
+            self.settings,
+            box_drawn=label in prompts.boxes,
+            adapt=adapt,
+            seed=self.seed,
         )
         if grid.is_full_resolution:
             mask = found.labels.cpu().numpy()

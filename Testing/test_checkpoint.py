@@ -98,7 +98,7 @@ def test_a_file_that_holds_no_weights_is_refused(tmp_path):
         (PCNet(4, None), METADATA, "do not fit.*size mismatch"),
         (PNet(4, 2), METADATA, "do not fit"),
         (PNet(4), None, "architecture None"),
-        (PNet(4), {**METADATA, "architecture": "unet"}, "'unet'; known are pnet, pcnet"),
+        (PNet(4), {**METADATA, "architecture": "unet"}, "'unet'; known are pnet, pcnet, prompted"),
         (PNet(4), {"architecture": "pnet"}, "do not fit.*config"),
         (PNet(4), {**METADATA, "config": "{"}, "do not fit"),
         (PNet(4), {**METADATA, "config": "[4]"}, "do not fit"),

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.networks.block_six import BlockSixNetwork
+from InteractiveSegLib.networks.block_six import BlockSixNetwork, inflate
 from InteractiveSegLib.networks.pcnet import PCNet
 from InteractiveSegLib.networks.pnet import PNet
 from InteractiveSegLib.predict import feature_steps, foreground_probability, slice_axis
@@ -16,7 +16,10 @@ SHAPE_KJI = (5, 11, 14)
 def small(kind, seed=0):
     """A narrow network in eval mode whose batch norms have seen something."""
     torch.manual_seed(seed)
-    network = kind(channels=6, compressed=3 if kind is PCNet else None)
+    return settled(kind(channels=6, compressed=3 if kind is PCNet else None))
+
+
+def settled(network):
     for module in network.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             nn.init.normal_(module.running_mean, std=0.2)
@@ -195,6 +198,53 @@ def test_gradients_stay_on_for_the_caller_between_reports(kind):
     for _ in steps:
         assert torch.is_grad_enabled()
     assert not finish(feature_steps(small(kind), torch.zeros(SHAPE_KJI), (1.0, 1.0, 1.0))).requires_grad
+
+
+@pytest.mark.parametrize("compressed", [3, None])
+@torch.no_grad()
+def test_an_inflated_network_does_slice_by_slice_what_the_2d_one_does(compressed):
+    torch.manual_seed(0)
+    flat, network = settled(PNet(6, compressed)), settled(PCNet(6, compressed))
+    before = {key: value.clone() for key, value in flat.state_dict().items()}
+    image = image_for(network, SHAPE_KJI)
+    assert not torch.allclose(network(image)[:, :, 2], flat(image[:, :, 2]), atol=1e-2)
+    inflate(flat, network)
+    logits = network(image)
+    for index in range(SHAPE_KJI[0]):
+        torch.testing.assert_close(logits[:, :, index], flat(image[:, :, index]), rtol=1e-4, atol=1e-5)
+    assert all(torch.equal(value, before[key]) for key, value in flat.state_dict().items())
+
+
+@torch.no_grad()
+def test_an_inflated_network_can_learn_from_the_neighbouring_slices():
+    network = PCNet(4, 2)
+    inflate(PNet(4, 2), network)
+    weight = network.blocks[0][1].conv.weight
+    assert weight.requires_grad
+    assert weight[:, :, 1].all()
+    assert not weight[:, :, [0, 2]].any()
+    with torch.enable_grad():
+        network(image_for(network, SHAPE_KJI)).square().sum().backward()
+    assert weight.grad[:, :, 0].any()
+
+
+@pytest.mark.parametrize(
+    ("flat", "network"),
+    [
+        (PNet(4, 2), PNet(4, 2)),
+        (PCNet(4, 2), PCNet(4, 2)),
+        (PCNet(4, 2), PNet(4, 2)),
+        (PNet(4, 2), PCNet(5, 2)),
+        (PNet(4, 2), PCNet(4, 3)),
+        (PNet(4, None), PCNet(4, 4)),
+        (PNet(4, 2, 0.1), PCNet(4, 2, 0.2)),
+    ],
+)
+def test_networks_that_differ_by_more_than_a_dimension_are_not_inflated(flat, network):
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    with pytest.raises(InputError, match=rf"^{flat.dimensions}D .* cannot be inflated to {network.dimensions}D "):
+        inflate(flat, network)
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
 
 
 def test_the_published_width_is_the_default():

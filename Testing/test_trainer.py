@@ -1,5 +1,4 @@
 import csv
-from dataclasses import replace
 
 import pytest
 import torch
@@ -7,13 +6,8 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.networks.checkpoint import load_network
-from InteractiveSegLib.networks.pcnet import PCNet
-from InteractiveSegLib.networks.pnet import PNet
 from InteractiveSegLib.progress import finish
-from InteractiveSegLib.training import recipes
 from InteractiveSegLib.training.losses import dice_cross_entropy
-from InteractiveSegLib.training.recipes import train_steps
 from InteractiveSegLib.training.trainer import TrainingDivergedError, TrainSettings, train, warm_cosine
 
 CPU = torch.device("cpu")
@@ -225,52 +219,3 @@ def test_the_learning_rate_warms_up_and_falls_to_nothing():
     assert max(factors) <= 1
     assert factors[30:] == sorted(factors[30:], reverse=True)
     assert factors[:30] == sorted(factors[:30])
-
-
-@pytest.fixture
-def tiny_recipes(monkeypatch):
-    small = {
-        "pnet": {"channels": 4, "max_voxels": 40**2},
-        "pcnet": {"channels": 2, "compressed": 2, "max_voxels": 20**3},
-    }
-    for name, sizes in small.items():
-        monkeypatch.setitem(recipes.RECIPES, name, replace(recipes.RECIPES[name], batch_size=1, steps=2, **sizes))
-
-
-@pytest.mark.parametrize(("name", "kind"), [("pnet", PNet), ("pcnet", PCNet)])
-def test_a_recipe_writes_weights_that_can_be_loaded(tmp_path, tiny_recipes, name, kind):
-    reports = []
-    run = train_steps(name, tmp_path, steps=None, seed=3, workers=0, device=CPU)
-    path = finish(run, reports.append)
-    assert path == tmp_path / f"{name}.safetensors"
-    assert len(reports) == 2
-    network = load_network(tmp_path)
-    assert type(network) is kind
-    averaged = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["averaged"]
-    assert all(torch.equal(value, averaged[f"module.{key}"]) for key, value in network.state_dict().items())
-
-
-def test_a_recipe_gives_the_same_weights_for_the_same_seed(tmp_path, tiny_recipes):
-    def trained(folder, seed):
-        finish(train_steps("pnet", tmp_path / folder, steps=1, seed=seed, workers=0, device=CPU))
-        return load_network(tmp_path / folder)
-
-    assert same(trained("a", 3), trained("b", 3))
-    assert not same(trained("a", 3), trained("c", 4))
-
-
-def test_every_recipe_is_of_a_network_that_can_be_saved_and_loaded():
-    assert {name: recipe.architecture for name, recipe in recipes.RECIPES.items()} == {"pnet": PNet, "pcnet": PCNet}
-    for recipe in recipes.RECIPES.values():
-        one, other = recipe.network(0), recipe.network(0)
-        assert same(one, other)
-        assert not same(one, recipe.network(1))
-
-
-@pytest.mark.parametrize(
-    ("name", "steps", "text"), [("unet", 2, "'unet'.*pnet, pcnet"), ("pnet", 0, "steps 0"), ("pnet", -1, "steps -1")]
-)
-def test_a_recipe_that_cannot_be_followed_is_refused_before_any_work(tmp_path, name, steps, text):
-    with pytest.raises(InputError, match=text):
-        finish(train_steps(name, tmp_path / "new", steps=steps, seed=0, workers=0, device=CPU))
-    assert not (tmp_path / "new").exists()

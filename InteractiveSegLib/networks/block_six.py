@@ -27,6 +27,8 @@ class BlockSixNetwork(nn.Module):
     dropout : probability of dropping a channel in block 6, in training only
     """
 
+    takes_prompts = False
+
     def __init__(self, dimensions: int, channels: int, compressed: int | None, dropout: float) -> None:
         super().__init__()
         if dimensions not in (2, 3):
@@ -93,3 +95,32 @@ class BlockSix(nn.Sequential):
         _, first, _, _, second = self
         hidden = torch.addmm(first.bias[:, None], first.weight.flatten(1), features).relu_()
         return torch.addmm(second.bias[:, None], second.weight.flatten(1), hidden)[None]
+
+
+def inflate(flat: BlockSixNetwork, network: BlockSixNetwork) -> None:
+    """Give a 3D network the weights of a 2D one: it does the same, slice by slice (Carreira and Zisserman, 2017).
+
+    Every 3x3 kernel becomes the middle of a 3x3x3 kernel that is zero elsewhere: a start from which training in 3D
+    finds what the neighbouring slices add.
+
+    Parameters
+    ----------
+    flat : of two dimensions
+    network : of three dimensions and otherwise the same; changed in place
+
+    Raises
+    ------
+    InputError : the two do not differ by a dimension alone.
+    """
+    if (flat.dimensions, network.dimensions) != (2, 3) or flat.config != network.config:
+        raise InputError(
+            f"{flat.dimensions}D {flat.config} cannot be inflated to {network.dimensions}D {network.config}"
+        )
+    source, state = flat.state_dict(), network.state_dict()
+    for name, tensor in state.items():
+        if tensor.ndim == 5:
+            tensor.zero_()
+            tensor[:, :, tensor.shape[2] // 2] = source[name]
+        else:
+            tensor.copy_(source[name])
+    network.load_state_dict(state)

@@ -9,15 +9,16 @@ from safetensors.torch import save_file
 
 from InteractiveSegLib.errors import InputError, OutputError
 from InteractiveSegLib.files import replacing
-from InteractiveSegLib.networks.block_six import BlockSixNetwork
+from InteractiveSegLib.networks.network import Network
 from InteractiveSegLib.networks.pcnet import PCNet
 from InteractiveSegLib.networks.pnet import PNet
+from InteractiveSegLib.networks.prompted import PromptedNetwork
 
-ARCHITECTURES: dict[str, type[BlockSixNetwork]] = {"pnet": PNet, "pcnet": PCNet}
+ARCHITECTURES: dict[str, type[Network]] = {"pnet": PNet, "pcnet": PCNet, "prompted": PromptedNetwork}
 SHIPPED = Path(__file__).parents[1] / "weights"
 
 
-def save_network(network: BlockSixNetwork, path: Path, training: Mapping[str, str | int | float]) -> None:
+def save_network(network: Network, path: Path, training: Mapping[str, str | int | float]) -> None:
     """Write weights, architecture and the facts of the training; the file appears whole or not at all.
 
     Raises
@@ -41,14 +42,14 @@ def save_network(network: BlockSixNetwork, path: Path, training: Mapping[str, st
         raise OutputError(f"cannot write the weights {path}: {error}") from error
 
 
-def load_network(name_or_folder: str | Path) -> BlockSixNetwork:
+def load_network(name_or_folder: str | Path) -> Network:
     """A network in eval mode, by the name of shipped weights or from a folder that holds one ``.safetensors`` file.
 
     Raises
     ------
     InputError : no such weights, several in the folder, a truncated file, or weights of another architecture.
     """
-    path = _weights_path(name_or_folder)
+    path = weights_path(name_or_folder)
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -68,7 +69,8 @@ def load_network(name_or_folder: str | Path) -> BlockSixNetwork:
     return network.eval()
 
 
-def _weights_path(name_or_folder: str | Path) -> Path:
+def weights_path(name_or_folder: str | Path) -> Path:
+    """File of shipped weights, or the one in a folder. InputError where there is none, or several."""
     shipped = SHIPPED / f"{name_or_folder}.safetensors"
     if shipped.is_file():
         return shipped

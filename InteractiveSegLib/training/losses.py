@@ -13,7 +13,12 @@ _DICE_CE = DiceCELoss(softmax=True, to_onehot_y=True, include_background=False, 
 
 def dice_cross_entropy(network: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
     """Soft Dice of the foreground plus cross-entropy, for ``image`` and ``label`` (B, 1, ...), label in {0, 1}."""
-    return _DICE_CE(network(batch["image"]), batch["label"])
+    return dice_cross_entropy_of(network(batch["image"]), batch["label"])
+
+
+def dice_cross_entropy_of(logits: Tensor, labels: Tensor) -> Tensor:
+    """Soft Dice of the foreground plus cross-entropy of logits (B, 2, ...) for labels (B, 1, ...) in {0, 1}."""
+    return _DICE_CE(logits, labels)
 
 
 def weighted_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:

@@ -1,49 +1,93 @@
 """How the shipped weights are made: network, data, loss and length by name."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
+from torch.utils.data import Dataset
 
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.networks.block_six import BlockSixNetwork
+from InteractiveSegLib.networks.block_six import inflate
 from InteractiveSegLib.networks.checkpoint import save_network
+from InteractiveSegLib.networks.network import Network
 from InteractiveSegLib.networks.pcnet import PCNet
 from InteractiveSegLib.networks.pnet import PNet
+from InteractiveSegLib.networks.prompted import PromptedNetwork
 from InteractiveSegLib.progress import Steps
 from InteractiveSegLib.training.losses import dice_cross_entropy
-from InteractiveSegLib.training.procedural import BinaryTasks
-from InteractiveSegLib.training.trainer import TrainSettings, train
+from InteractiveSegLib.training.procedural import BinaryTasks, CropSettings
+from InteractiveSegLib.training.prompted_tasks import PromptedTasks, session_loss
+from InteractiveSegLib.training.trainer import Loss, TrainSettings, train
+
+_WIDE = CropSettings(margin_voxels=(0, 20), margin_part=0.8)  # scribbles alone say less of where the object ends
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Width of a network and the length of its training; narrower than the papers', to answer in seconds on a CPU.
+    """A network, narrower than the papers' to answer in seconds on a CPU, and its training.
 
-    architecture : PNet or PCNet
-    channels, compressed : as in ``BlockSixNetwork``
-    batch_size, max_voxels : of a batch of crops
+    network : makes it, untrained
+    tasks : makes the batches from their number and the seed
     steps : optimiser steps
     learning_rate : of AdamW, at the schedule's height
+    slices : training in 2D that comes first, since a crop in 2D costs a fiftieth of one in 3D
+    carried : gives the weights of the network trained in slices to this one
     """
 
-    architecture: type[BlockSixNetwork]
-    channels: int
-    compressed: int | None
-    batch_size: int
-    max_voxels: int
+    network: Callable[[], Network]
+    tasks: Callable[[int, int], Dataset[Any]]
+    loss: Loss
     steps: int
     learning_rate: float
+    slices: Recipe | None = None
+    carried: Callable[[Any, Any], None] = inflate
 
-    def network(self, seed: int) -> BlockSixNetwork:
-        """The untrained network; its first weights follow from ``seed``."""
-        torch.manual_seed(seed)
-        return self.architecture(channels=self.channels, compressed=self.compressed)
+
+def _boxes(dimensions: int, batch_size: int, voxels: int, steps: int, seed: int) -> BinaryTasks:
+    return BinaryTasks(dimensions, batch_size, steps, seed, voxels)
+
+
+def _sessions_on_slices(steps: int, seed: int) -> PromptedTasks:
+    return PromptedTasks(BinaryTasks(2, 12, steps, seed, 72**2, crop=_WIDE))
+
+
+def _sessions(steps: int, seed: int) -> PromptedTasks:
+    """Two batches of volumes for one of slices, which would otherwise be forgotten."""
+    volumes = BinaryTasks(3, 3, steps, seed, 40**3, crop=_WIDE)
+    return PromptedTasks(volumes, volumes, BinaryTasks(2, 12, steps, seed, 72**2, crop=_WIDE))
+
+
+def _copied(trained: nn.Module, network: nn.Module) -> None:
+    network.load_state_dict(trained.state_dict())
 
 
 RECIPES = {
-    "pnet": Recipe(PNet, channels=32, compressed=None, batch_size=12, max_voxels=64**2, steps=4200, learning_rate=2e-3),
-    "pcnet": Recipe(PCNet, channels=16, compressed=8, batch_size=6, max_voxels=36**3, steps=1300, learning_rate=3e-3),
+    "pnet": Recipe(partial(PNet, channels=32), partial(_boxes, 2, 12, 64**2), dice_cross_entropy, 4200, 2e-3),
+    "pcnet": Recipe(
+        partial(PCNet, channels=16, compressed=8),
+        partial(_boxes, 3, 6, 30**3),
+        dice_cross_entropy,
+        steps=400,
+        learning_rate=2e-3,
+        slices=Recipe(
+            partial(PNet, channels=16, compressed=8), partial(_boxes, 2, 12, 64**2), dice_cross_entropy, 4500, 3e-3
+        ),
+    ),
+    "prompted": Recipe(
+        PromptedNetwork,
+        _sessions,
+        session_loss,
+        steps=2400,
+        learning_rate=1.5e-3,
+        slices=Recipe(PromptedNetwork, _sessions_on_slices, session_loss, 1500, 2e-3),
+        carried=_copied,
+    ),
 }
 
 
@@ -54,7 +98,7 @@ def train_steps(
 
     Parameters
     ----------
-    steps : optimiser steps in all; None takes the recipe's
+    steps : optimiser steps; None takes the recipe's. A stage in 2D is shortened or prolonged in proportion
 
     Returns
     -------
@@ -70,11 +114,27 @@ def train_steps(
     steps = recipe.steps if steps is None else steps
     if steps < 1:
         raise InputError(f"steps {steps} must be at least 1")
-    network = recipe.network(seed)
-    tasks = BinaryTasks(network.dimensions, recipe.batch_size, steps, seed, recipe.max_voxels)
-    settings = TrainSettings(steps=steps, learning_rate=recipe.learning_rate, workers=workers)
-    trained = yield from train(network, tasks, dice_cross_entropy, settings, folder, device)
+    facts: dict[str, str | int | float] = {"steps": steps, "seed": seed, "data": "procedural"}
+    network = _untrained(recipe, seed)
+    if recipe.slices is not None:
+        flat_steps = max(1, round(recipe.slices.steps * steps / recipe.steps))
+        flat = _untrained(recipe.slices, seed)
+        flat = yield from _stage_steps(recipe.slices, flat, folder / "slices", flat_steps, seed, workers, device)
+        recipe.carried(flat, network)
+        facts["steps_in_slices"] = flat_steps
+    trained = yield from _stage_steps(recipe, network, folder, steps, seed, workers, device)
     path = folder / f"{name}.safetensors"
-    facts = {"steps": steps, "seed": seed, "batch_size": recipe.batch_size, "data": "procedural"}
     save_network(trained, path, facts)
     return path
+
+
+def _untrained(recipe: Recipe, seed: int) -> Network:
+    torch.manual_seed(seed)
+    return recipe.network()
+
+
+def _stage_steps(
+    recipe: Recipe, network: Network, folder: Path, steps: int, seed: int, workers: int, device: torch.device
+) -> Steps[Network]:
+    settings = TrainSettings(steps=steps, learning_rate=recipe.learning_rate, workers=workers)
+    return (yield from train(network, recipe.tasks(steps, seed), recipe.loss, settings, folder, device))

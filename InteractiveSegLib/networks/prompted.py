@@ -1,0 +1,122 @@
+"""The network whose input holds the prompts: an encoder-decoder that pools thick slices last."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from monai.networks.blocks import Convolution
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from InteractiveSegLib.cues import CHANNELS
+from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.networks.block_six import BlockSix
+from InteractiveSegLib.progress import Progress, Steps, finish
+
+_CLASSICAL = CHANNELS.index("classical answer")
+_ISOTROPIC = 1.5  # slices up to this much thicker than pixels are pooled with them
+
+
+class PromptedNetwork(nn.Module):
+    """U-Net on image and cues; its last block adds to the classical answer and can be fitted to one image.
+
+    Axis k is that of the slices. An axis is pooled once the others have become as coarse as it is, so the same weights
+    serve cubes, thick slices and single slices.
+
+    Parameters
+    ----------
+    widths : feature channels a level, finest first; multiples of 4
+    dropout : probability of dropping a channel in the last block, in training only
+    """
+
+    takes_prompts = True
+
+    def __init__(self, widths: Sequence[int] = (16, 32, 48, 64, 64), dropout: float = 0.1) -> None:
+        super().__init__()
+        if len(widths) < 2 or any(width < 4 or width % 4 for width in widths):
+            raise InputError(f"widths {tuple(widths)} must be at least two multiples of 4")
+        self.config: dict[str, Any] = {"widths": list(widths), "dropout": dropout}
+        inputs = [len(CHANNELS), *widths[:-1]]
+        self.down = nn.ModuleList(_Level(a, b) for a, b in zip(inputs, widths, strict=True))
+        self.up = nn.ModuleList(_Level(fine + coarse, fine) for fine, coarse in pairwise(widths))
+        self.feature_channels = widths[0] + 1
+        self.block6 = ResidualHead(widths[0], widths[0], dropout)
+
+    def feature_steps(self, channels: Tensor, spacing_mm: Sequence[float]) -> Steps[Tensor]:
+        """Features (B, ``feature_channels``, K, J, I) of encoded prompts (B, C, K, J, I); one report a level.
+
+        The last feature is the classical answer itself.
+
+        Raises
+        ------
+        InputError : not the channels of ``cues.encode``.
+        """
+        if channels.ndim != 5 or channels.shape[1] != len(CHANNELS):
+            raise InputError(f"expected (B, {len(CHANNELS)}, K, J, I), got {tuple(channels.shape)}")
+        x = channels.contiguous(memory_format=torch.channels_last_3d)
+        total = len(self.down) + len(self.up)
+        spacing = [mm / min(spacing_mm) for mm in spacing_mm]
+        skips: list[Tensor] = []
+        for index, level in enumerate(self.down):
+            yield Progress(index, total, "looking at the image")
+            if index:
+                skips.append(x)
+                strides = _strides(x.shape[2:], spacing)
+                spacing = [mm * stride for mm, stride in zip(spacing, strides, strict=True)]
+                x = F.max_pool3d(x, strides, ceil_mode=True)
+            x = level(x)
+        for index in reversed(range(len(self.up))):
+            yield Progress(total - 1 - index, total, "looking at the image")
+            skip = skips[index]
+            x = self.up[index](torch.cat([skip, F.interpolate(x, skip.shape[2:])], dim=1))
+        return torch.cat([x, channels[:, _CLASSICAL : _CLASSICAL + 1]], dim=1)
+
+    def forward(self, channels: Tensor, spacing_mm: Sequence[float]) -> Tensor:
+        """Two-class logits (B, 2, K, J, I)."""
+        return self.block6(finish(self.feature_steps(channels, spacing_mm)))
+
+
+class ResidualHead(BlockSix):
+    """Block 6 that corrects the classical answer, its last input, rather than starting from nothing."""
+
+    def __init__(self, in_channels: int, hidden: int, dropout: float) -> None:
+        super().__init__(3, in_channels, hidden, dropout)
+        self.gain = nn.Parameter(torch.ones(()))
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self._added(super().forward(features[:, :-1]), features[:, -1])
+
+    def on_columns(self, features: Tensor) -> Tensor:
+        return self._added(super().on_columns(features[:-1]), features[-1])
+
+    def _added(self, logits: Tensor, classical: Tensor) -> Tensor:
+        return torch.stack([logits[:, 0], logits[:, 1] + self.gain * classical], dim=1)
+
+
+class _Level(nn.Module):
+    """A convolution in the slice and one through it; on single slices the latter is its middle part alone."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        parts: dict[str, Any] = {"norm": ("GROUP", {"num_groups": 4}), "act": "LEAKYRELU", "bias": False}
+        self.within = Convolution(3, in_channels, out_channels, kernel_size=(1, 3, 3), **parts)
+        self.through = Convolution(3, out_channels, out_channels, kernel_size=3, **parts)
+        with torch.no_grad():  # slices learn from their neighbours, if they do, from nothing
+            self.through.conv.weight[:, :, 0] = 0
+            self.through.conv.weight[:, :, 2] = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.within(x)
+        if x.shape[2] > 1:
+            return self.through(x)
+        x = F.conv3d(x, self.through.conv.weight[:, :, 1:2], padding=(0, 1, 1))
+        return self.through.adn(x)
+
+
+def _strides(shape: Sequence[int], spacing: Sequence[float]) -> list[int]:
+    """2 along the axes that are to be pooled, 1 along those that are still coarser or too short."""
+    finest = min((mm for mm, n in zip(spacing, shape, strict=True) if n > 2), default=1.0)
+    return [2 if n > 2 and mm <= _ISOTROPIC * finest else 1 for n, mm in zip(shape, spacing, strict=True)]

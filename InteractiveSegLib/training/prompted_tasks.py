@@ -1,0 +1,119 @@
+"""Simulated sessions: what the network is shown at first, and how it learns from correcting itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from InteractiveSegLib.cues import encode
+from InteractiveSegLib.training.losses import dice_cross_entropy_of
+from InteractiveSegLib.training.procedural import BinaryTasks
+from InteractiveSegLib.training.simulated_prompts import (
+    against,
+    draw_box,
+    draw_scribbles,
+    error_regions,
+    spoiled,
+)
+
+_BOX_ALONE, _SCRIBBLES_ALONE = 0.25, 0.35  # the rest have both
+_START_MASK, _START_FROM_FOUND = 0.1, 0.4
+_CORRECTED = 0.6  # of the batches go round once more
+_EVERY_SLICE = 0.4
+_FLAT = 0.6  # a side this short against the others is a stack of thick slices
+_THICKEST = 8.0
+
+
+class PromptedTasks(Dataset):
+    """Binary tasks with the prompts of a session's first round; several kinds of tasks take turns.
+
+    Each item is a dictionary of ``image`` and ``label``, float32, and ``box``, ``foreground``, ``background`` and
+    ``start``, all (B, K, J, I), of one slice in 2D, and ``spacing`` (3,), ``seed`` (2,). Item n depends on the seed and
+    n alone. Slices lie along k.
+    """
+
+    def __init__(self, *tasks: BinaryTasks) -> None:
+        self.tasks = tasks
+
+    def __len__(self) -> int:
+        return min(len(tasks) for tasks in self.tasks)
+
+    def __getitem__(self, n: int) -> dict[str, Tensor]:
+        tasks = self.tasks[n % len(self.tasks)]
+        rng = np.random.default_rng([tasks.seed, n, 77])
+        batch = tasks[n]
+        image, label = (batch[key].numpy()[:, 0] for key in ("image", "label"))
+        if tasks.dimensions == 2:
+            image, label = image[:, None], label[:, None]
+        else:
+            axis = 1 + int(np.argmin(image.shape[1:]))
+            image, label = np.moveaxis(image, axis, 1), np.moveaxis(label, axis, 1)
+        spacing = _spacing(image.shape[1:], rng)
+        prompts = [_first_prompts(truth > 0.5, rng) for truth in label]
+        item = {
+            name: torch.from_numpy(np.stack([prompt[index] for prompt in prompts]))
+            for index, name in enumerate(("box", "foreground", "background", "start"))
+        }
+        item["image"] = torch.from_numpy(np.ascontiguousarray(image))
+        item["label"] = torch.from_numpy(np.ascontiguousarray(label))
+        item["spacing"] = torch.tensor(spacing)
+        item["seed"] = torch.tensor([tasks.seed, n])
+        return item
+
+
+def session_loss(network: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
+    """Soft Dice and cross-entropy of the first answer, or of the one after a correction of the network's own errors."""
+    spacing = batch["spacing"].tolist()
+    rng = np.random.default_rng([*batch["seed"].tolist(), 78])
+    image, box, label = batch["image"], batch["box"], batch["label"][:, None]
+    foreground, background, start = batch["foreground"], batch["background"], batch["start"]
+    if rng.random() < _CORRECTED:
+        with torch.no_grad():
+            network.eval()
+            logits = network(encode(image, spacing, box, foreground, background, start), spacing)
+            network.train()
+        found = (logits[:, 1] > logits[:, 0]) & box
+        wrong = zip(found.cpu().numpy(), (label[:, 0] > 0.5).cpu().numpy(), strict=True)
+        more = [_correction(mask, truth, rng) for mask, truth in wrong]
+        added = torch.from_numpy(np.stack(more)).to(image.device)
+        foreground = foreground | added[:, 0]
+        background = (background | added[:, 1]) & ~added[:, 0]
+        carried = torch.from_numpy(rng.random(len(image)) < _START_FROM_FOUND).to(image.device)
+        start = torch.where(carried[:, None, None, None], found.float(), start)
+    logits = network(encode(image, spacing, box, foreground, background, start), spacing)
+    return dice_cross_entropy_of(logits, label)
+
+
+def _first_prompts(truth: NDArray[np.bool_], rng: np.random.Generator) -> tuple[NDArray[Any], ...]:
+    """Box, foreground, background and start mask of one object (K, J, I)."""
+    nothing = np.zeros(truth.shape, bool)
+    kind = rng.random()
+    box = draw_box(truth, rng) if kind < _BOX_ALONE or kind > _BOX_ALONE + _SCRIBBLES_ALONE else ~nothing
+    foreground = background = nothing
+    if kind > _BOX_ALONE:
+        every = truth.shape[0] > 1 and rng.random() < _EVERY_SLICE
+        foreground = draw_scribbles(truth, rng, every)
+        if box.all() or rng.random() < 0.7:
+            for _ in range(int(rng.integers(1, 4))):
+                background = background | draw_scribbles(against(truth, rng), rng, every)
+    start = spoiled(truth, rng) if rng.random() < _START_MASK else nothing
+    return box, foreground, background & ~foreground, start.astype(np.float32)
+
+
+def _correction(found: NDArray[np.bool_], truth: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.bool_]:
+    missed, excess = error_regions(found, truth)
+    return np.stack([draw_scribbles(missed, rng), draw_scribbles(excess, rng)])
+
+
+def _spacing(shape: tuple[int, ...], rng: np.random.Generator) -> tuple[float, float, float]:
+    """Thick slices where the stack is short, as if all were cut from cubes."""
+    across = float(np.mean(shape[1:]))
+    if shape[0] == 1 or shape[0] > _FLAT * across:
+        return 1.0, 1.0, 1.0
+    return float(np.clip(across / shape[0] * rng.uniform(0.7, 1.4), 1.0, _THICKEST)), 1.0, 1.0

@@ -1,0 +1,278 @@
+import pytest
+import torch
+from torch import nn
+
+from InteractiveSegLib.cues import CHANNELS, encode
+from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.networks.checkpoint import load_network, save_network
+from InteractiveSegLib.networks.prompted import PromptedNetwork, _strides
+from InteractiveSegLib.predict import foreground_probability, prompted_feature_steps
+from InteractiveSegLib.progress import finish
+
+COUNT = len(CHANNELS)
+CUBES = (1.0, 1.0, 1.0)
+THICK = (4.0, 1.0, 1.0)
+SHAPES = [
+    ((12, 10, 14), CUBES),
+    ((5, 20, 31), THICK),
+    ((20, 31, 5), (0.7, 0.5, 3.0)),
+    ((1, 11, 14), CUBES),
+    ((9, 1, 13), CUBES),
+    ((3, 5, 7), CUBES),
+    ((1, 4, 4), CUBES),
+    ((1, 1, 3), CUBES),
+    ((2, 2, 2), CUBES),
+]
+
+
+def small(widths=(4, 4, 4), seed=0):
+    """A narrow network in eval mode, fresh but for a gain other than 1."""
+    torch.manual_seed(seed)
+    network = PromptedNetwork(widths)
+    nn.init.constant_(network.block6.gain, 0.5)
+    return network.eval()
+
+
+def looked_through(network, seed=1):
+    """The same network with slices that see their neighbours."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for level in [*network.down, *network.up]:
+            weight = level.through.conv.weight
+            weight.copy_(0.2 * torch.randn(weight.shape, generator=generator))
+    return network
+
+
+def channels_of(shape_kji, count=2, seed=0):
+    return torch.rand((count, COUNT, *shape_kji), generator=torch.Generator().manual_seed(seed))
+
+
+def drawn(shape_kji):
+    """An image, the inside of a box, and marks of both kinds."""
+    image = torch.rand(shape_kji, generator=torch.Generator().manual_seed(3))
+    box, foreground, background = torch.zeros(3, *shape_kji, dtype=torch.bool)
+    box[1:-1, 1:-2, 2:] = True
+    foreground[2, 2:4, 3], background[3, 1, 1:5] = True, True
+    return image, box, foreground, background
+
+
+@pytest.mark.parametrize(("shape", "spacing"), SHAPES)
+@torch.no_grad()
+def test_the_answer_has_the_shape_of_the_image(shape, spacing):
+    network = looked_through(small())
+    channels = channels_of(shape)
+    logits = network(channels, spacing)
+    assert logits.shape == (2, 2, *shape)
+    assert torch.isfinite(logits).all()
+    features = finish(network.feature_steps(channels, spacing))
+    assert features.shape == (2, network.feature_channels, *shape)
+    assert network.feature_channels == 5
+
+
+@torch.no_grad()
+def test_one_voxel_is_an_image_for_the_default_network():
+    assert PromptedNetwork().eval()(channels_of((1, 1, 1), 1), CUBES).shape == (1, 2, 1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("shape", "spacing", "expected"),
+    [
+        ((10, 20, 31), (1.0, 1.0, 1.0), [2, 2, 2]),
+        ((10, 20, 31), (1.5, 1.0, 1.0), [2, 2, 2]),  # still as good as cubes
+        ((10, 20, 31), (1.6, 1.0, 1.0), [1, 2, 2]),
+        ((10, 20, 31), (4.0, 1.0, 1.0), [1, 2, 2]),
+        ((10, 10, 16), (4.0, 2.0, 2.0), [1, 2, 2]),
+        ((10, 5, 8), (4.0, 4.0, 4.0), [2, 2, 2]),
+        ((20, 31, 10), (1.0, 1.4, 3.0), [2, 2, 1]),
+        ((20, 31, 10), (1.0, 4.0, 3.0), [2, 1, 1]),
+        ((1, 20, 31), (1.0, 3.0, 3.0), [1, 2, 2]),  # a single slice has no spacing along k
+        ((1, 20, 31), (9.0, 1.0, 2.0), [1, 2, 1]),
+        ((2, 20, 31), (1.0, 2.0, 2.0), [1, 2, 2]),  # nor have two slices, which are never pooled
+        ((1, 2, 3), (1.0, 1.0, 1.0), [1, 1, 2]),
+        ((2, 2, 2), (1.0, 1.0, 1.0), [1, 1, 1]),
+        ((1, 1, 1), (1.0, 1.0, 1.0), [1, 1, 1]),
+    ],
+)
+def test_an_axis_is_pooled_once_the_others_are_as_coarse(shape, spacing, expected):
+    assert _strides(shape, spacing) == expected
+
+
+@pytest.mark.parametrize(
+    ("spacing", "seen"),
+    [
+        ((2.0, 2.0, 2.0), [(6, 20, 31), (3, 10, 16), (2, 5, 8), (2, 3, 4)]),
+        ((2.0, 0.5, 0.5), [(6, 20, 31), (6, 10, 16), (6, 5, 8), (3, 3, 4)]),
+        ((9.0, 0.5, 0.5), [(6, 20, 31), (6, 10, 16), (6, 5, 8), (6, 3, 4)]),
+        ((0.5, 0.5, 2.0), [(6, 20, 31), (3, 10, 31), (2, 5, 31), (2, 3, 16)]),
+    ],
+)
+@torch.no_grad()
+def test_thick_slices_are_pooled_last(spacing, seen):
+    network, shapes = small((4, 4, 4, 4)), []
+    for level in network.down:
+        level.register_forward_pre_hook(lambda _, inputs: shapes.append(tuple(inputs[0].shape[2:])))
+    network(channels_of((6, 20, 31), 1), spacing)
+    assert shapes == seen
+
+
+@torch.no_grad()
+def test_spacing_in_other_units_gives_the_same():
+    network, channels = looked_through(small()), channels_of((6, 9, 14))
+    assert torch.equal(network(channels, (2.0, 0.5, 0.5)), network(channels, (8.0, 2.0, 2.0)))
+    assert not torch.allclose(network(channels, (2.0, 0.5, 0.5)), network(channels, (0.5, 2.0, 0.5)))
+
+
+@torch.no_grad()
+def test_a_single_slice_is_a_volume_with_nothing_beyond_it():
+    level, x = looked_through(small()).down[0], channels_of((1, 11, 14))
+    torch.testing.assert_close(level(x), level.through(level.within(x)))
+
+
+@pytest.mark.parametrize("spacing", [THICK, CUBES], ids=["thick", "cubes"])
+@torch.no_grad()
+def test_an_untrained_network_sees_a_stack_of_equal_slices_as_one_of_them(spacing):
+    """Nothing comes through the slices yet, and equal slices have the norms of one."""
+    network = small((4, 4, 4, 4))
+    channels = channels_of((1, 11, 14))
+    one, stack = network(channels, spacing), network(channels.expand(-1, -1, 6, -1, -1), spacing)
+    torch.testing.assert_close(stack, one.expand(-1, -1, 6, -1, -1), rtol=1e-4, atol=1e-5)
+    seen = looked_through(network)(channels.expand(-1, -1, 6, -1, -1), spacing)
+    assert not torch.allclose(seen[:, :, 0], seen[:, :, 3], atol=1e-2)
+
+
+@torch.no_grad()
+def test_an_image_is_seen_alike_whatever_lies_beside_it_in_the_batch():
+    network, channels = looked_through(small()), channels_of((5, 9, 14), 3)
+    channels[1] *= 100
+    for one, expected in zip(channels, network(channels, THICK), strict=True):
+        torch.testing.assert_close(network(one[None], THICK)[0], expected, rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_the_last_feature_is_the_classical_answer():
+    channels = channels_of((3, 9, 14))
+    features = finish(small().feature_steps(channels, CUBES))
+    assert torch.equal(features[:, -1], channels[:, CHANNELS.index("classical answer")])
+
+
+@torch.no_grad()
+def test_the_head_adds_the_classical_answer_times_its_gain():
+    network = small()
+    features = finish(network.feature_steps(channels_of((3, 9, 14)), CUBES))
+    more = features.clone()
+    more[:, -1] += 3.0
+    added = network.block6(more) - network.block6(features)
+    torch.testing.assert_close(added[:, 1], torch.full_like(added[:, 1], 1.5))
+    assert not added[:, 0].any()
+
+
+@torch.no_grad()
+def test_where_the_features_say_nothing_the_classical_answer_decides():
+    network = small()
+    nn.init.zeros_(network.block6[4].weight)
+    nn.init.zeros_(network.block6[4].bias)
+    features = torch.zeros(5, 1, 1, 3)
+    features[-1] = torch.tensor([-2.0, 0.0, 4.0])
+    expected = torch.tensor([-1.0, 0.0, 2.0]).sigmoid()  # at a gain of one half
+    torch.testing.assert_close(foreground_probability(network.block6, features)[0, 0], expected)
+
+
+@torch.no_grad()
+def test_block_six_on_columns_is_block_six_on_the_grid():
+    network = small()
+    features = finish(network.feature_steps(channels_of((3, 9, 14), 1), CUBES))
+    expected = network.block6(features)
+    columns = network.block6.on_columns(features[0].flatten(1))
+    assert columns.shape == (1, 2, 3 * 9 * 14)
+    torch.testing.assert_close(columns.reshape(expected.shape), expected)
+    some = torch.tensor([3, 300, 7])
+    torch.testing.assert_close(network.block6.on_columns(features[0].flatten(1)[:, some]), columns[:, :, some])
+
+
+@torch.no_grad()
+def test_the_same_seed_gives_the_same_network_and_answer():
+    channels = channels_of((5, 9, 14))
+    one, again, other = (small(seed=seed)(channels, THICK) for seed in (1, 1, 2))
+    assert torch.equal(one, again)
+    assert not torch.allclose(one, other)
+
+
+def test_dropout_is_in_training_alone():
+    network, channels = small(), channels_of((3, 9, 14))
+    assert torch.equal(network(channels, CUBES), network(channels, CUBES))
+    network.train()
+    answers = [network(channels, CUBES) for _ in range(8)]
+    assert not all(torch.equal(answers[0], answer) for answer in answers)
+
+
+@torch.no_grad()
+def test_features_are_reported_level_by_level():
+    network, seen = small(), []
+    levels = [*network.down, *reversed(network.up)]
+    for index, level in enumerate(levels):
+        level.register_forward_hook(lambda *_, index=index: seen.append(index))
+    steps = network.feature_steps(channels_of((3, 9, 14)), CUBES)
+    for index in range(5):
+        progress = next(steps)
+        assert (progress.done, progress.total) == (index, 5)
+        assert seen == list(range(index))
+
+
+def test_a_network_comes_back_exactly(tmp_path):
+    network = looked_through(small((4, 8, 4)))
+    save_network(network, tmp_path / "own.safetensors", {"steps": 3})
+    again = load_network(tmp_path)
+    assert type(again) is PromptedNetwork
+    assert again.config == network.config == {"widths": [4, 8, 4], "dropout": 0.1}
+    assert not again.training
+    expected = network.state_dict()
+    assert again.state_dict().keys() == expected.keys()
+    assert all(torch.equal(value, expected[key]) for key, value in again.state_dict().items())
+    with torch.no_grad():
+        assert torch.equal(again(channels_of((5, 9, 14)), THICK), network(channels_of((5, 9, 14)), THICK))
+
+
+@pytest.mark.parametrize("widths", [(), (8,), (4, 6), (2, 4), (0, 4), (4, -4)])
+def test_widths_that_cannot_be_are_refused(widths):
+    with pytest.raises(InputError, match="at least two multiples of 4") as refusal:
+        PromptedNetwork(widths)
+    assert str(widths) in str(refusal.value)
+
+
+@pytest.mark.parametrize("shape", [(1, COUNT - 1, 3, 9, 14), (1, 1, 3, 9, 14), (COUNT, 3, 9, 14), (1, COUNT, 9, 14)])
+def test_other_channels_or_axes_are_refused(shape):
+    with pytest.raises(InputError, match="expected") as refusal:
+        small()(torch.zeros(shape), CUBES)
+    assert str(shape) in str(refusal.value)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@torch.no_grad()
+def test_slices_are_looked_at_along_their_own_axis(axis):
+    """A volume whose slices lie along another axis gives the features of the one turned to k."""
+    network, given = looked_through(small()), drawn((5, 9, 14))
+    spacing_mm = (3.0, 0.75, 0.5)
+    cues = encode(given[0][None], spacing_mm, *(values[None] for values in given[1:]))
+    expected = finish(network.feature_steps(cues, spacing_mm))[0]
+    turned_mm = [0.75, 0.5]
+    turned_mm.insert(axis, 3.0)
+    turned = [values.movedim(0, axis) for values in given]
+    found = finish(prompted_feature_steps(network, turned[0], turned_mm, *turned[1:]))
+    torch.testing.assert_close(found.movedim(axis + 1, 1), expected, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_a_mask_to_start_from_is_seen():
+    network, given = small(), drawn((5, 9, 14))
+    without = finish(prompted_feature_steps(network, *given[:1], THICK, *given[1:]))
+    start = given[1].float()
+    assert not torch.allclose(finish(prompted_feature_steps(network, given[0], THICK, *given[1:], start)), without)
+    nothing = torch.zeros_like(start)
+    assert torch.equal(finish(prompted_feature_steps(network, given[0], THICK, *given[1:], nothing)), without)
+
+
+def test_gradients_stay_on_for_the_caller_between_reports():
+    given = drawn((5, 9, 14))
+    for _ in prompted_feature_steps(small(), given[0], THICK, *given[1:]):
+        assert torch.is_grad_enabled()
+    assert not finish(prompted_feature_steps(small(), given[0], THICK, *given[1:])).requires_grad

@@ -1,0 +1,164 @@
+import csv
+import json
+from copy import deepcopy
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.networks.checkpoint import ARCHITECTURES, load_network, save_network
+from InteractiveSegLib.networks.pcnet import PCNet
+from InteractiveSegLib.networks.pnet import PNet
+from InteractiveSegLib.networks.prompted import PromptedNetwork
+from InteractiveSegLib.progress import finish
+from InteractiveSegLib.training import recipes
+from InteractiveSegLib.training.procedural import BinaryTasks
+from InteractiveSegLib.training.prompted_tasks import PromptedTasks
+from InteractiveSegLib.training.recipes import train_steps
+
+CPU = torch.device("cpu")
+
+
+def same(one, other):
+    pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+def logged(folder):
+    with (folder / "losses.csv").open() as file:
+        return [(int(step), float(loss)) for step, loss in csv.reader(file)]
+
+
+@pytest.fixture
+def tiny_recipes(monkeypatch):
+    """Two steps each; the stage in 2D of those in two stages takes three times as many."""
+
+    def tasks(dimensions):
+        return lambda steps, seed: BinaryTasks(dimensions, 1, steps, seed, 20**3 if dimensions == 3 else 40**2)
+
+    def sessions(dimensions):
+        return lambda steps, seed: PromptedTasks(tasks(dimensions)(steps, seed))
+
+    thin = partial(PNet, channels=2, compressed=2)
+    small = {
+        "pnet": {"network": partial(PNet, channels=4), "tasks": tasks(2)},
+        "pcnet": {"network": partial(PCNet, channels=2, compressed=2), "tasks": tasks(3)},
+        "prompted": {"network": partial(PromptedNetwork, (4, 4)), "tasks": sessions(3)},
+    }
+    slices = {
+        "pcnet": {"network": thin, "tasks": tasks(2)},
+        "prompted": {"network": partial(PromptedNetwork, (4, 4)), "tasks": sessions(2)},
+    }
+    for name, parts in small.items():
+        recipe = recipes.RECIPES[name]
+        if name in slices:
+            parts["slices"] = replace(recipe.slices, steps=6, **slices[name])
+        monkeypatch.setitem(recipes.RECIPES, name, replace(recipe, steps=2, **parts))
+
+
+def recipe_in(folder, name="pcnet", steps=None, seed=3):
+    return train_steps(name, folder, steps=steps, seed=seed, workers=0, device=CPU)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "totals"),
+    [("pnet", PNet, [2]), ("pcnet", PCNet, [6, 2]), ("prompted", PromptedNetwork, [6, 2])],
+)
+def test_a_recipe_writes_weights_that_can_be_loaded(tmp_path, tiny_recipes, name, kind, totals):
+    reports = []
+    path = finish(recipe_in(tmp_path, name), reports.append)
+    assert path == tmp_path / f"{name}.safetensors"
+    expected = [(done, total) for total in totals for done in range(1, total + 1)]
+    assert [(progress.done, progress.total) for progress in reports] == expected
+    network = load_network(tmp_path)
+    assert type(network) is kind
+    averaged = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["averaged"]
+    assert all(torch.equal(value, averaged[f"module.{key}"]) for key, value in network.state_dict().items())
+
+
+@pytest.mark.parametrize(("steps", "in_slices"), [(1, 3), (2, 6), (3, 9)])
+def test_the_stage_in_slices_is_shortened_with_the_recipe_and_told_in_the_file(
+    tmp_path, tiny_recipes, steps, in_slices
+):
+    path = finish(recipe_in(tmp_path, steps=steps))
+    assert [step for step, _ in logged(tmp_path / "slices")] == list(range(in_slices))
+    assert [step for step, _ in logged(tmp_path)] == list(range(steps))
+    with safe_open(path, framework="pt") as file:
+        facts = json.loads(file.metadata()["training"])
+    assert (facts["steps"], facts["steps_in_slices"]) == (steps, in_slices)
+
+
+def test_a_stage_in_slices_is_never_left_out(tmp_path, tiny_recipes, monkeypatch):
+    recipe = recipes.RECIPES["pcnet"]
+    monkeypatch.setitem(recipes.RECIPES, "pcnet", replace(recipe, steps=100, slices=replace(recipe.slices, steps=4)))
+    finish(recipe_in(tmp_path, steps=1))
+    assert len(logged(tmp_path / "slices")) == 1
+
+
+def test_a_recipe_in_two_stages_goes_on_from_what_was_learnt_in_slices(tmp_path, tiny_recipes, monkeypatch):
+    begun, real = [], recipes.train
+    monkeypatch.setattr(
+        recipes, "train", lambda network, *rest: begun.append(deepcopy(network)) or real(network, *rest)
+    )
+    finish(recipe_in(tmp_path))
+    assert [network.dimensions for network in begun] == [2, 3]
+    learnt = torch.load(tmp_path / "slices" / "checkpoint.pt", weights_only=True)["averaged"]
+    weight = begun[1].blocks[2][1].conv.weight
+    assert torch.equal(weight[:, :, 1], learnt["module.blocks.2.1.conv.weight"])
+    assert not torch.equal(weight[:, :, 1], begun[0].blocks[2][1].conv.weight)
+    assert not weight[:, :, [0, 2]].any()
+
+
+@pytest.mark.parametrize(
+    ("stop", "left"), [(2, [6, 2]), (6, [2]), (7, [2]), (8, [])], ids=["in slices", "between", "in 3D", "at the end"]
+)
+def test_a_recipe_that_was_stopped_goes_on_with_its_stage(tmp_path, tiny_recipes, stop, left):
+    """Stages as short as these have a checkpoint at their end alone, where a stop in between begins them anew."""
+    finish(recipe_in(tmp_path / "whole"))
+    run = recipe_in(tmp_path / "stopped")
+    for _ in range(stop):
+        next(run)
+    run.close()
+    assert not list((tmp_path / "stopped").glob("*.safetensors"))
+    torch.manual_seed(100 + stop)  # whatever happens in between
+    reports = []
+    finish(recipe_in(tmp_path / "stopped"), reports.append)
+    assert [progress.total for progress in reports] == [total for total in left for _ in range(total)]
+    assert same(load_network(tmp_path / "stopped"), load_network(tmp_path / "whole"))
+
+
+def test_a_recipe_gives_the_same_weights_for_the_same_seed(tmp_path, tiny_recipes):
+    def trained(folder, seed):
+        finish(recipe_in(tmp_path / folder, "pnet", 1, seed))
+        return load_network(tmp_path / folder)
+
+    assert same(trained("a", 3), trained("b", 3))
+    assert not same(trained("a", 3), trained("c", 4))
+
+
+def test_every_recipe_is_of_a_network_that_can_be_saved_and_loaded(tmp_path):
+    assert set(recipes.RECIPES) == set(ARCHITECTURES)
+    for name, recipe in recipes.RECIPES.items():
+        (tmp_path / name).mkdir()
+        save_network(recipe.network(), tmp_path / name / "weights.safetensors", {})
+        assert type(load_network(tmp_path / name)) is ARCHITECTURES[name]
+
+
+def test_every_stage_in_slices_gives_its_weights_to_the_next():
+    in_two_stages = [recipe for recipe in recipes.RECIPES.values() if recipe.slices is not None]
+    assert in_two_stages
+    for recipe in in_two_stages:
+        recipe.carried(recipe.slices.network(), recipe.network())
+
+
+@pytest.mark.parametrize(
+    ("name", "steps", "text"),
+    [("unet", 2, "'unet'.*pnet, pcnet, prompted"), ("pnet", 0, "steps 0"), ("pnet", -1, "steps -1")],
+)
+def test_a_recipe_that_cannot_be_followed_is_refused_before_any_work(tmp_path, name, steps, text):
+    with pytest.raises(InputError, match=text):
+        finish(train_steps(name, tmp_path / "new", steps=steps, seed=0, workers=0, device=CPU))
+    assert not (tmp_path / "new").exists()
