@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from InteractiveSegLib.cli import main
-from InteractiveSegLib.evaluation.datasets import DATASETS
+from InteractiveSegLib.evaluation.datasets import listed_datasets
 from InteractiveSegLib.evaluation.metrics import dice
 from InteractiveSegLib.image_io import read_labelmap, write_labelmap
 from InteractiveSegLib.prompts import BoundingBox
 
-CINE, _, ATRIUM, *_ = DATASETS
+CINE, ATRIUM = (d for d in listed_datasets() if d.name in ("ACDC cine MR", "left atrium LGE MR"))
 
 
 def box_words(truth):
@@ -22,13 +22,13 @@ def box_words(truth):
 @pytest.fixture(scope="module")
 def heart(shared_data):
     case = CINE.cases(shared_data)[0]
-    return CINE, case, *CINE.load(shared_data, case), shared_data
+    return CINE.load(shared_data, case), str(shared_data / CINE.folder / f"{case}{CINE.image}")
 
 
 def test_expert_scribbles_and_boxes_segment_a_heart(heart, tmp_path, capsys):
-    dataset, case, volume, labelmap, root = heart
-    write_labelmap(tmp_path / "scribbles.nii.gz", dataset.load_scribbles(root, case, volume), volume.geometry)
-    image = str(root / dataset.folder / f"{case}{dataset.image}")
+    case, image = heart
+    volume, labelmap = case.volume, case.truth
+    write_labelmap(tmp_path / "scribbles.nii.gz", case.scribbles[0], volume.geometry)
     words = ["segment", image, "--scribbles", str(tmp_path / "scribbles.nii.gz"), "-o", str(tmp_path / "mask.nii.gz")]
     for label in (1, 2, 3):
         words += ["--box", *box_words(labelmap == label), "--box-label", str(label)]
@@ -39,12 +39,13 @@ def test_expert_scribbles_and_boxes_segment_a_heart(heart, tmp_path, capsys):
 
 
 def test_a_box_finds_most_of_a_left_atrium(shared_data, tmp_path):
-    case = ATRIUM.cases(shared_data)[0]
-    volume, labelmap = ATRIUM.load(shared_data, case)
-    image = str(shared_data / ATRIUM.folder / f"{case}{ATRIUM.image}")
+    name = ATRIUM.cases(shared_data)[0]
+    case = ATRIUM.load(shared_data, name)
+    labelmap = case.truth
+    image = str(shared_data / ATRIUM.folder / f"{name}{ATRIUM.image}")
     output = tmp_path / "mask.nrrd"
     assert main(["segment", image, "--box", *box_words(labelmap > 0), "-o", str(output), "--quiet"]) == 0
-    mask = read_labelmap(output, volume.geometry)
+    mask = read_labelmap(output, case.volume.geometry)
     box = np.zeros(mask.shape, bool)
     box[BoundingBox.of_mask(labelmap).slices] = True
     assert dice(mask == 1, labelmap == 1) > dice(box, labelmap == 1)

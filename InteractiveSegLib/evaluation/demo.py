@@ -62,6 +62,7 @@ def demo_steps(folder: Path, seed: int, device: torch.device) -> Steps[str]:
     box = BoundingBox.of_mask(truth).expanded((2, 2, 2))
     session = ImageSession(volume, load_network(DEFAULT_NETWORK), seed=seed, device=device)
     session.set_box(1, box)
+    rng = np.random.default_rng(seed)
     rows: list[tuple[str, str, str]] = []
     at = np.argwhere(truth).mean(axis=0).round().astype(int)
     at[2] = int(truth.sum(axis=(0, 1)).argmax())
@@ -76,8 +77,9 @@ def demo_steps(folder: Path, seed: int, device: torch.device) -> Steps[str]:
     note("box", (yield from session.segment(adapt=False)))
     note("box, fine-tuned to this image", (yield from session.fine_tune()))
     for number in range(1, _SCRIBBLE_ROUNDS + 1):
-        mask = session.labelmap() == 1
-        session.add_scribbles(correct(mask, truth, 1))
+        found = session.labelmap().astype(np.uint8)
+        spacing, drawn = volume.geometry.spacing_kji_mm, session.prompts.scribbles
+        session.add_scribbles(correct(found, truth.astype(np.uint8), spacing, rng, scribbled=drawn).scribbles)
         note(f"scribble round {number}", (yield from session.fine_tune()))
     write_labelmap(folder / "ventricles.nii.gz", session.labelmap(), volume.geometry)
     return markdown_table(("round", "Dice", "seconds"), rows) + f"\n\npictures and mask: {folder}"

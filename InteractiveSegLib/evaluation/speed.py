@@ -56,11 +56,13 @@ def speed_steps(model: str, seed: int, device: torch.device) -> Steps[str]:
         session.set_box(1, box)
         first.append(_seconds(lambda session=session: finish(session.segment(adapt=False))))
         adapted.append(_seconds(lambda session=session: finish(session.fine_tune())))
-        session.add_scribbles(correct(session.labelmap() == 1, truth, 1))
+        rng = np.random.default_rng(seed)
+        drawn = correct(session.labelmap().astype(np.uint8), truth.astype(np.uint8), (1.0, 1.0, 1.0), rng).scribbles
+        session.add_scribbles(drawn)
         scribbled.append(_seconds(lambda session=session: finish(session.fine_tune())))
         seeds = session.prompts.scribbles.within(box).to_labelmap(box.shape_kji)
         seeds[0], seeds[-1] = BACKGROUND, BACKGROUND
-        grown.append(_seconds(lambda seeds=seeds: grow_from_seeds(scene.image[box.slices], seeds)))
+        grown.append(_seconds(lambda seeds=seeds: grow_from_seeds(scene.image[box.slices], seeds, (1.0, 1.0, 1.0))))
     update, whole = _update_and_pass(network, device)
     reference = median(grown)
     rows = [

@@ -1,0 +1,101 @@
+"""``interactiveseg benchmark``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.networks import DEFAULT_NETWORK
+from InteractiveSegLib.terminal import add_common, device_named, say, shown
+
+_QUICK_CASES, _QUICK_ROUNDS = 2, 2
+_BASELINES = "box,grabcut,grow,geodesic,mixtures,walker"
+
+
+def add_benchmark(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser(
+        "benchmark",
+        help="compare methods on annotated images, with the same prompts",
+        description="Score methods with the same robot users, or people's scribbles, on annotated images; or time the "
+        "stages (--task speed). A run that was stopped goes on when it is started again with the same --output.",
+    )
+    command.add_argument("--task", choices=("accuracy", "speed"), default="accuracy")
+    data = command.add_argument_group("images")
+    data.add_argument("--data", type=Path, metavar="FOLDER", help="holds the folders of the listed datasets")
+    data.add_argument("--datasets", type=Path, metavar="FILE", help="a list of datasets in place of the shipped one")
+    data.add_argument("--only", metavar="WORD", help="only datasets whose name holds this word")
+    data.add_argument("--images", type=Path, metavar="FOLDER", help="any images, with --labels")
+    data.add_argument("--labels", type=Path, metavar="FOLDER", help="labelmaps named as the images")
+    data.add_argument("--cases", type=_count, metavar="N", help="at most N cases a dataset, evenly spread over it")
+    data.add_argument("--split", choices=("report", "tuning", "all"), default="report")
+    users = command.add_argument_group("what is compared")
+    users.add_argument("--model", default=DEFAULT_NETWORK, help="network whose stages head the table")
+    users.add_argument(
+        "--methods",
+        metavar="A,B,...",
+        help=f"default: MODEL,MODEL:fixed,MODEL:plain,{_BASELINES}; and any models",
+    )
+    users.add_argument("--users", default="robot,human", metavar="A,B,...", help="of robot, sloppy, clicks, human")
+    users.add_argument("--rounds", type=int, default=3, help="rounds of scribbles that every robot draws")
+    users.add_argument("--cap", type=int, help="go on to Dice 0.90, at most to this round (20 is usual)")
+    command.add_argument("--quick", action="store_true", help=f"{_QUICK_CASES} cases, {_QUICK_ROUNDS} rounds")
+    command.add_argument("--jobs", type=_count, default=1, metavar="N", help="processes at a time")
+    command.add_argument("-o", "--output", type=Path, default=Path("benchmark_output"), metavar="FOLDER")
+    add_common(command)
+    command.set_defaults(run=_benchmark)
+
+
+def _count(word: str) -> int:
+    count = int(word)
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"{word} must be at least 1")
+    return count
+
+
+def _benchmark(options: argparse.Namespace) -> None:
+    device = device_named(options.device)
+    if options.task == "speed":
+        from InteractiveSegLib.evaluation.speed import speed_steps
+
+        print(shown(speed_steps(options.model, options.seed, device), options))
+        return
+    from InteractiveSegLib.evaluation.benchmark import BenchmarkSettings, benchmark_steps, write_csv
+    from InteractiveSegLib.evaluation.datasets import folder_dataset, listed_datasets
+    from InteractiveSegLib.evaluation.plots import save_plots
+    from InteractiveSegLib.evaluation.report import report
+    from InteractiveSegLib.evaluation.showcase import save_showcase
+    from InteractiveSegLib.evaluation.trial import TrialSettings
+    from InteractiveSegLib.files import replacing
+
+    if (options.images is None) != (options.labels is None):
+        raise InputError("--images and --labels go together")
+    if (options.images is None) == (options.data is None):
+        raise InputError("name the images: either --data FOLDER or --images FOLDER and --labels FOLDER")
+    if options.images is not None:
+        datasets, data = (folder_dataset(options.images, options.labels),), options.images
+        say(options, *(f"no partner for {name}" for name in datasets[0].unmatched))
+    else:
+        datasets, data = listed_datasets(options.datasets), options.data
+        datasets = tuple(d for d in datasets if options.only is None or options.only.lower() in d.name.lower())
+        if not datasets:
+            raise InputError(f"--only {options.only}: no dataset of that name")
+    rounds = _QUICK_ROUNDS if options.quick else options.rounds
+    methods = options.methods or ",".join([*(f"{options.model}{v}" for v in ("", ":fixed", ":plain")), _BASELINES])
+    settings = BenchmarkSettings(
+        methods=tuple(methods.split(",")),
+        users=tuple(options.users.split(",")),
+        cases=_QUICK_CASES if options.quick and options.cases is None else options.cases,
+        split=options.split,
+        jobs=options.jobs,
+        trial=TrialSettings(rounds, options.cap or rounds, seed=options.seed, device=str(device)),
+    )
+    outcome = shown(benchmark_steps(datasets, data, options.output, settings), options)
+    write_csv(outcome.scores, options.output / "scores.csv")
+    text = report(outcome, settings)
+    with replacing(options.output / "report.md") as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    save_plots(outcome.scores, settings, options.output)
+    shown(save_showcase(outcome.scores, datasets, data, options.output, settings), options)
+    print(text)
+    say(options, f"table, CSV, plots and pictures: {options.output}")
