@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from InteractiveSegLib.networks.block_six import BlockSix
 from InteractiveSegLib.progress import Progress, Steps
@@ -86,9 +87,9 @@ def adapt_steps(
 
     Returns
     -------
-    the fitted copy, or an unchanged one where no voxel has a weight
+    the fitted copy, or an unchanged one where no voxel has a weight or the scribbles would be met less well than before
     """
-    head = copy.deepcopy(head).eval()
+    before, head = head, copy.deepcopy(head).eval()
     chosen, chosen_weights = _draw(weights, labels, settings, seed)
     if chosen.numel() == 0:
         return head
@@ -101,6 +102,13 @@ def adapt_steps(
         loss.backward()
         optimizer.step()
         yield Progress(step + 1, settings.updates, f"fine-tuning to this image, loss {loss.item():.3f}")
+    marks = torch.nonzero(weights.flatten() == settings.scribble_weight).flatten()
+    if marks.numel():
+        seen, given = features.flatten(1)[:, marks], labels.flatten()[marks].long()[None]
+        with torch.no_grad():
+            losses = [cross_entropy(tried.on_columns(seen), given) for tried in (before, head)]
+        if losses[1] > losses[0]:
+            return copy.deepcopy(before).eval()
     return head
 
 

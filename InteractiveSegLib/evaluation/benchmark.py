@@ -141,6 +141,8 @@ def benchmark_steps(
             "run the command again to go on"
         ) from error
     finally:
+        for future in running:  # a pool that is collected before its own thread wakes up does not cancel them
+            future.cancel()
         pool.shutdown(wait=False, cancel_futures=True)
     return _outcome(plan, trials, failures)
 

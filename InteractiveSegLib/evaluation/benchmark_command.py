@@ -83,14 +83,16 @@ def _benchmark(options: argparse.Namespace) -> None:
     rounds = _QUICK_ROUNDS if options.quick else options.rounds
     methods = options.methods or ",".join([*(f"{options.model}{v}" for v in ("", ":fixed", ":plain")), _BASELINES])
     settings = BenchmarkSettings(
-        methods=tuple(methods.split(",")),
-        users=tuple(options.users.split(",")),
+        methods=tuple(word.strip() for word in methods.split(",")),
+        users=tuple(word.strip() for word in options.users.split(",")),
         cases=_QUICK_CASES if options.quick and options.cases is None else options.cases,
         split=options.split,
         jobs=options.jobs,
         trial=TrialSettings(rounds, options.cap or rounds, seed=options.seed, device=str(device)),
     )
     outcome = shown(benchmark_steps(datasets, data, options.output, settings), options)
+    if not outcome.scores:
+        raise InputError(f"no case could be scored: {'; '.join(outcome.notes)}")
     write_csv(outcome.scores, options.output / "scores.csv")
     text = report(outcome, settings)
     with replacing(options.output / "report.md") as temporary:

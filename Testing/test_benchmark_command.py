@@ -1,0 +1,164 @@
+"""``interactiveseg benchmark`` as its users meet it: a folder in, tables and pictures out, or one line of error."""
+
+import csv
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from blobs import SHAPE_KJI, blob_network, ellipsoid, noisy
+from matplotlib import image as png
+
+from InteractiveSegLib.cli import main
+from InteractiveSegLib.evaluation import benchmark
+from InteractiveSegLib.evaluation.trial import trial
+from InteractiveSegLib.geometry import Geometry
+from InteractiveSegLib.image_io import write_image
+from InteractiveSegLib.networks.checkpoint import save_network
+from InteractiveSegLib.networks.pnet import PNet
+
+FOLDERS = ("--images", "images", "--labels", "labels")
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """The working directory, with two cases, an image without a label, and a network; threads replace processes."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(benchmark, "ProcessPoolExecutor", lambda jobs, *_: ThreadPoolExecutor(jobs))
+    grid = Geometry(SHAPE_KJI, np.eye(4))
+    for name in ("images", "labels", "net"):
+        (tmp_path / name).mkdir()
+    for shift, name in enumerate(("Fall_ä", "b")):
+        blob = ellipsoid(centre_kji=(6, 10, 11 + shift))
+        write_image(tmp_path / "images" / f"{name}.nii.gz", noisy(blob, shift), grid)
+        write_image(tmp_path / "labels" / f"{name}.nii.gz", 7 * blob.astype(np.uint8), grid)
+    write_image(tmp_path / "images" / "alone.nii.gz", noisy(blob), grid)
+    save_network(blob_network(PNet), tmp_path / "net" / "tiny.safetensors", {})
+    return tmp_path
+
+
+@pytest.fixture
+def run(here, capfd):
+    """Run ``interactiveseg benchmark``: (exit code, standard output, standard error)."""
+
+    def run(*words):
+        try:
+            code = main(["benchmark", *map(str, words)])
+        except SystemExit as end:
+            code = end.code
+        return code, *capfd.readouterr()
+
+    return run
+
+
+def test_a_folder_of_images_and_labels_gives_tables_a_csv_and_plots(here, run):
+    code, output, error = run(*FOLDERS, "--methods", "box,grow", "--rounds", 1, "-o", "out")
+    assert code == 0
+    assert error == "note: no partner for alone.nii.gz\nnote: table, CSV, plots and pictures: out\n"
+    assert output.rstrip("\n") == (here / "out" / "report.md").read_text(encoding="utf-8").rstrip("\n")
+    for title in ("The box alone", "Box and 1 round of scribbles (user: robot)", "Objects", "Seconds by stage"):
+        assert f"### {title}\n" in output
+    with (here / "out" / "scores.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["case"], row["method"], row["round"], row["object"]) for row in rows] == [
+        (case, method, number, "label 7")
+        for case in ("Fall_ä", "b")
+        for method in ("box", "grow")
+        for number in ("0", "1")
+    ]
+    box, grow = (
+        np.mean([float(row["dice"]) for row in rows if (row["method"], row["round"]) == (method, "1")])
+        for method in ("box", "grow")
+    )
+    assert grow > 0.8 > box
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in output.splitlines()]
+    means = [row[2:] for row in rows if row[:2] == ["mean over datasets", ""]]
+    assert means[1] == [f"{box:.3f}", f"{grow:.3f}"]
+    pictures = {"rounds_robot.png", "spread_robot_0.png", "spread_robot_1.png"}
+    assert {path.name for path in (here / "out").glob("*.png")} == pictures
+    assert all(np.ptp(png.imread(here / "out" / name)[..., :3]) > 0.5 for name in pictures)
+
+
+def test_a_network_heads_the_table_and_its_cases_are_shown(here, run):
+    words = (*FOLDERS, "--methods", "box,net:plain", "--users", "clicks", "--rounds", 1, "--quiet", "-o", "out")
+    code, output, error = run(*words)
+    assert (code, error) == (0, "")
+    assert "| p against net:plain " in output
+    assert "looking at the image" in output
+    assert {path.name for path in (here / "out" / "cases").iterdir()} == {
+        "images_clicks_worst.png",
+        "images_clicks_best.png",
+    }
+    assert run(*words) == (code, output, error)
+
+
+def test_quick_takes_few_cases_and_rounds_and_by_default_every_method(run, monkeypatch):
+    ran = []
+
+    def quick(case, method, user, person, settings):
+        ran.append((case.name, method, user, settings.rounds, settings.cap))
+        return trial(case, "box", user, person, settings)
+
+    monkeypatch.setattr(benchmark, "trial", quick)
+    assert run(*FOLDERS, "--quick", "--model", "net")[0] == 0
+    methods = ("net", "net:fixed", "net:plain", "box", "grabcut", "grow", "geodesic", "mixtures", "walker")
+    assert ran == [(case, method, "robot", 2, 2) for case in ("Fall_ä", "b") for method in methods]
+
+
+def test_an_image_that_cannot_be_read_is_a_note_in_the_report(here, run):
+    (here / "images" / "b.nii.gz").write_bytes(b"not an image")
+    code, output, _ = run(*FOLDERS, "--methods", "box", "--rounds", 0, "-o", "out")
+    assert code == 0
+    assert "### Notes\n\n- images: b: box: " in output
+    assert "| images               | 1 " in output
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ((), "either --data FOLDER or --images FOLDER and --labels FOLDER"),
+        ((*FOLDERS, "--data", "."), "either --data FOLDER or"),
+        (("--images", "images"), "--images and --labels go together"),
+        (("--labels", "labels"), "--images and --labels go together"),
+        (("--images", "gone", "--labels", "labels"), "gone cannot be read: No such file"),
+        (("--images", "images", "--labels", "net"), "no image in images has a label of the same name in net"),
+        ((*FOLDERS, "--users", "robot,nurse"), "users nurse: there are robot, sloppy, clicks, human"),
+        ((*FOLDERS, "--users", "robot,robot"), "users robot, robot: name each of them once"),
+        ((*FOLDERS, "--users", "human"), "no case to run under images"),
+        ((*FOLDERS, "--methods", "box,box"), "methods box, box: name each of them once"),
+        ((*FOLDERS, "--methods", "box,unet"), "no model 'unet'"),
+        ((*FOLDERS, "--methods", "box,net:slow"), "the variants of a model are fixed, plain, not 'slow'"),
+        ((*FOLDERS, "--rounds", -1), "rounds -1 must lie between 0 and the cap"),
+        ((*FOLDERS, "--rounds", 3, "--cap", 2), "rounds 3 must lie between 0 and the cap of 2"),
+        ((*FOLDERS, "--cases", 0), "0 must be at least 1"),
+        ((*FOLDERS, "--jobs", 0), "0 must be at least 1"),
+        ((*FOLDERS, "--split", "test"), "invalid choice: 'test'"),
+        ((*FOLDERS, "--split", "tuning"), "no case to run under images"),
+        (("--data", "gone"), "no case to run under gone"),
+        (("--data", ".", "--only", "no such set"), "--only no such set: no dataset of that name"),
+        (("--data", ".", "--datasets", "gone.json"), "gone.json cannot be read: No such file"),
+    ],
+)
+def test_a_wrong_command_line_is_refused_in_one_line(here, run, words, text):
+    code, output, error = run(*words, "--quiet", *(() if "--methods" in words else ("--methods", "box")))
+    assert (code, output) == (2, "")
+    assert error.startswith("interactiveseg: ")
+    assert error.count("\n") == 1
+    assert text in error
+    assert not (here / "benchmark_output").exists()
+
+
+def test_an_output_below_a_file_is_one_line_of_error(here, run):
+    (here / "file").touch()
+    code, output, error = run(*FOLDERS, "--methods", "box", "--quiet", "-o", "file/out")
+    assert (code, output) == (1, "")
+    assert error == "interactiveseg: cannot write into file/out: Not a directory\n"
+
+
+def test_a_run_that_is_stopped_says_so_and_can_go_on(here, run, monkeypatch):
+    words = (*FOLDERS, "--methods", "box", "--rounds", 0, "--quiet", "-o", "out")
+    with monkeypatch.context() as patch:
+        patch.setattr(benchmark, "_outcome", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert run(*words) == (130, "", "interactiveseg: stopped\n")
+    assert len(list((here / "out" / "trials").glob("*.json"))) == 2
+    monkeypatch.setattr(benchmark, "_run", lambda *_: pytest.fail("it was done before"))
+    assert run(*words)[0] == 0
