@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from InteractiveSegLib.networks.block_six import BlockSix
+from InteractiveSegLib.networks.network import Head
 from InteractiveSegLib.progress import Progress, Steps
 from InteractiveSegLib.training.losses import weighted_cross_entropy
 
@@ -72,8 +72,8 @@ def interaction_weights(
 
 
 def adapt_steps(
-    head: BlockSix, features: Tensor, labels: Tensor, weights: Tensor, settings: AdaptSettings, seed: int
-) -> Steps[BlockSix]:
+    head: Head, features: Tensor, labels: Tensor, weights: Tensor, settings: AdaptSettings, seed: int
+) -> Steps[Head]:
     """Fit a copy of block 6 to one image on cached features; ``head`` itself is not changed.
 
     Dropout is in evaluation mode. An update costs two small matrix products instead of a pass through the network.

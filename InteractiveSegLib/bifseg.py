@@ -31,6 +31,7 @@ class BifsegSettings:
     smoothness_voxels : lambda of the energy
     contrast_voxels : of the geodesic distance
     contradiction_voxels : epsilon of the interaction weights
+    adapt_to_box : fine-tune from a box alone, too; a network that sees the box is surer of it than its own first labels
     """
 
     grid: GridSettings = field(default_factory=GridSettings)
@@ -40,12 +41,13 @@ class BifsegSettings:
     smoothness_voxels: float = 2.0
     contrast_voxels: float = 20.0
     contradiction_voxels: float = 4.0
+    adapt_to_box: bool = True
 
     @classmethod
     def for_network(cls, network: Network) -> "BifsegSettings":
         """Defaults for a network: a 2D one affords a finer grid; t1 is the paper's."""
         if network.takes_prompts:
-            return cls(grid=GridSettings(max_voxels=64**3))
+            return cls(grid=GridSettings(max_voxels=64**3), adapt_to_box=False)
         if network.dimensions == 2:
             return cls(grid=GridSettings(max_voxels=60**3), adapt=AdaptSettings(unsure_below=0.7))
         return cls(grid=GridSettings(max_voxels=48**3), adapt=AdaptSettings(unsure_below=0.6))
@@ -148,6 +150,7 @@ def object_steps(
     box_drawn: bool,
     adapt: bool,
     seed: int,
+    start: Tensor | None = None,
 ) -> Steps[ObjectLabels]:
     """Segment one object on the working grid.
 
@@ -157,6 +160,7 @@ def object_steps(
     box_drawn : the box comes from the user, rather than from the scribbles
     foreground_kji, background_kji : (N, 3) scribbled voxels of the image, all within ``boxed.grid.crop``
     adapt : fit block 6 to this image, with or without scribbles; the network itself is not changed
+    start : (K, J, I) float in [0, 1] on the working grid, a mask to start from; only networks that see prompts use it
     """
     device, grid = boxed.image.device, boxed.grid
     settings = settings.on(grid)
@@ -170,13 +174,13 @@ def object_steps(
     features, classical = boxed.features, None
     if features is None:
         features = yield from prompted_feature_steps(
-            network, boxed.image, grid.spacing_kji_mm, shown, foreground, background
+            network, boxed.image, grid.spacing_kji_mm, shown, foreground, background, start
         )
     elif scribbled and not box_drawn:  # the network knows objects that fill a drawn box; here it needs support
         classical = classical_answer(boxed.image, grid.spacing_kji_mm, shown, foreground, background)
     probability = foreground_probability(network.block6, features, classical)
     labels = yield from fit_labels(probability, foreground=foreground & ~outside, background=(background | outside))
-    if not adapt:
+    if not adapt or not (scribbled or settings.adapt_to_box):
         return ObjectLabels(probability, labels, 0)
     first = labels
     if scribbled:

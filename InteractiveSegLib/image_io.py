@@ -1,14 +1,12 @@
-"""Images, labelmaps and ROIs from files and into files; with registration the only place that knows LPS."""
+"""Images and labelmaps from files and into files; beside markups and registration the only place that knows LPS."""
 
 from __future__ import annotations
 
 import gzip
-import json
 import math
 import os
 import zlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
@@ -17,9 +15,8 @@ from numpy.typing import NDArray
 from InteractiveSegLib.dicom_series import read_series
 from InteractiveSegLib.errors import InputError, OutputError
 from InteractiveSegLib.files import replacing
-from InteractiveSegLib.geometry import Geometry, Volume, ras_to_kji
+from InteractiveSegLib.geometry import Geometry, Volume
 from InteractiveSegLib.itk_reading import execute, read_header, reason
-from InteractiveSegLib.prompts import BoundingBox
 
 WRITABLE_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
 _VOXEL_TYPES = {f"{kind}{8 * size}" for kind in ("int", "uint") for size in (1, 2, 4, 8)} | {"float32", "float64"}
@@ -133,47 +130,6 @@ def require_writable_folder(path: Path) -> None:
         raise OutputError(f"cannot write {path}: it is a folder")
 
 
-def read_roi(path: str | os.PathLike[str], geometry: Geometry) -> tuple[BoundingBox, str]:
-    """Box of voxels whose centres lie within a Slicer markups ROI (``.mrk.json``).
-
-    A rotated ROI is taken as its enclosing box along the voxel axes. Where it is thinner than a voxel and holds no
-    centre, the voxel nearest to its middle counts. The box is not clipped to the image.
-
-    Returns
-    -------
-    box, note : the note says in a sentence what was done to a rotated or thin ROI, and is empty otherwise.
-
-    Raises
-    ------
-    InputError : no such file, no JSON, not exactly one ROI, or one without a place, size or axes.
-    """
-    roi = _the_roi(Path(path))
-    center = _numbers(roi, "center", 3, path)
-    size_mm = _numbers(roi, "size", 3, path)
-    axes = _numbers(roi, "orientation", 9, path).reshape(3, 3)
-    frame = roi.get("coordinateSystem", "LPS")
-    if frame not in ("LPS", "RAS") or roi.get("coordinateUnits", "mm") not in ("mm", ["mm", "mm", "mm"]):
-        raise InputError(f"{path}: the ROI must be in mm in LPS or RAS, not {roi.get('coordinateUnits')} in {frame}")
-    if size_mm.min() <= 0 or np.abs(axes.T @ axes - np.eye(3)).max() > 1e-3:
-        raise InputError(f"{path}: the ROI needs a size above 0 and an orthonormal orientation, not {size_mm.tolist()}")
-    to_ras = np.array([-1.0, -1.0, 1.0]) if frame == "LPS" else np.ones(3)
-    signs = np.stack(np.meshgrid(*[(-0.5, 0.5)] * 3), axis=-1).reshape(-1, 3)
-    corners_kji = ras_to_kji((center + (signs * size_mm) @ axes.T) * to_ras, geometry)
-    low, high = corners_kji.min(axis=0), corners_kji.max(axis=0)
-    start = np.ceil(low - 1e-6).astype(int)
-    stop = np.floor(high + 1e-6).astype(int) + 1
-    thin = stop <= start
-    start = np.where(thin, np.rint((low + high) / 2).astype(int), start)
-    notes = []
-    voxel_axes = geometry.ijk_to_ras[:3, :3] / np.linalg.norm(geometry.ijk_to_ras[:3, :3], axis=0)
-    cosines = np.sort(np.abs(voxel_axes.T @ (to_ras[:, None] * axes)), axis=0)
-    if cosines[:2].max() > 1e-3:
-        notes.append("The ROI is rotated against the volume; its enclosing box of voxels is used.")
-    if thin.any():
-        notes.append("The ROI is thinner than a voxel; the nearest voxel is used.")
-    return BoundingBox(start.tolist(), np.where(thin, start + 1, stop).tolist()), " ".join(notes)
-
-
 def _grid(header: sitk.ImageFileReader | sitk.Image) -> Geometry:
     """Grid of a 3D image, or of a 2D one as a slice of 1 mm."""
     size, origin, spacing = header.GetSize(), header.GetOrigin(), header.GetSpacing()
@@ -233,26 +189,3 @@ def _require_kept(path: Path, geometry: Geometry) -> None:
     _require_complete(path, header)
     tolerance_mm = _NIFTI_GRID_ERROR_MM if header.HasMetaDataKey("vox_offset") else _GRID_ERROR_MM
     geometry.require_same(_grid(header), "the grid that this format can hold", tolerance_mm)
-
-
-def _the_roi(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        markups = [markup for markup in content["markups"] if markup["type"] == "ROI"]
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is not a Slicer markups file ({type(error).__name__}: {error})") from error
-    if len(markups) != 1:
-        raise InputError(f"{path} must hold exactly one ROI, not {len(markups)}")
-    return markups[0]
-
-
-def _numbers(roi: dict[str, Any], key: str, count: int, path: str | os.PathLike[str]) -> NDArray[np.float64]:
-    try:
-        values = np.array(roi[key], dtype=np.float64).ravel()
-    except (KeyError, TypeError, ValueError):
-        values = np.empty(0)
-    if values.size != count or not np.isfinite(values).all():
-        raise InputError(f"{path}: the ROI's {key} must be {count} numbers, not {roi.get(key)!r}")
-    return values

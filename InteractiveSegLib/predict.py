@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 from InteractiveSegLib.cues import encode
-from InteractiveSegLib.networks.block_six import BlockSix, BlockSixNetwork
+from InteractiveSegLib.networks.block_six import BlockSixNetwork
+from InteractiveSegLib.networks.external import ExternalNetwork
+from InteractiveSegLib.networks.network import Head
 from InteractiveSegLib.networks.prompted import PromptedNetwork
 from InteractiveSegLib.progress import Progress, Steps
 
@@ -38,18 +40,20 @@ def feature_steps(network: BlockSixNetwork, image: Tensor, spacing_mm: Sequence[
 
 @torch.no_grad()
 def prompted_feature_steps(
-    network: PromptedNetwork,
+    network: PromptedNetwork | ExternalNetwork,
     image: Tensor,
     spacing_mm: Sequence[float],
     box: Tensor,
     foreground: Tensor,
     background: Tensor,
+    start: Tensor | None = None,
 ) -> Steps[Tensor]:
     """Features (F, K, J, I) of an image (K, J, I) in [0, 1] and the prompts on it, each as in ``cues.encode``."""
     axis = slice_axis(image.shape, spacing_mm)
     spacing = [spacing_mm[axis], *(mm for other, mm in enumerate(spacing_mm) if other != axis)]
     yield Progress(0, 1, "measuring distances")
-    sliced, *marks = (values.movedim(axis, 0)[None] for values in (image, box, foreground, background))
+    given = (image, box, foreground, background, *(() if start is None else (start,)))
+    sliced, *marks = (values.movedim(axis, 0)[None] for values in given)
     channels = encode(sliced, spacing, *marks)
     features = yield from network.feature_steps(channels, spacing)
     return features[0].movedim(1, axis + 1)
@@ -64,7 +68,7 @@ def classical_answer(
 
 
 @torch.no_grad()
-def foreground_probability(head: BlockSix, features: Tensor, classical: Tensor | None = None) -> Tensor:
+def foreground_probability(head: Head, features: Tensor, classical: Tensor | None = None) -> Tensor:
     """Foreground probability (K, J, I) that block 6 gives to features (F, K, J, I).
 
     A classical answer (K, J, I), in log-odds, is added to the network's: of two that know different things the surer

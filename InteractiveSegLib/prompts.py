@@ -1,16 +1,20 @@
-"""What a person draws: boxes and scribbles, as plain immutable values in array indices."""
+"""What a person draws: boxes, scribbles and all that becomes such, as plain immutable values in array indices."""
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from InteractiveSegLib.errors import InputError
+
+if TYPE_CHECKING:
+    from InteractiveSegLib.packed_mask import PackedMask
 
 BACKGROUND = 255
 """Label of a scribble that says: no object here. Objects are 1 to 254."""
@@ -96,6 +100,13 @@ class BoundingBox:
             tuple(map(min, self.start_kji, other.start_kji)), tuple(map(max, self.stop_kji, other.stop_kji))
         )
 
+    def counted_from(self, other: BoundingBox) -> BoundingBox:
+        """The same box with indices that start at the corner of another."""
+        return BoundingBox(
+            tuple(map(operator.sub, self.start_kji, other.start_kji)),
+            tuple(map(operator.sub, self.stop_kji, other.start_kji)),
+        )
+
     def contains(self, indices_kji: NDArray[np.integer]) -> NDArray[np.bool_]:
         """Which of (N, 3) indices lie in the box, as (N,) bool."""
         return ((indices_kji >= self.start_kji) & (indices_kji < self.stop_kji)).all(axis=1)
@@ -160,6 +171,30 @@ class Scribbles:
             raise InputError(f"a scribble labelmap holds whole numbers from 0 to 255, not {listed}")
         return cls(indices, labels.astype(np.uint8))
 
+    @classmethod
+    def from_edits(cls, before_kji: NDArray, after_kji: NDArray) -> Scribbles:
+        """Marks where a labelmap was edited: painted voxels get their new label, erased ones ``BACKGROUND``.
+
+        before_kji, after_kji : (K, J, I) integers or bool, 0 where there is no object
+
+        Raises
+        ------
+        InputError : not integers of one shape, or painted with something else than 1 to 254.
+        """
+        before, after = np.asarray(before_kji), np.asarray(after_kji)
+        if before.ndim != 3 or before.shape != after.shape or {before.dtype.kind, after.dtype.kind} - set("bui"):
+            raise InputError(
+                "an edit is the difference of two (K, J, I) labelmaps of integers, not of "
+                f"{before.dtype} {before.shape} and {after.dtype} {after.shape}"
+            )
+        changed = np.flatnonzero(before != after)
+        painted = after.reshape(-1)[changed]
+        wrong = painted[(painted < 0) | (painted >= BACKGROUND)]
+        if wrong.size:
+            raise InputError(f"an edited labelmap holds 0 and the labels 1 to 254, not {wrong[0]}")
+        labels = np.where(painted == 0, BACKGROUND, painted).astype(np.uint8)
+        return cls(np.stack(np.unravel_index(changed, after.shape), axis=1), labels)
+
     def to_labelmap(self, shape_kji: Index) -> NDArray[np.uint8]:
         """Dense array of marks, 0 where there is none. InputError where marks lie outside."""
         self.require_inside(shape_kji)
@@ -207,37 +242,51 @@ class Prompts:
 
     boxes : label (1 to 254) -> box
     scribbles : marks of all objects together
+    starts : label -> mask to start from
+    lassoed : label -> smallest box of what was lassoed
     """
 
     boxes: Mapping[int, BoundingBox] = field(default_factory=dict)
     scribbles: Scribbles = field(default_factory=Scribbles.none)
+    starts: Mapping[int, PackedMask] = field(default_factory=dict)
+    lassoed: Mapping[int, BoundingBox] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        boxes = {_object_label(label): box for label, box in self.boxes.items()}
-        object.__setattr__(self, "boxes", MappingProxyType(boxes))
+        for name in ("boxes", "starts", "lassoed"):
+            given = {_object_label(label): value for label, value in getattr(self, name).items()}
+            object.__setattr__(self, name, MappingProxyType(given))
 
     @property
     def labels(self) -> tuple[int, ...]:
-        """Objects with a box or a scribble, ascending."""
-        return tuple(sorted({*self.boxes, *self.scribbles.object_labels()}))
+        """Objects with a prompt of their own, ascending."""
+        return tuple(sorted({*self.boxes, *self.scribbles.object_labels(), *self.starts, *self.lassoed}))
 
     @property
     def is_empty(self) -> bool:
-        return not self.boxes and not len(self.scribbles)
+        return not self.labels and not len(self.scribbles)
 
     def with_box(self, label: int, box: BoundingBox) -> Prompts:
         """A box for this object, in place of the one it had."""
-        return Prompts({**self.boxes, label: box}, self.scribbles)
+        return replace(self, boxes={**self.boxes, label: box})
 
     def without_box(self, label: int) -> Prompts:
         """InputError where the object has no box."""
         if label not in self.boxes:
             raise InputError(f"object {label} has no box to remove; boxes exist for {sorted(self.boxes)}")
-        return Prompts({kept: box for kept, box in self.boxes.items() if kept != label}, self.scribbles)
+        return replace(self, boxes={kept: box for kept, box in self.boxes.items() if kept != label})
 
     def with_scribbles(self, later: Scribbles) -> Prompts:
         """Further marks on top of those there are."""
-        return Prompts(self.boxes, self.scribbles.merged(later))
+        return replace(self, scribbles=self.scribbles.merged(later))
+
+    def with_start(self, label: int, mask: PackedMask) -> Prompts:
+        """A mask from which this object starts, in place of the one it had."""
+        return replace(self, starts={**self.starts, label: mask})
+
+    def with_lasso(self, label: int, marks: Scribbles, extent: BoundingBox) -> Prompts:
+        """Marks and extent of a lasso (``Lasso.marks``) on top of those there are."""
+        lassoed = {**self.lassoed, label: extent.union(self.lassoed.get(label, extent))}
+        return replace(self.with_scribbles(marks), lassoed=lassoed)
 
 
 def three_integers(values: ArrayLike, name: str) -> Index:

@@ -22,15 +22,17 @@ from InteractiveSegLib.bifseg import (
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.full_resolution import full_resolution_steps
 from InteractiveSegLib.geometry import Volume
-from InteractiveSegLib.networks.network import Network
+from InteractiveSegLib.lasso import Lasso
+from InteractiveSegLib.networks.network import Network, sees_start_masks
+from InteractiveSegLib.object_box import object_box
+from InteractiveSegLib.packed_mask import PackedMask
 from InteractiveSegLib.progress import Steps
 from InteractiveSegLib.prompts import BoundingBox, Prompts, Scribbles
 from InteractiveSegLib.rounds import ObjectMask, Round, without_overlaps
+from InteractiveSegLib.working_grid import WorkingGrid
 
 _BOXES_KEPT = 8
 _ROUNDS_KEPT = 50
-_MARGIN_OF_SCRIBBLES = 0.35
-_LEAST_MARGIN_VOXELS = 8
 
 _CPU = torch.device("cpu")
 
@@ -118,9 +120,50 @@ class ImageSession:
         """
         scribbles.require_inside(self.volume.geometry.shape_kji)
         self.prompts, self._taken_back = self.prompts.with_scribbles(scribbles), None
-        replaced = scribbles.contradictions + self.prompts.scribbles.contradictions
-        if replaced:
-            self._notes.append(f"{replaced} voxels were scribbled with different labels; the latest counts")
+        self._note_contradictions(scribbles)
+
+    def add_lasso(self, label: int, lasso: Lasso) -> None:
+        """Say that the object's section in a slice lies within a curve; it becomes marks, drawn over those before.
+
+        The part outside the image is cut off, and noted.
+
+        Raises
+        ------
+        InputError : the lasso lies outside the image, or encloses no voxel centre of it.
+        """
+        marks, extent, note = lasso.marks(label, self.volume.geometry)
+        self.prompts, self._taken_back = self.prompts.with_lasso(label, marks, extent), None
+        self._notes += [note] if note else []
+        self._note_contradictions(marks)
+
+    def set_start(self, label: int, mask_kji: NDArray) -> None:
+        """Give an object a mask to start from, such as one of another method; it is no hard mark.
+
+        Parameters
+        ----------
+        mask_kji : integers or bool on the image's grid, nonzero in the object
+
+        Raises
+        ------
+        InputError : another shape than the image's, not integers or bool, or empty.
+        """
+        self._require_shape(np.shape(mask_kji), "the start mask")
+        self.prompts, self._taken_back = self.prompts.with_start(label, PackedMask.of(mask_kji)), None
+
+    def add_edits(self, before_kji: NDArray, after_kji: NDArray) -> None:
+        """Keep what a person painted or erased by hand: it becomes marks (``Scribbles.from_edits``) over those before.
+
+        Two labelmaps that are the same change nothing.
+
+        Raises
+        ------
+        InputError : another shape than the image's, not integers, or painted with something else than 1 to 254.
+        """
+        for labelmap in (before_kji, after_kji):
+            self._require_shape(np.shape(labelmap), "an edited labelmap")
+        edits = Scribbles.from_edits(before_kji, after_kji)
+        if len(edits):
+            self.add_scribbles(edits)
 
     def undo(self) -> Round:
         """Take back what was drawn since the round, if anything; else go back to the round before, with its prompts."""
@@ -193,6 +236,15 @@ class ImageSession:
         probability[found.grid.crop.slices] = found.grid.interpolated(torch.from_numpy(found.probability)).numpy()
         return probability
 
+    def _note_contradictions(self, added: Scribbles) -> None:
+        replaced = added.contradictions + self.prompts.scribbles.contradictions
+        if replaced:
+            self._notes.append(f"{replaced} voxels were scribbled with different labels; the latest counts")
+
+    def _require_shape(self, shape: tuple[int, ...], what: str) -> None:
+        if shape != self.volume.geometry.shape_kji:
+            raise InputError(f"{what} has the shape {shape}, not {self.volume.geometry.shape_kji} (k, j, i)")
+
     def _move(self, step: int, refusal: str) -> Round:
         if not 0 <= self._position + step < len(self._rounds):
             raise InputError(refusal)
@@ -208,7 +260,8 @@ class ImageSession:
     def _object(
         self, prompts: Prompts, label: int, adapt: bool, device: torch.device, notes: list[str]
     ) -> Steps[ObjectMask]:
-        box = self._box(prompts, label, notes)
+        box, note = object_box(prompts, label, self.volume.geometry)
+        notes += [note] if note else []
         boxed = yield from self._encoded(box, device)
         grid = boxed.grid
         if boxed.not_finite:
@@ -217,6 +270,7 @@ class ImageSession:
                 "they count as the darkest finite value"
             )
         foreground, background = (marks[grid.crop.contains(marks)] for marks in prompts.scribbles.for_label(label))
+        start = self._start(prompts, label, box, grid, notes)
         found: ObjectLabels = yield from object_steps(
             boxed,
             box,
@@ -227,6 +281,7 @@ class ImageSession:
             box_drawn=label in prompts.boxes,
             adapt=adapt,
             seed=self.seed,
+            start=None if start is None else start.to(device),
         )
         if grid.is_full_resolution:
             mask = found.labels.cpu().numpy()
@@ -237,30 +292,30 @@ class ImageSession:
                 grid, found.probability, found.labels, intensities, spacing, self.settings.on(grid).energy
             )
         inside = np.zeros_like(mask)
-        within_crop = tuple(
-            slice(a - c, b - c) for a, b, c in zip(box.start_kji, box.stop_kji, grid.crop.start_kji, strict=True)
-        )
+        within_crop = box.counted_from(grid.crop).slices
         inside[within_crop] = mask[within_crop]
         for marks, value in ((foreground, True), (background, False)):
             inside[tuple((marks - grid.crop.start_kji).T)] = value
         return ObjectMask(grid, found.probability.cpu().numpy(), np.packbits(inside))
 
-    def _box(self, prompts: Prompts, label: int, notes: list[str]) -> BoundingBox:
-        """The object's box: drawn and grown to hold its scribbles, or made from them with a margin."""
-        shape, spacing = self.volume.geometry.shape_kji, self.volume.geometry.spacing_kji_mm
-        foreground, _ = prompts.scribbles.for_label(label)
-        drawn = prompts.boxes.get(label)
-        if not len(foreground):
-            return drawn
-        touched = BoundingBox(tuple(foreground.min(axis=0).tolist()), tuple((foreground.max(axis=0) + 1).tolist()))
-        if drawn is not None:
-            grown = drawn.union(touched)
-            if grown != drawn:
-                notes.append(f"the box of label {label} was grown to hold its scribbles")
-            return grown
-        extent_mm = max(n * mm for n, mm in zip(touched.shape_kji, spacing, strict=True))
-        margin_mm = max(_MARGIN_OF_SCRIBBLES * extent_mm, _LEAST_MARGIN_VOXELS * min(spacing))
-        return touched.expanded(tuple(max(1, round(margin_mm / mm)) for mm in spacing)).intersected(shape)
+    def _start(
+        self, prompts: Prompts, label: int, box: BoundingBox, grid: WorkingGrid, notes: list[str]
+    ) -> torch.Tensor | None:
+        """The object's start mask, where it has one and the network sees it: averaged onto the working grid."""
+        start = prompts.starts.get(label)
+        if start is None:
+            return None
+        if not sees_start_masks(self._network):
+            use = "not used" if label in prompts.boxes else "used for its box alone"
+            notes.append(f"this network does not look at masks: the start mask of label {label} was {use}")
+            return None
+        part = start.within(box)
+        beyond = start.voxels - np.count_nonzero(part)
+        if beyond:
+            notes.append(f"{beyond} voxels of the start mask of label {label} lie outside its box and were left out")
+        mask = np.zeros(grid.crop.shape_kji, np.float32)
+        mask[box.counted_from(grid.crop).slices] = part
+        return grid.averaged(torch.from_numpy(mask))
 
     def _encoded(self, box: BoundingBox, device: torch.device) -> Steps[BoxedImage]:
         """Features of a box; those of the boxes used last are kept."""

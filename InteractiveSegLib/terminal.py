@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from InteractiveSegLib.errors import InputError
@@ -46,6 +50,20 @@ def say(options: argparse.Namespace, *texts: str) -> None:
     if not options.quiet:
         for text in texts:
             print(f"note: {text}", file=sys.stderr)
+
+
+@contextmanager
+def one_voice() -> Iterator[None]:
+    """Hold back what C++ readers print to standard error, and drop it where an error of our own says it in one line."""
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as said, os.fdopen(os.dup(2), "wb", buffering=0) as standard_error:
+        os.dup2(said.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(standard_error.fileno(), 2)
+        said.seek(0)
+        standard_error.write(said.read())
 
 
 def shown(steps: Steps[Result], options: argparse.Namespace) -> Result:

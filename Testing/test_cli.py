@@ -260,7 +260,7 @@ def assert_refused(ran, text, code=2):
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        ((), "give a --box, --scribbles, or both"),
+        ((), "give a --box, --scribbles, --points, --lasso or --start"),
         (("--box", 1, 2, 3, 4, 5), "--box 1 2 3 4 5: expected six integers"),
         (("--box", 1, 2, 3, 4, 5, 6.5), "expected six integers"),
         (("--box", 6, 4, 2, 6, 17, 11), "holds no voxel"),
@@ -412,4 +412,4 @@ def test_the_console_command_runs_and_fails_in_one_line(model):
     assert json.loads(done.stdout)["objects"]["1"]["voxels"] == np.count_nonzero(mask())
     failed = subprocess.run(words[:-1], capture_output=True, text=True, check=False)
     assert (failed.returncode, failed.stdout) == (2, "")
-    assert failed.stderr == "interactiveseg: give a --box, --scribbles, or both\n"
+    assert failed.stderr == "interactiveseg: give a --box, --scribbles, --points, --lasso or --start\n"

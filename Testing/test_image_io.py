@@ -1,5 +1,4 @@
 import gc
-import json
 import os
 import signal
 
@@ -9,8 +8,7 @@ import SimpleITK as sitk  # noqa: N813
 
 from InteractiveSegLib.errors import InputError, OutputError
 from InteractiveSegLib.geometry import Geometry, kji_to_ras
-from InteractiveSegLib.image_io import read_labelmap, read_roi, read_volume, write_image, write_labelmap
-from InteractiveSegLib.prompts import BoundingBox
+from InteractiveSegLib.image_io import read_labelmap, read_volume, write_image, write_labelmap
 
 FORMATS = (".nii.gz", ".nii", ".nrrd", ".mha", ".seg.nrrd")
 SHAPE_KJI = (10, 20, 31)
@@ -52,22 +50,6 @@ def write_dicom(folder, positions_lps, uid="1.2.3", description="axial"):
         writer.SetFileName(str(folder / f"{uid}-{number}.dcm"))
         writer.Execute(image)
     return folder
-
-
-def write_roi(path, geometry, center_kji, size_mm, axes_ras=None, frame="LPS", **other):
-    """ROI along the voxel axes unless ``axes_ras`` says otherwise, as Slicer writes it."""
-    to_frame = np.diag([-1.0, -1.0, 1.0]) if frame == "LPS" else np.eye(3)
-    if axes_ras is None:
-        axes_ras = geometry.ijk_to_ras[:3, :3] / np.linalg.norm(geometry.ijk_to_ras[:3, :3], axis=0)
-    roi = {
-        "type": "ROI",
-        "coordinateSystem": frame,
-        "center": (to_frame @ kji_to_ras(np.array([center_kji]), geometry)[0]).tolist(),
-        "orientation": (to_frame @ axes_ras).ravel().tolist(),
-        "size": list(size_mm),
-    }
-    path.write_text(json.dumps({"markups": [{**roi, **other}]}))
-    return path
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
@@ -314,77 +296,3 @@ def test_a_real_nifti_and_its_labels_come_back(shared_data, tmp_path):
     write_labelmap(tmp_path / "l.nii.gz", labels, volume.geometry)
     np.testing.assert_array_equal(read_labelmap(tmp_path / "l.nii.gz", volume.geometry), labels)
     assert read_volume(tmp_path / "l.nii.gz").geometry.difference_mm(volume.geometry) < 1e-6
-
-
-@pytest.mark.parametrize("frame", ["LPS", "RAS"])
-def test_an_roi_along_the_voxels_gives_the_voxels_whose_centres_it_holds(tmp_path, oblique_geometry, frame):
-    # 7 columns, 5 rows, 3 slices about voxel (4, 9, 12), and another 0.4 voxel of each
-    path = write_roi(
-        tmp_path / "r.mrk.json", oblique_geometry, (4, 9, 12), (6.4 * 0.5, 4.4 * 0.7, 2.4 * 3.0), frame=frame
-    )
-    assert read_roi(path, oblique_geometry) == (BoundingBox((3, 7, 9), (6, 12, 16)), "")
-
-
-def test_an_roi_on_voxel_centres_holds_them_and_is_not_clipped(tmp_path, oblique_geometry):
-    path = write_roi(tmp_path / "r.mrk.json", oblique_geometry, (0, 19, 30), (2 * 0.5, 4 * 0.7, 2 * 3.0))
-    assert read_roi(path, oblique_geometry) == (BoundingBox((-1, 17, 29), (2, 22, 32)), "")
-
-
-def test_the_axes_of_an_roi_may_be_permuted(tmp_path, oblique_geometry):
-    axes = oblique_geometry.ijk_to_ras[:3, :3] / (0.5, 0.7, 3.0)
-    path = write_roi(
-        tmp_path / "r.mrk.json", oblique_geometry, (4, 9, 12), (7.2, 3.2, 3.08), axes[:, [2, 0, 1]] * (1, -1, 1)
-    )
-    assert read_roi(path, oblique_geometry) == (BoundingBox((3, 7, 9), (6, 12, 16)), "")
-
-
-def test_a_rotated_roi_is_enclosed_and_said_so(tmp_path):
-    geometry = Geometry(SHAPE_KJI, np.diag([0.5, 0.7, 3.0, 1.0]))
-    c, s = np.cos(np.pi / 4), np.sin(np.pi / 4)
-    axes = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
-    # the diagonal of a 4 mm square reaches 2.83 mm: 5.7 columns, 4.04 rows
-    box, note = read_roi(write_roi(tmp_path / "r.mrk.json", geometry, (5, 10, 15), (4, 4, 7), axes), geometry)
-    assert box == BoundingBox((4, 6, 10), (7, 15, 21))
-    assert "rotated" in note
-
-
-def test_an_roi_thinner_than_a_voxel_holds_the_nearest(tmp_path, oblique_geometry):
-    path = write_roi(tmp_path / "r.mrk.json", oblique_geometry, (4.3, 9, 12), (6.4 * 0.5, 4.4 * 0.7, 0.5))
-    box, note = read_roi(path, oblique_geometry)
-    assert box == BoundingBox((4, 7, 9), (5, 12, 16))
-    assert "thinner" in note
-
-
-@pytest.mark.parametrize(
-    ("change", "text"),
-    [
-        ({"size": [0, 4, 4]}, "size above 0"),
-        ({"center": [0, None, 4]}, "center must be 3 numbers"),
-        ({"center": [0, float("nan"), 4]}, "center"),
-        ({"orientation": [1, 0, 0, 0, 1, 0, 0, 0, 0]}, "orthonormal"),
-        ({"orientation": None}, "orientation"),
-        ({"type": "Fiducial"}, "exactly one ROI, not 0"),
-        ({"coordinateSystem": "XYZ"}, "XYZ"),
-        ({"coordinateUnits": "cm"}, "cm"),
-    ],
-)
-def test_an_roi_without_place_size_or_axes_is_refused(tmp_path, oblique_geometry, change, text):
-    path = write_roi(tmp_path / "r.mrk.json", oblique_geometry, (4, 9, 12), (4, 4, 4), **change)
-    with pytest.raises(InputError, match=text):
-        read_roi(path, oblique_geometry)
-
-
-@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"markups": 3}', '{"markups": [3]}', "\x00"])
-def test_a_file_that_is_no_markups_is_refused(tmp_path, oblique_geometry, content):
-    (tmp_path / "r.mrk.json").write_text(content)
-    with pytest.raises(InputError, match=r"r\.mrk\.json is not a Slicer markups file"):
-        read_roi(tmp_path / "r.mrk.json", oblique_geometry)
-
-
-def test_several_rois_or_none_are_refused(tmp_path, oblique_geometry):
-    path = write_roi(tmp_path / "r.mrk.json", oblique_geometry, (4, 9, 12), (4, 4, 4))
-    path.write_text(json.dumps({"markups": json.loads(path.read_text())["markups"] * 2}))
-    with pytest.raises(InputError, match="not 2"):
-        read_roi(path, oblique_geometry)
-    with pytest.raises(InputError, match="No such file"):
-        read_roi(tmp_path / "none.mrk.json", oblique_geometry)

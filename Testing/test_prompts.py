@@ -1,7 +1,10 @@
+import time
+
 import numpy as np
 import pytest
 
 from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.packed_mask import PackedMask
 from InteractiveSegLib.prompts import BACKGROUND, BoundingBox, Prompts, Scribbles
 
 SHAPE_KJI = (10, 20, 31)
@@ -54,6 +57,12 @@ def test_the_box_of_a_mask_is_its_smallest():
     assert BoundingBox.of_mask(np.ones(SHAPE_KJI)) == BoundingBox.whole(SHAPE_KJI)
     with pytest.raises(InputError, match="empty"):
         BoundingBox.of_mask(np.zeros(SHAPE_KJI))
+
+
+def test_a_box_is_counted_from_the_corner_of_another():
+    box = BoundingBox((3, 2, 1), (5, 8, 11))
+    assert box.counted_from(BoundingBox((1, 4, 0), (9, 9, 9))) == BoundingBox((2, -2, 1), (4, 4, 11))
+    assert box.counted_from(box) == BoundingBox.whole(box.shape_kji)
 
 
 def test_equal_scribbles_are_equal_arrays_in_any_order_of_drawing():
@@ -116,6 +125,46 @@ def test_a_labelmap_of_other_values_is_refused_with_the_value(value):
         Scribbles.from_labelmap(np.full((1, 2, 2), value))
 
 
+def test_edits_are_the_voxels_that_changed():
+    before = np.zeros(SHAPE_KJI, np.uint8)
+    before[3, 4, 5:9] = 1
+    after = before.astype(np.int64)
+    after[3, 4, 5], after[3, 4, 6], after[9, 19, 30], after[0, 0, 0] = 0, 2, 254, 1
+    edits = Scribbles.from_edits(before, after)
+    assert edits.indices_kji.tolist() == [[0, 0, 0], [3, 4, 5], [3, 4, 6], [9, 19, 30]]
+    assert edits.labels.tolist() == [1, BACKGROUND, 2, 254]
+    assert len(Scribbles.from_edits(after, after)) == 0
+    turned = Scribbles.from_edits(np.asfortranarray(before), np.asfortranarray(after))
+    assert turned.equals(edits)
+    assert Scribbles.from_edits(before == 1, before > 1).labels.tolist() == [BACKGROUND] * 4
+
+
+@pytest.mark.parametrize(
+    ("after", "text"),
+    [
+        (np.full(SHAPE_KJI, 255), "labels 1 to 254, not 255"),
+        (np.full(SHAPE_KJI, -1), "not -1"),
+        (np.full(SHAPE_KJI, 1.0), "float64"),
+        (np.zeros((10, 20, 30), np.uint8), r"\(10, 20, 31\) and uint8 \(10, 20, 30\)"),
+        (np.zeros((20, 31), np.uint8), r"uint8 \(20, 31\)"),
+    ],
+)
+def test_edits_to_what_is_no_labelmap_are_refused(after, text):
+    with pytest.raises(InputError, match=text):
+        Scribbles.from_edits(np.zeros(SHAPE_KJI, np.uint8), after)
+
+
+def test_a_million_edits_take_a_second_or_two():
+    before = np.zeros((120, 120, 120), np.uint8)
+    after = before.copy()
+    after[10:110, 10:110, 10:110] = 1
+    started = time.perf_counter()
+    edits = Scribbles.from_edits(before, after)
+    merged = edits.merged(Scribbles.from_edits(after, before))
+    assert time.perf_counter() - started < 5
+    assert (len(edits), merged.contradictions) == (10**6, 10**6)
+
+
 def test_scribbles_outside_the_image_are_refused():
     scribbles = Scribbles(np.array([[0, 20, 0], [9, 19, 30], [0, 0, -1]]), np.array([1, 1, 1]))
     for refuse in (scribbles.require_inside, scribbles.to_labelmap):
@@ -168,3 +217,63 @@ def test_a_box_needs_an_object_label(label):
 def test_removing_a_box_that_is_not_there_is_refused():
     with pytest.raises(InputError, match="object 3 has no box"):
         Prompts().without_box(3)
+
+
+def test_a_mask_to_start_from_is_kept_in_its_box():
+    mask = np.random.default_rng(3).random(SHAPE_KJI) < 0.5
+    mask[:2], mask[:, :, 29:] = False, False
+    packed = PackedMask.of(mask.astype(np.int16) * 7)
+    assert packed.box == BoundingBox.of_mask(mask)
+    assert packed.bits.nbytes == -(-packed.box.size // 8)
+    assert packed.voxels == mask.sum()
+    for box in (BoundingBox.whole(SHAPE_KJI), packed.box, BoundingBox((1, 3, 7), (5, 20, 31))):
+        np.testing.assert_array_equal(packed.within(box), mask[box.slices])
+    assert not packed.within(BoundingBox((0, 0, 0), (2, 20, 31))).any()
+    around = packed.within(BoundingBox((-1, -1, -1), (11, 21, 32)))
+    np.testing.assert_array_equal(around, np.pad(mask, 1))
+
+
+@pytest.mark.parametrize(
+    ("mask", "text"),
+    [
+        (np.zeros(SHAPE_KJI, bool), "is empty"),
+        (np.ones((20, 31), bool), r"bool of \(20, 31\)"),
+        (np.ones(SHAPE_KJI), "float64"),
+        ([[["x"]]], "<U1"),
+    ],
+)
+def test_what_is_no_mask_is_refused(mask, text):
+    with pytest.raises(InputError, match=text):
+        PackedMask.of(mask)
+
+
+def test_a_start_mask_and_a_lasso_are_prompts_of_their_label():
+    mask, box = PackedMask.of(np.ones(SHAPE_KJI, bool)), BoundingBox((3, 2, 1), (4, 8, 11))
+    marks = Scribbles(np.array([[3, 4, 5], [3, 2, 0]]), np.array([4, BACKGROUND]))
+    started, lassoed = Prompts().with_start(9, mask), Prompts().with_lasso(4, marks, box)
+    assert (started.labels, started.is_empty, dict(started.starts)) == ((9,), False, {9: mask})
+    assert (lassoed.labels, lassoed.is_empty, dict(lassoed.lassoed)) == ((4,), False, {4: box})
+    assert lassoed.scribbles.equals(marks)
+    again = lassoed.with_lasso(4, marks, BoundingBox((7, 3, 0), (8, 4, 5)))
+    assert dict(again.lassoed) == {4: BoundingBox((3, 2, 0), (8, 8, 11))}
+    assert dict(lassoed.lassoed) == {4: box}
+
+
+def test_a_change_of_one_prompt_keeps_the_others():
+    mask, box = PackedMask.of(np.ones(SHAPE_KJI, bool)), BoundingBox((3, 2, 1), (4, 8, 11))
+    marks = Scribbles(np.array([[3, 4, 5]]), np.array([4]))
+    full = Prompts().with_lasso(4, marks, box).with_start(9, mask).with_box(2, box)
+    for changed in (full.with_box(3, box), full.without_box(2), full.with_scribbles(marks), full.with_start(3, mask)):
+        assert set(full.labels) - {2} <= set(changed.labels)
+        assert changed.starts[9] is mask
+        assert changed.lassoed[4] == box
+        assert changed.scribbles.equals(marks)
+
+
+@pytest.mark.parametrize("label", [0, 255, "liver"])
+def test_a_start_mask_or_lasso_needs_an_object_label(label):
+    box = BoundingBox((3, 2, 1), (4, 8, 11))
+    with pytest.raises(InputError, match="1 to 254"):
+        Prompts().with_start(label, PackedMask.of(np.ones(SHAPE_KJI, bool)))
+    with pytest.raises(InputError, match="1 to 254"):
+        Prompts().with_lasso(label, Scribbles.none(), box)

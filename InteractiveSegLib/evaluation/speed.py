@@ -8,16 +8,17 @@ import numpy as np
 import torch
 
 from InteractiveSegLib.adapt import AdaptSettings, adapt_steps
+from InteractiveSegLib.cues import CHANNELS
 from InteractiveSegLib.evaluation.baselines import grow_from_seeds
 from InteractiveSegLib.evaluation.robot import correct
 from InteractiveSegLib.evaluation.tables import markdown_table
 from InteractiveSegLib.geometry import Geometry, Volume
-from InteractiveSegLib.networks.block_six import BlockSixNetwork
 from InteractiveSegLib.networks.checkpoint import load_network
+from InteractiveSegLib.networks.network import Network
 from InteractiveSegLib.progress import Progress, Steps, finish
 from InteractiveSegLib.prompts import BACKGROUND, BoundingBox
 from InteractiveSegLib.session import ImageSession
-from InteractiveSegLib.training.losses import dice_cross_entropy
+from InteractiveSegLib.training.losses import dice_cross_entropy_of
 from InteractiveSegLib.training.procedural import generate_scene
 
 _REPEATS = 5
@@ -82,21 +83,24 @@ def speed_steps(model: str, seed: int, device: torch.device) -> Steps[str]:
     )
 
 
-def _update_and_pass(network: BlockSixNetwork, device: torch.device) -> tuple[float, float]:
+def _update_and_pass(network: Network, device: torch.device) -> tuple[float, float]:
     """Seconds of one update on cached features and of one pass through the whole network, on a grid of 48^3 voxels."""
-    shape = (48,) * 3 if network.dimensions == 3 else (48**2, 48)
-    image = torch.rand((1, 1, *shape), generator=torch.Generator().manual_seed(0)).to(device)
-    batch = {"image": image, "label": (image > 0.5).float()}
+    flat = not network.takes_prompts and network.dimensions == 2
+    shape = (48**2, 48) if flat else (48,) * 3
+    channels = len(CHANNELS) if network.takes_prompts else 1
+    image = torch.rand((1, channels, *shape), generator=torch.Generator().manual_seed(0)).to(device)
+    label = (image[:, :1] > 0.5).float()
+    spacing = ((1.0,) * 3,) if network.takes_prompts else ()
     network.to(device)
 
     def whole() -> None:
         network.zero_grad(set_to_none=True)
-        dice_cross_entropy(network, batch).backward()
+        dice_cross_entropy_of(network(image, *spacing), label).backward()
 
     with torch.no_grad():
-        features = network.features(image)[0]
+        features = finish(network.feature_steps(image, *spacing))[0]
     settings = AdaptSettings(updates=20)
-    labels, weights = batch["label"][0, 0].bool(), torch.ones(shape, device=device)
+    labels, weights = label[0, 0].bool(), torch.ones(shape, device=device)
 
     def updates() -> None:
         finish(adapt_steps(network.block6, features, labels, weights, settings, 0))

@@ -1,4 +1,4 @@
-"""Networks on disk: one safetensors file that names its architecture and how it was trained."""
+"""Networks on disk: one safetensors file that names its architecture and how it was trained, or TorchScript."""
 
 import json
 from collections.abc import Mapping
@@ -9,6 +9,8 @@ from safetensors.torch import save_file
 
 from InteractiveSegLib.errors import InputError, OutputError
 from InteractiveSegLib.files import replacing
+from InteractiveSegLib.networks.external import ExternalNetwork, load_external
+from InteractiveSegLib.networks.model_card import read_bundle_card, read_card
 from InteractiveSegLib.networks.network import Network
 from InteractiveSegLib.networks.pcnet import PCNet
 from InteractiveSegLib.networks.pnet import PNet
@@ -23,9 +25,11 @@ def save_network(network: Network, path: Path, training: Mapping[str, str | int 
 
     Raises
     ------
-    InputError : the network is of no known architecture.
+    InputError : the network is of no known architecture, or a model from elsewhere.
     OutputError : the file cannot be written.
     """
+    if isinstance(network, ExternalNetwork):
+        raise InputError(f"the model {network.card.model} comes from elsewhere and is not written: copy its folder")
     names = [name for name, kind in ARCHITECTURES.items() if type(network) is kind]
     if not names:
         raise InputError(f"{type(network).__name__} is none of the known architectures: {', '.join(ARCHITECTURES)}")
@@ -43,13 +47,20 @@ def save_network(network: Network, path: Path, training: Mapping[str, str | int 
 
 
 def load_network(name_or_folder: str | Path) -> Network:
-    """A network in eval mode, by the name of shipped weights or from a folder that holds one ``.safetensors`` file.
+    """A network in eval mode, by the name of shipped weights or from a folder.
+
+    The folder holds one ``.safetensors`` file of our architectures; or a TorchScript model, ``model.ts``, with its card
+    ``model.json``; or it is a MONAI bundle with ``models/model.ts`` and ``configs/metadata.json``. TorchScript is a
+    program: load it only from people whose programs you would run.
 
     Raises
     ------
-    InputError : no such weights, several in the folder, a truncated file, or weights of another architecture.
+    InputError : no such model, several in the folder, a truncated file, weights of another architecture, or a model
+        that does not keep to its card.
     """
     path = weights_path(name_or_folder)
+    if path.suffix == ".ts":
+        return load_external(read_card(path) if path.parent == Path(name_or_folder) else read_bundle_card(path))
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -70,15 +81,20 @@ def load_network(name_or_folder: str | Path) -> Network:
 
 
 def weights_path(name_or_folder: str | Path) -> Path:
-    """File of shipped weights, or the one in a folder. InputError where there is none, or several."""
+    """File of shipped weights, or the one model in a folder. InputError where there is none, or several."""
     shipped = SHIPPED / f"{name_or_folder}.safetensors"
     if shipped.is_file():
         return shipped
     folder = Path(name_or_folder)
     if folder.is_dir():
-        found = sorted(folder.glob("*.safetensors"))
-        if len(found) == 1:
-            return found[0]
-        raise InputError(f"the model folder {folder} holds {len(found)} .safetensors files; exactly one is expected")
+        weights = sorted(folder.glob("*.safetensors"))
+        scripts = [path for path in (folder / "model.ts", folder / "models" / "model.ts") if path.is_file()]
+        if len(weights) + len(scripts) == 1:
+            return (weights + scripts)[0]
+        counts = [f"{len(weights)} .safetensors files", *(path.relative_to(folder).as_posix() for path in scripts)]
+        raise InputError(
+            f"the model folder {folder} holds {' and '.join(counts)}; exactly one is expected: a .safetensors file, "
+            "model.ts, or models/model.ts of a MONAI bundle"
+        )
     names = ", ".join(sorted(path.stem for path in SHIPPED.glob("*.safetensors")))
     raise InputError(f"no model {str(name_or_folder)!r}: neither a shipped one ({names}) nor a folder")
