@@ -8,9 +8,11 @@ import SimpleITK
 
 from InteractiveSegLib.errors import InputError, MissingPackageError
 from InteractiveSegLib.evaluation import baselines, classical
+from InteractiveSegLib.evaluation import grab_cut as cutting
 from InteractiveSegLib.evaluation.baselines import geodesic_mixtures, grab_cut, grow_from_seeds, nearest_scribble
 from InteractiveSegLib.evaluation.metrics import dice
-from InteractiveSegLib.prompts import BACKGROUND
+from InteractiveSegLib.prompts import BACKGROUND, BoundingBox
+from InteractiveSegLib.working_grid import GridSettings, working_grid
 
 ISOTROPIC = (1.0, 1.0, 1.0)
 METHODS = [grow_from_seeds, nearest_scribble, geodesic_mixtures, baselines.random_walker]
@@ -167,6 +169,37 @@ def test_the_nearest_point_of_the_simplex():
     torch.testing.assert_close(points, expected)
 
 
+@pytest.mark.parametrize("spacing", [ISOTROPIC, (6.0, 1.0, 1.0)], ids=["in 3D", "slice by slice"])
+def test_the_random_walker_works_on_a_bounded_grid(spacing, monkeypatch):
+    truth = np.where(ball((24, 48, 50), (12, 24, 25), 9.0), 4, 0).astype(np.uint8)
+    image = truth / 4 + noise(truth.shape, scale=0.05)
+    seeds = np.zeros(truth.shape, np.uint8)
+    seeds[:, 4:44, 3], seeds[5:20, 24, 23:28] = BACKGROUND, 4
+    seeds[12, 40, 40], seeds[12, 40, 41], seeds[12, 41, 40:42] = 9, 2, BACKGROUND  # side by side
+    fine = baselines.random_walker(image, seeds, spacing)
+    shapes, solved = [], classical._solved
+    monkeypatch.setattr(classical, "_WALK_VOXELS", 8_000 if spacing == ISOTROPIC else 1_000)
+    monkeypatch.setattr(classical, "_solved", lambda image, *rest: shapes.append(image.shape) or solved(image, *rest))
+    coarse = baselines.random_walker(image, seeds, spacing)
+    assert shapes
+    assert max(np.prod(shape) for shape in shapes) <= classical._WALK_VOXELS
+    assert dice(coarse == 4, fine == 4) > 0.9
+    assert dice(coarse == 4, truth == 4) > 0.9
+    assert (coarse[seeds > 0] == (seeds % BACKGROUND)[seeds > 0]).all()
+
+
+def test_every_label_keeps_a_seed_on_a_coarser_grid():
+    seeds = np.zeros((4, 4, 8), np.uint8)
+    seeds[0, 0, :2], seeds[1, 1, :2], seeds[:, :, 6] = (BACKGROUND, 9), (2, 5), 3
+    geometry = classical.crop_geometry(seeds.shape, ISOTROPIC)
+    grid = working_grid(BoundingBox.whole(seeds.shape), geometry, GridSettings(16, margin_voxels=0))
+    marks = classical._working_seeds(seeds, grid)
+    assert marks.shape == (2, 2, 4)
+    assert set(np.unique(marks)) == {0, 2, 3, 5, 9, BACKGROUND}
+    assert marks[0, 0, 0] == 9
+    assert (marks[:, :, 3] == 3).all()
+
+
 def test_grab_cut_finds_a_ball_in_its_box():
     truth = ball()
     image = truth + noise(truth.shape, scale=0.1)
@@ -193,9 +226,9 @@ def test_grab_cut_works_on_a_bounded_grid(monkeypatch):
     truth = ball((24, 48, 48), (12, 24, 24), 9.0)
     image = truth + noise(truth.shape, scale=0.1)
     shapes = []
-    cut = classical._cut
-    monkeypatch.setattr(classical, "_CUT_VOXELS", 12_000)
-    monkeypatch.setattr(classical, "_cut", lambda image, *rest: shapes.append(image.numel()) or cut(image, *rest))
+    cut = cutting._cut
+    monkeypatch.setattr(cutting, "_CUT_VOXELS", 12_000)
+    monkeypatch.setattr(cutting, "_cut", lambda image, *rest: shapes.append(image.numel()) or cut(image, *rest))
     mask = grab_cut(image, (slice(2, 22), slice(14, 35), slice(14, 35)), np.zeros(truth.shape, np.uint8), ISOTROPIC)
     assert shapes[0] <= 12_000
     assert dice(mask, truth) > 0.85

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from InteractiveSegLib.errors import MissingPackageError
 from InteractiveSegLib.evaluation.classical import (
     geodesic_mixtures,
-    grab_cut,
     nearest_scribble,
     random_walker,
     scribbled_intensities,
 )
+from InteractiveSegLib.evaluation.grab_cut import grab_cut
 from InteractiveSegLib.prompts import BACKGROUND
 
 __all__ = ["geodesic_mixtures", "grab_cut", "grow_from_seeds", "nearest_scribble", "random_walker"]

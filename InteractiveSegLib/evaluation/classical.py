@@ -9,16 +9,16 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import ndimage
 from torch import Tensor
 
 from InteractiveSegLib.bifseg import crop_intensities
 from InteractiveSegLib.errors import InputError, MissingPackageError
 from InteractiveSegLib.geodesic import GeodesicSettings, geodesic_distance
 from InteractiveSegLib.geometry import Geometry, Volume
-from InteractiveSegLib.progress import finish
 from InteractiveSegLib.prompts import BACKGROUND, BoundingBox
-from InteractiveSegLib.refine import EnergySettings, edge_weights, label_steps
-from InteractiveSegLib.working_grid import GridSettings, working_grid
+from InteractiveSegLib.refine import EnergySettings, edge_weights
+from InteractiveSegLib.working_grid import GridSettings, WorkingGrid, working_grid
 
 # One set of constants for all data, tuned on the ACDC volumes of every fourth patient. Lengths are in voxels of the
 # finest axis, so that an electron micrograph and a CT are treated alike.
@@ -28,12 +28,8 @@ _DISTANCE_WEIGHT, _MIXTURE_WEIGHT = 2.0, 0.5
 _SCRIBBLE_COMPONENTS = 3
 _POTTS = EnergySettings(smoothness_mm=2.0, sigma=0.2, gap=0.01, iterations=150)  # used with spacings in voxels
 _WALK_BETA = 1000.0
-_THICK = 3.0  # slices this many times thicker than the pixels are wide are walked through one by one
-
-_CUT_ROUNDS = 3
-_CUT_COMPONENTS = 5
-_CUT_SMOOTHNESS = 8.0
-_CUT_VOXELS = 1_500_000
+_WALK_VOXELS = 250_000  # solved at once; a million take minutes
+THICK = 3.0  # slices this many times thicker than the pixels are wide are treated one by one
 
 _SAMPLE = 20_000  # voxels a mixture is fitted to
 _LEAST_VARIANCE = 1e-4  # of a component of a mixture, for intensities in [0, 1]
@@ -52,7 +48,7 @@ def scribbled_intensities(
     ------
     InputError : fewer than two values are marked, the shapes differ, or no voxel is finite.
     """
-    image = _intensities(image_kji, seeds_kji, spacing_kji_mm)
+    image = checked_intensities(image_kji, seeds_kji, spacing_kji_mm)
     values = np.unique(seeds_kji[seeds_kji > 0])
     if len(values) < 2:
         raise InputError(f"scribbles of at least two labels, the background being one, are needed, not {values}")
@@ -88,7 +84,7 @@ def geodesic_mixtures(
     image, values = scribbled_intensities(image_kji, seeds_kji, spacing_kji_mm)
     rng = np.random.default_rng(0)
     densities = np.stack(
-        [_log_density(image, seeds_kji == value, _SCRIBBLE_COMPONENTS, rng, "geodesic mixtures") for value in values]
+        [log_density(image, seeds_kji == value, _SCRIBBLE_COMPONENTS, rng, "geodesic mixtures") for value in values]
     )
     distances = _distances(image, seeds_kji, values, spacing_kji_mm)
     cost = -_DISTANCE_WEIGHT * torch.log_softmax(-distances / _DISTANCE_SCALE, dim=0)
@@ -97,7 +93,7 @@ def geodesic_mixtures(
     marked = torch.from_numpy(np.stack([seeds_kji == value for value in values]))
     cost[:, marked.any(dim=0)] = _CERTAIN
     cost[marked] = 0
-    labels = _potts(cost, edge_weights(torch.from_numpy(image), _in_voxels(spacing_kji_mm), _POTTS))
+    labels = _potts(cost, edge_weights(torch.from_numpy(image), in_voxels(spacing_kji_mm), _POTTS))
     result = _labelmap(labels, values)
     return np.where(seeds_kji > 0, seeds_kji % BACKGROUND, result).astype(np.uint8)
 
@@ -108,6 +104,9 @@ def random_walker(
     """Label whose scribble a random walk most probably reaches first (Grady, PAMI 2006).
 
     Thick slices with scribbles of two labels are solved one by one; where there are others, they are solved in 3D.
+    A volume or slice of more than 250,000 voxels is solved coarser, on averaged intensities, and its labels are brought
+    back by nearest neighbour. Where labels share a coarse voxel, objects win over background; every label keeps one
+    at least, and the scribbles themselves always keep their labels.
 
     Arguments, result and InputError as those of ``grow_from_seeds``.
 
@@ -116,12 +115,11 @@ def random_walker(
     MissingPackageError : scikit-image is not installed.
     """
     image, _ = scribbled_intensities(image_kji, seeds_kji, spacing_kji_mm)
-    voxels = np.array(_in_voxels(spacing_kji_mm))
+    voxels = np.array(in_voxels(spacing_kji_mm))
     thick = int(voxels.argmax())
     slices, marks = np.moveaxis(image, thick, 0), np.moveaxis(seeds_kji, thick, 0)
     alone = [
-        voxels[thick] >= _THICK * np.delete(voxels, thick).max() and len(np.unique(mark[mark > 0])) > 1
-        for mark in marks
+        voxels[thick] >= THICK * np.delete(voxels, thick).max() and len(np.unique(mark[mark > 0])) > 1 for mark in marks
     ]
     result = np.empty(marks.shape, np.uint8)
     if not all(alone):
@@ -132,128 +130,32 @@ def random_walker(
     return np.ascontiguousarray(np.moveaxis(result, 0, thick))
 
 
-def grab_cut(
-    image_kji: NDArray[np.floating],
-    box_kji: tuple[slice, slice, slice],
-    seeds_kji: NDArray[np.uint8],
-    spacing_kji_mm: Sequence[float],
-) -> NDArray[np.bool_]:
-    """GrabCut in 3D (Rother et al. 2004): Gaussian mixtures of object and background, and a maximal flow, in turns.
-
-    Where a round would leave no object, the one before it is the result. Crops of more than 1.5 million voxels are
-    worked on coarser.
-
-    Parameters
-    ----------
-    image_kji : (K, J, I) intensities of a crop that is larger than the box
-    box_kji : the user's box in the crop
-    seeds_kji : (K, J, I), 0 not marked, 255 background, another value the object; may be all 0
-    spacing_kji_mm : of the voxels
-
-    Returns
-    -------
-    (K, J, I) bool, False outside the box except on the object's scribbles
+def checked_intensities(image_kji: NDArray, seeds_kji: NDArray, spacing_kji_mm: Sequence[float]) -> NDArray[np.float32]:
+    """The crop (K, J, I) in [0, 1], NaN as the darkest value.
 
     Raises
     ------
-    InputError : the box is empty, reaches outside the crop or fills it, the seeds hold several objects, the shapes
-        differ, or no voxel is finite.
-    MissingPackageError : scikit-learn is not installed.
+    InputError : the shapes differ, or no voxel is finite.
     """
-    image = torch.from_numpy(_intensities(image_kji, seeds_kji, spacing_kji_mm))
-    box = _box(box_kji, image_kji.shape)
-    objects = np.unique(seeds_kji[(seeds_kji > 0) & (seeds_kji != BACKGROUND)])
-    if len(objects) > 1:
-        raise InputError(f"GrabCut segments one object, but the seeds hold {objects}")
-    whole = BoundingBox.whole(image_kji.shape)
-    grid = working_grid(whole, _geometry(image_kji.shape, spacing_kji_mm), GridSettings(_CUT_VOXELS, margin_voxels=0))
-    foreground, background = np.zeros((2, *grid.shape_kji), bool)
-    foreground[grid.working_indices(np.argwhere(np.isin(seeds_kji, objects)))] = True
-    background[grid.working_indices(np.argwhere(seeds_kji == BACKGROUND))] = True
-    background &= ~foreground
-    inside = np.zeros(grid.shape_kji, bool)
-    ratios = [count / full for count, full in zip(grid.shape_kji, image_kji.shape, strict=True)]
-    starts = [min(round(s * r), n - 1) for s, r, n in zip(box.start_kji, ratios, grid.shape_kji, strict=True)]
-    stops = [max(round(s * r), a + 1) for s, r, a in zip(box.stop_kji, ratios, starts, strict=True)]
-    inside[tuple(slice(a, b) for a, b in zip(starts, stops, strict=True))] = True
-    mask = _cut(grid.averaged(image), inside, foreground, background, _in_voxels(grid.spacing_kji_mm))
-    result = np.zeros(image_kji.shape, bool)
-    result[box.slices] = (grid.interpolated(torch.from_numpy(mask).float()) > 0.5).numpy()[box.slices]
-    result[seeds_kji > 0] = seeds_kji[seeds_kji > 0] != BACKGROUND
-    return result
-
-
-def _cut(
-    image: Tensor, inside: NDArray[np.bool_], foreground: NDArray, background: NDArray, spacing: Sequence[float]
-) -> NDArray[np.bool_]:
-    rng = np.random.default_rng(0)
-    intensities = image.numpy()
-    out = torch.from_numpy((background | ~inside) & ~foreground)
-    changes = torch.cat([image.diff(dim=axis).flatten() for axis in range(3) if spacing[axis] < _THICK])
-    sigma = max(float(changes.square().mean().sqrt()), 1e-3) if len(changes) else 1.0
-    settings = EnergySettings(smoothness_mm=_CUT_SMOOTHNESS, sigma=sigma)
-    mask = (inside & ~background) | foreground
-    if mask.all():
-        raise InputError("the crop holds too few voxels outside the box for GrabCut to tell the background from it")
-    for _ in range(_CUT_ROUNDS):
-        if not mask.any():  # all of the box is marked as background
-            break
-        odds = _log_density(intensities, mask, _CUT_COMPONENTS, rng, "GrabCut")
-        odds -= _log_density(intensities, ~mask, _CUT_COMPONENTS, rng, "GrabCut")
-        probability = torch.from_numpy(odds).sigmoid_()
-        before = mask
-        steps = label_steps(probability, image, spacing, torch.from_numpy(foreground), out, settings)
-        mask = finish(steps).numpy()
-        if not mask.any() or (mask == before).all():
-            return before
-    return mask
-
-
-def _intensities(image_kji: NDArray, seeds_kji: NDArray, spacing_kji_mm: Sequence[float]) -> NDArray[np.float32]:
     if image_kji.ndim != 3 or seeds_kji.shape != image_kji.shape or len(spacing_kji_mm) != 3:
         raise InputError(
             f"image {image_kji.shape}, seeds {seeds_kji.shape} and spacing {tuple(spacing_kji_mm)} do not go together"
         )
-    volume = Volume(image_kji, _geometry(image_kji.shape, spacing_kji_mm))
+    volume = Volume(image_kji, crop_geometry(image_kji.shape, spacing_kji_mm))
     return crop_intensities(volume, BoundingBox.whole(image_kji.shape))[0]
 
 
-def _geometry(shape_kji: tuple[int, ...], spacing_kji_mm: Sequence[float]) -> Geometry:
+def crop_geometry(shape_kji: tuple[int, ...], spacing_kji_mm: Sequence[float]) -> Geometry:
+    """Geometry of a crop whose place does not matter."""
     return Geometry(shape_kji, np.diag([*spacing_kji_mm[::-1], 1.0]))
 
 
-def _box(box_kji: tuple[slice, slice, slice], shape_kji: tuple[int, ...]) -> BoundingBox:
-    box = BoundingBox(
-        tuple(s.start or 0 for s in box_kji),
-        tuple(n if s.stop is None else s.stop for s, n in zip(box_kji, shape_kji, strict=True)),
-    )
-    if min(box.start_kji) < 0 or any(stop > n for stop, n in zip(box.stop_kji, shape_kji, strict=True)):
-        raise InputError(f"box from {box.start_kji} to {box.stop_kji} reaches outside the crop of {shape_kji}")
-    if box.shape_kji == shape_kji:
-        raise InputError(f"the box fills the crop of {shape_kji}; GrabCut needs voxels outside it")
-    return box
-
-
-def _in_voxels(spacing_mm: Sequence[float]) -> tuple[float, ...]:
+def in_voxels(spacing_mm: Sequence[float]) -> tuple[float, ...]:
+    """Spacings in voxels of the finest axis."""
     return tuple(mm / min(spacing_mm) for mm in spacing_mm)
 
 
-def _labelmap(indices: Tensor, values: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return (values % BACKGROUND)[indices.numpy()]
-
-
-def _distances(image: NDArray, seeds: NDArray, values: NDArray, spacing_mm: Sequence[float]) -> Tensor:
-    """(N, K, J, I), voxels of the finest axis.
-
-    Steps across thick slices are longer than in mm, by the root of the anisotropy: borders move sideways from one slice
-    to the next, so that a way straight across is less to be trusted. Slices without scribbles are still reached.
-    """
-    lengths = [voxels * math.sqrt(voxels) for voxels in _in_voxels(spacing_mm)]
-    marked = torch.from_numpy(np.stack([seeds == value for value in values]))
-    return geodesic_distance(torch.from_numpy(image), marked, lengths, GeodesicSettings(contrast_mm=_CONTRAST_VOXELS))
-
-
-def _log_density(
+def log_density(
     image: NDArray[np.float32], mask: NDArray[np.bool_], components: int, rng: np.random.Generator, feature: str
 ) -> NDArray[np.float32]:
     """Logarithm of the density of a Gaussian mixture fitted to the voxels of a mask, at every voxel."""
@@ -271,7 +173,58 @@ def _log_density(
     return np.interp(image, _TABLE, table).astype(np.float32)
 
 
+def _labelmap(indices: Tensor, values: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return (values % BACKGROUND)[indices.numpy()]
+
+
+def _distances(image: NDArray, seeds: NDArray, values: NDArray, spacing_mm: Sequence[float]) -> Tensor:
+    """(N, K, J, I), voxels of the finest axis.
+
+    Steps across thick slices are longer than in mm, by the root of the anisotropy: borders move sideways from one slice
+    to the next, so that a way straight across is less to be trusted. Slices without scribbles are still reached.
+    """
+    lengths = [voxels * math.sqrt(voxels) for voxels in in_voxels(spacing_mm)]
+    marked = torch.from_numpy(np.stack([seeds == value for value in values]))
+    return geodesic_distance(torch.from_numpy(image), marked, lengths, GeodesicSettings(contrast_mm=_CONTRAST_VOXELS))
+
+
 def _walked(image: NDArray[np.float32], seeds: NDArray[np.uint8], voxels: NDArray) -> NDArray[np.uint8]:
+    """Seed value of every voxel of a volume or of a slice, worked out on a grid of bounded size."""
+    if image.size <= _WALK_VOXELS:
+        return _solved(image, seeds, voxels)
+    missing = 3 - image.ndim
+    shape = (*[1] * missing, *image.shape)
+    geometry = crop_geometry(shape, (*[voxels.max()] * missing, *voxels))
+    grid = working_grid(BoundingBox.whole(shape), geometry, GridSettings(_WALK_VOXELS, margin_voxels=0))
+    coarse = grid.averaged(torch.from_numpy(image.reshape(shape))).numpy()
+    marks = _working_seeds(seeds.reshape(shape), grid)
+    own = (0,) * missing  # a slice is solved as a slice
+    found = _solved(coarse[own], marks[own], np.array(in_voxels(grid.spacing_kji_mm[missing:])))
+    labels = torch.from_numpy(found).reshape(1, 1, *grid.shape_kji)
+    nearest = torch.nn.functional.interpolate(labels, size=shape, mode="nearest-exact").numpy().reshape(image.shape)
+    return np.where(seeds > 0, seeds, nearest)
+
+
+def _working_seeds(seeds_kji: NDArray[np.uint8], grid: WorkingGrid) -> NDArray[np.uint8]:
+    """Seeds on the working grid, objects over background. A label all covered takes the nearest voxel to spare."""
+    values = sorted(np.unique(seeds_kji[seeds_kji > 0]), key=lambda value: value % BACKGROUND)
+    places = [grid.working_indices(np.argwhere(seeds_kji == value)) for value in values]
+    marks = np.zeros(grid.shape_kji, np.uint8)
+    for value, place in zip(values, places, strict=True):
+        marks[place] = value
+    for value, place in zip(values, places, strict=True):
+        if (marks == value).any():
+            continue
+        elsewhere = np.ones(marks.shape, bool)
+        elsewhere[place] = False
+        distance = ndimage.distance_transform_edt(elsewhere, sampling=grid.spacing_kji_mm)
+        counts = np.bincount(marks.ravel(), minlength=256)
+        spare = (marks == 0) | (counts[marks] > 1)
+        marks[np.unravel_index(np.where(spare, distance, np.inf).argmin(), marks.shape)] = value
+    return marks
+
+
+def _solved(image: NDArray[np.float32], seeds: NDArray[np.uint8], voxels: NDArray) -> NDArray[np.uint8]:
     try:
         from skimage import segmentation
     except ImportError as error:

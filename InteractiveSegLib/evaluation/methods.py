@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from InteractiveSegLib.bifseg import crop_intensities
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.evaluation.baselines import grow_from_seeds
-from InteractiveSegLib.evaluation.classical import geodesic_mixtures, grab_cut, nearest_scribble, random_walker
+from InteractiveSegLib.evaluation.classical import geodesic_mixtures, nearest_scribble, random_walker
+from InteractiveSegLib.evaluation.grab_cut import grab_cut
 from InteractiveSegLib.geometry import Volume
 from InteractiveSegLib.networks.checkpoint import load_network
 from InteractiveSegLib.progress import Steps
