@@ -45,9 +45,15 @@ class BifsegSettings:
 
     @classmethod
     def for_network(cls, network: Network) -> "BifsegSettings":
-        """Defaults for a network: a 2D one affords a finer grid; t1 is the paper's."""
+        """Defaults for a network: one that sees prompts needs less fine-tuning, a 2D one affords a finer grid than a 3D
+        one; t1 of both is the paper's."""
         if network.takes_prompts:
-            return cls(grid=GridSettings(max_voxels=64**3), adapt_to_box=False)
+            return cls(
+                grid=GridSettings(max_voxels=64**3),
+                adapt=AdaptSettings(rounds=1),
+                smoothness_voxels=4.0,
+                adapt_to_box=False,
+            )
         if network.dimensions == 2:
             return cls(grid=GridSettings(max_voxels=60**3), adapt=AdaptSettings(unsure_below=0.7))
         return cls(grid=GridSettings(max_voxels=48**3), adapt=AdaptSettings(unsure_below=0.6))

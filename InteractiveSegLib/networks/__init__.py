@@ -1,4 +1,4 @@
-"""P-Net and PC-Net, and their files."""
+"""The prompted network, P-Net and PC-Net, models from elsewhere, and their files."""
 
-DEFAULT_NETWORK = "pnet"
-"""Of the shipped networks the one that scores higher on the annotated datasets, fine-tuned with scribbles."""
+DEFAULT_NETWORK = "prompted"
+"""Of the shipped networks the one that scores highest on the annotated datasets."""
