@@ -25,10 +25,10 @@ def test_the_demo_says_which_package_it_misses(monkeypatch):
 def test_the_demo_improves_with_scribbles_and_leaves_pictures_and_a_mask(tmp_path):
     table = finish(demo.demo_steps(tmp_path, 0, torch.device("cpu")))
     scores = [float(score) for score in re.findall(r"\| (0\.\d{3}) ", table)]
-    assert len(scores) == 5
-    assert scores[-1] > max(scores[:2])
+    assert len(scores) == 4
+    assert scores[-1] > max(scores[0], 0.8)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        *(f"round{number}.png" for number in range(1, 6)),
+        *(f"round{number}.png" for number in range(1, 5)),
         "ventricles.nii.gz",
     ]
     assert (tmp_path / "round1.png").read_bytes().startswith(b"\x89PNG")

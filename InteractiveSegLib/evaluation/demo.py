@@ -74,8 +74,7 @@ def demo_steps(folder: Path, seed: int, device: torch.device) -> Steps[str]:
         title = f"{name}: Dice {score:.3f}"
         save_overlay(folder / f"round{len(rows)}.png", volume, mask, session.prompts, at, truth, title)
 
-    note("box", (yield from session.segment(adapt=False)))
-    note("box, fine-tuned to this image", (yield from session.fine_tune()))
+    note("box", (yield from session.fine_tune()))
     for number in range(1, _SCRIBBLE_ROUNDS + 1):
         found = session.labelmap().astype(np.uint8)
         spacing, drawn = volume.geometry.spacing_kji_mm, session.prompts.scribbles

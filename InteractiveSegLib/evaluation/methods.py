@@ -20,6 +20,7 @@ from InteractiveSegLib.evaluation.classical import geodesic_mixtures, nearest_sc
 from InteractiveSegLib.evaluation.grab_cut import grab_cut
 from InteractiveSegLib.geometry import Volume
 from InteractiveSegLib.networks.checkpoint import load_network
+from InteractiveSegLib.object_box import object_box
 from InteractiveSegLib.progress import Steps
 from InteractiveSegLib.prompts import BACKGROUND, BoundingBox, Prompts
 from InteractiveSegLib.rounds import Round
@@ -38,7 +39,6 @@ VARIANTS = ("", "fixed", "plain")
 
 _MARGIN = 0.15
 _LEAST_MARGIN_VOXELS = 2
-_MARGIN_OF_SCRIBBLES = 0.35
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,19 +194,8 @@ def _timed(steps: Steps[Round]) -> tuple[Round, dict[str, float]]:
 
 
 def _boxes(prompts: Prompts, volume: Volume) -> dict[int, BoundingBox]:
-    """The boxes of the prompts, grown to hold the scribbles; of an object without one, its scribbles' and a margin."""
-    shape, spacing = volume.geometry.shape_kji, volume.geometry.spacing_kji_mm
-    boxes = dict(prompts.boxes)
-    for label in prompts.labels:
-        marks, _ = prompts.scribbles.for_label(label)
-        if not len(marks):
-            continue
-        touched = BoundingBox(tuple(marks.min(axis=0).tolist()), tuple((marks.max(axis=0) + 1).tolist()))
-        if label in boxes:
-            boxes[label] = boxes[label].union(touched)
-        else:
-            boxes[label] = _with_margin(touched, spacing, _MARGIN_OF_SCRIBBLES, 8).intersected(shape)
-    return boxes
+    """The boxes that a session works in, so that baselines see no less and no more."""
+    return {label: object_box(prompts, label, volume.geometry)[0] for label in prompts.labels}
 
 
 def _crop(boxes: Sequence[BoundingBox], volume: Volume) -> BoundingBox:
@@ -215,14 +204,10 @@ def _crop(boxes: Sequence[BoundingBox], volume: Volume) -> BoundingBox:
     for box in others:
         first = first.union(box)
     spacing = volume.geometry.spacing_kji_mm
-    return _with_margin(first, spacing, _MARGIN, _LEAST_MARGIN_VOXELS).intersected(volume.geometry.shape_kji)
-
-
-def _with_margin(box: BoundingBox, spacing_mm: Sequence[float], part: float, least_voxels: int) -> BoundingBox:
-    """Larger by a part of the longest side, and by some voxels of the finest axis at least."""
-    extent_mm = max(n * mm for n, mm in zip(box.shape_kji, spacing_mm, strict=True))
-    margin_mm = max(part * extent_mm, least_voxels * min(spacing_mm))
-    return box.expanded(tuple(math.ceil(margin_mm / mm) for mm in spacing_mm))
+    extent_mm = max(n * mm for n, mm in zip(first.shape_kji, spacing, strict=True))
+    margin_mm = max(_MARGIN * extent_mm, _LEAST_MARGIN_VOXELS * min(spacing))
+    margin = tuple(math.ceil(margin_mm / mm) for mm in spacing)
+    return first.expanded(margin).intersected(volume.geometry.shape_kji)
 
 
 def _outside(boxes: Sequence[BoundingBox], crop: BoundingBox) -> NDArray[np.bool_]:
