@@ -6,13 +6,16 @@ import csv
 import hashlib
 import json
 import multiprocessing
+import os
 import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import islice
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 
@@ -124,7 +127,7 @@ def benchmark_steps(
     # every process starts afresh and uses one thread, so that numbers depend neither on the jobs nor on their order
     failures: list[str] = []
     running: dict[Future[str | None], Unit] = {}
-    pool = ProcessPoolExecutor(settings.jobs, multiprocessing.get_context("spawn"), _use_one_thread)
+    pool = ProcessPoolExecutor(settings.jobs, multiprocessing.get_context("spawn"), _prepare_process)
     try:
         for unit in missing:
             running[pool.submit(_run, unit, data, trials, settings.trial)] = unit
@@ -247,7 +250,16 @@ def _spread(cases: Sequence[str], count: int | None) -> Iterator[str]:
         yield from (cases[index] for index in np.linspace(0, len(cases) - 1, count).round().astype(int))
 
 
-def _use_one_thread() -> None:
+def _prepare_process() -> None:
     import torch
 
     torch.set_num_threads(1)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: BaseProcess) -> None:
+    """A run that is killed leaves no process behind."""
+    parent.join()
+    os._exit(1)
