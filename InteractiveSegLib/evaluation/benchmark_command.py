@@ -24,7 +24,7 @@ def add_benchmark(commands: argparse._SubParsersAction) -> None:
     data = command.add_argument_group("images")
     data.add_argument("--data", type=Path, metavar="FOLDER", help="holds the folders of the listed datasets")
     data.add_argument("--datasets", type=Path, metavar="FILE", help="a list of datasets in place of the shipped one")
-    data.add_argument("--only", metavar="WORD", help="only datasets whose name holds this word")
+    data.add_argument("--only", metavar="A,B,...", help="only datasets whose name holds one of these words")
     data.add_argument("--images", type=Path, metavar="FOLDER", help="any images, with --labels")
     data.add_argument("--labels", type=Path, metavar="FOLDER", help="labelmaps named as the images")
     data.add_argument("--cases", type=_count, metavar="N", help="at most N cases a dataset, evenly spread over it")
@@ -77,7 +77,8 @@ def _benchmark(options: argparse.Namespace) -> None:
         say(options, *(f"no partner for {name}" for name in datasets[0].unmatched))
     else:
         datasets, data = listed_datasets(options.datasets), options.data
-        datasets = tuple(d for d in datasets if options.only is None or options.only.lower() in d.name.lower())
+        words = [word.strip().lower() for word in (options.only or "").split(",")]
+        datasets = tuple(d for d in datasets if any(word in d.name.lower() for word in words))
         if not datasets:
             raise InputError(f"--only {options.only}: no dataset of that name")
     rounds = _QUICK_ROUNDS if options.quick else options.rounds
