@@ -7,15 +7,17 @@ import pytest
 import SimpleITK
 
 from InteractiveSegLib.errors import InputError, MissingPackageError
-from InteractiveSegLib.evaluation import baselines, classical
+from InteractiveSegLib.evaluation import classical
 from InteractiveSegLib.evaluation import grab_cut as cutting
-from InteractiveSegLib.evaluation.baselines import geodesic_mixtures, grab_cut, grow_from_seeds, nearest_scribble
+from InteractiveSegLib.evaluation.baselines import grow_from_seeds
+from InteractiveSegLib.evaluation.classical import geodesic_mixtures, nearest_scribble, random_walker
+from InteractiveSegLib.evaluation.grab_cut import grab_cut
 from InteractiveSegLib.evaluation.metrics import dice
 from InteractiveSegLib.prompts import BACKGROUND, BoundingBox
 from InteractiveSegLib.working_grid import GridSettings, working_grid
 
 ISOTROPIC = (1.0, 1.0, 1.0)
-METHODS = [grow_from_seeds, nearest_scribble, geodesic_mixtures, baselines.random_walker]
+METHODS = [grow_from_seeds, nearest_scribble, geodesic_mixtures, random_walker]
 every_method = pytest.mark.parametrize("method", METHODS, ids=lambda method: method.__name__)
 
 
@@ -121,7 +123,7 @@ def test_seeds_of_another_shape_are_refused(method):
     [
         (grow_from_seeds, "slicer", "slicer-core"),
         (geodesic_mixtures, "sklearn.mixture", "scikit-learn"),
-        (baselines.random_walker, "skimage", "scikit-image"),
+        (random_walker, "skimage", "scikit-image"),
     ],
 )
 def test_a_missing_package_is_named(method, module, package, monkeypatch):
@@ -176,11 +178,11 @@ def test_the_random_walker_works_on_a_bounded_grid(spacing, monkeypatch):
     seeds = np.zeros(truth.shape, np.uint8)
     seeds[:, 4:44, 3], seeds[5:20, 24, 23:28] = BACKGROUND, 4
     seeds[12, 40, 40], seeds[12, 40, 41], seeds[12, 41, 40:42] = 9, 2, BACKGROUND  # side by side
-    fine = baselines.random_walker(image, seeds, spacing)
+    fine = random_walker(image, seeds, spacing)
     shapes, solved = [], classical._solved
     monkeypatch.setattr(classical, "_WALK_VOXELS", 8_000 if spacing == ISOTROPIC else 1_000)
     monkeypatch.setattr(classical, "_solved", lambda image, *rest: shapes.append(image.shape) or solved(image, *rest))
-    coarse = baselines.random_walker(image, seeds, spacing)
+    coarse = random_walker(image, seeds, spacing)
     assert shapes
     assert max(np.prod(shape) for shape in shapes) <= classical._WALK_VOXELS
     assert dice(coarse == 4, fine == 4) > 0.9

@@ -13,6 +13,7 @@ import json, resource, sys
 import numpy as np
 import torch
 from InteractiveSegLib.geometry import Geometry, Volume
+from InteractiveSegLib.networks import DEFAULT_NETWORK
 from InteractiveSegLib.networks.checkpoint import load_network
 from InteractiveSegLib.progress import finish
 from InteractiveSegLib.prompts import BoundingBox, Scribbles
@@ -27,7 +28,7 @@ for k in range(600):
     inside = ((k - 290) / 100) ** 2 + ((j - 240) / 130) ** 2 + ((i - 220) / 155) ** 2 <= 1
     np.add(np.roll(tile, 37 * k), 90 * inside, out=array[k], casting="unsafe")
 volume = Volume(array, Geometry(shape, np.diag([0.75, 0.75, 1.0, 1.0])))
-session = ImageSession(volume, load_network("pcnet"))
+session = ImageSession(volume, load_network(DEFAULT_NETWORK))
 session.set_box(1, BoundingBox((180, 100, 55), (400, 380, 385)))
 along = np.stack([np.full(60, 290), np.full(60, 240), np.arange(190, 250)], axis=1)
 session.add_scribbles(Scribbles(along, np.full(60, 1)))

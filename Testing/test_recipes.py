@@ -1,4 +1,3 @@
-import csv
 import json
 from copy import deepcopy
 from dataclasses import replace
@@ -7,6 +6,7 @@ from functools import partial
 import pytest
 import torch
 from safetensors import safe_open
+from training_runs import logged, same
 
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.networks.checkpoint import ARCHITECTURES, load_network, save_network
@@ -20,16 +20,6 @@ from InteractiveSegLib.training.prompted_tasks import PromptedTasks
 from InteractiveSegLib.training.recipes import train_steps
 
 CPU = torch.device("cpu")
-
-
-def same(one, other):
-    pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
-    return all(torch.equal(a, b) for a, b in pairs)
-
-
-def logged(folder):
-    with (folder / "losses.csv").open() as file:
-        return [(int(step), float(loss)) for step, loss in csv.reader(file)]
 
 
 @pytest.fixture

@@ -1,9 +1,8 @@
-import csv
-
 import pytest
 import torch
 from torch import nn
 from torch.utils.data import Dataset
+from training_runs import logged, same
 
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.progress import finish
@@ -47,16 +46,6 @@ def tiny(seed=0, hidden=4):
 def steps_in(folder, settings=SETTINGS, network=None, batches=None):
     batches = BrightSquares(settings.steps) if batches is None else batches
     return train(tiny() if network is None else network, batches, dice_cross_entropy, settings, folder, CPU)
-
-
-def same(one, other):
-    pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
-    return all(torch.equal(a, b) for a, b in pairs)
-
-
-def logged(folder):
-    with (folder / "losses.csv").open() as file:
-        return [(int(step), float(loss)) for step, loss in csv.reader(file)]
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""What every Slicer user already has, run on the same scribbles, beside the classical methods."""
+"""What every Slicer user already has, run on the same scribbles."""
 
 from __future__ import annotations
 
@@ -9,16 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from InteractiveSegLib.errors import MissingPackageError
-from InteractiveSegLib.evaluation.classical import (
-    geodesic_mixtures,
-    nearest_scribble,
-    random_walker,
-    scribbled_intensities,
-)
-from InteractiveSegLib.evaluation.grab_cut import grab_cut
+from InteractiveSegLib.evaluation.classical import scribbled_intensities
 from InteractiveSegLib.prompts import BACKGROUND
-
-__all__ = ["geodesic_mixtures", "grab_cut", "grow_from_seeds", "nearest_scribble", "random_walker"]
 
 
 def grow_from_seeds(

@@ -153,9 +153,7 @@ class _GrabCut:
             if crop == box:  # the box is the whole image: there is no outside to learn from
                 found = seeds != BACKGROUND
             else:
-                within = tuple(
-                    slice(a - c, b - c) for a, b, c in zip(box.start_kji, box.stop_kji, crop.start_kji, strict=True)
-                )
+                within = box.counted_from(crop).slices
                 found = grab_cut(intensities, within, seeds, self.volume.geometry.spacing_kji_mm)
             labelmap[crop.slices][found] = label
         return Segmentation(labelmap, stages={"method": time.perf_counter() - started})
@@ -213,10 +211,5 @@ def _crop(boxes: Sequence[BoundingBox], volume: Volume) -> BoundingBox:
 def _outside(boxes: Sequence[BoundingBox], crop: BoundingBox) -> NDArray[np.bool_]:
     outside = np.ones(crop.shape_kji, bool)
     for box in boxes:
-        outside[
-            tuple(
-                slice(max(a - c, 0), max(b - c, 0))
-                for a, b, c in zip(box.start_kji, box.stop_kji, crop.start_kji, strict=True)
-            )
-        ] = False
+        outside[box.counted_from(crop).slices] = False
     return outside
