@@ -1,5 +1,6 @@
 """BIFSeg for one object: the network in the box, then label step and network step in turn (Wang et al., TMI 2018)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from InteractiveSegLib.adapt import AdaptSettings, adapt_steps, interaction_weights
+from InteractiveSegLib.cues import CueSettings
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.geodesic import GeodesicSettings, geodesic_distance
 from InteractiveSegLib.geometry import Volume
@@ -31,6 +33,8 @@ class BifsegSettings:
     smoothness_voxels : lambda of the energy
     contrast_voxels : of the geodesic distance
     contradiction_voxels : epsilon of the interaction weights
+    classical_share, classical_share_of_box : of the classical answer, which is added to the log-odds of a network that
+        sees no prompts: where there are scribbles, and where there is a box alone
     adapt_to_box : fine-tune from a box alone, too; a network that sees the box is surer of it than its own first labels
     """
 
@@ -38,9 +42,12 @@ class BifsegSettings:
     energy: EnergySettings = field(default_factory=EnergySettings)
     adapt: AdaptSettings = field(default_factory=AdaptSettings)
     geodesic: GeodesicSettings = field(default_factory=GeodesicSettings)
+    cues: CueSettings = field(default_factory=CueSettings)
     smoothness_voxels: float = 2.0
     contrast_voxels: float = 20.0
     contradiction_voxels: float = 4.0
+    classical_share: float = 1.0
+    classical_share_of_box: float = 0.5
     adapt_to_box: bool = True
 
     @classmethod
@@ -157,6 +164,7 @@ def object_steps(
     adapt: bool,
     seed: int,
     start: Tensor | None = None,
+    others_kji: Sequence[NDArray[np.int32]] = (),
 ) -> Steps[ObjectLabels]:
     """Segment one object on the working grid.
 
@@ -165,6 +173,7 @@ def object_steps(
     box : holds the object; every voxel outside it is background
     box_drawn : the box comes from the user, rather than from the scribbles
     foreground_kji, background_kji : (N, 3) scribbled voxels of the image, all within ``boxed.grid.crop``
+    others_kji : those of ``background_kji`` that mark other objects, (N, 3) each
     adapt : fit block 6 to this image, with or without scribbles; the network itself is not changed
     start : (K, J, I) float in [0, 1] on the working grid, a mask to start from; only networks that see prompts use it
     """
@@ -174,16 +183,23 @@ def object_steps(
     foreground, background = _marked(grid, foreground_kji, device), _marked(grid, background_kji, device)
     shared = foreground & background  # one working voxel, both marks: full resolution settles it
     foreground, background = foreground & ~shared, background & ~shared
+    others = [_marked(grid, marks, device) & background for marks in others_kji]
+    of_nothing = background.clone()
+    for other in others:
+        of_nothing &= ~other
     fit_labels = partial(label_steps, image=boxed.image, spacing_mm=grid.spacing_kji_mm, settings=settings.energy)
     scribbled = bool(foreground.any() or background.any())
     shown = ~outside if box_drawn else torch.ones_like(outside)
     features, classical = boxed.features, None
     if features is None:
         features = yield from prompted_feature_steps(
-            network, boxed.image, grid.spacing_kji_mm, shown, foreground, background, start
+            network, boxed.image, grid.spacing_kji_mm, shown, foreground, of_nothing, start, others, settings.cues
         )
-    elif scribbled and not box_drawn:  # the network knows objects that fill a drawn box; here it needs support
-        classical = classical_answer(boxed.image, grid.spacing_kji_mm, shown, foreground, background)
+    else:
+        classical = classical_answer(
+            boxed.image, grid.spacing_kji_mm, shown, foreground, of_nothing, others, settings.cues
+        )
+        classical *= settings.classical_share if scribbled else settings.classical_share_of_box
     probability = foreground_probability(network.block6, features, classical)
     labels = yield from fit_labels(probability, foreground=foreground & ~outside, background=(background | outside))
     if not adapt or not (scribbled or settings.adapt_to_box):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -32,24 +33,34 @@ _BINS = 64
 class CueSettings:
     """Lengths in units of the finest spacing, so that small and large objects are treated alike.
 
-    reach : a mark's cue falls by 1/e over this distance
+    reach : a mark's cue falls by 1/e over this distance, as the crow flies
+    edge_reach : the same along the image
     contrast : detour that is as far as crossing an edge over the whole intensity range
-    blur : standard deviation of the smoothed intensity histograms, in parts of the range
+    least_blur, most_blur : bounds of the standard deviation of the smoothed intensity histograms, in parts of the range
     floor : density of intensities that nobody marked
-    prior : the intensities within and without the box count as this many marks
+    prior : the intensities within and without the box count as this many marks, the latter beside what they count as
+        voxels marked background
     bound : log-odds beyond which an intensity says no more
-    sharpness : of the geodesic part of the classical answer; its log-odds lie between minus and plus this
+    distance_share : of a unit of distance in the classical answer
     intensity_share : of the intensities in the classical answer
+    box_depth, box_reach : no voxel of a box counts as farther from its object than this, while nobody marked it,
+        and then
+    surest : bound of the classical answer, in log-odds
     """
 
     reach: float = 10.0
-    contrast: float = 20.0
-    blur: float = 0.04
-    floor: float = 0.1
+    edge_reach: float = 20.0
+    contrast: float = 70.0
+    least_blur: float = 0.015
+    most_blur: float = 0.1
+    floor: float = 1e-4
     prior: float = 50.0
     bound: float = 3.0
-    sharpness: float = 8.0
+    distance_share: float = 0.2
     intensity_share: float = 0.5
+    box_depth: float = 10.0
+    box_reach: float = 20.0
+    surest: float = 10.0
 
 
 def encode(
@@ -59,12 +70,15 @@ def encode(
     foreground: Tensor,
     background: Tensor,
     start: Tensor | None = None,
+    others: Sequence[Tensor] = (),
     settings: CueSettings = CueSettings(),
 ) -> Tensor:
     """The channels named in ``CHANNELS``.
 
-    Voxels outside the box count as marked background. The classical answer weighs the geodesic distances to both kinds
-    of marks and their intensities; it is 0 where one of the two is missing.
+    Voxels outside the box count as marked background. The classical answer is the posterior of the object among itself,
+    every other object and the background, each by the geodesic distance to its marks and their intensities. An object
+    that nobody marked is where its box is, with the box's intensities. The answer is 0 where there is neither a mark of
+    the object nor a box, or nothing else than the object.
 
     Parameters
     ----------
@@ -73,6 +87,7 @@ def encode(
     boxes : (B, K, J, I) bool, inside the drawn box; all of an image where none was drawn
     foreground, background : (B, K, J, I) bool, scribbles
     start : (B, K, J, I) float in [0, 1], a mask to start from; 0 where there is none
+    others : (B, K, J, I) bool each, scribbles on other objects; they are background, but of their own kind
 
     Returns
     -------
@@ -82,7 +97,7 @@ def encode(
     ------
     InputError : the shapes differ, or an image is not finite.
     """
-    given = [boxes, foreground, background, *([] if start is None else [start])]
+    given = [boxes, foreground, background, *others, *([] if start is None else [start])]
     if images.ndim != 4 or any(other.shape != images.shape for other in given) or len(spacing_mm) != 3:
         shapes = ", ".join(str(tuple(other.shape)) for other in (images, *given))
         raise InputError(f"images, boxes, marks {shapes} and spacing {tuple(spacing_mm)} do not go together")
@@ -93,24 +108,32 @@ def encode(
     relative = [mm / unit for mm in spacing_mm]
     outside = ~boxes
     against = background | outside
-    seeds = torch.stack([foreground, against])
-    edges = _geodesic(images, seeds, relative, settings.contrast)
-    plain = _straight(seeds, relative)
-    has_foreground = _any(foreground)
     drawn = boxes & _any(outside)
-    box_odds, odds = _intensity_odds(images, (drawn, outside), (foreground, background), settings)
-    share = (edges[1] - edges[0]) / (edges[0] + edges[1]).clamp(min=1e-3)
-    classical = settings.sharpness * share + settings.intensity_share * odds
-    classical = classical * (has_foreground & _any(against))
+    kinds = torch.stack([foreground, against, *others])
+    edges = _geodesic(images, kinds, relative, settings.contrast)
+    for other in others:
+        against = against | other
+    plain = _straight(torch.stack([foreground, against]), relative)
+    densities = _Densities(images, settings)
+    boxed = [densities.counts(mask) for mask in (drawn, outside)]
+    marked = [densities.counts(mask) for mask in (foreground, against)]
+    held = [counts + settings.prior * _unit(prior) for counts, prior in zip(marked, boxed, strict=True)]
+    has_marks = _any(foreground)
+    own = torch.where(has_marks[:, 0, 0], marked[0], held[0])
+    rest = densities.counts(background) + settings.prior * _unit(boxed[1])
+    log_densities = torch.stack([densities.log(counts) for counts in (own, rest, *map(densities.counts, others))])
+    farthest = torch.where(has_marks, settings.box_reach, settings.box_depth)
+    away = torch.stack([torch.where(drawn, edges[0].minimum(farthest), edges[0]), *edges[1:]])
+    known = torch.stack([has_marks | _any(drawn), *map(_any, kinds[1:])])
     channels = [
         images,
         drawn.float(),
         torch.zeros_like(images) if start is None else start.float(),
-        *(-edges / settings.reach).exp(),
+        *(-torch.stack([edges[0], edges[1:].amin(dim=0)]) / settings.edge_reach).exp(),
         *(-plain / settings.reach).exp(),
-        box_odds / settings.bound,
-        odds / settings.bound,
-        classical,
+        densities.odds(*boxed) / settings.bound,
+        densities.odds(*held) / settings.bound,
+        _posterior_odds(away, log_densities, known, settings),
     ]
     return torch.stack(channels, dim=1)
 
@@ -119,13 +142,26 @@ def _any(mask: Tensor) -> Tensor:
     return mask.flatten(1).any(dim=1)[:, None, None, None]
 
 
-def _geodesic(images: Tensor, seeds: Tensor, spacing: Sequence[float], contrast: float) -> Tensor:
-    """(2, B, K, J, I) distance along the image to both kinds of marks, in units of the finest spacing."""
-    return geodesic_distances(images, seeds, spacing, GeodesicSettings(contrast, sweeps=2, tolerance_mm=0.1))
+def _geodesic(images: Tensor, marks: Tensor, spacing: Sequence[float], contrast: float) -> Tensor:
+    """(N, B, K, J, I) distance along the image to each kind of marks, in units of the finest spacing.
+
+    Steps across thick slices are longer than in mm, by the root of the anisotropy: borders move sideways from one slice
+    to the next, so that a way straight across is less to be trusted.
+    """
+    lengths = [step * math.sqrt(step) for step in spacing]
+    return geodesic_distances(images, marks, lengths, GeodesicSettings(contrast, sweeps=2, tolerance_mm=0.1))
+
+
+def _posterior_odds(away: Tensor, log_densities: Tensor, known: Tensor, settings: CueSettings) -> Tensor:
+    """Log-odds (B, K, J, I) of the first of N kinds of voxels, bounded; 0 unless it and another are known."""
+    scores = settings.intensity_share * log_densities - settings.distance_share * away
+    scores = scores.masked_fill(~known, -UNREACHED_MM)
+    odds = scores[0] - scores[1:].logsumexp(dim=0)
+    return odds.clamp(-settings.surest, settings.surest) * (known[0] & known[1:].any(dim=0))
 
 
 def _straight(seeds: Tensor, spacing: Sequence[float]) -> Tensor:
-    """The same, as the crow flies."""
+    """Distance (N, B, K, J, I) to each kind of marks as the crow flies, in units of the finest spacing."""
     distances = np.empty(seeds.shape, np.float32)
     for index in np.ndindex(*seeds.shape[:2]):
         marks = seeds[index].cpu().numpy()
@@ -133,32 +169,44 @@ def _straight(seeds: Tensor, spacing: Sequence[float]) -> Tensor:
     return torch.from_numpy(distances).to(seeds.device)
 
 
-def _intensity_odds(
-    images: Tensor, priors: tuple[Tensor, Tensor], marks: tuple[Tensor, Tensor], settings: CueSettings
-) -> tuple[Tensor, Tensor]:
-    """Log-odds of each voxel's intensity among those of the object against those of the background, bounded.
+class _Densities:
+    """Densities of intensities, as histograms smoothed the less the more voxels they count (Silverman 1986).
 
-    The densities are histograms smoothed by a Gaussian: those within and without the box alone, and those of the marks,
-    with the box as a prior. Zero where nothing is known of one side.
+    images : (B, K, J, I) float in [0, 1]
     """
-    bins = (images.flatten(1) * (_BINS - 1)).round().long().clamp(0, _BINS - 1)
-    offset = torch.arange(_BINS, device=images.device, dtype=torch.float32)
-    kernel = torch.exp(-0.5 * ((offset[:, None] - offset[None]) / (settings.blur * _BINS)).square())
-    kernel = kernel / kernel.sum(dim=1, keepdim=True)
 
-    def histogram(mask: Tensor) -> Tensor:
-        counts = torch.zeros(len(images), _BINS, device=images.device)
-        return counts.scatter_add_(1, bins, mask.flatten(1).float())
+    def __init__(self, images: Tensor, settings: CueSettings) -> None:
+        self._shape, self._settings = images.shape, settings
+        self._bins = (images.flatten(1) * (_BINS - 1)).round().long().clamp(0, _BINS - 1)
+        self._levels = torch.linspace(0, 1, _BINS, device=images.device)
 
-    def odds(inner: Tensor, outer: Tensor) -> Tensor:
+    def counts(self, mask: Tensor) -> Tensor:
+        """(B, bins) voxels of a mask (B, K, J, I)."""
+        counts = torch.zeros(len(mask), _BINS, device=mask.device)
+        return counts.scatter_add_(1, self._bins, mask.flatten(1).float())
+
+    def log(self, counts: Tensor) -> Tensor:
+        """Logarithm (B, K, J, I) of the density of every voxel's intensity; that of nothing is the floor's."""
+        return self._table(counts).log().gather(1, self._bins).reshape(self._shape)
+
+    def odds(self, inner: Tensor, outer: Tensor) -> Tensor:
+        """Log-odds (B, K, J, I) of every voxel's intensity, bounded; 0 where nothing is known of one side."""
         known = ((inner.sum(dim=1) > 0) & (outer.sum(dim=1) > 0))[:, None]
-        densities = [_BINS * _unit(counts) @ kernel + settings.floor for counts in (inner, outer)]
-        ratio = (densities[0] / densities[1]).log().clamp(-settings.bound, settings.bound) * known
-        return ratio.gather(1, bins).reshape(images.shape)
+        ratio = (self._table(inner) / self._table(outer)).log()
+        ratio = ratio.clamp(-self._settings.bound, self._settings.bound) * known
+        return ratio.gather(1, self._bins).reshape(self._shape)
 
-    boxed = [histogram(mask) for mask in priors]
-    marked = [histogram(mask) + settings.prior * _unit(prior) for mask, prior in zip(marks, boxed, strict=True)]
-    return odds(*boxed), odds(*marked)
+    def _table(self, counts: Tensor) -> Tensor:
+        """(B, bins) density of each level."""
+        parts = _unit(counts)
+        mean = (parts * self._levels).sum(dim=1, keepdim=True)
+        deviation = (parts * (self._levels - mean).square()).sum(dim=1).sqrt()
+        blur = 0.9 * deviation * counts.sum(dim=1).clamp(min=1).pow(-0.2)
+        blur = blur.clamp(self._settings.least_blur, self._settings.most_blur)
+        steps = (self._levels[:, None] - self._levels) / blur[:, None, None]
+        kernel = (-0.5 * steps.square()).exp()
+        kernel = kernel / kernel.sum(dim=2, keepdim=True)
+        return _BINS * (parts[:, :, None] * kernel).sum(dim=1) + self._settings.floor
 
 
 def _unit(counts: Tensor) -> Tensor:

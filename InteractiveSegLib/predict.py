@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from InteractiveSegLib.cues import encode
+from InteractiveSegLib.cues import CueSettings, encode
 from InteractiveSegLib.networks.block_six import BlockSixNetwork
 from InteractiveSegLib.networks.external import ExternalNetwork
 from InteractiveSegLib.networks.network import Head
@@ -13,7 +13,6 @@ from InteractiveSegLib.networks.prompted import PromptedNetwork
 from InteractiveSegLib.progress import Progress, Steps
 
 _SLICES_AT_ONCE = 8
-_CLASSICAL_SHARE = 0.5
 
 
 def slice_axis(shape_kji: Sequence[int], spacing_mm: Sequence[float]) -> int:
@@ -47,24 +46,37 @@ def prompted_feature_steps(
     foreground: Tensor,
     background: Tensor,
     start: Tensor | None = None,
+    others: Sequence[Tensor] = (),
+    settings: CueSettings = CueSettings(),
 ) -> Steps[Tensor]:
     """Features (F, K, J, I) of an image (K, J, I) in [0, 1] and the prompts on it, each as in ``cues.encode``."""
     axis = slice_axis(image.shape, spacing_mm)
     spacing = [spacing_mm[axis], *(mm for other, mm in enumerate(spacing_mm) if other != axis)]
     yield Progress(0, 1, "measuring distances")
-    given = (image, box, foreground, background, *(() if start is None else (start,)))
-    sliced, *marks = (values.movedim(axis, 0)[None] for values in given)
-    channels = encode(sliced, spacing, *marks)
+
+    def sliced(values: Tensor) -> Tensor:
+        return values.movedim(axis, 0)[None]
+
+    drawn = [sliced(marks) for marks in (box, foreground, background)]
+    begun = None if start is None else sliced(start)
+    channels = encode(sliced(image), spacing, *drawn, begun, [sliced(other) for other in others], settings)
     features = yield from network.feature_steps(channels, spacing)
     return features[0].movedim(1, axis + 1)
 
 
 @torch.no_grad()
 def classical_answer(
-    image: Tensor, spacing_mm: Sequence[float], box: Tensor, foreground: Tensor, background: Tensor
+    image: Tensor,
+    spacing_mm: Sequence[float],
+    box: Tensor,
+    foreground: Tensor,
+    background: Tensor,
+    others: Sequence[Tensor] = (),
+    settings: CueSettings = CueSettings(),
 ) -> Tensor:
     """Log-odds (K, J, I) of the foreground by distances and intensities alone, as in ``cues.encode``."""
-    return encode(image[None], spacing_mm, box[None], foreground[None], background[None])[0, -1]
+    drawn = [marks[None] for marks in (box, foreground, background)]
+    return encode(image[None], spacing_mm, *drawn, None, [other[None] for other in others], settings)[0, -1]
 
 
 @torch.no_grad()
@@ -76,4 +88,4 @@ def foreground_probability(head: Head, features: Tensor, classical: Tensor | Non
     """
     logits = head.on_columns(features.flatten(1))[0]
     odds = (logits[1] - logits[0]).reshape(features.shape[1:])
-    return torch.sigmoid(odds if classical is None else odds + _CLASSICAL_SHARE * classical)
+    return torch.sigmoid(odds if classical is None else odds + classical)

@@ -270,6 +270,8 @@ class ImageSession:
                 "they count as the darkest finite value"
             )
         foreground, background = (marks[grid.crop.contains(marks)] for marks in prompts.scribbles.for_label(label))
+        marked_objects = [other for other in prompts.scribbles.object_labels() if other != label]
+        others = [prompts.scribbles.for_label(other)[0] for other in marked_objects]
         start = self._start(prompts, label, box, grid, notes)
         found: ObjectLabels = yield from object_steps(
             boxed,
@@ -282,6 +284,7 @@ class ImageSession:
             adapt=adapt,
             seed=self.seed,
             start=None if start is None else start.to(device),
+            others_kji=[marks[grid.crop.contains(marks)] for marks in others],
         )
         if grid.is_full_resolution:
             mask = found.labels.cpu().numpy()

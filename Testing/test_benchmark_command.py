@@ -126,7 +126,7 @@ def test_an_image_that_cannot_be_read_is_a_note_in_the_report(here, run):
         ((*FOLDERS, "--users", "human"), "no case to run under images"),
         ((*FOLDERS, "--methods", "box,box"), "methods box, box: name each of them once"),
         ((*FOLDERS, "--methods", "box,unet"), "no model 'unet'"),
-        ((*FOLDERS, "--methods", "box,net:slow"), "the variants of a model are fixed, plain, not 'slow'"),
+        ((*FOLDERS, "--methods", "box,net:slow"), "the variants of a model are fixed, plain, straight, not 'slow'"),
         ((*FOLDERS, "--rounds", -1), "rounds -1 must lie between 0 and the cap"),
         ((*FOLDERS, "--rounds", 3, "--cap", 2), "rounds 3 must lie between 0 and the cap of 2"),
         ((*FOLDERS, "--cases", 0), "0 must be at least 1"),

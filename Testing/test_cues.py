@@ -2,59 +2,27 @@ import math
 
 import pytest
 import torch
+from marked_rows import (
+    CUBES,
+    FLOOR,
+    SHAPE_KJI,
+    SHARP,
+    SOFT,
+    SPACING_KJI_MM,
+    channel,
+    cues_of,
+    density,
+    everywhere,
+    kinds_missing,
+    line,
+    marked,
+    on_row,
+    row,
+    several,
+)
 
 from InteractiveSegLib.cues import CHANNELS, CueSettings, encode
 from InteractiveSegLib.errors import InputError
-
-SHAPE_KJI = (5, 8, 11)
-SPACING_KJI_MM = (3.0, 0.75, 0.5)
-PEAK = 64 / sum(math.exp(-0.5 * (n / 2.56) ** 2) for n in range(64))  # density of an intensity at the range's end
-
-
-def line(*values):
-    """One image of a single row along i."""
-    return torch.tensor(values)[None, None, None]
-
-
-def marked(shape, *indices):
-    marks = torch.zeros((1, *shape), dtype=torch.bool)
-    for index in indices:
-        marks[(0, *index)] = True
-    return marks
-
-
-def row(length, *columns):
-    return marked((1, 1, length), *((0, 0, column) for column in columns))
-
-
-def channel(cues, name):
-    return cues[0, CHANNELS.index(name)]
-
-
-def on_row(cues, name):
-    return channel(cues, name)[0, 0].tolist()
-
-
-def everywhere(images):
-    return torch.ones_like(images, dtype=torch.bool)
-
-
-def several(count=3, shape_kji=SHAPE_KJI):
-    """Images that differ in what is drawn on them: all kinds of marks, a box alone, nothing."""
-    generator = torch.Generator().manual_seed(4)
-    images = torch.rand((count, *shape_kji), generator=generator)
-    boxes = torch.ones(images.shape, dtype=torch.bool)
-    foreground, background = torch.zeros(2, *images.shape, dtype=torch.bool)
-    foreground[0, 0, 2, 3], background[0, -1, 5:7, 9] = True, True
-    boxes[0, :, :, 10:] = False
-    if count > 1:
-        boxes[1, :, :3] = False
-    start = (torch.rand(images.shape, generator=generator) > 0.5).float()
-    return images, boxes, foreground, background, start
-
-
-def cues_of(images, boxes, foreground, background, start, spacing_mm=SPACING_KJI_MM):
-    return encode(images, spacing_mm, boxes, foreground, background, start)
 
 
 def test_there_is_a_channel_for_each_name():
@@ -84,10 +52,12 @@ def test_distances_are_in_units_of_the_finest_spacing():
     shape = (3, 1, 4)
     image, mark, nothing = torch.zeros(1, *shape), marked(shape, (0, 0, 0)), marked(shape)
     cues = encode(image, (1.5, 1.0, 0.5), everywhere(image), mark, nothing)
-    straight, along = (-10 * channel(cues, f"{kind} foreground")[:, 0].log() for kind in ("distance", "geodesic"))
-    # a step is 3 along k and 1 along i; along the image, corners are cut by diagonal steps alone
+    straight = -10 * channel(cues, "distance foreground")[:, 0].log()
+    along = -20 * channel(cues, "geodesic foreground")[:, 0].log()
+    # a step is 3 along k and 1 along i; along the image that along k is 3 sqrt(3), and diagonal steps alone cut corners
     assert straight[2].tolist() == pytest.approx([6, 37**0.5, 40**0.5, 45**0.5], rel=1e-4)
-    assert along[2].tolist() == pytest.approx([6, 3 + 10**0.5, 2 * 10**0.5, 2 * 10**0.5 + 1], rel=1e-4)
+    expected = [2 * 27**0.5, 27**0.5 + 28**0.5, 2 * 28**0.5, 2 * 28**0.5 + 1]
+    assert along[2].tolist() == pytest.approx(expected, rel=1e-4)
     assert along[0].tolist() == pytest.approx([0, 1, 2, 3], abs=1e-4)
 
 
@@ -107,19 +77,19 @@ def test_swapped_spacing_gives_other_cues():
 def test_across_an_edge_is_as_far_as_the_contrast_says():
     image = line(0.0, 0.0, 0.5, 0.5)
     cues = encode(image, (9.0, 9.0, 2.0), everywhere(image), row(4, 0), row(4))
-    across = math.hypot(1, 20 * 0.5)
-    expected = [math.exp(-d / 10) for d in (0, 1, 1 + across, 2 + across)]
+    across = math.hypot(1, 70 * 0.5)
+    expected = [math.exp(-d / 20) for d in (0, 1, 1 + across, 2 + across)]
     assert on_row(cues, "geodesic foreground") == pytest.approx(expected)
     assert on_row(cues, "distance foreground") == pytest.approx([math.exp(-d / 10) for d in range(4)])
 
 
 def test_voxels_outside_the_box_are_marked_background():
     image, box = torch.zeros(1, 1, 1, 7), row(7, 1, 2, 3, 4, 5)
-    cues = encode(image, (1.0, 1.0, 1.0), box, row(7), row(7, 3))
-    expected = [math.exp(-d / 10) for d in (0, 1, 1, 0, 1, 1, 0)]
-    assert on_row(cues, "distance background") == pytest.approx(expected)
-    assert on_row(cues, "geodesic background") == pytest.approx(expected)
-    without = encode(image, (1.0, 1.0, 1.0), box, row(7), row(7))
+    cues = encode(image, CUBES, box, row(7), row(7, 3))
+    steps = (0, 1, 1, 0, 1, 1, 0)
+    assert on_row(cues, "distance background") == pytest.approx([math.exp(-d / 10) for d in steps])
+    assert on_row(cues, "geodesic background") == pytest.approx([math.exp(-d / 20) for d in steps])
+    without = encode(image, CUBES, box, row(7), row(7))
     assert on_row(without, "distance background") == pytest.approx([math.exp(-d / 10) for d in (0, 1, 2, 3, 2, 1, 0)])
 
 
@@ -134,73 +104,65 @@ def test_without_prompts_there_is_the_image_alone():
 def test_marks_of_one_kind_give_no_classical_answer(kind):
     image = line(0.1, 0.9, 0.2, 0.8, 0.5)
     marks = {"foreground": row(5), "background": row(5), kind: row(5, 1)}
-    cues = encode(image, (1.0, 1.0, 1.0), everywhere(image), **marks)
+    cues = encode(image, CUBES, everywhere(image), **marks)
     other = {"foreground": "background", "background": "foreground"}[kind]
     for name in ("intensities", "classical answer", f"geodesic {other}", f"distance {other}"):
         assert not channel(cues, name).any()
     assert on_row(cues, f"distance {kind}") == pytest.approx([math.exp(-abs(i - 1) / 10) for i in range(5)])
 
 
-def test_a_box_alone_gives_intensities_and_no_classical_answer():
+# intensities
+
+
+def test_a_box_alone_gives_intensities():
     image = line(0.0, 0.0, 1.0, 1.0, 0.0)
-    cues = encode(image, (1.0, 1.0, 1.0), row(5, 2, 3), row(5), row(5))
+    cues = encode(image, CUBES, row(5, 2, 3), row(5), row(5))
     for name in ("intensities of the box", "intensities"):
         assert on_row(cues, name) == pytest.approx([-1, -1, 1, 1, -1])
-    assert not channel(cues, "classical answer").any()
-    assert not channel(cues, "geodesic foreground").any()
 
 
 def test_the_intensities_of_the_box_are_those_within_and_without_it_whatever_is_marked():
     image = line(1.0, 0.0, 0.0, 1.0, 0.0, 0.0)
-    cues = encode(image, (1.0, 1.0, 1.0), row(6, 0, 1, 2, 3), row(6, 1), row(6, 3))
-    dark = math.log((PEAK / 2 + 0.1) / (PEAK + 0.1)) / 3
+    cues = encode(image, CUBES, row(6, 0, 1, 2, 3), row(6, 1), row(6, 3))
+    dark = math.log(density(0, [0, 63], SOFT) / density(0, [0], SHARP)) / 3
     assert on_row(cues, "intensities of the box") == pytest.approx([1, dark, dark, 1, dark, dark], abs=1e-5)
-    everything = encode(image, (1.0, 1.0, 1.0), everywhere(image), row(6, 1), row(6, 3))
+    everything = encode(image, CUBES, everywhere(image), row(6, 1), row(6, 3))
     assert not channel(everything, "intensities of the box").any()
-
-
-def test_the_classical_answer_is_that_worked_out_by_hand():
-    image = torch.full((1, 1, 1, 5), 0.4)  # of one intensity, which then says nothing
-    cues = encode(image, (1.0, 1.0, 1.0), everywhere(image), row(5, 1), row(5, 4))
-    assert on_row(cues, "intensities") == pytest.approx([0] * 5, abs=1e-6)
-    # distances 1 0 1 2 3 to the object and 4 3 2 1 0 to the background
-    shares = [3 / 5, 1, 1 / 3, -1 / 3, -1]
-    assert on_row(cues, "classical answer") == pytest.approx([8 * share for share in shares], abs=1e-5)
-
-
-def test_the_classical_answer_weighs_the_intensities_in():
-    image = torch.zeros(1, 1, 1, 5)
-    image[..., 3:] = 1.0
-    cues = encode(image, (1.0, 1.0, 1.0), everywhere(image), row(5, 0), row(5, 4))
-    across = math.hypot(1, 20)
-    to_background = [3 + across, 2 + across, 1 + across, 1, 0]
-    to_foreground = [0, 1, 2, 2 + across, 3 + across]
-    expected = [
-        8 * (b - f) / (b + f) + 0.5 * (3 if i < 3 else -3)
-        for i, (f, b) in enumerate(zip(to_foreground, to_background, strict=True))
-    ]
-    assert on_row(cues, "classical answer") == pytest.approx(expected, abs=1e-4)
 
 
 def test_the_odds_of_an_intensity_are_those_worked_out_by_hand():
     image = line(0.0, 1.0, 1.0, 0.0, 1.0)
-    cues = encode(image, (1.0, 1.0, 1.0), everywhere(image), row(5, 0, 1), row(5, 2))
-    bright = math.log((PEAK / 2 + 0.1) / (PEAK + 0.1)) / 3
+    cues = encode(image, CUBES, everywhere(image), row(5, 0, 1), row(5, 2))
+    bright = math.log(density(63, [0, 63], SOFT) / density(63, [63], SHARP)) / 3
     assert -1 < bright < 0
     assert on_row(cues, "intensities") == pytest.approx([1, bright, bright, 1, bright], abs=1e-5)
+
+
+def test_the_more_marks_there_are_the_less_their_intensities_are_smoothed():
+    """32 marks of a standard deviation of 6 levels: 0.9 * 6 * 32^(-1/5) = 2.7 levels; those of one level the least."""
+    image = line(*[25 / 63] * 16, *[37 / 63] * 16, *[31 / 63] * 16)
+    settings = CueSettings(bound=20.0)
+    cues = encode(image, CUBES, everywhere(image), row(48, *range(32)), row(48, *range(32, 48)), settings=settings)
+    either = 64 * (0.5 + 0.5 * math.exp(-0.5 * (12 / 2.7) ** 2)) / (2.7 * math.sqrt(2 * math.pi))
+    middle = 64 * math.exp(-0.5 * (6 / 2.7) ** 2) / (2.7 * math.sqrt(2 * math.pi))
+    foreground = [either + FLOOR] * 32 + [middle + FLOOR] * 16
+    background = [density(25, [31], SHARP)] * 32 + [density(31, [31], SHARP)] * 16
+    expected = [math.log(f / b) / 20 for f, b in zip(foreground, background, strict=True)]
+    assert on_row(cues, "intensities") == pytest.approx(expected, abs=1e-4)
 
 
 def test_the_box_counts_as_some_marks_beside_those_drawn():
     image = line(1.0, 0.0, 0.0, 1.0, 0.0, 0.0)
     box, settings = row(6, 0, 1, 2, 3), CueSettings(prior=2.0)
-    cues = encode(image, (1.0, 1.0, 1.0), box, row(6, 0), row(6), settings=settings)
-    # within the box half are dark: 1 of 3 marks in all; without it all 2 are
-    dark = math.log((PEAK / 3 + 0.1) / (PEAK + 0.1)) / 3
+    cues = encode(image, CUBES, box, row(6, 0), row(6), settings=settings)
+    # within the box half are dark: 1 of 3 marks in all; without it all are
+    dark = math.log(density(0, [0, 63, 63], SOFT) / density(0, [0], SHARP)) / 3
     assert on_row(cues, "intensities") == pytest.approx([1, dark, dark, 1, dark, dark], abs=1e-5)
-    # marks on the dark side of both kinds: 2 of 3 of the object's, 3 of 4 of the others
-    cues = encode(image, (1.0, 1.0, 1.0), box, row(6, 1), row(6, 2, 3), settings=settings)
-    dark = math.log((2 / 3 * PEAK + 0.1) / (3 / 4 * PEAK + 0.1)) / 3
-    bright = math.log((1 / 3 * PEAK + 0.1) / (1 / 4 * PEAK + 0.1)) / 3
+    # marks on the dark side of both kinds: 2 of 3 of the object's; 5 of 6 of the others, as the voxels without the box
+    # are marks themselves and their intensities count as 2 more
+    cues = encode(image, CUBES, box, row(6, 1), row(6, 2, 3), settings=settings)
+    own, rest = [0, 0, 63], [0] * 5 + [63]
+    dark, bright = (math.log(density(at, own, SOFT) / density(at, rest, SOFT)) / 3 for at in (0, 63))
     assert on_row(cues, "intensities") == pytest.approx([bright, dark, dark, bright, dark, dark], abs=1e-5)
 
 
@@ -209,18 +171,13 @@ def test_intensities_of_the_marks_count_and_the_odds_are_bounded():
     image = line(bright, dark, bright - 0.03, dark + 0.03, grey)
     for marks, sign in (((0, 1), 1), ((1, 0), -1)):
         foreground, background = (row(5, column) for column in marks)
-        odds = on_row(encode(image, (1.0, 1.0, 1.0), everywhere(image), foreground, background), "intensities")
+        odds = on_row(encode(image, CUBES, everywhere(image), foreground, background), "intensities")
         assert odds[:4] == pytest.approx([sign, -sign, sign, -sign])
         assert odds[4] == pytest.approx(0, abs=0.05)  # nobody marked it
     assert cues_of(*several())[:, CHANNELS.index("intensities")].abs().max() <= 1
 
 
-def test_the_settings_move_the_cues():
-    image = torch.full((1, 1, 1, 5), 0.4)
-    settings = CueSettings(reach=4.0, sharpness=2.0)
-    cues = encode(image, (1.0, 1.0, 1.0), everywhere(image), row(5, 1), row(5, 4), settings=settings)
-    assert on_row(cues, "distance foreground") == pytest.approx([math.exp(-abs(i - 1) / 4) for i in range(5)])
-    assert on_row(cues, "classical answer") == pytest.approx([6 / 5, 2, 2 / 3, -2 / 3, -2], abs=1e-5)
+# images, shapes and batches
 
 
 @pytest.mark.parametrize("shape_kji", [SHAPE_KJI, (1, 8, 11)], ids=["stacks", "single slices"])
@@ -247,15 +204,15 @@ def test_a_single_slice_does_not_depend_on_its_thickness(thickness_mm):
 
 
 def test_the_inputs_are_left_as_they_were():
-    given = several()
+    given = kinds_missing()
     before = [values.clone() for values in given]
     cues_of(*given)
     assert all(torch.equal(one, other) for one, other in zip(given, before, strict=True))
 
 
-@pytest.mark.parametrize("wrong", range(1, 5))
+@pytest.mark.parametrize("wrong", range(1, 7))
 def test_shapes_that_do_not_go_together_are_refused(wrong):
-    given = list(several())
+    given = [*several(), *torch.zeros(2, *several()[0].shape, dtype=torch.bool)]
     given[wrong] = given[wrong].movedim(1, 2)
     with pytest.raises(InputError, match=r"\(3, 8, 5, 11\).*do not go together"):
         cues_of(*given)

@@ -15,7 +15,7 @@ from InteractiveSegLib.prompts import BACKGROUND, BoundingBox, Prompts, Scribble
 CPU = torch.device("cpu")
 BOX = BoundingBox.of_mask(ellipsoid())
 OTHER = BoundingBox((1, 1, 1), (4, 4, 5))
-METHODS = (*BASELINES, "NET", "NET:fixed", "NET:plain")
+METHODS = (*BASELINES, "NET", "NET:fixed", "NET:plain", "NET:straight")
 every_method = pytest.mark.parametrize("method", METHODS)
 every_seed_method = pytest.mark.parametrize("method", SEED_METHODS)
 
@@ -191,6 +191,15 @@ def test_the_variants_of_a_model_leave_out_fine_tuning_and_then_refinement(segme
     assert (fixed.labelmap != plain.labelmap).any()
 
 
+def test_straight_cues_see_no_edges(segment):
+    prompts = Prompts({1: BOX}, scribbles(INSIDE, ABOVE))
+    found, straight = (segment(name, prompts) for name in ("NET", "NET:straight"))
+    assert any("fine-tuning" in stage for stage in straight.stages)
+    edge = ellipsoid() != np.roll(ellipsoid(), 1, axis=2)
+    contrast = [np.abs(np.diff(each.probabilities[1], axis=2))[edge[:, :, 1:]].mean() for each in (found, straight)]
+    assert contrast[0] > contrast[1] > 0
+
+
 def test_only_networks_give_probabilities(segment):
     prompts = Prompts({1: BOX, 2: OTHER}, scribbles(INSIDE))
     assert set(segment("NET:fixed", prompts).probabilities) == {1, 2}
@@ -233,7 +242,7 @@ def test_the_variant_follows_the_last_colon_unless_that_is_a_drive_letters(name,
 
 @pytest.mark.parametrize("name", ["pnet:frozen", "pnet:", "pnet:fixed:Plain"])
 def test_a_variant_that_there_is_none_of_is_refused(name):
-    with pytest.raises(InputError, match=rf"'{name}'.*fixed, plain, not '{name.rpartition(':')[2]}'"):
+    with pytest.raises(InputError, match=rf"'{name}'.*fixed, plain, straight, not '{name.rpartition(':')[2]}'"):
         segmenter(name, blob_volume(), 0, CPU)
 
 

@@ -4,9 +4,10 @@ from torch import nn
 
 from InteractiveSegLib.cues import CHANNELS, encode
 from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.networks.block_six import BlockSix
 from InteractiveSegLib.networks.checkpoint import load_network, save_network
 from InteractiveSegLib.networks.prompted import PromptedNetwork, _strides
-from InteractiveSegLib.predict import foreground_probability, prompted_feature_steps
+from InteractiveSegLib.predict import classical_answer, foreground_probability, prompted_feature_steps
 from InteractiveSegLib.progress import finish
 
 COUNT = len(CHANNELS)
@@ -54,6 +55,13 @@ def drawn(shape_kji):
     box[1:-1, 1:-2, 2:] = True
     foreground[2, 2:4, 3], background[3, 1, 1:5] = True, True
     return image, box, foreground, background
+
+
+def other_objects(shape_kji):
+    """Marks on two other objects."""
+    one, other = torch.zeros(2, *shape_kji, dtype=torch.bool)
+    one[0, 5:7, 11], other[4, 1, 5:7] = True, True
+    return [one, other]
 
 
 @pytest.mark.parametrize(("shape", "spacing"), SHAPES)
@@ -250,14 +258,15 @@ def test_other_channels_or_axes_are_refused(shape):
 @torch.no_grad()
 def test_slices_are_looked_at_along_their_own_axis(axis):
     """A volume whose slices lie along another axis gives the features of the one turned to k."""
-    network, given = looked_through(small()), drawn((5, 9, 14))
+    network, given, others = looked_through(small()), drawn((5, 9, 14)), other_objects((5, 9, 14))
     spacing_mm = (3.0, 0.75, 0.5)
-    cues = encode(given[0][None], spacing_mm, *(values[None] for values in given[1:]))
+    single = [values[None] for values in (*given, *others)]
+    cues = encode(single[0], spacing_mm, *single[1:4], others=single[4:])
     expected = finish(network.feature_steps(cues, spacing_mm))[0]
     turned_mm = [0.75, 0.5]
     turned_mm.insert(axis, 3.0)
-    turned = [values.movedim(0, axis) for values in given]
-    found = finish(prompted_feature_steps(network, turned[0], turned_mm, *turned[1:]))
+    turned = [values.movedim(0, axis) for values in (*given, *others)]
+    found = finish(prompted_feature_steps(network, turned[0], turned_mm, *turned[1:4], others=turned[4:]))
     torch.testing.assert_close(found.movedim(axis + 1, 1), expected, rtol=1e-4, atol=1e-5)
 
 
@@ -269,6 +278,40 @@ def test_a_mask_to_start_from_is_seen():
     assert not torch.allclose(finish(prompted_feature_steps(network, given[0], THICK, *given[1:], start)), without)
     nothing = torch.zeros_like(start)
     assert torch.equal(finish(prompted_feature_steps(network, given[0], THICK, *given[1:], nothing)), without)
+
+
+@torch.no_grad()
+def test_marks_on_other_objects_are_seen_as_other_than_background():
+    network, given, others = small(), drawn((5, 9, 14)), other_objects((5, 9, 14))
+
+    def features(background, *others):
+        steps = prompted_feature_steps(network, given[0], THICK, *given[1:3], background, others=others)
+        return finish(steps)
+
+    plain = features(given[3] | others[0] | others[1])
+    assert not torch.allclose(features(given[3], *others), plain, atol=1e-2)
+    assert not torch.allclose(features(given[3]), plain, atol=1e-2)
+
+
+@torch.no_grad()
+def test_the_classical_answer_is_the_last_of_the_cues():
+    given, others = drawn((5, 9, 14)), other_objects((5, 9, 14))
+    single = [values[None] for values in (*given, *others)]
+    expected = encode(single[0], THICK, *single[1:4], others=single[4:])[0, CHANNELS.index("classical answer")]
+    assert torch.equal(classical_answer(given[0], THICK, *given[1:], others), expected)
+    without = encode(single[0], THICK, *single[1:4])[0, CHANNELS.index("classical answer")]
+    assert torch.equal(classical_answer(given[0], THICK, *given[1:]), without)
+    assert not torch.allclose(expected, without, atol=0.1)
+
+
+@torch.no_grad()
+def test_a_classical_answer_is_added_to_that_of_a_network_that_does_not_know_it():
+    torch.manual_seed(5)
+    head = BlockSix(3, 6, 4, dropout=0.0).eval()
+    features = torch.randn(6, 2, 3, 5)
+    classical = torch.linspace(-4, 4, 30).reshape(2, 3, 5)
+    alone, both = foreground_probability(head, features), foreground_probability(head, features, classical)
+    torch.testing.assert_close(both.logit() - alone.logit(), classical, rtol=1e-3, atol=1e-3)
 
 
 def test_gradients_stay_on_for_the_caller_between_reports():

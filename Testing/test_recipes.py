@@ -16,6 +16,7 @@ from InteractiveSegLib.networks.prompted import PromptedNetwork
 from InteractiveSegLib.progress import finish
 from InteractiveSegLib.training import recipes
 from InteractiveSegLib.training.procedural import BinaryTasks
+from InteractiveSegLib.training.process_group import ProcessGroup
 from InteractiveSegLib.training.prompted_tasks import PromptedTasks
 from InteractiveSegLib.training.recipes import train_steps
 
@@ -27,10 +28,10 @@ def tiny_recipes(monkeypatch):
     """Two steps each; the stage in 2D of those in two stages takes three times as many."""
 
     def tasks(dimensions):
-        return lambda steps, seed: BinaryTasks(dimensions, 1, steps, seed, 20**3 if dimensions == 3 else 40**2)
+        return lambda count, seed: BinaryTasks(dimensions, 1, count, seed, 20**3 if dimensions == 3 else 40**2)
 
     def sessions(dimensions):
-        return lambda steps, seed: PromptedTasks(tasks(dimensions)(steps, seed))
+        return lambda count, seed: PromptedTasks(tasks(dimensions)(count, seed))
 
     thin = partial(PNet, channels=2, compressed=2)
     small = {
@@ -100,6 +101,39 @@ def test_a_recipe_in_two_stages_goes_on_from_what_was_learnt_in_slices(tmp_path,
     assert torch.equal(weight[:, :, 1], learnt["module.blocks.2.1.conv.weight"])
     assert not torch.equal(weight[:, :, 1], begun[0].blocks[2][1].conv.weight)
     assert not weight[:, :, [0, 2]].any()
+
+
+@pytest.mark.parametrize(("device", "mixed"), [("cpu", False), ("cuda", True)])
+def test_a_recipe_makes_the_batches_its_steps_take_in_mixed_precision_on_a_gpu_alone(
+    tmp_path, tiny_recipes, monkeypatch, device, mixed
+):
+    begun, recipe = [], recipes.RECIPES["prompted"]
+
+    def train(network, batches, loss, settings, *rest):
+        begun.append((len(batches), settings.steps, settings.accumulated, settings.mixed_precision))
+        yield from ()
+        return network
+
+    monkeypatch.setattr(recipes, "train", train)
+    slices = replace(recipe.slices, accumulated=3)
+    monkeypatch.setitem(recipes.RECIPES, "prompted", replace(recipe, accumulated=2, slices=slices))
+    finish(train_steps("prompted", tmp_path, steps=2, seed=3, workers=0, device=torch.device(device)))
+    assert begun == [(18, 6, 3, mixed), (4, 2, 2, mixed)]
+
+
+@pytest.mark.parametrize("name", ["pnet", "prompted"])
+def test_a_process_that_does_not_lead_writes_no_weights(tmp_path, tiny_recipes, monkeypatch, name):
+    def train(network, *rest):
+        yield from ()
+        return network
+
+    class Follower(ProcessGroup):
+        leads = False
+
+    monkeypatch.setattr(recipes, "train", train)
+    monkeypatch.setattr(recipes, "ProcessGroup", Follower)
+    assert finish(recipe_in(tmp_path, name)) == tmp_path / f"{name}.safetensors"
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

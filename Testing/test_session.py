@@ -145,8 +145,7 @@ def test_fine_edges_come_back_from_a_coarse_grid():
     assert not found.grid.is_full_resolution
     assert found.probability.size <= 14**3
     blocks = found.grid.interpolated(torch.from_numpy(found.probability)).numpy() > 0.5
-    assert dice(mask_of(session), bright) > 0.95
-    assert dice(blocks, bright[found.grid.crop.slices]) < 0.93
+    assert dice(mask_of(session), bright) > max(0.95, dice(blocks, bright[found.grid.crop.slices]) + 0.02)
 
 
 # rounds

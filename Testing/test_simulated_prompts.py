@@ -1,11 +1,13 @@
 """Prompts drawn at random on known objects, the batches made of them, and the loss that corrects itself."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
 from blobs import ellipsoid
 
-from InteractiveSegLib.cues import CHANNELS
+from InteractiveSegLib.cues import CHANNELS, encode
 from InteractiveSegLib.networks.prompted import PromptedNetwork
 from InteractiveSegLib.training.procedural import BinaryTasks
 from InteractiveSegLib.training.prompted_tasks import PromptedTasks, session_loss
@@ -34,21 +36,23 @@ def spans(mask):
 
 
 def blob_batch(shape_kji=(4, 12, 15), seed=0, step=0):
-    """Two bright blobs with a scribble on each and one beside it."""
+    """Two bright blobs with a scribble on each, one beside it and one on another object."""
     centre = [(n - 1) / 2 for n in shape_kji]
     blobs = [ellipsoid(shape_kji, centre, [max(1, r * n) for n in shape_kji]) for r in (0.25, 0.35)]
     noise = np.random.default_rng(seed).normal(0, 0.1, (2, *shape_kji))
     label = np.stack(blobs)
-    foreground, background = np.zeros((2, *label.shape), bool)
+    foreground, background, other = np.zeros((3, *label.shape), bool)
     middle = [n // 2 for n in shape_kji]
     foreground[:, middle[0], middle[1], middle[2] - 1 : middle[2] + 2] = True
     background[:, middle[0], 0, 2:12] = True
+    other[:, middle[0], -1, 4:9] = True
     arrays = {
         "image": np.clip(0.3 + 0.4 * label + noise, 0, 1).astype(np.float32),
         "label": label.astype(np.float32),
         "box": np.ones_like(label),
         "foreground": foreground,
         "background": background,
+        "other": other,
         "start": np.zeros(label.shape, np.float32),
     }
     batch = {name: torch.from_numpy(array) for name, array in arrays.items()}
@@ -58,6 +62,19 @@ def blob_batch(shape_kji=(4, 12, 15), seed=0, step=0):
 def fresh(seed=0):
     torch.manual_seed(seed)
     return PromptedNetwork((4, 4), dropout=0.0)
+
+
+class Constant(torch.nn.Module):
+    """Finds all of an image or nothing, and keeps what it was shown."""
+
+    def __init__(self, found):
+        super().__init__()
+        self.found, self.seen = found, []
+
+    def forward(self, channels, spacing):
+        self.seen.append(channels)
+        odds = torch.full_like(channels[:, 0], 1.0 if self.found else -1.0)
+        return torch.stack([-odds, odds], dim=1)
 
 
 # scribbles
@@ -198,15 +215,15 @@ def test_an_empty_object_is_spoiled_and_bounded_too():
 def test_a_batch_holds_prompts_that_go_with_its_objects(dimensions, max_voxels):
     tasks = PromptedTasks(BinaryTasks(dimensions, 3, 8, seed=4, max_voxels=max_voxels))
     assert len(tasks) == 8
-    kinds = set()
-    for number in (0, 5):
+    kinds, others = set(), 0
+    for number in range(8):
         item = tasks[number]
         shape = item["image"].shape
         assert shape[0] == 3
         assert shape[1] == 1 if dimensions == 2 else 1 < shape[1] == min(shape[1:])
         for name in ("image", "label", "start"):
             assert (item[name].shape, item[name].dtype) == (shape, torch.float32)
-        for name in ("box", "foreground", "background"):
+        for name in ("box", "foreground", "background", "other"):
             assert (item[name].shape, item[name].dtype) == (shape, torch.bool)
         assert item["spacing"].shape == (3,)
         assert item["spacing"][0] >= 1
@@ -214,12 +231,17 @@ def test_a_batch_holds_prompts_that_go_with_its_objects(dimensions, max_voxels):
         assert item["seed"].tolist() == [4, number]
         truth = item["label"] > 0.5
         assert not (item["foreground"] & ~truth).any()
-        assert not (item["background"] & truth).any()
+        assert not ((item["background"] | item["other"]) & truth).any()
+        assert not (item["background"] & item["other"]).any()
+        marked_at_all = item["foreground"].flatten(1).any(dim=1)
+        assert not item["other"][~marked_at_all & truth.flatten(1).any(dim=1)].any()  # a box alone is a box alone
+        others += int(item["other"].flatten(1).any(dim=1).sum())
         assert 0 <= item["start"].min() <= item["start"].max() <= 1
         kinds |= {
             (not box.all(), bool(marks.any())) for box, marks in zip(item["box"], item["foreground"], strict=True)
         }
     assert len(kinds) > 1
+    assert 0 < others < 24
 
 
 def test_several_kinds_of_tasks_take_turns():
@@ -273,12 +295,17 @@ def test_the_loss_is_finite_and_repeated_by_the_seed(shape_kji):
     assert len(set(losses)) > 1  # some go round once more, and see what was corrected
 
 
-def test_the_loss_has_gradients_in_every_parameter():
-    network = fresh().train()
-    session_loss(network, blob_batch()).backward()
-    for name, parameter in network.named_parameters():
-        assert torch.isfinite(parameter.grad).all(), name
-        assert parameter.grad.any(), name
+@pytest.mark.parametrize("mixed_precision", [False, True])
+def test_the_loss_has_gradients_in_every_parameter_however_often_it_is_corrected(mixed_precision):
+    for step in range(6):
+        network = fresh().train()
+        with torch.autocast("cpu", torch.bfloat16, mixed_precision, cache_enabled=False):
+            loss = session_loss(network, blob_batch(step=step))
+        assert loss.dtype == torch.float32
+        loss.backward()
+        for name, parameter in network.named_parameters():
+            assert torch.isfinite(parameter.grad).all(), name
+            assert parameter.grad.any(), name
 
 
 def test_the_loss_does_not_change_its_batch():
@@ -289,28 +316,51 @@ def test_the_loss_does_not_change_its_batch():
     assert all(torch.equal(value, batch[name]) for name, value in before.items())
 
 
-def test_a_correction_marks_what_the_network_got_wrong():
-    """A network that finds nothing is shown more of the object, and never more of the background."""
-    seen, distances = [], [CHANNELS.index(f"distance {kind}") for kind in ("foreground", "background")]
+def test_marks_on_another_object_are_shown_as_a_kind_of_their_own():
+    network, batch = Constant(found=False), blob_batch()
+    session_loss(network, batch)
+    given = [batch[name] for name in ("image", "box", "foreground", "background", "start")]
+    spacing = batch["spacing"].tolist()
+    assert torch.equal(network.seen[0], encode(given[0], spacing, *given[1:], others=[batch["other"]]))
+    given[3] = given[3] | batch["other"]
+    plain = encode(given[0], spacing, *given[1:])
+    classical = CHANNELS.index("classical answer")
+    assert not torch.allclose(network.seen[0][:, classical], plain[:, classical], atol=0.1)
 
-    class Blind(torch.nn.Module):
-        def forward(self, channels, spacing):
-            seen.append(channels)
-            return torch.stack([torch.ones_like(channels[:, 0]), torch.zeros_like(channels[:, 0])], dim=1)
 
-    batch = blob_batch()
-    for step in range(6):
-        seen.clear()
-        session_loss(Blind(), {**batch, "seed": torch.tensor((0, step))})
-        if len(seen) == 2:
-            before, after = ([channels[:, index] == 1 for index in distances] for channels in seen)  # marks are at 0
-            assert (before[0] & ~after[0]).sum() == 0
-            added = after[0] & ~before[0]
-            assert added.flatten(1).any(dim=1).all()
-            assert not (added & (batch["label"] < 0.5)).any()
-            assert torch.equal(before[1], after[1])
-            return
-    pytest.fail("none of the batches went round once more")
+@pytest.mark.parametrize(("found", "corrected"), [(False, 0), (True, 1)], ids=["misses all", "finds all"])
+def test_a_correction_marks_what_the_network_got_wrong(found, corrected):
+    """A network that finds nothing is shown more of the object, one that finds all more of the background."""
+    distances = [CHANNELS.index(f"distance {kind}") for kind in ("foreground", "background")]
+    batch, rounds = blob_batch(), []
+    wrong = (batch["label"] > 0.5) != found
+    for step in range(40):
+        network = Constant(found)
+        session_loss(network, {**batch, "seed": torch.tensor((0, step))})
+        rounds.append(len(network.seen) - 1)
+        shown = [[channels[:, index] == 1 for index in distances] for channels in network.seen]  # marks are at 0
+        for before, after in pairwise(shown):
+            assert not (before[corrected] & ~after[corrected]).any()
+            added = after[corrected] & ~before[corrected]
+            assert not (added & ~wrong).any()
+            assert torch.equal(before[1 - corrected], after[1 - corrected])
+        if rounds[-1]:
+            assert (shown[1][corrected] & ~shown[0][corrected]).flatten(1).any(dim=1).all()
+    assert set(rounds) == {0, 1, 2}
+    assert [rounds.count(n) / 40 for n in range(3)] == pytest.approx([0.4, 0.35, 0.25], abs=0.15)
+
+
+def test_what_was_found_is_sometimes_where_the_next_round_starts():
+    batch, start = blob_batch(), CHANNELS.index("start mask")
+    carried = []
+    for step in range(40):
+        network = Constant(found=True)
+        session_loss(network, {**batch, "seed": torch.tensor((0, step))})
+        for channels in network.seen[1:2]:
+            assert channels[:, start].flatten(1).std(dim=1).eq(0).all()  # all of it or nothing
+            carried += channels[:, start].amax(dim=(1, 2, 3)).tolist()
+    assert set(carried) == {0, 1}
+    assert np.mean(carried) == pytest.approx(0.4, abs=0.2)
 
 
 def test_training_lowers_the_loss():

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -43,9 +45,16 @@ def tiny(seed=0, hidden=4):
     )
 
 
-def steps_in(folder, settings=SETTINGS, network=None, batches=None):
-    batches = BrightSquares(settings.steps) if batches is None else batches
-    return train(tiny() if network is None else network, batches, dice_cross_entropy, settings, folder, CPU)
+def steps_in(folder, settings=SETTINGS, network=None, batches=None, loss=dice_cross_entropy):
+    batches = BrightSquares(settings.steps * settings.accumulated) if batches is None else batches
+    return train(tiny() if network is None else network, batches, loss, settings, folder, CPU)
+
+
+def stopped(folder, settings, after):
+    run = steps_in(folder, settings)
+    for _ in range(after):
+        next(run)
+    run.close()
 
 
 @pytest.fixture(scope="module")
@@ -59,10 +68,7 @@ def uninterrupted(tmp_path_factory):
 @pytest.mark.parametrize("stops", [[1], [3], [4], [5], [8], [10], [11], [2, 3, 6, 1]])
 def test_a_run_that_was_stopped_goes_on_as_if_it_was_not(tmp_path, uninterrupted, stops):
     for count in stops:
-        run = steps_in(tmp_path)
-        for _ in range(count):
-            next(run)
-        run.close()
+        stopped(tmp_path, SETTINGS, count)
         torch.manual_seed(count + 100)  # whatever happens in between
     network = tiny(seed=99 if (tmp_path / "checkpoint.pt").exists() else 0)
     averaged = finish(steps_in(tmp_path, network=network))
@@ -70,23 +76,28 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_was_not(tmp_path, uninterrupted
     assert same(averaged, uninterrupted[1])
 
 
+@pytest.mark.parametrize("stops", [[3], [5], [2, 6, 1], [11]])
+def test_a_run_of_several_batches_a_step_goes_on_as_if_it_was_not_stopped(tmp_path, stops):
+    settings = replace(SETTINGS, accumulated=2)
+    expected = finish(steps_in(tmp_path / "whole", settings))
+    for count in stops:
+        stopped(tmp_path / "parts", settings, count)
+        torch.manual_seed(count + 100)
+    assert same(finish(steps_in(tmp_path / "parts", settings)), expected)
+    assert logged(tmp_path / "parts") == logged(tmp_path / "whole")
+
+
 @pytest.mark.parametrize("stops", [[], [1], [5], [5, 2], [11]])
 def test_each_step_is_logged_once(tmp_path, uninterrupted, stops):
     for count in stops:
-        run = steps_in(tmp_path)
-        for _ in range(count):
-            next(run)
-        run.close()
+        stopped(tmp_path, SETTINGS, count)
     finish(steps_in(tmp_path))
     assert [step for step, _ in logged(tmp_path)] == list(range(SETTINGS.steps))
     assert logged(tmp_path) == uninterrupted[2]
 
 
 def test_a_run_that_was_killed_between_checkpoint_and_log_logs_no_step_twice(tmp_path, uninterrupted):
-    run = steps_in(tmp_path)
-    for _ in range(4):
-        next(run)
-    run.close()
+    stopped(tmp_path, SETTINGS, 4)
     with (tmp_path / "losses.csv").open("a") as file:
         file.writelines(["4,0.5\n", "5,0.5\n", "6,0."])  # the log is ahead of the checkpoint
     finish(steps_in(tmp_path))
@@ -177,9 +188,18 @@ def test_a_checkpoint_cut_short_is_refused(tmp_path, kept):
         finish(steps_in(tmp_path))
 
 
-def test_too_few_batches_are_refused_before_any_work(tmp_path):
-    with pytest.raises(InputError, match="11 steps were asked for, but there are only 10 batches"):
-        finish(steps_in(tmp_path / "new", batches=BrightSquares(10)))
+@pytest.mark.parametrize(("accumulated", "needed"), [(1, 11), (2, 22), (3, 33)])
+def test_too_few_batches_are_refused_before_any_work(tmp_path, accumulated, needed):
+    settings = replace(SETTINGS, accumulated=accumulated)
+    with pytest.raises(InputError, match=f"11 steps take {needed} batches, but there are only {needed - 1}"):
+        finish(steps_in(tmp_path / "new", settings, batches=BrightSquares(needed - 1)))
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("accumulated", [0, -1])
+def test_steps_without_batches_are_refused_before_any_work(tmp_path, accumulated):
+    with pytest.raises(InputError, match=f"accumulated {accumulated} must be at least 1"):
+        finish(steps_in(tmp_path / "new", replace(SETTINGS, accumulated=accumulated), batches=BrightSquares(11)))
     assert not (tmp_path / "new").exists()
 
 
@@ -208,3 +228,49 @@ def test_the_learning_rate_warms_up_and_falls_to_nothing():
     assert max(factors) <= 1
     assert factors[30:] == sorted(factors[30:], reverse=True)
     assert factors[:30] == sorted(factors[:30])
+
+
+# mixed precision
+
+
+def test_mixed_precision_multiplies_in_bfloat16_and_keeps_weights_and_losses_in_float32(tmp_path, uninterrupted):
+    network, losses, products = tiny(), [], []
+
+    def loss(network, batch):
+        losses.append(dice_cross_entropy(network, batch))
+        return losses[-1]
+
+    network[4].register_forward_hook(lambda module, inputs, output: products.append(output.dtype))
+    averaged = finish(steps_in(tmp_path, replace(SETTINGS, mixed_precision=True), network, loss=loss))
+    assert set(products) == {torch.bfloat16}
+    assert {value.dtype for value in losses} == {torch.float32}
+    saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    for state in (network.state_dict(), averaged.state_dict(), saved["network"], saved["averaged"]):
+        assert {value.dtype for value in state.values()} == {torch.float32, torch.int64}  # and a count of batches
+        assert all(torch.isfinite(value).all() for value in state.values())
+    exactly = [loss for _, loss in uninterrupted[2]]
+    assert [loss for _, loss in logged(tmp_path)] == pytest.approx(exactly, abs=0.05)
+    assert not same(averaged, uninterrupted[1])
+
+
+def test_mixed_precision_is_off_unless_asked_for(tmp_path):
+    network, products = tiny(), []
+    network[4].register_forward_hook(lambda module, inputs, output: products.append(output.dtype))
+    finish(steps_in(tmp_path, network=network))
+    assert set(products) == {torch.float32}
+
+
+def test_a_loss_that_looks_without_gradients_first_has_them_all_in_mixed_precision(tmp_path):
+    """Some versions of torch remember the weights that were cast without gradients."""
+    remembered = []
+
+    def loss(network, batch):
+        remembered.append(torch.is_autocast_cache_enabled())
+        with torch.no_grad():
+            network(batch["image"])
+        return dice_cross_entropy(network, batch)
+
+    network = tiny()
+    next(steps_in(tmp_path, replace(SETTINGS, mixed_precision=True), network, loss=loss))
+    assert remembered == [False]
+    assert all(network[index].weight.grad.any() for index in (0, 1, 4))

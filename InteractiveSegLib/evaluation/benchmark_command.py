@@ -34,7 +34,7 @@ def add_benchmark(commands: argparse._SubParsersAction) -> None:
     users.add_argument(
         "--methods",
         metavar="A,B,...",
-        help=f"default: MODEL,MODEL:fixed,MODEL:plain,{_BASELINES}; and any models",
+        help=f"default: MODEL,MODEL:fixed,MODEL:plain,{_BASELINES}; and any models, and MODEL:straight",
     )
     users.add_argument("--users", default="robot,human", metavar="A,B,...", help="of robot, sloppy, clicks, human")
     users.add_argument("--rounds", type=int, default=3, help="rounds of scribbles that every robot draws")

@@ -35,7 +35,7 @@ SEED_METHODS: dict[str, SeedMethod] = {
     "walker": random_walker,
 }
 BASELINES = ("box", "grabcut", *SEED_METHODS)
-VARIANTS = ("", "fixed", "plain")
+VARIANTS = ("", "fixed", "plain", "straight")
 
 _MARGIN = 0.15
 _LEAST_MARGIN_VOXELS = 2
@@ -68,7 +68,8 @@ def segmenter(name: str, volume: Volume, seed: int, device: torch.device) -> Seg
     ----------
     name : ``box`` (the box itself), ``grabcut``, ``grow`` (Grow from seeds), ``geodesic`` (nearest scribble),
         ``mixtures`` (geodesic distance and intensity mixtures in a Potts energy), ``walker`` (random walker), or a
-        model as in ``load_network``: alone, as ``MODEL:fixed`` (never fine-tuned) or ``MODEL:plain`` (nor refined)
+        model as in ``load_network``: alone, as ``MODEL:fixed`` (never fine-tuned), ``MODEL:plain`` (nor refined) or
+        ``MODEL:straight`` (its cues are straight distances instead of geodesic ones)
 
     Raises
     ------
@@ -164,9 +165,12 @@ class _Network:
 
     def __init__(self, volume: Volume, model: str, variant: str, seed: int, device: torch.device) -> None:
         self._session = ImageSession(volume, load_network(model), seed=seed, device=device)
-        self._adapt = not variant
+        self._adapt = variant in ("", "straight")
+        settings = self._session.settings
         if variant == "plain":
-            self._session.settings = replace(self._session.settings, smoothness_voxels=0.0)
+            self._session.settings = replace(settings, smoothness_voxels=0.0)
+        if variant == "straight":
+            self._session.settings = replace(settings, cues=replace(settings.cues, contrast=0.0))
 
     def segment(self, prompts: Prompts) -> Segmentation:
         session = self._session

@@ -24,18 +24,20 @@ from InteractiveSegLib.training.simulated_prompts import (
 
 _BOX_ALONE, _SCRIBBLES_ALONE = 0.25, 0.35  # the rest have both
 _START_MASK, _START_FROM_FOUND = 0.1, 0.4
-_CORRECTED = 0.6  # of the batches go round once more
+_CORRECTED = (0.4, 0.35, 0.25)  # of the batches go round not at all, once, twice
 _EVERY_SLICE = 0.4
 _FLAT = 0.6  # a side this short against the others is a stack of thick slices
 _THICKEST = 8.0
+_OTHER_OBJECT = 0.3
+_PROMPTS = ("box", "foreground", "background", "other", "start")
 
 
 class PromptedTasks(Dataset):
     """Binary tasks with the prompts of a session's first round; several kinds of tasks take turns.
 
-    Each item is a dictionary of ``image`` and ``label``, float32, and ``box``, ``foreground``, ``background`` and
-    ``start``, all (B, K, J, I), of one slice in 2D, and ``spacing`` (3,), ``seed`` (2,). Item n depends on the seed and
-    n alone. Slices lie along k.
+    Each item is a dictionary of ``image`` and ``label``, float32, and ``box``, ``foreground``, ``background``,
+    ``other`` (marks on another object) and ``start``, all (B, K, J, I), of one slice in 2D, and ``spacing`` (3,),
+    ``seed`` (2,). Item n depends on the seed and n alone. Slices lie along k.
     """
 
     def __init__(self, *tasks: BinaryTasks) -> None:
@@ -58,7 +60,7 @@ class PromptedTasks(Dataset):
         prompts = [_first_prompts(truth > 0.5, rng) for truth in label]
         item = {
             name: torch.from_numpy(np.stack([prompt[index] for prompt in prompts]))
-            for index, name in enumerate(("box", "foreground", "background", "start"))
+            for index, name in enumerate(_PROMPTS)
         }
         item["image"] = torch.from_numpy(np.ascontiguousarray(image))
         item["label"] = torch.from_numpy(np.ascontiguousarray(label))
@@ -68,15 +70,19 @@ class PromptedTasks(Dataset):
 
 
 def session_loss(network: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
-    """Soft Dice and cross-entropy of the first answer, or of the one after a correction of the network's own errors."""
+    """Soft Dice and cross-entropy of the first answer, or of one after the network's own errors were corrected."""
     spacing = batch["spacing"].tolist()
     rng = np.random.default_rng([*batch["seed"].tolist(), 78])
-    image, box, label = batch["image"], batch["box"], batch["label"][:, None]
+    image, box, label, other = batch["image"], batch["box"], batch["label"][:, None], batch["other"]
     foreground, background, start = batch["foreground"], batch["background"], batch["start"]
-    if rng.random() < _CORRECTED:
+
+    def answer() -> Tensor:
+        return network(encode(image, spacing, box, foreground, background, start, [other]), spacing)
+
+    for _ in range(rng.choice(len(_CORRECTED), p=_CORRECTED)):
         with torch.no_grad():
             network.eval()
-            logits = network(encode(image, spacing, box, foreground, background, start), spacing)
+            logits = answer()
             network.train()
         found = (logits[:, 1] > logits[:, 0]) & box
         wrong = zip(found.cpu().numpy(), (label[:, 0] > 0.5).cpu().numpy(), strict=True)
@@ -86,24 +92,28 @@ def session_loss(network: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
         background = (background | added[:, 1]) & ~added[:, 0]
         carried = torch.from_numpy(rng.random(len(image)) < _START_FROM_FOUND).to(image.device)
         start = torch.where(carried[:, None, None, None], found.float(), start)
-    logits = network(encode(image, spacing, box, foreground, background, start), spacing)
-    return dice_cross_entropy_of(logits, label)
+    return dice_cross_entropy_of(answer(), label)
 
 
 def _first_prompts(truth: NDArray[np.bool_], rng: np.random.Generator) -> tuple[NDArray[Any], ...]:
-    """Box, foreground, background and start mask of one object (K, J, I)."""
+    """What ``_PROMPTS`` names, of one object (K, J, I)."""
     nothing = np.zeros(truth.shape, bool)
     kind = rng.random()
     box = draw_box(truth, rng) if kind < _BOX_ALONE or kind > _BOX_ALONE + _SCRIBBLES_ALONE else ~nothing
-    foreground = background = nothing
+    foreground = background = other = nothing
     if kind > _BOX_ALONE:
         every = truth.shape[0] > 1 and rng.random() < _EVERY_SLICE
         foreground = draw_scribbles(truth, rng, every)
         if box.all() or rng.random() < 0.7:
             for _ in range(int(rng.integers(1, 4))):
-                background = background | draw_scribbles(against(truth, rng), rng, every)
+                marks = draw_scribbles(against(truth, rng), rng, every)
+                if rng.random() < _OTHER_OBJECT:
+                    other = other | marks
+                else:
+                    background = background | marks
     start = spoiled(truth, rng) if rng.random() < _START_MASK else nothing
-    return box, foreground, background & ~foreground, start.astype(np.float32)
+    other = other & ~foreground
+    return box, foreground, background & ~foreground & ~other, other, start.astype(np.float32)
 
 
 def _correction(found: NDArray[np.bool_], truth: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.bool_]:

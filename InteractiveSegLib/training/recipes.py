@@ -22,6 +22,7 @@ from InteractiveSegLib.networks.prompted import PromptedNetwork
 from InteractiveSegLib.progress import Steps
 from InteractiveSegLib.training.losses import dice_cross_entropy
 from InteractiveSegLib.training.procedural import BinaryTasks, CropSettings
+from InteractiveSegLib.training.process_group import ProcessGroup
 from InteractiveSegLib.training.prompted_tasks import PromptedTasks, session_loss
 from InteractiveSegLib.training.trainer import Loss, TrainSettings, train
 
@@ -36,6 +37,7 @@ class Recipe:
     tasks : makes the batches from their number and the seed
     steps : optimiser steps
     learning_rate : of AdamW, at the schedule's height
+    accumulated : batches a step, for that many processes at most to share
     slices : training in 2D that comes first, since a crop in 2D costs a fiftieth of one in 3D
     carried : gives the weights of the network trained in slices to this one
     """
@@ -45,22 +47,27 @@ class Recipe:
     loss: Loss
     steps: int
     learning_rate: float
+    accumulated: int = 1
     slices: Recipe | None = None
     carried: Callable[[Any, Any], None] = inflate
 
 
-def _boxes(dimensions: int, batch_size: int, voxels: int, steps: int, seed: int) -> BinaryTasks:
-    return BinaryTasks(dimensions, batch_size, steps, seed, voxels)
+def _boxes(dimensions: int, batch_size: int, voxels: int, count: int, seed: int) -> BinaryTasks:
+    return BinaryTasks(dimensions, batch_size, count, seed, voxels)
 
 
-def _sessions_on_slices(steps: int, seed: int) -> PromptedTasks:
-    return PromptedTasks(BinaryTasks(2, 12, steps, seed, 72**2, crop=_WIDE))
+def _sliced_tasks(count: int, seed: int) -> BinaryTasks:
+    return BinaryTasks(2, 8, count, seed, 72**2, crop=_WIDE)
 
 
-def _sessions(steps: int, seed: int) -> PromptedTasks:
+def _sessions_on_slices(count: int, seed: int) -> PromptedTasks:
+    return PromptedTasks(_sliced_tasks(count, seed))
+
+
+def _sessions(count: int, seed: int) -> PromptedTasks:
     """Two batches of volumes for one of slices, which would otherwise be forgotten."""
-    volumes = BinaryTasks(3, 3, steps, seed, 40**3, crop=_WIDE)
-    return PromptedTasks(volumes, volumes, BinaryTasks(2, 12, steps, seed, 72**2, crop=_WIDE))
+    volumes = BinaryTasks(3, 2, count, seed, 40**3, crop=_WIDE)
+    return PromptedTasks(volumes, volumes, _sliced_tasks(count, seed))
 
 
 def _copied(trained: nn.Module, network: nn.Module) -> None:
@@ -83,9 +90,10 @@ RECIPES = {
         PromptedNetwork,
         _sessions,
         session_loss,
-        steps=2400,
+        steps=2800,
         learning_rate=1.5e-3,
-        slices=Recipe(PromptedNetwork, _sessions_on_slices, session_loss, 1500, 2e-3),
+        accumulated=2,
+        slices=Recipe(PromptedNetwork, _sessions_on_slices, session_loss, 1800, 2e-3, accumulated=2),
         carried=_copied,
     ),
 }
@@ -124,7 +132,10 @@ def train_steps(
         facts["steps_in_slices"] = flat_steps
     trained = yield from _stage_steps(recipe, network, folder, steps, seed, workers, device)
     path = folder / f"{name}.safetensors"
-    save_network(trained, path, facts)
+    group = ProcessGroup.joined(device)
+    if group.leads:
+        save_network(trained, path, facts)
+    group.wait()  # until it is written
     return path
 
 
@@ -136,5 +147,12 @@ def _untrained(recipe: Recipe, seed: int) -> Network:
 def _stage_steps(
     recipe: Recipe, network: Network, folder: Path, steps: int, seed: int, workers: int, device: torch.device
 ) -> Steps[Network]:
-    settings = TrainSettings(steps=steps, learning_rate=recipe.learning_rate, workers=workers)
-    return (yield from train(network, recipe.tasks(steps, seed), recipe.loss, settings, folder, device))
+    settings = TrainSettings(
+        steps=steps,
+        learning_rate=recipe.learning_rate,
+        workers=workers,
+        accumulated=recipe.accumulated,
+        mixed_precision=device.type == "cuda",
+    )
+    batches = recipe.tasks(steps * recipe.accumulated, seed)
+    return (yield from train(network, batches, recipe.loss, settings, folder, device))

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from InteractiveSegLib.errors import InputError, InteractiveSegError
 from InteractiveSegLib.files import replacing
 from InteractiveSegLib.progress import Progress, Steps
+from InteractiveSegLib.training.process_group import ProcessGroup
 
 Batch = Mapping[str, Tensor]
 Loss = Callable[[nn.Module, Batch], Tensor]
@@ -31,6 +32,9 @@ class TrainSettings:
     averaging : decay of the running average of the weights that is returned
     checkpoint_every : steps between two checkpoints
     workers : processes that make batches; 0 makes them in this one
+    accumulated : batches a step; processes started together (``torchrun``) share them, so that their number changes
+        nothing but the time
+    mixed_precision : matrix products in bfloat16
     """
 
     steps: int
@@ -40,6 +44,8 @@ class TrainSettings:
     averaging: float = 0.99
     checkpoint_every: int = 50
     workers: int = 0
+    accumulated: int = 1
+    mixed_precision: bool = False
 
 
 class TrainingDivergedError(InteractiveSegError):
@@ -74,12 +80,16 @@ def train(
     Raises
     ------
     InputError : the checkpoint in ``folder`` is damaged, belongs to another network or is further than the steps, or
-        ``batches`` are fewer than the steps.
+        ``batches`` are fewer than the steps take, or those of a step cannot be shared evenly among the processes.
     TrainingDivergedError : the loss is not finite.
     """
-    count = len(batches)  # type: ignore[arg-type]
-    if count < settings.steps:
-        raise InputError(f"{settings.steps} steps were asked for, but there are only {count} batches")
+    if settings.accumulated < 1:
+        raise InputError(f"accumulated {settings.accumulated} must be at least 1")
+    needed, count = settings.steps * settings.accumulated, len(batches)  # type: ignore[arg-type]
+    if count < needed:
+        raise InputError(f"{settings.steps} steps take {needed} batches, but there are only {count}")
+    group = ProcessGroup.joined(device)
+    mine = group.share(settings.accumulated)
     folder.mkdir(parents=True, exist_ok=True)
     network.to(device).train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
@@ -87,31 +97,36 @@ def train(
     start = _restore(folder / "checkpoint.pt", network, averaged, optimizer, device)
     if start > settings.steps:
         raise InputError(f"the checkpoint in {folder} is of {start} steps, but only {settings.steps} were asked for")
-    _shorten_log(folder / "losses.csv", start)
+    if group.leads:
+        _shorten_log(folder / "losses.csv", start)
     rows: list[str] = []
-    loader = DataLoader(
-        Subset(batches, range(start, settings.steps)),
-        batch_size=None,
-        num_workers=settings.workers,
-        persistent_workers=False,
-    )
-    for step, batch in enumerate(loader, start):
-        torch.manual_seed(step)  # dropout is a function of the step, so that a resumed run repeats it
-        for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * schedule(step / settings.steps)
-        value = loss(network, {key: tensor.to(device, non_blocking=True) for key, tensor in batch.items()})
-        if not torch.isfinite(value):
-            raise TrainingDivergedError(f"the loss is {value.item()} at step {step}; checkpoint kept in {folder}")
+    numbers = [step * settings.accumulated + part for step in range(start, settings.steps) for part in mine]
+    loader = iter(DataLoader(Subset(batches, numbers), batch_size=None, num_workers=settings.workers))
+    for step in range(start, settings.steps):
+        for parameters in optimizer.param_groups:
+            parameters["lr"] = settings.learning_rate * schedule(step / settings.steps)
         optimizer.zero_grad()
-        value.backward()
+        total = torch.zeros((), device=device)
+        for part in mine:
+            torch.manual_seed(step * settings.accumulated + part)  # dropout, too, is a function of the batch's number
+            batch = {key: tensor.to(device, non_blocking=True) for key, tensor in next(loader).items()}
+            # uncached: older versions of torch reuse weights that were cast where the loss took no gradients
+            with torch.autocast(device.type, torch.bfloat16, settings.mixed_precision, cache_enabled=False):
+                value = loss(network, batch) / settings.accumulated
+            value.backward()
+            total += value.detach()
+        group.add_up([total, *(p.grad for p in network.parameters() if p.grad is not None)])
+        if not torch.isfinite(total):
+            raise TrainingDivergedError(f"the loss is {total.item()} at step {step}; checkpoint kept in {folder}")
         nn.utils.clip_grad_norm_(network.parameters(), settings.gradient_norm)
         optimizer.step()
         averaged.update_parameters(network)
-        rows.append(f"{step},{value.item():.5f}\n")
-        if (step + 1) % settings.checkpoint_every == 0 or step + 1 == settings.steps:
+        rows.append(f"{step},{total.item():.5f}\n")
+        if group.leads and ((step + 1) % settings.checkpoint_every == 0 or step + 1 == settings.steps):
             _save(folder, step + 1, network, averaged, optimizer, rows)
             rows.clear()
-        yield Progress(step + 1, settings.steps, f"loss {value.item():.3f}")
+        yield Progress(step + 1, settings.steps, f"loss {total.item():.3f}")
+    group.wait()  # until the last checkpoint is written
     return averaged.module.eval()
 
 

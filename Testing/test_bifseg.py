@@ -1,0 +1,115 @@
+"""What of an object's marks, and of those on other objects, the stages are shown on the working grid."""
+
+import numpy as np
+import pytest
+import torch
+from blobs import SHAPE_KJI, blob_volume
+
+from InteractiveSegLib import bifseg
+from InteractiveSegLib.bifseg import BifsegSettings, boxed_image_steps, object_steps
+from InteractiveSegLib.networks.pcnet import PCNet
+from InteractiveSegLib.networks.prompted import PromptedNetwork
+from InteractiveSegLib.progress import finish
+from InteractiveSegLib.prompts import BoundingBox
+from InteractiveSegLib.working_grid import GridSettings
+
+CPU = torch.device("cpu")
+FULL, COARSE = GridSettings(max_voxels=64**3), GridSettings(max_voxels=7**3)
+ON_BLOB, BESIDE, ON_OTHER = ([6, 10, 12], [6, 10, 13]), ([6, 2, 2], [6, 2, 3]), ([6, 17, 22], [6, 17, 23])
+
+
+def networks():
+    torch.manual_seed(0)
+    return {"prompted": PromptedNetwork((4, 4)).eval(), "plain": PCNet(channels=2, compressed=2).eval()}
+
+
+def segmented(network, foreground=(), background=(), *others, box=None, **settings):
+    """The first round of marks (voxels); those on every other object are among the background's."""
+    settings = BifsegSettings(**{"grid": FULL, **settings})
+    extent = box or BoundingBox.whole(SHAPE_KJI)
+    boxed = finish(boxed_image_steps(blob_volume(), extent, network, settings, CPU))
+    marks = [np.array(voxels, np.int32).reshape(-1, 3) for voxels in (foreground, background, *others)]
+    steps = object_steps(
+        boxed,
+        extent,
+        marks[0],
+        np.concatenate(marks[1:]),
+        network,
+        settings,
+        box_drawn=box is not None,
+        adapt=False,
+        seed=0,
+        others_kji=marks[2:],
+    )
+    return finish(steps)
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """Marks that reached the encoding: foreground, background and those on every other object."""
+    seen = []
+
+    def kept(real):
+        def call(*given):
+            marks = [value for value in given if isinstance(value, torch.Tensor) and value.dtype == torch.bool]
+            seen.append([*marks[-2:], *next(value for value in given if isinstance(value, list))])
+            return real(*given)
+
+        return call
+
+    for name in ("prompted_feature_steps", "classical_answer"):
+        monkeypatch.setattr(bifseg, name, kept(getattr(bifseg, name)))
+    return seen
+
+
+def voxels(mask):
+    return np.argwhere(mask.numpy()).tolist()
+
+
+@pytest.mark.parametrize("kind", ["prompted", "plain"])
+def test_marks_on_every_other_object_are_a_kind_of_their_own(shown, kind):
+    segmented(networks()[kind], ON_BLOB, BESIDE, ON_OTHER, [[1, 1, 1]])
+    foreground, background, one, other = shown[0]
+    assert voxels(foreground) == [*ON_BLOB]
+    assert voxels(background) == [*BESIDE]
+    assert voxels(one) == [*ON_OTHER]
+    assert voxels(other) == [[1, 1, 1]]
+
+
+@pytest.mark.parametrize("kind", ["prompted", "plain"])
+def test_a_working_voxel_that_is_marked_twice_is_the_other_objects_or_nobodys(shown, kind):
+    mine, theirs, both = ([[k, 10, 0], [k, 10, 1]] for k in (0, 6, 12))  # two voxels each that become one
+    marks = [mine[0], theirs[0]], [mine[1], both[0]], [theirs[1], both[1]]
+    assert segmented(networks()[kind], *marks, grid=COARSE).labels.shape == (5, 7, 9)
+    foreground, background, other = shown[0]
+    assert not foreground.any()  # where the object's and any other marks meet, full resolution settles it
+    assert not background.any()
+    assert voxels(other) == [[4, 3, 0]]  # background and another object: the object
+
+
+@pytest.mark.parametrize("share", [0.5, 1.0])
+def test_a_network_that_sees_no_prompts_is_helped_by_a_share_of_the_classical_answer(share):
+    network, marks = networks()["plain"], (ON_BLOB, BESIDE, ON_OTHER)
+    unhelped, whole, helped = (segmented(network, *marks, classical_share=part) for part in (0.0, 1.0, share))
+    added, expected = (found.probability.logit() - unhelped.probability.logit() for found in (helped, whole))
+    assert expected.abs().max() == pytest.approx(10, abs=0.01)  # as sure as the classical answer ever is
+    torch.testing.assert_close(added, share * expected, rtol=1e-2, atol=1e-2)
+
+
+def test_a_box_alone_has_a_share_of_its_own():
+    network, drawn = networks()["plain"], BoundingBox((2, 4, 6), (11, 17, 21))
+
+    def odds(*marks, **shares):
+        return segmented(network, *marks, box=drawn, **shares).probability.logit()
+
+    alone = odds(classical_share_of_box=0.5) - odds(classical_share_of_box=0.0)
+    assert alone.min() == pytest.approx(-5, abs=0.01)
+    assert torch.equal(odds(classical_share=1.0), odds(classical_share=0.0))
+    assert torch.equal(odds(ON_BLOB, classical_share_of_box=1.0), odds(ON_BLOB, classical_share_of_box=0.0))
+    assert not torch.equal(odds(ON_BLOB, classical_share=1.0), odds(ON_BLOB, classical_share=0.0))
+
+
+def test_a_network_that_sees_the_prompts_is_not_helped_twice():
+    network, marks = networks()["prompted"], (ON_BLOB, BESIDE, ON_OTHER)
+    one, other = (segmented(network, *marks, classical_share=share) for share in (0.0, 1.0))
+    assert torch.equal(one.probability, other.probability)
