@@ -140,7 +140,7 @@ def test_the_head_on_columns_is_the_head():
     head = LogOddsHead()
     head.gain.data, head.bias.data, head.share.data = torch.tensor(2.0), torch.tensor(-1.0), torch.tensor(0.5)
     features = torch.tensor([[3.0, 0.0], [4.0, -2.0]])
-    assert head.on_columns(features).tolist() == [[[0, 0], [11, -10]]]
+    assert head.on_columns(features).tolist() == [[[0, 0], [2 * 3 - 5 + 10 * 4, -5 - 10 * 2]]]
     assert torch.equal(head(features[None, :, :, None]).squeeze(-1), head.on_columns(features))
 
 

@@ -19,6 +19,7 @@ from InteractiveSegLib.progress import Progress, Steps, finish
 
 _CLASSICAL = CHANNELS.index("classical answer")
 _PACE = 5.0  # Adam moves a parameter by the learning rate at most; so few parameters need longer steps
+_CLASSICAL_PACE = 20.0  # the classical answer rises by a fifth a voxel of distance
 _SIDES_TRIED = (16, 17, 19)  # uneven: an axis taken for another, a shape fixed by tracing or a stride shows
 
 
@@ -121,7 +122,7 @@ class LogOddsHead(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Logits (B, 2, ...) of features (B, 2, ...)."""
-        odds = self.gain * features[:, 0] + _PACE * (self.bias + self.share * features[:, 1])
+        odds = self.gain * features[:, 0] + _PACE * self.bias + _CLASSICAL_PACE * self.share * features[:, 1]
         return torch.stack([torch.zeros_like(odds), odds], dim=1)
 
     def on_columns(self, features: Tensor) -> Tensor:
