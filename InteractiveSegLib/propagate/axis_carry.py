@@ -1,0 +1,202 @@
+"""Labels of annotated slices carried along one axis, from neighbour to neighbour."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+
+import numpy as np
+from numpy.typing import NDArray
+
+from InteractiveSegLib.progress import Progress, Steps
+from InteractiveSegLib.propagate.annotated_slice import AXIS_NAMES
+from InteractiveSegLib.propagate.axis_stack import AxisStack
+from InteractiveSegLib.propagate.displacement import composed
+from InteractiveSegLib.propagate.label_fusion import FusionSettings
+from InteractiveSegLib.propagate.registration import PairRegistration, RegistrationSettings
+from InteractiveSegLib.propagate.registration_cache import RegistrationCache
+from InteractiveSegLib.propagate.shape_interpolation import NOWHERE_MM, with_ends
+from InteractiveSegLib.propagate.slice_gaps import Gap
+from InteractiveSegLib.propagate.slice_pool import Broken, SlicePool
+from InteractiveSegLib.propagate.slice_tasks import FuseSlice, Origin, RegisterPair
+from InteractiveSegLib.propagate.working_plane import WorkingPlane
+
+
+@dataclass(eq=False)
+class AxisLabels:
+    """What one axis says of its slices, in the crop of ``plane``. Slices that it says nothing of are missing.
+
+    levels : index -> (C, h, w) float16 on the working grid, -1 (not this label) to 1; the labels in their order, and
+        after them, where there are several, all of them as one
+    apart : index -> (h, w) float16, half the difference of what the two sides say, 0 to 1
+    quality : index -> 0 to 1, of the registrations on the way to the annotated slices
+    notes : sentences on what could not be registered
+    """
+
+    axis: int
+    plane: WorkingPlane
+    levels: dict[int, NDArray[np.float16]] = field(default_factory=dict)
+    apart: dict[int, NDArray[np.float16]] = field(default_factory=dict)
+    quality: dict[int, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def missing_pairs(axis: int, gaps: Sequence[Gap], cache: RegistrationCache) -> list[int]:
+    """Lower slices of the pairs in the gaps that are not registered yet."""
+    wanted = sorted({lower for gap in gaps for lower in gap.pairs})
+    return [lower for lower in wanted if (axis, lower) not in cache.pairs]
+
+
+def register_steps(
+    stack: AxisStack, gaps: Sequence[Gap], settings: RegistrationSettings, cache: RegistrationCache, pool: SlicePool
+) -> Steps[None]:
+    """Register all pairs in the gaps that the cache does not hold yet."""
+    missing = missing_pairs(stack.axis, gaps, cache)
+    spacing = stack.plane.working_spacing_mm
+    tasks = {lower: RegisterPair(stack.images[lower], stack.images[lower + 1], spacing, settings) for lower in missing}
+    text = f"registering slices along {AXIS_NAMES[stack.axis]}"
+    done = 0
+    yield Progress(done, len(tasks), text)
+    for answer in pool.results(tasks):
+        if answer is not None:
+            lower, found = answer
+            if isinstance(found, Broken):
+                found = PairRegistration.failed(stack.images[lower].shape, found.reason)
+            cache.keep({(stack.axis, lower): found})
+            done += 1
+        yield Progress(done, len(tasks), text)
+
+
+def carry_steps(
+    stack: AxisStack,
+    gaps: Sequence[Gap],
+    pairs: Mapping[int, PairRegistration],
+    settings: FusionSettings,
+    pool: SlicePool,
+) -> Steps[AxisLabels]:
+    """Fill the gaps.
+
+    From each annotated slice the fields of the pairs are put one after the other, so that its labels are interpolated
+    once only. A pair that failed counts as not moved. Where all pairs of a gap failed, the shapes alone are blended.
+
+    Parameters
+    ----------
+    pairs : lower slice -> registration; none at all for interpolation by shape
+    """
+    result = AxisLabels(stack.axis, stack.plane)
+    tasks: dict[int, FuseSlice] = {}
+    for gap in gaps:
+        fits = [pairs[lower] for lower in gap.pairs if lower in pairs]
+        by_image = any(not fit.failure for fit in fits)
+        lower, upper, shares = _both_sides(stack, gap)
+        for index, origins in _origins(stack, gap, lower, upper, shares, pairs if by_image else {}):
+            if by_image:
+                tasks[index] = FuseSlice(stack.images[index], origins, stack.plane.working_spacing_mm, settings)
+                result.quality[index] = _quality(gap, index, pairs)
+            else:
+                result.levels[index], result.apart[index] = _by_shape(origins, stack, settings)
+                result.quality[index] = 0.0
+        if fits:
+            result.notes += _failures(stack.axis, gap, pairs, by_image)
+        yield Progress(0, len(tasks), "following the registrations")
+    text = f"finding labels along {AXIS_NAMES[stack.axis]}"
+    for answer in pool.results(tasks):
+        if answer is not None:
+            index, found = answer
+            if isinstance(found, Broken):
+                result.notes.append(f"{AXIS_NAMES[stack.axis]} slice {index}: {found.reason}; shapes alone count there")
+                result.levels[index], result.apart[index] = _by_shape(tasks[index].origins, stack, settings)
+                result.quality[index] = 0.0
+            else:
+                result.levels[index], result.apart[index] = found[0], found[1].max(axis=0)
+        yield Progress(len(result.levels), len(result.levels) + len(tasks), text)
+    return result
+
+
+def _both_sides(
+    stack: AxisStack, gap: Gap
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float64] | None]:
+    """Signed distances below and above a gap; and, beyond the last annotated slice, how far each channel's end is.
+
+    The end lies where both sides are level: the side without a slice counts as twice as far away.
+    """
+    if gap.lower is not None and gap.upper is not None:
+        lower, upper = with_ends(stack.distances_mm(gap.lower), stack.distances_mm(gap.upper))
+        return lower, upper, None
+    known = stack.distances_mm(gap.upper if gap.lower is None else gap.lower)
+    nothing = np.full_like(known, -NOWHERE_MM)
+    ends = [gap.ends.get(label, 0.0) for label in stack.labels]
+    if len(ends) > 1:
+        ends.append(max(ends))
+    lower, upper = with_ends(*((nothing, known) if gap.lower is None else (known, nothing)))
+    return lower, upper, 2 * np.array(ends)
+
+
+def _origins(
+    stack: AxisStack,
+    gap: Gap,
+    lower_mm: NDArray[np.float32],
+    upper_mm: NDArray[np.float32],
+    far: NDArray[np.float64] | None,
+    pairs: Mapping[int, PairRegistration],
+) -> list[tuple[int, tuple[Origin, Origin]]]:
+    """For each slice of a gap both sides of it, with the way there and their weights."""
+    still = np.zeros((2, *lower_mm.shape[1:]), np.float32)
+    down, up = dict.fromkeys(gap.slices, still), dict.fromkeys(gap.slices, still)
+    if pairs and gap.lower is not None:
+        way = still
+        for index in gap.slices:
+            way = down[index] = composed(pairs[index - 1].to_lower, way)
+    if pairs and gap.upper is not None:
+        way = still
+        for index in reversed(gap.slices):
+            way = up[index] = composed(pairs[index].to_upper, way)
+    found = []
+    for index in gap.slices:
+        if far is None:
+            upper_share = np.full(len(lower_mm), (index - gap.lower) / (gap.upper - gap.lower), np.float32)
+        else:
+            distance = gap.upper - index if gap.lower is None else index - gap.lower
+            gone = np.minimum(1, distance / np.maximum(far, 1e-6)).astype(np.float32)
+            upper_share = 1 - gone if gap.lower is None else gone
+        below = Origin(stack.images.get(gap.lower), lower_mm, down[index], 1 - upper_share)
+        above = Origin(stack.images.get(gap.upper), upper_mm, up[index], upper_share)
+        found.append((index, (below, above)))
+    return found
+
+
+def _by_shape(
+    origins: tuple[Origin, Origin], stack: AxisStack, settings: FusionSettings
+) -> tuple[NDArray[np.float16], NDArray[np.float16]]:
+    """Blend of the signed distances where they are, and the largest disagreement of a channel."""
+    ramp_mm = settings.ramp * min(stack.plane.working_spacing_mm)
+    blended = sum(origin.weights[:, None, None] * origin.distances_mm for origin in origins)
+    lower, upper = (np.tanh(origin.distances_mm / ramp_mm) for origin in origins)
+    apart = (np.abs(lower - upper) / 2).max(axis=0)
+    return np.tanh(blended / ramp_mm).astype(np.float16), apart.astype(np.float16)
+
+
+def _quality(gap: Gap, index: int, pairs: Mapping[int, PairRegistration]) -> float:
+    """Mean quality of the pairs on the way to both sides, the nearer side counting more."""
+    below = [
+        pairs[lower].quality for lower in range(index - 1, (gap.lower if gap.lower is not None else index) - 1, -1)
+    ]
+    above = [pairs[lower].quality for lower in range(index, gap.upper if gap.upper is not None else index)]
+    if not below or not above:
+        return float(np.mean(below or above))
+    share = len(below) / (len(below) + len(above))
+    return float((1 - share) * np.mean(below) + share * np.mean(above))
+
+
+def _failures(axis: int, gap: Gap, pairs: Mapping[int, PairRegistration], by_image: bool) -> list[str]:
+    """A sentence for each run of neighbours with the same failure."""
+    name = AXIS_NAMES[axis]
+    notes = []
+    for failure, run in groupby(gap.pairs, key=lambda lower: pairs[lower].failure.split(" (")[0]):
+        lowers = list(run)
+        if failure:
+            where = f"{name} slices {lowers[0]} to {lowers[-1] + 1}"
+            how = "counts as unmoved there, and shapes are blended" if by_image else "shape-based interpolation is used"
+            notes.append(f"{where}: {pairs[lowers[0]].failure}; {how}")
+    return notes

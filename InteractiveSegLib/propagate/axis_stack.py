@@ -1,0 +1,97 @@
+"""The slices along one axis: their intensities in a crop, and what is annotated on them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from InteractiveSegLib.bifseg import crop_intensities
+from InteractiveSegLib.geometry import Volume
+from InteractiveSegLib.prompts import BoundingBox
+from InteractiveSegLib.propagate.shape_interpolation import signed_distance_mm
+from InteractiveSegLib.propagate.slice_gaps import Gap
+from InteractiveSegLib.propagate.working_plane import WorkingPlane
+
+_LATTICE = 0.2  # of the labels' extent
+
+
+@dataclass(frozen=True, eq=False)
+class AxisStack:
+    """One axis of the image, with what is annotated on it.
+
+    images : index -> (h, w) intensities in [0, 1] on the working grid, of all slices in a gap and those beside it
+    annotated : index -> (H, W) labels in the crop
+    labels : in the order of the channels
+    """
+
+    axis: int
+    plane: WorkingPlane
+    images: Mapping[int, NDArray[np.float32]]
+    annotated: Mapping[int, NDArray[np.integer]]
+    labels: tuple[int, ...]
+
+    def distances_mm(self, index: int) -> NDArray[np.float32]:
+        """(C, h, w) signed distances of an annotated slice on the working grid."""
+        drawn = self.annotated[index]
+        masks = [drawn == label for label in self.labels]
+        if len(masks) > 1:
+            masks.append(np.isin(drawn, self.labels))
+        return self.plane.averaged(np.stack([signed_distance_mm(mask, self.plane.spacing_mm) for mask in masks]))
+
+
+def axis_first(of_axes: Sequence, axis: int) -> tuple:
+    """Values of the axes k, j, i with those of one axis before the others."""
+    return (of_axes[axis], *(value for other, value in enumerate(of_axes) if other != axis))
+
+
+def plane_round(
+    drawn: Iterable[NDArray[np.integer]],
+    spacing_mm: tuple[float, float],
+    margin: float,
+    least_margin_pixels: int,
+    largest_side: int,
+) -> WorkingPlane:
+    """The crop that holds all labels and a margin.
+
+    Its borders lie on a coarse lattice, so that most further slices leave it as it is.
+    """
+    any_label = np.logical_or.reduce([labels > 0 for labels in drawn])
+    spans = []
+    for other, mm in zip((1, 0), spacing_mm, strict=True):
+        length = any_label.shape[1 - other]
+        hits = np.flatnonzero(any_label.any(axis=other))
+        start, stop = (int(hits[0]), int(hits[-1]) + 1) if hits.size else (0, length)
+        around = max(margin * (stop - start), least_margin_pixels * min(spacing_mm) / mm)
+        step = 2 ** max(0, math.floor(math.log2((stop - start) * _LATTICE)))
+        low, high = math.floor((start - around) / step) * step, math.ceil((stop + around) / step) * step
+        spans.append((max(0, low), min(length, high)))
+    return WorkingPlane(*spans, spacing_mm, largest_side)
+
+
+def images_along(
+    volume: Volume, axis: int, plane: WorkingPlane, to_fill: Sequence[Gap], window: tuple[float, float] | None
+) -> tuple[dict[int, NDArray[np.float32]], list[str]]:
+    """Intensities of all slices that are registered, on the working grid, and what was odd about them.
+
+    Without a window the percentiles are those of the crop in all slices of the image.
+    """
+    wanted = sorted({index for gap in to_fill for lower in gap.pairs for index in (lower, lower + 1)})
+    if not wanted:
+        return {}, []
+    spans = [plane.rows, plane.columns]
+    spans.insert(axis, (0, volume.geometry.shape_kji[axis]))
+    box = BoundingBox(tuple(a for a, _ in spans), tuple(b for _, b in spans))
+    if window is not None:
+        clipped = np.clip(volume.array_kji[box.slices], *window)
+        volume = Volume(clipped, volume.geometry.cropped(box), volume.name)
+        box = BoundingBox.whole(box.shape_kji)
+    crop, missing = crop_intensities(volume, box)
+    notes = [f"{missing} voxels are NaN or infinite and count as dark"] if missing else []
+    if window is not None and not np.ptp(crop):
+        notes.append(f"nothing is seen in the window {window[0]:g} to {window[1]:g}: the image may be no CT")
+    planes = np.moveaxis(crop, axis, 0)
+    return {index: plane.averaged(planes[index]) for index in wanted}, notes

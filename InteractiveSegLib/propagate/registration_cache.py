@@ -1,0 +1,48 @@
+"""What has been registered already, so that a new annotated slice costs only what it changes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from InteractiveSegLib.geometry import Volume
+from InteractiveSegLib.propagate.registration import PairRegistration, RegistrationSettings
+from InteractiveSegLib.propagate.working_plane import WorkingPlane
+
+PairKey = tuple[int, int]
+"""Axis, and index of the lower of two neighbouring slices."""
+
+
+@dataclass(eq=False)
+class RegistrationCache:
+    """Registered pairs of one image. The caller keeps it from one propagation to the next.
+
+    What it holds never changes a result: intensities and crop are functions of the image and the annotated slices.
+
+    pairs : axis and lower slice -> how the two lie on each other, on the working grid of ``planes[axis]``
+    planes : axis -> crop that they were registered in
+    """
+
+    pairs: dict[PairKey, PairRegistration] = field(default_factory=dict)
+    planes: dict[int, WorkingPlane] = field(default_factory=dict)
+    _belongs: tuple[Volume, RegistrationSettings] | None = field(default=None, repr=False)
+
+    def prepare(self, volume: Volume, settings: RegistrationSettings) -> None:
+        """Forget everything where the image or the settings are other ones."""
+        if self._belongs is not None:
+            before, with_settings = self._belongs
+            if before.array_kji is volume.array_kji and with_settings == settings:
+                return
+        self.pairs.clear()
+        self.planes.clear()
+        self._belongs = (volume, settings)
+
+    def work_in(self, axis: int, plane: WorkingPlane) -> None:
+        """Forget the pairs of an axis where they were registered in another crop."""
+        if self.planes.get(axis) != plane:
+            self.planes[axis] = plane
+            for key in [key for key in self.pairs if key[0] == axis]:
+                del self.pairs[key]
+
+    def keep(self, found: Mapping[PairKey, PairRegistration]) -> None:
+        self.pairs.update(found)
