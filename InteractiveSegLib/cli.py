@@ -15,6 +15,7 @@ from typing import NoReturn
 from InteractiveSegLib import __version__
 from InteractiveSegLib.errors import InputError, InteractiveSegError
 from InteractiveSegLib.evaluation.benchmark_command import add_benchmark
+from InteractiveSegLib.propagate_command import add_propagate, add_suggest
 from InteractiveSegLib.segment_command import add_segment
 from InteractiveSegLib.terminal import add_common, device_named, shown
 
@@ -56,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"interactiveseg {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (add_segment, _add_train, _add_demo, add_benchmark):
+    for add in (add_segment, add_propagate, add_suggest, _add_train, _add_demo, add_benchmark):
         add(commands)
     return parser
 

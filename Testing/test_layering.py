@@ -12,7 +12,13 @@ FILES = sorted(LIBRARY.rglob("*.py"))
 OF_SLICER = {"slicer", "qt", "ctk", "vtk", "vtkmodules", "vtkSegmentationCorePython", "PythonQt", "slicer_core"}
 HEAVY = {"torch", "monai", "SimpleITK", "itk", "matplotlib", "nilearn", "skimage"}
 BASELINES = "evaluation/baselines.py"
-COMMAND_LINE = {"cli.py", "segment_command.py", "terminal.py", "evaluation/benchmark_command.py"}
+COMMAND_LINE = {
+    "cli.py",
+    "segment_command.py",
+    "propagate_command.py",
+    "terminal.py",
+    "evaluation/benchmark_command.py",
+}
 LINES = 350
 
 every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(LIBRARY).as_posix())

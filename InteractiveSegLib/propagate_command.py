@@ -1,0 +1,263 @@
+"""The commands ``interactiveseg propagate`` and ``interactiveseg suggest``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from InteractiveSegLib.errors import InputError, OutputError
+from InteractiveSegLib.terminal import add_common, one_voice, say, shown
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from InteractiveSegLib.geometry import Geometry, Volume
+    from InteractiveSegLib.propagate.annotated_slice import AnnotatedSlice
+    from InteractiveSegLib.propagate.proxy_mask import ProxyMask
+
+_AXES = "kji"
+_CT_LIKE = -500  # no MR scanner writes such values
+
+
+def add_propagate(commands: argparse._SubParsersAction) -> None:
+    """Add the command ``propagate`` to the parser."""
+    command = commands.add_parser(
+        "propagate",
+        help="carry the labels of a few slices through the volume",
+        description="Carry the labels of a few annotated slices to all others, by registering neighbouring slices.",
+    )
+    _add_slices(command)
+    command.add_argument("-o", "--output", type=Path, required=True, metavar="MASK", help="where the labelmap goes")
+    command.add_argument("--confidence", type=Path, metavar="FILE", help="also write the confidence, 0 to 1")
+    add_common(command)
+    command.set_defaults(run=_propagate)
+
+
+def add_suggest(commands: argparse._SubParsersAction) -> None:
+    """Add the command ``suggest`` to the parser."""
+    command = commands.add_parser(
+        "suggest",
+        help="say which slices to annotate next, and why",
+        description="Propagate the annotated slices and print the slices that are worth annotating next, with reasons.",
+    )
+    _add_slices(command)
+    command.add_argument("--count", type=int, default=3, metavar="N", help="slices to print at most")
+    command.add_argument("--along", default="k,j,i", metavar="k,j,i", help="axes to look along")
+    command.add_argument("--prediction", type=Path, metavar="FILE", help="a model's foreground probability, 0 to 1")
+    command.add_argument("--before", type=Path, metavar="FILE", help="the same model's probability one round before")
+    add_common(command)
+    command.set_defaults(run=_suggest)
+
+
+def _add_slices(command: argparse.ArgumentParser) -> None:
+    command.add_argument("image", type=Path, help="NIfTI, NRRD or MHA file, or a folder with one DICOM series")
+    command.add_argument(
+        "--slices",
+        type=Path,
+        required=True,
+        metavar="LABELS",
+        help="labelmap on the image's grid that is right on the annotated slices",
+    )
+    command.add_argument(
+        "--axis",
+        action="append",
+        choices=tuple(_AXES),
+        default=[],
+        help="the annotated slices lie across this axis; repeat it, each with --annotated, for several axes",
+    )
+    command.add_argument(
+        "--annotated",
+        action="append",
+        type=_indices,
+        default=[],
+        metavar="0,6,12",
+        help="the annotated slices, where some are empty; without it all that hold a label",
+    )
+    command.add_argument("--preset", choices=("mr", "ct"), default="mr", help="how intensities are read")
+    command.add_argument(
+        "--method",
+        choices=("elastix", "shape"),
+        default="elastix",
+        help="elastix follows the image; shape blends the annotated shapes and needs no further package",
+    )
+    command.add_argument("--jobs", type=int, metavar="N", help="processes at a time; one a core without it")
+    command.add_argument("--json", action="store_true", help="print the result as one JSON object")
+
+
+def _indices(words: str) -> list[int]:
+    try:
+        return sorted({int(word) for word in words.split(",")})
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{words!r} is no list of slices such as 0,6,12") from None
+
+
+def _propagate(options: argparse.Namespace) -> None:
+    _require_writable(options)
+    from InteractiveSegLib.image_io import write_image, write_labelmap
+
+    started = time.perf_counter()
+    volume, _, proxy, notes = _proxy(options)
+    mask = proxy.labelmap()
+    write_labelmap(options.output, mask, volume.geometry)
+    if options.confidence is not None:
+        write_image(options.confidence, proxy.whole_confidence(), volume.geometry)
+    objects = _objects(mask, proxy, volume.geometry)
+    if options.json:
+        report = {
+            "mask": str(options.output),
+            "objects": objects,
+            "confidence": _confidences(proxy),
+            "seconds": round(time.perf_counter() - started, 3),
+            "notes": notes,
+        }
+        print(json.dumps(report))
+        return
+    say(options, *notes)
+    for label, found in objects.items():
+        print(f"label {label}: {found['voxels']} voxels, {found['ml']} ml")
+
+
+def _suggest(options: argparse.Namespace) -> None:
+    from InteractiveSegLib.guidance import (
+        GuidanceSettings,
+        expected_outlines,
+        from_front_end,
+        from_prediction,
+        from_proxy,
+        from_rounds,
+    )
+    from InteractiveSegLib.guidance import suggest as suggested
+
+    if options.before is not None and options.prediction is None:
+        raise InputError("--before needs --prediction, the probability of the round after it")
+    words = [word.strip() for word in options.along.split(",")]
+    if not set(words) <= set(_AXES):
+        raise InputError(f"--along {options.along}: axes are k, j and i")
+    settings = GuidanceSettings(options.count, tuple(sorted({_AXES.index(word) for word in words})))
+    volume, _, proxy, notes = _proxy(options)
+    evidence = [from_proxy(proxy)]
+    if options.prediction is not None:
+        prediction = _probability(options.prediction, volume.geometry)
+        evidence += [from_front_end(proxy, prediction), from_prediction(prediction)]
+        if options.before is not None:
+            evidence.append(from_rounds(_probability(options.before, volume.geometry), prediction))
+    voxels = float(proxy.probabilities.sum(dtype="float64"))
+    outlines = expected_outlines(proxy)
+    advice = suggested(evidence, volume.geometry.shape_kji, proxy.annotated, voxels, settings, outlines=outlines)
+    if options.json:
+        slices = [
+            {"axis": _AXES[each.axis], "index": each.index, "gain": round(each.gain, 5), "reason": each.reason}
+            for each in advice.suggestions
+        ]
+        print(json.dumps({"slices": slices, "enough": advice.enough, "text": advice.text, "notes": notes}))
+        return
+    say(options, *notes)
+    for each in advice.suggestions:
+        print(each.text)
+    print(advice.text)
+
+
+def _proxy(options: argparse.Namespace) -> tuple[Volume, NDArray, ProxyMask, list[str]]:
+    """Image, labels, what they were propagated to, and notes."""
+    from dataclasses import replace
+
+    from InteractiveSegLib.image_io import read_labelmap, read_volume
+    from InteractiveSegLib.propagate.proxy_mask import PropagateSettings, propagate_steps
+    from InteractiveSegLib.propagate.registration import PRESETS, require_elastix
+    from InteractiveSegLib.propagate.slice_pool import SlicePool
+
+    with SlicePool(options.jobs) as pool:
+        if options.method == "elastix":
+            require_elastix()
+            pool.start(1)
+        with one_voice():
+            volume = read_volume(options.image)
+            labels = read_labelmap(options.slices, volume.geometry)
+        annotated, notes = _annotated(options, labels)
+        if options.preset == "mr" and volume.array_kji.min() <= _CT_LIKE:
+            notes.append(f"intensities go down to {volume.array_kji.min():g}: for a CT, --preset ct suits better")
+        registration = replace(PRESETS[options.preset], seed=options.seed)
+        settings = PropagateSettings(options.method, registration)
+        proxy = shown(propagate_steps(volume, annotated, settings, pool=pool), options)
+    return volume, labels, proxy, [*notes, *proxy.notes]
+
+
+def _annotated(options: argparse.Namespace, labels: NDArray) -> tuple[list[AnnotatedSlice], list[str]]:
+    """The annotated slices of the command line, and notes on what was concluded or left out."""
+    import numpy as np
+
+    from InteractiveSegLib.propagate.annotated_slice import annotated_slices, likely_axis
+
+    if len(options.axis) > 1 and len(options.annotated) != len(options.axis):
+        raise InputError(f"{len(options.axis)} --axis but {len(options.annotated)} --annotated: give each axis its own")
+    if len(options.annotated) > max(1, len(options.axis)):
+        raise InputError(f"{len(options.annotated)} --annotated but {len(options.axis)} --axis: give each its own")
+    if len(set(options.axis)) < len(options.axis):
+        raise InputError(f"--axis {' '.join(options.axis)}: name each axis once")
+    notes = []
+    axes = [_AXES.index(name) for name in options.axis]
+    if not axes:
+        axes = [0 if options.annotated else likely_axis(labels)]
+        if axes[0]:
+            notes.append(f"the labels lie on slices across {_AXES[axes[0]]}, which is taken as --axis")
+    annotated = []
+    for axis, indices in zip(axes, options.annotated or [None] * len(axes), strict=True):
+        annotated += annotated_slices(labels, axis, indices)
+    if len(axes) == 1 and options.annotated:
+        held = np.flatnonzero(labels.any(axis=tuple({0, 1, 2} - {axes[0]})))
+        unused = sorted(set(held.tolist()) - set(options.annotated[0]))
+        if unused:
+            listed = ", ".join(map(str, unused[:10])) + (", ..." if len(unused) > 10 else "")
+            notes.append(f"labels on {_AXES[axes[0]]} slices {listed} are not among --annotated and are not used")
+    return annotated, notes
+
+
+def _probability(path: Path, geometry: Geometry) -> NDArray:
+    """A probability (K, J, I) on the image's grid. InputError where it is on another or not within 0 to 1."""
+    from InteractiveSegLib.image_io import read_volume
+
+    with one_voice():
+        volume = read_volume(path)
+    geometry.require_same(volume.geometry, f"the probability {path}")
+    low, high = volume.array_kji.min(), volume.array_kji.max()
+    if not (low >= 0 and high <= 1):
+        raise InputError(f"the probability {path} holds {low:g} to {high:g}, not 0 to 1")
+    return volume.array_kji
+
+
+def _require_writable(options: argparse.Namespace) -> None:
+    """InputError, before any work is done, for outputs that cannot be written or would replace an input."""
+    from InteractiveSegLib.image_io import require_writable_folder, require_writable_name
+
+    taken = {path.resolve() for path in (options.image, options.slices)}
+    for path in filter(None, (options.output, options.confidence)):
+        require_writable_name(path)
+        try:
+            require_writable_folder(path)
+        except OutputError as error:
+            raise InputError(str(error)) from error
+        if path.resolve() in taken:
+            raise InputError(f"{path} is given twice: an output replaces neither an input nor the other output")
+        taken.add(path.resolve())
+
+
+def _objects(mask: NDArray, proxy: ProxyMask, geometry: Geometry) -> dict[str, dict[str, float]]:
+    voxel_ml = math.prod(geometry.spacing_kji_mm) / 1000
+    voxels = {label: int((mask == label).sum()) for label in proxy.labels}
+    return {str(label): {"voxels": count, "ml": round(count * voxel_ml, 3)} for label, count in voxels.items()}
+
+
+def _confidences(proxy: ProxyMask) -> dict[str, dict[str, float]]:
+    """Axis -> slice -> confidence, along the annotated axes, where anything is said."""
+    return {
+        _AXES[axis]: {
+            str(index): round(float(value), 3)
+            for index, value in enumerate(proxy.slice_confidence[axis])
+            if not math.isnan(value)
+        }
+        for axis in proxy.annotated
+    }
