@@ -111,7 +111,7 @@ def benchmark_steps(
     plan = [
         Unit(dataset, case, user, method)
         for dataset in datasets
-        for case in _spread(dataset.cases(data, settings.split), settings.cases)
+        for case in evenly_spread(dataset.cases(data, settings.split), settings.cases)
         for user in settings.users
         for method in settings.methods
         if user != HUMAN or dataset.has_scribbles
@@ -242,7 +242,7 @@ def _origin(dataset: Dataset | FolderDataset) -> str:
     return hashlib.sha256(repr(replace(dataset, terms="", note="")).encode()).hexdigest()
 
 
-def _spread(cases: Sequence[str], count: int | None) -> Iterator[str]:
+def evenly_spread(cases: Sequence[str], count: int | None) -> Iterator[str]:
     """At most ``count`` cases, evenly spread over the list."""
     if count is None or len(cases) <= count:
         yield from cases

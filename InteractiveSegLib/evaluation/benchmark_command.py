@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.networks import DEFAULT_NETWORK
 from InteractiveSegLib.terminal import add_common, device_named, say, shown
+
+if TYPE_CHECKING:
+    from InteractiveSegLib.evaluation.datasets import Dataset
+    from InteractiveSegLib.evaluation.folder_dataset import FolderDataset
 
 _QUICK_CASES, _QUICK_ROUNDS = 2, 2
 _BASELINES = "box,grabcut,grow,geodesic,mixtures,walker"
@@ -17,10 +23,11 @@ def add_benchmark(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser(
         "benchmark",
         help="compare methods on annotated images, with the same prompts",
-        description="Score methods with the same robot users, or people's scribbles, on annotated images; or time the "
-        "stages (--task speed). A run that was stopped goes on when it is started again with the same --output.",
+        description="Score methods with the same robot users, or people's scribbles, on annotated images; time the "
+        "stages (--task speed); or annotate slices and propagate them (--task propagate). A run that was stopped goes "
+        "on when it is started again with the same --output.",
     )
-    command.add_argument("--task", choices=("accuracy", "speed"), default="accuracy")
+    command.add_argument("--task", choices=("accuracy", "speed", "propagate"), default="accuracy")
     data = command.add_argument_group("images")
     data.add_argument("--data", type=Path, metavar="FOLDER", help="holds the folders of the listed datasets")
     data.add_argument("--datasets", type=Path, metavar="FILE", help="a list of datasets in place of the shipped one")
@@ -60,27 +67,17 @@ def _benchmark(options: argparse.Namespace) -> None:
 
         print(shown(speed_steps(options.model, options.seed, device), options))
         return
+    if options.task == "propagate":
+        _propagation(options)
+        return
     from InteractiveSegLib.evaluation.benchmark import BenchmarkSettings, benchmark_steps, write_csv
-    from InteractiveSegLib.evaluation.datasets import folder_dataset, listed_datasets
     from InteractiveSegLib.evaluation.plots import save_plots
     from InteractiveSegLib.evaluation.report import report
     from InteractiveSegLib.evaluation.showcase import save_showcase
     from InteractiveSegLib.evaluation.trial import TrialSettings
     from InteractiveSegLib.files import replacing
 
-    if (options.images is None) != (options.labels is None):
-        raise InputError("--images and --labels go together")
-    if (options.images is None) == (options.data is None):
-        raise InputError("name the images: either --data FOLDER or --images FOLDER and --labels FOLDER")
-    if options.images is not None:
-        datasets, data = (folder_dataset(options.images, options.labels),), options.images
-        say(options, *(f"no partner for {name}" for name in datasets[0].unmatched))
-    else:
-        datasets, data = listed_datasets(options.datasets), options.data
-        words = [word.strip().lower() for word in (options.only or "").split(",")]
-        datasets = tuple(d for d in datasets if any(word in d.name.lower() for word in words))
-        if not datasets:
-            raise InputError(f"--only {options.only}: no dataset of that name")
+    datasets, data = _datasets(options)
     rounds = _QUICK_ROUNDS if options.quick else options.rounds
     methods = options.methods or ",".join([*(f"{options.model}{v}" for v in ("", ":fixed", ":plain")), _BASELINES])
     settings = BenchmarkSettings(
@@ -102,3 +99,43 @@ def _benchmark(options: argparse.Namespace) -> None:
     shown(save_showcase(outcome.scores, datasets, data, options.output, settings), options)
     print(text)
     say(options, f"table, CSV, plots and pictures: {options.output}")
+
+
+def _datasets(options: argparse.Namespace) -> tuple[Sequence[Dataset | FolderDataset], Path]:
+    """The datasets of the command line, and the folder that holds them."""
+    from InteractiveSegLib.evaluation.datasets import folder_dataset, listed_datasets
+
+    if (options.images is None) != (options.labels is None):
+        raise InputError("--images and --labels go together")
+    if (options.images is None) == (options.data is None):
+        raise InputError("name the images: either --data FOLDER or --images FOLDER and --labels FOLDER")
+    if options.images is not None:
+        datasets, data = (folder_dataset(options.images, options.labels),), options.images
+        say(options, *(f"no partner for {name}" for name in datasets[0].unmatched))
+    else:
+        datasets, data = listed_datasets(options.datasets), options.data
+        words = [word.strip().lower() for word in (options.only or "").split(",")]
+        datasets = tuple(d for d in datasets if any(word in d.name.lower() for word in words))
+        if not datasets:
+            raise InputError(f"--only {options.only}: no dataset of that name")
+    return datasets, data
+
+
+def _propagation(options: argparse.Namespace) -> None:
+    """Annotated slices in place of prompts."""
+    from InteractiveSegLib.evaluation.propagation_benchmark import PropagationSettings, propagation_steps
+    from InteractiveSegLib.evaluation.propagation_report import propagation_report, write_scores
+    from InteractiveSegLib.evaluation.propagation_speed import propagation_speed_steps
+    from InteractiveSegLib.files import replacing
+
+    datasets, data = _datasets(options)
+    cases = _QUICK_CASES if options.quick and options.cases is None else options.cases
+    settings = PropagationSettings(cases=cases, split=options.split, jobs=options.jobs, seed=options.seed)
+    outcome = shown(propagation_steps(datasets, data, options.output, settings), options)
+    speed = shown(propagation_speed_steps(options.jobs), options)
+    write_scores(outcome, options.output)
+    text = f"{propagation_report(outcome, settings)}\n### Speed\n\n{speed}\n"
+    with replacing(options.output / "propagation.md") as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    print(text)
+    say(options, f"tables and CSV: {options.output}")
