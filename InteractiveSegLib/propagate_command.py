@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from InteractiveSegLib.errors import InputError, OutputError
-from InteractiveSegLib.terminal import add_common, one_voice, say, shown
+from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.terminal import add_common, one_voice, require_outputs, say, shown
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -96,7 +96,7 @@ def _indices(words: str) -> list[int]:
 
 
 def _propagate(options: argparse.Namespace) -> None:
-    _require_writable(options)
+    require_outputs((options.output, options.confidence), (options.image, options.slices))
     from InteractiveSegLib.image_io import write_image, write_labelmap
 
     started = time.perf_counter()
@@ -227,22 +227,6 @@ def _probability(path: Path, geometry: Geometry) -> NDArray:
     if not (low >= 0 and high <= 1):
         raise InputError(f"the probability {path} holds {low:g} to {high:g}, not 0 to 1")
     return volume.array_kji
-
-
-def _require_writable(options: argparse.Namespace) -> None:
-    """InputError, before any work is done, for outputs that cannot be written or would replace an input."""
-    from InteractiveSegLib.image_io import require_writable_folder, require_writable_name
-
-    taken = {path.resolve() for path in (options.image, options.slices)}
-    for path in filter(None, (options.output, options.confidence)):
-        require_writable_name(path)
-        try:
-            require_writable_folder(path)
-        except OutputError as error:
-            raise InputError(str(error)) from error
-        if path.resolve() in taken:
-            raise InputError(f"{path} is given twice: an output replaces neither an input nor the other output")
-        taken.add(path.resolve())
 
 
 def _objects(mask: NDArray, proxy: ProxyMask, geometry: Geometry) -> dict[str, dict[str, float]]:

@@ -7,10 +7,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from InteractiveSegLib.errors import InputError, OutputError
 from InteractiveSegLib.networks import DEFAULT_NETWORK
 from InteractiveSegLib.prompt_options import add_prompts, require_prompts, set_prompts
-from InteractiveSegLib.terminal import add_common, device_named, one_voice, say, shown
+from InteractiveSegLib.terminal import add_common, device_named, one_voice, require_outputs, say, shown
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,7 +48,7 @@ def add_segment(commands: argparse._SubParsersAction) -> None:
 
 def _segment(options: argparse.Namespace) -> None:
     require_prompts(options)
-    _require_writable(options)
+    require_outputs((options.output, options.probability), (options.image, options.scribbles, options.start))
 
     from InteractiveSegLib.image_io import read_volume, write_image, write_labelmap
     from InteractiveSegLib.networks.checkpoint import load_network
@@ -84,24 +83,6 @@ def _segment(options: argparse.Namespace) -> None:
         say(options, *notes)
         for label, found in objects.items():
             print(f"label {label}: {found['voxels']} voxels, {found['ml']} ml")
-
-
-def _require_writable(options: argparse.Namespace) -> None:
-    """InputError, before any work is done, for outputs that cannot be written or would replace an input."""
-    from InteractiveSegLib.image_io import require_writable_folder, require_writable_name
-
-    taken = {path.resolve() for path in (options.image, options.scribbles, options.start) if path is not None}
-    for path in (options.output, options.probability):
-        if path is None:
-            continue
-        require_writable_name(path)
-        try:
-            require_writable_folder(path)
-        except OutputError as error:
-            raise InputError(str(error)) from error
-        if path.resolve() in taken:
-            raise InputError(f"{path} is given twice: an output replaces neither an input nor the other output")
-        taken.add(path.resolve())
 
 
 def _probabilities(session: ImageSession) -> NDArray:

@@ -6,11 +6,12 @@ import argparse
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.errors import InputError, OutputError
 
 if TYPE_CHECKING:
     import torch
@@ -50,6 +51,24 @@ def say(options: argparse.Namespace, *texts: str) -> None:
     if not options.quiet:
         for text in texts:
             print(f"note: {text}", file=sys.stderr)
+
+
+def require_outputs(outputs: Iterable[Path | None], inputs: Iterable[Path | None]) -> None:
+    """InputError, before any work is done, for outputs that cannot be written or would replace an input."""
+    from InteractiveSegLib.image_io import require_writable_folder, require_writable_name
+
+    taken = {path.resolve() for path in inputs if path is not None}
+    for path in outputs:
+        if path is None:
+            continue
+        require_writable_name(path)
+        try:
+            require_writable_folder(path)
+        except OutputError as error:
+            raise InputError(str(error)) from error
+        if path.resolve() in taken:
+            raise InputError(f"{path} is given twice: an output replaces neither an input nor the other output")
+        taken.add(path.resolve())
 
 
 @contextmanager
