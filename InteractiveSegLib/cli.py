@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from InteractiveSegLib import __version__
-from InteractiveSegLib.errors import InputError, InteractiveSegError
+from InteractiveSegLib.errors import MEMORY_IS_FULL, InputError, InteractiveSegError, is_out_of_memory
 from InteractiveSegLib.evaluation.benchmark_command import add_benchmark
 from InteractiveSegLib.propagate_command import add_propagate, add_suggest
 from InteractiveSegLib.segment_command import add_segment
@@ -27,14 +27,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.run(options)
     except InputError as error:
         return _fail(error, 2)
-    except (InteractiveSegError, OSError, MemoryError) as error:
+    except (InteractiveSegError, OSError) as error:
         return _fail(error, 1)
-    except RuntimeError as error:  # PyTorch has no type of its own for a full main memory
-        if "allocate memory" not in str(error):
-            raise
-        return _fail("the memory of this computer does not suffice: use a smaller box", 1)
     except KeyboardInterrupt:
         return _fail("stopped", 130)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        return _fail(MEMORY_IS_FULL, 1)
     return 0
 
 

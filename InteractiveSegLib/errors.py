@@ -1,5 +1,10 @@
 """Errors the library raises on purpose; each text names the offending value."""
 
+MEMORY_IS_FULL = "the memory of this computer does not suffice: use a smaller box, or close other programs"
+"""What to do about an error of which ``is_out_of_memory`` is true."""
+
+_SAID = ("ALLOC_FAILED", "allocate memory")
+
 
 class InteractiveSegError(Exception):
     """Base of every error the library raises on purpose."""
@@ -26,3 +31,15 @@ class MissingPackageError(InteractiveSegError, ImportError):
         super().__init__(
             f"{feature} needs the Python package '{package}', which is not installed: pip install {package}"
         )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the memory of the computer or of its GPU is full: PyTorch has several ways to say so.
+
+    For the GPU its own error, or the plain one that comes from cuDNN and cuBLAS; for main memory a plain one.
+    """
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"  # torch's, without importing torch
+        or (isinstance(error, RuntimeError) and any(words in str(error) for words in _SAID))
+    )

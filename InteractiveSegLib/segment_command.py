@@ -75,7 +75,7 @@ def _segment(options: argparse.Namespace) -> None:
             "mask": str(options.output),
             "objects": objects,
             "seconds": round(result.seconds, 3),
-            "device": str(session.device),
+            "device": str(session.segmenter.device),
             "notes": notes,
         }
         print(json.dumps(report))

@@ -15,6 +15,7 @@ from InteractiveSegLib import __version__
 from InteractiveSegLib.cli import main
 from InteractiveSegLib.geometry import Geometry, kji_to_ras
 from InteractiveSegLib.image_io import read_labelmap, read_volume, write_image, write_labelmap
+from InteractiveSegLib.image_segmenter import ImageSegmenter
 from InteractiveSegLib.networks.checkpoint import save_network
 from InteractiveSegLib.progress import finish
 from InteractiveSegLib.prompts import BACKGROUND, BoundingBox, Scribbles
@@ -300,7 +301,7 @@ def test_an_output_that_cannot_be_or_would_replace_an_input_is_refused_before_an
 ):
     (case / "folder.nrrd").mkdir()
     before = {path.name: path.read_bytes() for path in case.iterdir() if path.is_file()}
-    monkeypatch.setattr(ImageSession, "segment", lambda *_, **__: pytest.fail("work was done"))
+    monkeypatch.setattr(ImageSegmenter, "round_steps", lambda *_, **__: pytest.fail("work was done"))
     assert_refused(run("--box", *BOX_IJK, "--scribbles", "scribbles.nrrd", output=output), text)
     assert {path.name: path.read_bytes() for path in case.iterdir() if path.is_file()} == before
 
@@ -380,7 +381,7 @@ def test_a_run_that_is_stopped_writes_nothing(run, monkeypatch):
         raise KeyboardInterrupt
         yield
 
-    monkeypatch.setattr(ImageSession, "segment", stopped)
+    monkeypatch.setattr(ImageSegmenter, "round_steps", stopped)
     assert_refused(run("--box", *BOX_IJK), "stopped", code=130)
 
 

@@ -161,7 +161,7 @@ def test_a_session_goes_from_box_to_scribbles_to_fine_tuning(tmp_path, kind):
     np.testing.assert_array_equal(session.labelmap()[marks > 0] == 1, marks[marks > 0] == 1)
     assert dice(session.labelmap() == 1, ellipsoid()) > 0.9
     np.testing.assert_array_equal(finish(session.segment()).objects[1].probability, adapted)
-    for state in (network.state_dict(), session._network.state_dict()):
+    for state in (network.state_dict(), session.segmenter._network.state_dict()):
         assert all(torch.equal(value, before[key]) for key, value in state.items())
 
 

@@ -16,7 +16,7 @@ from blobs import (
     noisy,
 )
 
-from InteractiveSegLib import session as session_module
+from InteractiveSegLib import image_segmenter as segmenter_module
 from InteractiveSegLib.adapt import AdaptSettings
 from InteractiveSegLib.bifseg import BifsegSettings
 from InteractiveSegLib.errors import InputError
@@ -278,7 +278,7 @@ def test_features_are_kept_for_few_boxes_only():
         session.set_box(1, BoundingBox((0, 4, 6), (2 + k, 17, 21)))
         finish(session.segment(adapt=False))
     gc.collect()
-    assert 0 < sum(type(each) is session_module.BoxedImage for each in gc.get_objects()) <= 8
+    assert 0 < sum(type(each) is segmenter_module.BoxedImage for each in gc.get_objects()) <= 8
 
 
 # the network
@@ -293,7 +293,7 @@ def test_the_network_stays_as_it_was_after_any_number_of_rounds_and_images():
         session.add_scribbles(disputed_corner())
         finish(session.fine_tune())
     again = finish(next_image(network).segment())
-    for each in (network, session._network):
+    for each in (network, session.segmenter._network):
         assert all(torch.equal(value, before[name]) for name, value in each.state_dict().items())
         assert all(parameter.grad is None for parameter in each.parameters())
     np.testing.assert_array_equal(first.objects[1].probability, again.objects[1].probability)
@@ -330,7 +330,7 @@ def test_cancelling_anywhere_leaves_the_session_as_it_was(grid):
     finish(untouched.segment())
     untouched.add_scribbles(disputed_corner())
     reports = []
-    untouched._boxed.clear()
+    untouched.segmenter._boxed.clear()
     finish(untouched.segment(), reports.append)
     assert all(isinstance(report, Progress) and 0 <= report.done <= report.total for report in reports)
     assert len(reports) > 10
@@ -340,7 +340,7 @@ def test_cancelling_anywhere_leaves_the_session_as_it_was(grid):
     session.add_scribbles(disputed_corner())
     round_, prompts, labelmap = session.current, session.prompts, session.labelmap()
     for count in range(1, len(reports) + 1):
-        session._boxed.clear()  # or the features would be looked at in the first step only
+        session.segmenter._boxed.clear()  # or the features would be looked at in the first step only
         steps = session.segment()
         assert len(list(itertools.islice(steps, count))) == count
         steps.close()
@@ -403,7 +403,7 @@ def test_overlapping_boxes_give_labels_that_never_overlap():
 
 def test_an_overlap_goes_to_the_more_probable_object(monkeypatch):
     """Both boxes hold the same blob; one object is given a higher probability on the left, the other on the right."""
-    real, calls = session_module.object_steps, []
+    real, calls = segmenter_module.object_steps, []
 
     def slanted(boxed, box, *args, **options):
         found = yield from real(boxed, box, *args, **options)
@@ -411,7 +411,7 @@ def test_an_overlap_goes_to_the_more_probable_object(monkeypatch):
         calls.append(box)
         return type(found)(torch.ones_like(found.probability) * slope, found.labels, found.rounds)
 
-    monkeypatch.setattr(session_module, "object_steps", slanted)
+    monkeypatch.setattr(segmenter_module, "object_steps", slanted)
     session = boxed_session()
     session.set_box(2, BOX)
     finish(session.segment(adapt=False))
@@ -638,7 +638,7 @@ def test_flips_and_turns_of_the_grid_do_not_change_the_mask(oblique_geometry, se
 @pytest.fixture
 def full_gpu(monkeypatch):
     """A session believes it has a GPU, whose memory is full once the features are under way."""
-    real = session_module.boxed_image_steps
+    real = segmenter_module.boxed_image_steps
 
     def steps(volume, box, network, settings, device):
         if device.type == "cuda":
@@ -646,18 +646,18 @@ def full_gpu(monkeypatch):
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nSee documentation")
         return (yield from real(volume, box, network, settings, device))
 
-    monkeypatch.setattr(session_module, "boxed_image_steps", steps)
+    monkeypatch.setattr(segmenter_module, "boxed_image_steps", steps)
 
 
 @pytest.mark.usefixtures("full_gpu")
 def test_a_full_gpu_falls_back_to_the_cpu_and_says_so():
     session, expected = boxed_session(), boxed_session()
-    session.device = torch.device("cuda")
+    session.segmenter.device = torch.device("cuda")
     result = finish(session.segment())
     assert result.notes == (
         "the memory of cuda is full (CUDA out of memory. Tried to allocate 2 GiB.); computed on the CPU",
     )
-    assert session.device.type == "cpu"
+    assert session.segmenter.device.type == "cpu"
     finish(expected.segment())
     np.testing.assert_array_equal(session.labelmap(), expected.labelmap())
     assert finish(session.segment()).notes == ()
@@ -666,7 +666,7 @@ def test_a_full_gpu_falls_back_to_the_cpu_and_says_so():
 @pytest.mark.usefixtures("full_gpu")
 def test_the_fall_back_can_be_cancelled():
     session = boxed_session()
-    session.device = torch.device("cuda")
+    session.segmenter.device = torch.device("cuda")
     steps = session.segment()
     list(itertools.islice(steps, 4))
     steps.close()
@@ -680,7 +680,7 @@ def test_a_full_memory_of_the_cpu_is_an_error_that_leaves_the_session_as_it_was(
         yield
 
     session = boxed_session()
-    monkeypatch.setattr(session_module, "boxed_image_steps", full)
+    monkeypatch.setattr(segmenter_module, "boxed_image_steps", full)
     with pytest.raises(torch.OutOfMemoryError):
         finish(session.segment())
     assert not session.current.objects

@@ -156,7 +156,7 @@ def test_the_network_is_not_changed_by_adaptation():
     plain = finish(session.segment(adapt=False)).objects[1].probability
     adapted = finish(session.segment(adapt=True)).objects[1].probability
     assert not np.array_equal(plain, adapted)
-    for state in (network.state_dict(), session._network.state_dict()):
+    for state in (network.state_dict(), session.segmenter._network.state_dict()):
         assert all(torch.equal(value, before[key]) for key, value in state.items())
     np.testing.assert_array_equal(finish(session.segment(adapt=False)).objects[1].probability, plain)
 

@@ -166,11 +166,11 @@ class _Network:
     def __init__(self, volume: Volume, model: str, variant: str, seed: int, device: torch.device) -> None:
         self._session = ImageSession(volume, load_network(model), seed=seed, device=device)
         self._adapt = variant in ("", "straight")
-        settings = self._session.settings
+        settings = self._session.segmenter.settings
         if variant == "plain":
-            self._session.settings = replace(settings, smoothness_voxels=0.0)
+            self._session.segmenter.settings = replace(settings, smoothness_voxels=0.0)
         if variant == "straight":
-            self._session.settings = replace(settings, cues=replace(settings.cues, contrast=0.0))
+            self._session.segmenter.settings = replace(settings, cues=replace(settings.cues, contrast=0.0))
 
     def segment(self, prompts: Prompts) -> Segmentation:
         session = self._session
