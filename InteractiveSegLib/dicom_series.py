@@ -18,10 +18,7 @@ def read_series(folder: Path, series_uid: str | None) -> tuple[sitk.Image, str]:
     ------
     InputError : no series, several and none chosen, or slices that are no regular stack.
     """
-    found = {
-        uid: sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), uid)
-        for uid in sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
-    }
+    found = series_in(folder)
     if not found:
         raise InputError(f"the folder {folder} holds no DICOM images")
     if series_uid is None and len(found) == 1:
@@ -33,20 +30,33 @@ def read_series(folder: Path, series_uid: str | None) -> tuple[sitk.Image, str]:
         wanted = "choose one of its series" if series_uid is None else f"it has no series {series_uid}, but"
         raise InputError(f"the folder {folder}: {wanted}: {described}")
     files = found[series_uid]
-    _require_regular(folder, [read_header(Path(file)) for file in files])
+    _require_regular(folder, [read_header(file) for file in files])
     reader = sitk.ImageSeriesReader()
-    reader.SetFileNames(files)
+    reader.SetFileNames([str(file) for file in files])
     return execute(reader, folder), _description(files[0]) or folder.name
 
 
-def _description(file: str) -> str:
+def series_in(folder: Path) -> dict[str, list[Path]]:
+    """UID -> files in the order of their slices, of every series in a folder (not below it)."""
+    return {
+        uid: [Path(file) for file in sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), uid)]
+        for uid in sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
+    }
+
+
+def dicom_tag(file: Path, key: str) -> str:
+    """A tag such as ``0010|0020`` of a DICOM file, "" where there is none or the file is no image."""
     reader = sitk.ImageFileReader()
-    reader.SetFileName(file)
+    reader.SetFileName(str(file))
     try:
         reader.ReadImageInformation()
     except RuntimeError:  # listed among the series, but not an image
         return ""
-    return tag(reader, "0008|103e")
+    return tag(reader, key)
+
+
+def _description(file: Path) -> str:
+    return dicom_tag(file, "0008|103e")
 
 
 def _require_regular(folder: Path, headers: list[sitk.ImageFileReader]) -> None:

@@ -26,3 +26,12 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # it may never have been made
             temporary.unlink()
+
+
+def flushed(path: Path) -> None:
+    """Have the system write a file to the disk, before anything refers to it. OutputError where that fails."""
+    try:
+        with path.open("rb+") as file:
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error

@@ -6,6 +6,7 @@ import gzip
 import math
 import os
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -83,11 +84,15 @@ def write_labelmap(path: str | os.PathLike[str], array_kji: NDArray, geometry: G
     write_image(path, _smallest_integers(array_kji), geometry)
 
 
-def write_image(path: str | os.PathLike[str], array_kji: NDArray, geometry: Geometry) -> None:
+def write_image(
+    path: str | os.PathLike[str], array_kji: NDArray, geometry: Geometry, header: Mapping[str, str] | None = None
+) -> None:
     """An image (K, J, I) into a compressed .nii.gz, .nii, .nrrd or .mha file, which appears whole or not at all.
 
     NRRD and MetaImage keep the grid to 1e-6 mm. NIfTI headers are float32: the grid of an image that was read from a
     NIfTI is kept so too, any other moves by up to about 1e-4 mm.
+
+    header : further entries, such as the names of segments, which NRRD alone keeps
 
     Raises
     ------
@@ -104,6 +109,8 @@ def write_image(path: str | os.PathLike[str], array_kji: NDArray, geometry: Geom
     image.SetOrigin(origin)
     image.SetSpacing(spacing)
     image.SetDirection(direction)
+    for key, text in (header or {}).items():
+        image.SetMetaData(key, text)
     require_writable_folder(path)
     with replacing(path) as temporary:
         try:

@@ -16,6 +16,7 @@ COMMAND_LINE = {
     "cli.py",
     "segment_command.py",
     "propagate_command.py",
+    "casebook_command.py",
     "terminal.py",
     "evaluation/benchmark_command.py",
 }

@@ -1,0 +1,143 @@
+"""Accepting a mask, and the stream of accepted masks. Files come first and the database's row last."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from InteractiveSegLib.casebook.casebook import Casebook, set_state
+from InteractiveSegLib.casebook.entries import Acceptance, CaseEntry, acceptance, time_of_day
+from InteractiveSegLib.casebook.prompt_file import load_prompts, save_prompts
+from InteractiveSegLib.casebook.soft_masks import load_soft_masks, save_soft_masks
+from InteractiveSegLib.casebook.states import State, require_step
+from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.files import flushed
+from InteractiveSegLib.image_io import read_labelmap, write_labelmap
+from InteractiveSegLib.prompts import BACKGROUND, Prompts
+
+
+@dataclass(frozen=True, eq=False)
+class AcceptedMask:
+    """What a person stands for.
+
+    labels : (K, J, I) whole numbers from 0 to 254, on the grid of the image
+    origins : (K, J, I) of ``Origin``, of every labelled voxel and of the background that a person decided on
+    prompts : that were drawn
+    first : label -> (K, J, I) probability of the network's answer before the person's first mark, where there was one
+    absent : the image shows none of the study's objects; without it an empty mask is refused
+    """
+
+    labels: NDArray[np.integer]
+    origins: NDArray[np.integer]
+    prompts: Prompts = field(default_factory=Prompts)
+    first: Mapping[int, NDArray[np.floating]] = field(default_factory=dict)
+    absent: bool = False
+
+
+def accept(casebook: Casebook, entry: CaseEntry, accepted: AcceptedMask) -> Acceptance:
+    """Accept a mask for a case in work, or a reopened one.
+
+    Raises
+    ------
+    InputError : a mask of another grid than its image or of other values, empty though not said to be so, a labelled
+        voxel of no origin, or a case that is not in work.
+    ConflictError : another program accepted, skipped or reopened the case since ``entry`` was read; nothing is changed.
+    OutputError : the folder cannot be written, or the disk is full; nothing is changed.
+    """
+    occurring = _checked(entry, accepted)
+    require_step(entry.name, entry.state, State.ACCEPTED)
+    folder = casebook.folder / "cases" / str(entry.id)
+    folder.mkdir(parents=True, exist_ok=True)
+    unique = uuid.uuid4().hex[:12]  # two programs never write one file
+    names = {"mask": "nrrd", "origins": "nrrd", "prompts": "npz", **({"probability": "npz"} if accepted.first else {})}
+    paths = {name: folder / f"{name}-{unique}.{suffix}" for name, suffix in names.items()}
+    try:
+        write_labelmap(paths["mask"], accepted.labels, entry.image.geometry)
+        write_labelmap(paths["origins"], accepted.origins, entry.image.geometry)
+        save_prompts(accepted.prompts, paths["prompts"])
+        if accepted.first:
+            save_soft_masks(accepted.first, paths["probability"])
+        for path in paths.values():
+            flushed(path)
+        stored = {name: path.relative_to(casebook.folder).as_posix() for name, path in paths.items()}
+        with casebook.database.writing() as rows:
+            casebook.require_current(rows, entry)
+            for value in occurring:
+                rows.execute("INSERT OR IGNORE INTO label VALUES (?, ?)", [value, f"label {value}"])
+            known = [row["value"] for row in rows.execute("SELECT value FROM label ORDER BY value")]
+            cursor = rows.execute(
+                "INSERT INTO acceptance (case_id, at, mask, origins, prompts, probability, labels, known_labels)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                [
+                    entry.id,
+                    time_of_day(),
+                    stored["mask"],
+                    stored["origins"],
+                    stored["prompts"],
+                    stored.get("probability"),
+                    json.dumps(occurring),
+                    json.dumps(known),
+                ],
+            )
+            set_state(rows, entry, State.ACCEPTED, State.ACCEPTED.value)
+    except BaseException:
+        for path in paths.values():
+            path.unlink(missing_ok=True)
+        raise
+    [row] = casebook.database.rows("SELECT * FROM acceptance WHERE id = ?", [cursor.lastrowid])
+    return acceptance(row, casebook.folder)
+
+
+def stream(casebook: Casebook) -> list[Acceptance]:
+    """Accepted masks in the order of acceptance, the latest of every case that is accepted now."""
+    rows = casebook.database.rows(
+        "SELECT * FROM acceptance WHERE id IN (SELECT max(acceptance.id) FROM acceptance JOIN case_ ON"
+        " case_.id = case_id WHERE state = ? GROUP BY case_id) ORDER BY id",
+        [State.ACCEPTED.value],
+    )
+    return [acceptance(row, casebook.folder) for row in rows]
+
+
+def latest(casebook: Casebook, entry: CaseEntry) -> Acceptance | None:
+    """The mask that a case was accepted with last, also when it is reopened; None where it never was."""
+    rows = casebook.database.rows("SELECT * FROM acceptance WHERE case_id = ? ORDER BY id DESC LIMIT 1", [entry.id])
+    return acceptance(rows[0], casebook.folder) if rows else None
+
+
+def load_accepted(entry: CaseEntry, found: Acceptance) -> AcceptedMask:
+    """The files of an acceptance. InputError where one is missing, damaged or on another grid than the image."""
+    labels = read_labelmap(found.mask, entry.image.geometry)
+    origins = read_labelmap(found.origins, entry.image.geometry)
+    first = {} if found.probability is None else load_soft_masks(found.probability)
+    return AcceptedMask(labels, origins, load_prompts(found.prompts), first, not found.labels)
+
+
+def _checked(entry: CaseEntry, accepted: AcceptedMask) -> list[int]:
+    """The labels that occur, ascending."""
+    arrays = {"mask": accepted.labels, "array of origins": accepted.origins}
+    arrays |= {f"first answer for label {label}": values for label, values in accepted.first.items()}
+    for name, array in arrays.items():
+        if np.shape(array) != entry.image.geometry.shape_kji:
+            raise InputError(
+                f"the {name} of case {entry.name!r} has the shape {np.shape(array)}, but its image "
+                f"{entry.image.geometry.shape_kji} (k, j, i)"
+            )
+    labels, origins = accepted.labels, accepted.origins
+    if labels.dtype.kind not in "ui" or labels.min() < 0 or labels.max() >= BACKGROUND:
+        raise InputError(f"the mask of case {entry.name!r} must hold whole numbers from 0 to 254")
+    occurring = [int(value) for value in np.unique(labels) if value]
+    if not occurring and not accepted.absent:
+        raise InputError(
+            f"the mask of case {entry.name!r} is empty: say that the image shows no object, or skip the case"
+        )
+    if occurring and accepted.absent:
+        raise InputError(f"case {entry.name!r} is said to show no object, but its mask holds {occurring}")
+    nobodys = int(np.count_nonzero((labels > 0) & (origins == 0)))
+    if nobodys or origins.dtype.kind not in "ui" or origins.min() < 0 or origins.max() > 3:
+        raise InputError(f"{nobodys} labelled voxels of case {entry.name!r} have no origin (1, 2 or 3)")
+    return occurring

@@ -1,0 +1,72 @@
+"""What was done on a case so far: prompts and masks by round, so that work goes on where it was left."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from InteractiveSegLib.casebook.casebook import Casebook
+from InteractiveSegLib.casebook.effort import ROUND, Event
+from InteractiveSegLib.casebook.entries import CaseEntry, time_of_day
+from InteractiveSegLib.casebook.prompt_file import load_prompts, save_prompts
+from InteractiveSegLib.image_io import read_labelmap, write_labelmap
+from InteractiveSegLib.prompts import Prompts
+
+ROUNDS_KEPT = 20
+
+
+@dataclass(frozen=True, eq=False)
+class KeptRound:
+    """at : ISO 8601, UTC. labels : (K, J, I)"""
+
+    at: str
+    prompts: Prompts
+    labels: NDArray[np.integer]
+
+
+def keep_round(casebook: Casebook, entry: CaseEntry, prompts: Prompts, labels: NDArray[np.integer]) -> None:
+    """Keep a round of a case; of each case the latest 20 are kept.
+
+    Raises
+    ------
+    InputError : a mask of another shape than the image.
+    OutputError : the folder cannot be written, or the disk is full.
+    """
+    folder = casebook.folder / "cases" / str(entry.id)
+    folder.mkdir(parents=True, exist_ok=True)
+    unique = uuid.uuid4().hex[:12]
+    mask, drawn = folder / f"round-{unique}.nrrd", folder / f"round-{unique}.npz"
+    try:
+        write_labelmap(mask, labels, entry.image.geometry)
+        save_prompts(prompts, drawn)
+        stored = [path.relative_to(casebook.folder).as_posix() for path in (drawn, mask)]
+        with casebook.database.writing() as rows:
+            rows.execute(
+                "INSERT INTO round (case_id, at, prompts, mask) VALUES (?, ?, ?, ?)", [entry.id, time_of_day(), *stored]
+            )
+            old = rows.execute(
+                "SELECT id, prompts, mask FROM round WHERE case_id = ? ORDER BY id DESC LIMIT -1 OFFSET ?",
+                [entry.id, ROUNDS_KEPT],
+            ).fetchall()
+            rows.executemany("DELETE FROM round WHERE id = ?", [(row["id"],) for row in old])
+    except BaseException:
+        for path in (mask, drawn):
+            path.unlink(missing_ok=True)
+        raise
+    for row in old:
+        for name in ("prompts", "mask"):
+            (casebook.folder / row[name]).unlink(missing_ok=True)
+    casebook.record(entry, [Event(ROUND, time.time())])
+
+
+def last_round(casebook: Casebook, entry: CaseEntry) -> KeptRound | None:
+    """Where work on a case was left; None where there was none. InputError where its files are missing or damaged."""
+    rows = casebook.database.rows("SELECT * FROM round WHERE case_id = ? ORDER BY id DESC LIMIT 1", [entry.id])
+    if not rows:
+        return None
+    labels = read_labelmap(casebook.folder / rows[0]["mask"], entry.image.geometry)
+    return KeptRound(rows[0]["at"], load_prompts(casebook.folder / rows[0]["prompts"]), labels)

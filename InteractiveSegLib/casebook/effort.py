@@ -1,0 +1,77 @@
+"""What a case cost a person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from InteractiveSegLib.casebook.states import State
+
+PAUSE_S = 30.0
+
+OPENED, STROKE, EDIT, ROUND, CLOSED = "opened", "stroke", "edit", "round", "closed"
+_BY_PERSONS = {OPENED, STROKE, EDIT, ROUND, CLOSED, *(state.value for state in State)}
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to a case.
+
+    at : seconds since 1970, UTC
+    data : of a stroke ``length_mm``, ``voxels`` and ``slices`` ([axis, index] each); of an edit the latter two
+    """
+
+    kind: str
+    at: float
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What one case took, all visits together.
+
+    active_s : seconds at work: times between two events, without those of more than 30 s
+    strokes : scribbles, dots included
+    drawn_mm : along them
+    edited_voxels : painted or erased by hand in the mask itself
+    slices : that were drawn on, along any axis
+    """
+
+    active_s: float = 0.0
+    strokes: int = 0
+    drawn_mm: float = 0.0
+    edited_voxels: int = 0
+    slices: int = 0
+
+
+def effort_of(events: Iterable[Event]) -> Effort:
+    """Add up the events of one case; what programs note by themselves costs nobody anything."""
+    events = sorted((event for event in events if event.kind in _BY_PERSONS), key=lambda event: event.at)
+    strokes = [event for event in events if event.kind == STROKE]
+    edits = [event for event in events if event.kind == EDIT]
+    touched = {tuple(place) for event in (*strokes, *edits) for place in event.data.get("slices", ())}
+    return Effort(
+        active_seconds([event.at for event in events]),
+        len(strokes),
+        float(sum(event.data.get("length_mm", 0.0) for event in strokes)),
+        int(sum(event.data.get("voxels", 0) for event in edits)),
+        len(touched),
+    )
+
+
+def active_seconds(times: Sequence[float], pause_s: float = PAUSE_S) -> float:
+    """Time spent between events, ascending; a gap longer than a pause is none."""
+    gaps = np.diff(np.asarray(times, float))
+    return float(gaps[gaps <= pause_s].sum())
+
+
+def edit_of(before_kji: NDArray[np.integer], after_kji: NDArray[np.integer], axis: int, at: float) -> Event:
+    """The event of a change by hand to a labelmap, made on slices along an axis."""
+    changed = before_kji != after_kji
+    others = tuple(other for other in range(3) if other != axis)
+    slices = [[axis, int(index)] for index in np.flatnonzero(changed.any(axis=others))]
+    return Event(EDIT, at, {"voxels": int(np.count_nonzero(changed)), "slices": slices})

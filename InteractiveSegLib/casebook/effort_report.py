@@ -1,0 +1,89 @@
+"""Effort over the cases of a study, as a table and as plots."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from InteractiveSegLib.casebook.acceptance import latest
+from InteractiveSegLib.casebook.casebook import Casebook
+from InteractiveSegLib.casebook.effort import Effort
+from InteractiveSegLib.errors import InputError, MissingPackageError
+from InteractiveSegLib.files import replacing
+
+_PANELS = {
+    "active_s": "active seconds",
+    "strokes": "strokes",
+    "edited_voxels": "voxels edited by hand",
+    "slices": "slices",
+}
+_WINDOW = 5
+
+
+@dataclass(frozen=True)
+class CaseEffort:
+    """One row. ``order`` counts acceptances from 1; 0 for cases that were not accepted."""
+
+    case: str
+    state: str
+    split: str
+    order: int
+    effort: Effort
+
+
+def efforts(casebook: Casebook) -> list[CaseEffort]:
+    """Every case that was worked on, in the order of acceptance, others last."""
+    rows = []
+    for entry in casebook.cases():
+        accepted, effort = latest(casebook, entry), casebook.effort(entry)
+        if accepted or effort != Effort():
+            rows.append((accepted.id if accepted else None, entry, effort))
+    ordered = sorted(rows, key=lambda row: (row[0] is None, row[0] or 0, row[1].id))
+    return [
+        CaseEffort(entry.name, entry.state.value, entry.split, 0 if number is None else order, effort)
+        for order, (number, entry, effort) in enumerate(ordered, 1)
+    ]
+
+
+def write_effort_csv(casebook: Casebook, path: Path) -> None:
+    """One row a case. OutputError where the file cannot be written."""
+    columns = [each.name for each in fields(CaseEffort)][:-1] + [each.name for each in fields(Effort)]
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        for row in efforts(casebook):
+            values = asdict(row)
+            writer.writerow({**values.pop("effort"), **values})
+
+
+def save_effort_plot(casebook: Casebook, path: Path) -> None:
+    """Effort of every accepted case against its place in the stream, with a running median, as a PNG file.
+
+    Raises
+    ------
+    InputError : no case was accepted.
+    MissingPackageError : matplotlib is not installed.
+    OutputError : the file cannot be written.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingPackageError("plots of the effort", "matplotlib") from error
+    rows = [row for row in efforts(casebook) if row.order]
+    if not rows:
+        raise InputError(f"the casebook {casebook.folder} has no accepted case whose effort could be plotted")
+    figure = Figure(figsize=(11, 6), layout="constrained")
+    order = [row.order for row in rows]
+    for axes, (name, title) in zip(figure.subplots(2, 2).flat, _PANELS.items(), strict=True):
+        values = np.array([getattr(row.effort, name) for row in rows], float)
+        axes.plot(order, values, "o", markersize=4)
+        running = [float(np.median(values[max(0, end - _WINDOW) : end])) for end in range(1, len(values) + 1)]
+        axes.plot(order, running, label=f"median of {_WINDOW}")
+        axes.set(xlabel="case", ylabel=title, ylim=(0, None))
+        axes.grid(alpha=0.3)
+    axes.legend()
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=110, format="png")

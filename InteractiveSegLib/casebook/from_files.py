@@ -1,0 +1,35 @@
+"""A mask and scribbles from files, as a person's accepted mask."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from InteractiveSegLib.casebook.acceptance import AcceptedMask
+from InteractiveSegLib.casebook.entries import CaseEntry
+from InteractiveSegLib.casebook.origins import traced
+from InteractiveSegLib.image_io import read_labelmap
+from InteractiveSegLib.prompts import Prompts, Scribbles
+
+
+def accepted_from_files(entry: CaseEntry, mask: Path | None, scribbles: Path | None = None) -> AcceptedMask:
+    """Labelmaps on the grid of a case's image.
+
+    Parameters
+    ----------
+    mask : None where the image shows no object
+    scribbles : 1 to 254 for the objects, 255 for background. With them, what is not scribbled counts as the model's;
+        without, all of the mask is a person's
+
+    Raises
+    ------
+    InputError : a file is missing or unreadable, lies on another grid, or holds other values.
+    """
+    geometry = entry.image.geometry
+    labels = np.zeros(geometry.shape_kji, np.uint8) if mask is None else read_labelmap(mask, geometry)
+    if scribbles is None:
+        return AcceptedMask(labels, traced(labels, labels > 0), absent=mask is None)
+    marks = read_labelmap(scribbles, geometry)
+    origins = traced(labels, marks > 0, model=labels)
+    return AcceptedMask(labels, origins, Prompts(scribbles=Scribbles.from_labelmap(marks)), absent=mask is None)

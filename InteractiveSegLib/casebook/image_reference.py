@@ -1,0 +1,104 @@
+"""Images by reference: where a file lies, what is in it, and whether it still is."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from InteractiveSegLib.dicom_series import series_in
+from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.geometry import Geometry, Volume
+from InteractiveSegLib.image_io import read_volume
+
+_BLOCK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class ImageReference:
+    """An image that stays where it is.
+
+    path : file, or folder with the DICOM files of the series
+    sha256 : of the file's content; of a series, of its files' in the order of their content
+    size_bytes : of the file or files together
+    """
+
+    path: Path
+    series_uid: str | None
+    sha256: str
+    size_bytes: int
+    geometry: Geometry
+
+    @classmethod
+    def of(cls, path: Path, series_uid: str | None = None) -> ImageReference:
+        """Read an image once, whole.
+
+        Raises
+        ------
+        InputError : as ``read_volume``.
+        """
+        volume = read_volume(path, series_uid)
+        digest, size = _content(files_of(path, series_uid))
+        return cls(path.resolve(), series_uid, digest, size, volume.geometry)
+
+    def load(self, name: str) -> Volume:
+        """The image of the case of this name.
+
+        Raises
+        ------
+        InputError : it was moved or deleted, has changed since it was added, or cannot be read.
+        """
+        if not self.path.exists():
+            raise InputError(
+                f"the image of case {name!r} is not at {self.path}: it was moved, renamed or deleted; where it was "
+                "moved, add its new place with 'casebook add'"
+            )
+        digest, size = _content(files_of(self.path, self.series_uid))
+        if digest != self.sha256:
+            what = (
+                f"{size} bytes instead of {self.size_bytes}"
+                if size != self.size_bytes
+                else "other content of the same size"
+            )
+            raise InputError(f"the image of case {name!r}, {self.path}, has changed on disk since it was added: {what}")
+        volume = read_volume(self.path, self.series_uid)
+        self.geometry.require_same(volume.geometry, f"the image of case {name!r}")
+        return volume
+
+
+def files_of(path: Path, series_uid: str | None) -> list[Path]:
+    """The file itself, or those of a DICOM series in a folder."""
+    if not path.is_dir():
+        return [path]
+    found = series_in(path)
+    if series_uid is None and len(found) == 1:
+        return next(iter(found.values()))
+    return found.get(series_uid or "", [])
+
+
+def relative_to(folder: Path, path: Path) -> str | None:
+    """The way from a casebook to an image, so that both can be moved together; None between two drives."""
+    try:
+        return os.path.relpath(path, folder)
+    except ValueError:
+        return None
+
+
+def _content(files: Sequence[Path]) -> tuple[str, int]:
+    """SHA-256 and size of the content of files; where they are several, of the sorted digests."""
+    digests, size = [], 0
+    for path in files:
+        digest = hashlib.sha256()
+        try:
+            with path.open("rb") as file:
+                while block := file.read(_BLOCK_BYTES):
+                    digest.update(block)
+                    size += len(block)
+        except OSError as error:
+            raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+        digests.append(digest.hexdigest())
+    if len(digests) == 1:
+        return digests[0], size
+    return hashlib.sha256("".join(sorted(digests)).encode()).hexdigest(), size

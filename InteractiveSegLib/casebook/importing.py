@@ -1,0 +1,135 @@
+"""Finding images in folders, and taking them into a casebook."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from InteractiveSegLib.casebook.casebook import Casebook
+from InteractiveSegLib.casebook.entries import CaseEntry
+from InteractiveSegLib.casebook.image_reference import ImageReference, files_of
+from InteractiveSegLib.dicom_series import dicom_tag, series_in
+from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.progress import Progress, Steps
+
+_SUFFIX = re.compile(r"\.(nii\.gz|nii|nrrd|nhdr|mha|mhd)$", re.IGNORECASE)
+_LABELS = re.compile(r"[-_. ](labels?|labelmap|seg|segmentation|mask|gt|truth|scribbles?)$", re.IGNORECASE)
+_PATIENT_ID, _SERIES_DESCRIPTION = "0010|0020", "0008|103e"
+
+
+@dataclass(frozen=True)
+class ImportSettings:
+    """How images in folders become cases.
+
+    pattern : of file names, such as ``*_image.nii.gz``; files called labels, masks or segmentations are left out
+    patient : regular expression; files in whose names it finds the same text are one patient's. Without it every file
+        is a patient, and DICOM series go by their patient ID, of which a hash is kept
+    split : for all of them, instead of the one by the patients' hashes
+    """
+
+    pattern: str = "*"
+    patient: str | None = None
+    split: str | None = None
+
+    def __post_init__(self) -> None:
+        try:
+            re.compile(self.patient or "")
+        except re.error as error:
+            raise InputError(f"patient is no regular expression: {self.patient!r} ({error})") from error
+
+
+@dataclass(frozen=True, eq=False)
+class Imported:
+    """What came of it: new cases, and sentences on images that were there already, had moved or cannot be read."""
+
+    added: tuple[CaseEntry, ...]
+    notes: tuple[str, ...]
+
+
+def import_steps(casebook: Casebook, place: Path, settings: ImportSettings | None = None) -> Steps[Imported]:
+    """Add an image, or all images in a folder and below it. What cannot be read is noted, and the rest goes on.
+
+    An image whose case points to a place where it no longer is has moved: its case is pointed here.
+
+    Raises
+    ------
+    InputError : the place does not exist or holds no image; for a single image whatever is wrong with it.
+    """
+    settings = settings or ImportSettings()
+    found = list(find_images(place, settings.pattern))
+    if not found:
+        raise InputError(
+            f"{place} holds no image (NIfTI, NRRD, MHA or a DICOM series) of the pattern {settings.pattern!r}"
+        )
+    added: list[CaseEntry] = []
+    notes: list[str] = []
+    for number, (path, series_uid) in enumerate(found):
+        yield Progress(number, len(found), f"reading {path.name}")
+        try:
+            image = ImageReference.of(path, series_uid)
+            same = [case for case in casebook.cases() if case.image.sha256 == image.sha256]
+            if same and not same[0].image.path.exists():
+                casebook.moved(same[0], image)
+                notes.append(f"case {same[0].name!r} has moved to {image.path}")
+                continue
+            name = _name(path, series_uid)
+            taken = {case.name for case in casebook.cases()}
+            unused = name if same or name not in taken else _unused(name, taken)
+            entry = casebook.add(image, unused, _patient(path, series_uid, name, casebook, settings), settings.split)
+        except InputError as error:
+            if len(found) == 1:
+                raise
+            notes.append(str(error))
+            continue
+        if entry.name != name:
+            notes.append(f"{path} became case {entry.name!r}, since there is another {name!r}")
+        added.append(entry)
+    return Imported(tuple(added), tuple(notes))
+
+
+def find_images(place: Path, pattern: str = "*") -> Iterator[tuple[Path, str | None]]:
+    """Files, and folders with the UID of each of their DICOM series. InputError where there is no such place."""
+    if place.is_file():
+        yield place, None
+        return
+    if not place.is_dir():
+        raise InputError(f"{place} does not exist")
+    for folder in (place, *sorted(path for path in place.rglob("*") if path.is_dir())):
+        files = sorted(path for path in folder.glob(pattern) if path.is_file() and not path.name.startswith("."))
+        yield from ((path, None) for path in files if _SUFFIX.search(path.name) and not _is_labelmap(path))
+        if any(not _SUFFIX.search(path.name) for path in files):
+            yield from ((folder, uid) for uid in series_in(folder) if _is_image(folder, uid))
+
+
+def _is_labelmap(path: Path) -> bool:
+    return bool(_LABELS.search(_SUFFIX.sub("", path.name)))
+
+
+def _is_image(folder: Path, series_uid: str) -> bool:
+    """Not a segmentation object, presentation state or report."""
+    modality = dicom_tag(files_of(folder, series_uid)[0], "0008|0060")
+    return modality not in ("", "SEG", "PR", "SR", "RTSTRUCT", "KO")
+
+
+def _name(path: Path, series_uid: str | None) -> str:
+    if series_uid is None:
+        return _SUFFIX.sub("", path.name)
+    described = dicom_tag(files_of(path, series_uid)[0], _SERIES_DESCRIPTION)
+    return re.sub(r"[/\\\s]+", " ", f"{path.name} {described}").strip()
+
+
+def _unused(name: str, taken: set[str]) -> str:
+    return next(each for each in (f"{name}-{number}" for number in range(2, len(taken) + 3)) if each not in taken)
+
+
+def _patient(path: Path, series_uid: str | None, name: str, casebook: Casebook, settings: ImportSettings) -> str:
+    if settings.patient is not None:
+        match = re.search(settings.patient, name)
+        return match.group() if match else name
+    identity = dicom_tag(files_of(path, series_uid)[0], _PATIENT_ID) if series_uid is not None else ""
+    if not identity:
+        return name
+    return "patient-" + hashlib.sha256(f"{casebook.splits.seed}/{identity}".encode()).hexdigest()[:12]

@@ -1,0 +1,82 @@
+"""The tables of a casebook, and how older ones are brought forward.
+
+Each script takes a database from the version of its index to the next. Scripts are never changed, only added.
+"""
+
+from __future__ import annotations
+
+APPLICATION_ID = 0x49534742  # "ISGB", in the database's header: nothing else is taken for a casebook
+
+_CASES = """
+CREATE TABLE setting (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE case_ (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    patient TEXT NOT NULL,
+    path TEXT NOT NULL,
+    relative_path TEXT,
+    series_uid TEXT,
+    sha256 TEXT NOT NULL UNIQUE,
+    bytes INTEGER NOT NULL,
+    shape_kji TEXT NOT NULL,
+    ijk_to_ras TEXT NOT NULL,
+    split TEXT NOT NULL CHECK (split IN ('train', 'validation', 'test')),
+    state TEXT NOT NULL CHECK (state IN ('new', 'in work', 'accepted', 'skipped', 'reopened')),
+    revision INTEGER NOT NULL DEFAULT 0,
+    added TEXT NOT NULL
+);
+CREATE TABLE label (value INTEGER PRIMARY KEY CHECK (value BETWEEN 1 AND 254), name TEXT NOT NULL);
+CREATE TABLE round (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    case_id INTEGER NOT NULL REFERENCES case_ (id),
+    at TEXT NOT NULL,
+    prompts TEXT NOT NULL,
+    mask TEXT NOT NULL
+);
+CREATE TABLE acceptance (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    case_id INTEGER NOT NULL REFERENCES case_ (id),
+    at TEXT NOT NULL,
+    mask TEXT NOT NULL,
+    origins TEXT NOT NULL,
+    prompts TEXT NOT NULL,
+    probability TEXT,
+    labels TEXT NOT NULL,
+    known_labels TEXT NOT NULL
+);
+CREATE TABLE event (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    case_id INTEGER REFERENCES case_ (id),
+    kind TEXT NOT NULL,
+    at REAL NOT NULL,
+    data TEXT NOT NULL
+);
+CREATE INDEX event_of_case ON event (case_id);
+"""
+
+_LEARNING = """
+CREATE TABLE version (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    learner TEXT NOT NULL,
+    parent INTEGER REFERENCES version (id),
+    at TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('candidate', 'in use', 'replaced', 'refused')),
+    file TEXT,
+    cases TEXT NOT NULL,
+    scores TEXT NOT NULL,
+    reason TEXT NOT NULL
+);
+CREATE TABLE training (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    learner TEXT NOT NULL,
+    acceptance_id INTEGER NOT NULL REFERENCES acceptance (id),
+    parent INTEGER REFERENCES version (id),
+    state TEXT NOT NULL CHECK (state IN ('running', 'done', 'dropped')),
+    plan TEXT NOT NULL,
+    reason TEXT NOT NULL DEFAULT '',
+    UNIQUE (learner, acceptance_id)
+);
+"""
+
+MIGRATIONS = (_CASES, _LEARNING)
+VERSION = len(MIGRATIONS)

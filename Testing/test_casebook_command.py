@@ -1,0 +1,94 @@
+import json
+
+import numpy as np
+import pytest
+from casebook_cases import box_mask, write_case_image
+
+from InteractiveSegLib.casebook.acceptance import load_accepted, stream
+from InteractiveSegLib.casebook.casebook import Casebook
+from InteractiveSegLib.casebook.origins import Origin
+from InteractiveSegLib.cli import main
+from InteractiveSegLib.image_io import read_volume, write_labelmap
+
+
+@pytest.fixture
+def study(tmp_path, capsys):
+    for number in range(3):
+        write_case_image(tmp_path / "in" / f"p{number}_image.nii.gz", number)
+    book = tmp_path / "book"
+    assert main(["casebook", "init", str(book), "--validation", "0", "--test", "0", "--label", "1=liver"]) == 0
+    assert main(["casebook", "add", str(book), str(tmp_path / "in"), "--pattern", "*_image.nii.gz"]) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == [f"p{number}_image\ttrain" for number in range(3)]
+    return book
+
+
+def labelmap(path, labels, beside):
+    write_labelmap(path, labels, read_volume(beside).geometry)
+    return str(path)
+
+
+def test_a_study_from_its_first_image_to_the_export(study, tmp_path, capsys):
+    image = tmp_path / "in" / "p1_image.nii.gz"
+    assert main(["casebook", "next", str(study)]) == 0
+    assert capsys.readouterr().out == "p0_image\n"
+    scribbles = np.zeros_like(box_mask())
+    scribbles[2, 4, 6:9], scribbles[0, 0, 0] = 1, 255
+    files = [labelmap(tmp_path / "m.nii.gz", box_mask(), image), "--scribbles"]
+    files.append(labelmap(tmp_path / "s.nii.gz", scribbles, image))
+    assert main(["casebook", "accept", str(study), "p1_image", *files]) == 0
+    assert main(["casebook", "accept", str(study), "p2_image", "--absent"]) == 0
+    assert main(["casebook", "skip", str(study), "p0_image"]) == 0
+    capsys.readouterr()
+    assert main(["casebook", "list", str(study), "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert (listed["labels"], [case["state"] for case in listed["cases"]]) == (
+        {"1": "liver"},
+        ["skipped", "accepted", "accepted"],
+    )
+    assert main(["casebook", "list", str(study)]) == 0
+    assert "| p1_image | train | accepted |" in capsys.readouterr().out
+    with Casebook(study) as casebook:
+        first, second = (load_accepted(casebook.case_of_id(a.case_id), a) for a in stream(casebook))
+    assert np.array_equal(first.origins == Origin.PERSON, scribbles > 0)
+    assert np.array_equal(first.origins == Origin.MODEL, (box_mask() > 0) & (scribbles == 0))
+    assert (len(first.prompts.scribbles), second.absent) == (4, True)
+    assert main(["casebook", "export", str(study), str(tmp_path / "out"), "--form", "seg.nrrd"]) == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["p1_image.seg.nrrd", "p2_image.seg.nrrd"]
+    assert main(["casebook", "export", str(study), str(tmp_path / "effort.csv"), "--effort"]) == 0
+    assert (tmp_path / "effort.csv").read_text().startswith("case,state,split,order,active_s")
+    assert main(["casebook", "reopen", str(study), "p1_image"]) == 0
+    assert main(["casebook", "next", str(study), "--order", "uncertain"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "p1_image"
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["list", "nowhere"], "is no casebook"),
+        (["accept", "BOOK", "p9", "m.nii.gz"], "has no case 'p9'"),
+        (["accept", "BOOK", "p0_image"], "name the MASK, or say --absent"),
+        (["accept", "BOOK", "p0_image", "none.nii.gz"], "none.nii.gz does not exist"),
+        (["reopen", "BOOK", "p0_image"], "is new and cannot become reopened"),
+        (["export", "BOOK", "out"], "has no accepted case"),
+        (["export", "BOOK", "effort.pdf", "--effort"], "written as .csv or .png"),
+        (["init", "BOOK"], "is a casebook already"),
+        (["add", "BOOK", "nowhere"], "nowhere does not exist"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(study, capsys, words, text):
+    assert main(["casebook", *(str(study) if word == "BOOK" else word for word in words)]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert text in line
+
+
+def test_labels_are_named_by_number(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["casebook", "init", str(tmp_path / "b"), "--label", "0=air"])
+    assert "not a label from 1 to 254" in capsys.readouterr().err
+
+
+def test_images_on_another_grid_than_their_mask_are_refused(study, tmp_path, capsys):
+    other = write_case_image(tmp_path / "other.nii.gz", 5, (6, 12, 18))
+    mask = labelmap(tmp_path / "m.nii.gz", box_mask(1, (6, 12, 18)), other)
+    assert main(["casebook", "accept", str(study), "p0_image", mask]) == 2
+    assert "has the shape (6, 12, 18), not (6, 12, 17)" in capsys.readouterr().err

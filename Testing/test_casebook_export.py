@@ -1,0 +1,144 @@
+import csv
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from casebook_cases import ALL_FOR_TRAINING, SHAPE_KJI, accepted, box_mask, by_hand, casebook_of
+
+from InteractiveSegLib.casebook.acceptance import accept
+from InteractiveSegLib.casebook.casebook import Casebook
+from InteractiveSegLib.casebook.effort import CLOSED, OPENED, STROKE, Effort, Event, active_seconds, edit_of, effort_of
+from InteractiveSegLib.casebook.effort_report import save_effort_plot, write_effort_csv
+from InteractiveSegLib.casebook.exporting import export_steps
+from InteractiveSegLib.casebook.image_reference import ImageReference
+from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.image_io import read_labelmap
+from InteractiveSegLib.progress import finish
+
+
+def two_labels():
+    labels = box_mask(2)
+    labels[4:, 6:, 12:16] = 9
+    return labels
+
+
+def test_time_counts_without_pauses():
+    assert active_seconds([0, 10, 40, 71, 75.5]) == pytest.approx(10 + 30 + 4.5)
+    assert active_seconds([]) == active_seconds([3.0]) == 0
+
+
+def test_effort_adds_up_strokes_edits_and_slices():
+    before = np.zeros(SHAPE_KJI, np.uint8)
+    events = [
+        Event(OPENED, 100.0),
+        Event(STROKE, 110.0, {"length_mm": 12.5, "voxels": 9, "slices": [[0, 3]]}),
+        Event(STROKE, 170.0, {"length_mm": 2.5, "voxels": 3, "slices": [[0, 3], [2, 3]]}),
+        edit_of(before, box_mask(), 0, 175.0),
+        Event("doubt", 176.0, {"value": 0.1}),
+        Event(CLOSED, 177.0),
+    ]
+    assert effort_of(reversed(events)) == Effort(10 + 5 + 2, 2, 15.0, 105, 4)
+
+
+@pytest.fixture
+def study(tmp_path):
+    with casebook_of(tmp_path) as casebook:
+        casebook.name_label(2, "liver")
+        accepted(casebook, "case1", two_labels())
+        entry = casebook.begin(casebook.case("case0"))
+        casebook.record(entry, [Event(STROKE, 5.0, {"length_mm": 3.0}), Event(STROKE, 7.5, {"length_mm": 4.0})])
+        accept(casebook, entry, by_hand(box_mask(2)))
+        casebook.skip(casebook.case("case2"))
+        yield casebook
+
+
+def test_masks_are_exported_in_the_order_of_acceptance(study, tmp_path):
+    written = finish(export_steps(study, tmp_path / "out", "nifti"))
+    assert [path.name for path in written] == ["case1.nii.gz", "case0.nii.gz"]
+    geometry = study.case("case1").image.geometry
+    assert np.array_equal(read_labelmap(written[0], geometry), two_labels())
+    with pytest.raises(InputError, match="'case1' is no DICOM series"):
+        finish(export_steps(study, tmp_path / "out", "dicom"))
+    with pytest.raises(InputError, match="'stl'"):
+        finish(export_steps(study, tmp_path / "out", "stl"))
+    with Casebook.created(tmp_path / "empty") as empty, pytest.raises(InputError, match="no accepted case"):
+        finish(export_steps(empty, tmp_path / "out", "nifti"))
+
+
+_IN_SLICER = """
+import sys, slicer, vtk, numpy as np
+from vtk.util.numpy_support import vtk_to_numpy
+scene = slicer.vtkMRMLScene()
+storage, node = slicer.vtkMRMLSegmentationStorageNode(), slicer.vtkMRMLSegmentationNode()
+scene.AddNode(storage); scene.AddNode(node)
+storage.SetFileName(sys.argv[1])
+assert storage.ReadData(node) == 1
+segmentation = node.GetSegmentation()
+for index in range(segmentation.GetNumberOfSegments()):
+    name = segmentation.GetNthSegmentID(index)
+    segment = segmentation.GetSegment(name)
+    labelmap = segment.GetRepresentation("Binary labelmap")
+    values = vtk_to_numpy(labelmap.GetPointData().GetScalars())
+    matrix = vtk.vtkMatrix4x4()
+    labelmap.GetImageToWorldMatrix(matrix)
+    extent = labelmap.GetExtent()
+    first = int(np.flatnonzero(values == segment.GetLabelValue())[0])
+    size = [extent[2 * a + 1] - extent[2 * a] + 1 for a in range(3)]
+    steps = first % size[0], first // size[0] % size[1], first // (size[0] * size[1])
+    ijk = [extent[2 * a] + steps[a] for a in range(3)]
+    ras = matrix.MultiplyPoint([*map(float, ijk), 1.0])[:3]
+    print(name, segment.GetName(), segment.GetLabelValue(), int((values == segment.GetLabelValue()).sum()), *ras)
+"""
+
+
+def test_3d_slicer_reads_the_segments_with_their_names_at_their_place(study, tmp_path):
+    pytest.importorskip("slicer", reason="slicer-core is not installed")
+    path = finish(export_steps(study, tmp_path / "out", "seg.nrrd"))[0]
+    done = subprocess.run([sys.executable, "-c", _IN_SLICER, str(path)], capture_output=True, text=True, check=True)
+    segments = [line.split() for line in done.stdout.splitlines() if line.startswith("Segment_")]
+    assert [segment[:4] for segment in segments] == [
+        ["Segment_2", "liver", "2", "105"],
+        ["Segment_9", "label", "9", "9"],
+    ]
+    geometry = study.case("case1").image.geometry
+    expected = (geometry.ijk_to_ras @ (5, 3, 1, 1))[:3]
+    assert np.allclose([float(word) for word in segments[0][4:]], expected, atol=1e-4)
+
+
+def test_dicom_seg_refers_to_the_slices_it_was_drawn_on(tmp_path, shared_data):
+    highdicom = pytest.importorskip("highdicom", reason="highdicom is not installed")
+    folder = shared_data / "dicom_import" / "ProstateX-0000_t2_tse_sag"
+    with Casebook.created(tmp_path / "book", ALL_FOR_TRAINING) as casebook:
+        casebook.name_label(3, "prostate")
+        entry = casebook.add(ImageReference.of(folder), "sag")
+        labels = np.zeros(entry.image.geometry.shape_kji, np.uint8)
+        labels[4:9, 100:140, 80:150] = 3
+        labels[12, 7, 300] = 5
+        accept(casebook, casebook.begin(entry), by_hand(labels))
+        [path] = finish(export_steps(casebook, tmp_path / "out", "dicom"))
+    made = highdicom.seg.segread(path)
+    assert [made.get_segment_description(n).segment_label for n in (1, 2)] == ["prostate", "label 5"]
+    volume = made.get_volume(combine_segments=True)
+    ijk_to_ras = np.diag([-1.0, -1.0, 1.0, 1.0]) @ volume.affine
+    for value, number in ((3, 1), (5, 2)):
+        found = np.argwhere(volume.array == number)  # slices, rows and columns of highdicom's own grid
+        assert len(found) == np.count_nonzero(labels == value)
+        seen = (ijk_to_ras @ np.append(found.mean(axis=0), 1))[:3]
+        middle = np.argwhere(labels == value).mean(axis=0)[::-1]
+        assert np.allclose(seen, (entry.image.geometry.ijk_to_ras @ np.append(middle, 1))[:3], atol=1e-3)
+
+
+def test_effort_is_exported_as_a_table_and_a_plot(study, tmp_path):
+    write_effort_csv(study, tmp_path / "effort.csv")
+    with (tmp_path / "effort.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["case"], row["order"], row["state"], row["strokes"]) for row in rows] == [
+        ("case1", "1", "accepted", "0"),
+        ("case0", "2", "accepted", "2"),
+    ]
+    assert (float(rows[1]["active_s"]) >= 2.5, float(rows[1]["drawn_mm"])) == (True, 7.0)
+    save_effort_plot(study, tmp_path / "effort.png")
+    assert (tmp_path / "effort.png").read_bytes().startswith(b"\x89PNG")
+    with Casebook.created(tmp_path / "empty") as empty, pytest.raises(InputError, match="no accepted case"):
+        save_effort_plot(empty, tmp_path / "none.png")

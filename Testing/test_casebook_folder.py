@@ -1,0 +1,231 @@
+import os
+import shutil
+import sqlite3
+
+import numpy as np
+import pytest
+from casebook_cases import ALL_FOR_TRAINING, accepted, box_mask, by_hand, casebook_of, write_case_image
+
+from InteractiveSegLib.casebook import database, schema
+from InteractiveSegLib.casebook.acceptance import accept, load_accepted, stream
+from InteractiveSegLib.casebook.case_rounds import keep_round
+from InteractiveSegLib.casebook.casebook import Casebook
+from InteractiveSegLib.casebook.database import FILE
+from InteractiveSegLib.casebook.image_reference import ImageReference
+from InteractiveSegLib.casebook.importing import ImportSettings, import_steps
+from InteractiveSegLib.casebook.splits import SplitSettings, split_of
+from InteractiveSegLib.casebook.states import State
+from InteractiveSegLib.errors import InputError, OutputError
+from InteractiveSegLib.progress import finish
+from InteractiveSegLib.prompts import Prompts
+
+
+def test_a_case_is_added_once(tmp_path):
+    with casebook_of(tmp_path) as casebook:
+        again = ImageReference.of(tmp_path / "images" / "case1.nrrd")
+        with pytest.raises(InputError, match=r"case1.nrrd is in the casebook already, as case 'case1'"):
+            casebook.add(again, "other")
+        other = ImageReference.of(write_case_image(tmp_path / "more.nrrd", 9))
+        with pytest.raises(InputError, match="another case 'case1'"):
+            casebook.add(other, "case1")
+        for name in ("", " ", "a/b"):
+            with pytest.raises(InputError, match="needs a name"):
+                casebook.add(other, name)
+        assert [case.name for case in casebook.cases()] == ["case0", "case1", "case2"]
+
+
+def test_an_image_that_moved_or_changed_is_noticed(tmp_path):
+    with casebook_of(tmp_path) as casebook:
+        path = tmp_path / "images" / "case0.nrrd"
+        assert casebook.volume(casebook.case("case0")).array_kji.shape == (6, 12, 17)
+        path.rename(tmp_path / "elsewhere.nrrd")
+        with pytest.raises(InputError, match=r"image of case 'case0' is not at .*case0.nrrd: it was moved"):
+            casebook.volume(casebook.case("case0"))
+        imported = finish(import_steps(casebook, tmp_path / "elsewhere.nrrd"))
+        assert (imported.added, "'case0' has moved to" in imported.notes[0]) == ((), True)
+        assert casebook.volume(casebook.case("case0")).array_kji.any()
+        write_case_image(tmp_path / "images" / "case1.nrrd", 77)
+        with pytest.raises(InputError, match=r"image of case 'case1', .* has changed on disk"):
+            casebook.volume(casebook.case("case1"))
+
+
+def test_a_study_can_be_moved_with_its_images(tmp_path):
+    (tmp_path / "study").mkdir()
+    casebook_of(tmp_path / "study").close()
+    shutil.move(tmp_path / "study", tmp_path / "moved")
+    with Casebook(tmp_path / "moved" / "book") as casebook:
+        assert casebook.volume(casebook.case("case2")).array_kji.any()
+
+
+def test_a_newer_casebook_is_refused_and_left_alone(tmp_path):
+    casebook_of(tmp_path).close()
+    file = tmp_path / "book" / FILE
+    with sqlite3.connect(file) as rows:
+        rows.execute(f"PRAGMA user_version = {schema.VERSION + 1}")
+    rows.close()
+    before = file.read_bytes()
+    with pytest.raises(
+        InputError, match=f"version {schema.VERSION + 1}, but this program knows .* {schema.VERSION}: upd"
+    ):
+        Casebook(tmp_path / "book")
+    assert file.read_bytes() == before
+
+
+def test_an_older_casebook_is_brought_forward_with_a_copy_and_a_note(tmp_path, monkeypatch):
+    monkeypatch.setattr(database, "MIGRATIONS", schema.MIGRATIONS[:1])
+    monkeypatch.setattr(database, "VERSION", 1)
+    with casebook_of(tmp_path) as casebook:
+        accepted(casebook, "case0")
+    monkeypatch.undo()
+    with Casebook(tmp_path / "book") as casebook:
+        assert casebook.notes == [
+            f"the casebook was brought from version 1 to {schema.VERSION}; the older one is kept as "
+            "casebook-version-1.sqlite"
+        ]
+        assert len(stream(casebook)) == 1
+        assert casebook.database.rows("SELECT * FROM version") == []
+    with Casebook(tmp_path / "book") as casebook:
+        assert casebook.notes == []
+    with sqlite3.connect(tmp_path / "book" / "casebook-version-1.sqlite") as rows:
+        assert rows.execute("PRAGMA user_version").fetchone()[0] == 1
+    rows.close()
+
+
+def test_what_is_no_casebook_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"is no casebook: it has no casebook\.sqlite"):
+        Casebook(tmp_path)
+    (tmp_path / FILE).write_text("no database, but long enough to be looked at " * 30)
+    with pytest.raises(InputError, match="is damaged"):
+        Casebook(tmp_path)
+    (tmp_path / FILE).unlink()
+    with sqlite3.connect(tmp_path / FILE) as rows:
+        rows.execute("CREATE TABLE other (a)")
+    rows.close()
+    with pytest.raises(InputError, match="an SQLite file, but no casebook"):
+        Casebook(tmp_path)
+    with pytest.raises(InputError, match="is a casebook already"):
+        Casebook.created(tmp_path)
+
+
+def test_a_casebook_that_cannot_be_written_can_be_read(tmp_path, monkeypatch):
+    with casebook_of(tmp_path) as casebook:
+        accepted(casebook, "case0")
+        casebook.begin(casebook.case("case1"))
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
+    with Casebook(tmp_path / "book") as casebook:
+        assert casebook.database.read_only
+        [found] = stream(casebook)
+        assert load_accepted(casebook.case("case0"), found).labels.any()
+        with pytest.raises(OutputError, match="readonly"):
+            casebook.skip(casebook.case("case2"))
+        with pytest.raises(OutputError, match="read-only"):
+            accept(casebook, casebook.case("case1"), by_hand(box_mask()))
+        assert casebook.case("case1").state is State.IN_WORK
+
+
+def test_a_full_disk_loses_nothing_that_was_accepted(tmp_path):
+    resource = pytest.importorskip("resource", reason="a limit of file size stands in for a full disk")
+    noise = np.random.default_rng(0).integers(0, 250, (6, 12, 17)).astype(np.uint8)
+    with casebook_of(tmp_path) as casebook:
+        accepted(casebook, "case0")
+        entry = casebook.begin(casebook.case("case1"))
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (700, limits[1]))
+        try:
+            with pytest.raises(OutputError):
+                accept(casebook, entry, by_hand(noise))
+            with pytest.raises(OutputError):
+                keep_round(casebook, entry, Prompts(), noise)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert len(stream(casebook)) == 1
+        assert casebook.case("case1").state is State.IN_WORK
+        accept(casebook, casebook.case("case1"), by_hand(noise))
+        assert len(stream(casebook)) == 2
+
+
+def test_a_full_database_takes_the_files_back(tmp_path):
+    with casebook_of(tmp_path) as casebook:
+        entry = casebook.begin(casebook.case("case0"))
+        connection = casebook.database._connection
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+        connection.execute(f"PRAGMA max_page_count = {pages}")
+
+        def go_on_for_ever():
+            while True:
+                accept(casebook, casebook.case("case0"), by_hand(box_mask()))
+                casebook.reopen(casebook.case("case0"))
+
+        with pytest.raises(OutputError, match="full"):
+            go_on_for_ever()
+        masks = list((tmp_path / "book" / "cases" / str(entry.id)).glob("mask-*"))
+        assert len(masks) == casebook.database.rows("SELECT count(*) FROM acceptance")[0][0] > 0
+
+
+def test_splits_are_fixed_by_the_patient_and_never_change(tmp_path):
+    settings = SplitSettings(0.3, 0.2, seed=4)
+    many = [split_of(f"patient{number}", settings) for number in range(2000)]
+    assert abs(many.count("validation") / 2000 - 0.3) < 0.03
+    assert abs(many.count("test") / 2000 - 0.2) < 0.03
+    with casebook_of(tmp_path, 0, settings) as casebook:
+        splits = {}
+        for number in range(12):
+            path = write_case_image(tmp_path / f"patient{number // 2}_{number}.nrrd", number)
+            entry = casebook.add(ImageReference.of(path), f"image{number}", f"patient{number // 2}")
+            assert splits.setdefault(entry.patient, entry.split) == entry.split == split_of(entry.patient, settings)
+            assert all(case.split == splits[case.patient] for case in casebook.cases())
+        more = ImageReference.of(write_case_image(tmp_path / "more.nrrd", 99))
+        other = next(split for split in ("test", "train") if split != splits["patient3"])
+        with pytest.raises(InputError, match="patient 'patient3' is for"):
+            casebook.add(more, "more", "patient3", other)
+        with pytest.raises(InputError, match="'training'"):
+            casebook.add(more, "more", split="training")
+        assert casebook.add(more, "more", "someone", "test").split == "test"
+    with Casebook(tmp_path / "book") as casebook:
+        assert casebook.splits == settings
+
+
+@pytest.mark.parametrize("parts", [(0.6, 0.4), (-0.1, 0.2), (float("nan"), 0.1)])
+def test_parts_that_leave_nothing_for_training_are_refused(parts):
+    with pytest.raises(InputError, match="leave some for training"):
+        SplitSettings(*parts)
+
+
+def test_a_folder_is_taken_in_with_what_is_wrong_in_it_noted(tmp_path):
+    for number in range(3):
+        write_case_image(tmp_path / "in" / f"p{number}_a.nii.gz", number)
+    write_case_image(tmp_path / "in" / "below" / "p0_a.nrrd", 7)
+    write_case_image(tmp_path / "in" / "below" / "copy.nrrd", 7)
+    write_case_image(tmp_path / "in" / "p1_b.seg.nrrd", 8)
+    (tmp_path / "in" / "p9.nii.gz").write_bytes(b"no image")
+    with casebook_of(tmp_path, 0) as casebook:
+        imported = finish(import_steps(casebook, tmp_path / "in", ImportSettings(patient="p[0-9]")))
+        assert [(case.name, case.patient) for case in imported.added] == [
+            ("p0_a", "p0"),
+            ("p1_a", "p1"),
+            ("p2_a", "p2"),
+            ("copy", "copy"),
+        ]
+        assert len(imported.notes) == 2
+        assert "p9.nii.gz cannot be read" in imported.notes[0]
+        assert "is in the casebook already, as case 'copy'" in imported.notes[1]
+        with pytest.raises(InputError, match=r"holds no image .* '\*.mha'"):
+            finish(import_steps(casebook, tmp_path / "in", ImportSettings("*.mha")))
+        with pytest.raises(InputError, match="does not exist"):
+            finish(import_steps(casebook, tmp_path / "nowhere"))
+        with pytest.raises(InputError, match="no regular expression"):
+            ImportSettings(patient="(")
+        write_case_image(tmp_path / "in" / "deeper" / "p1_a.nrrd", 11)
+        imported = finish(import_steps(casebook, tmp_path / "in" / "deeper"))
+        assert [case.name for case in imported.added] == ["p1_a-2"]
+        assert "became case 'p1_a-2'" in imported.notes[0]
+
+
+def test_dicom_series_become_cases_of_their_patient(tmp_path, shared_data):
+    with Casebook.created(tmp_path / "book", ALL_FOR_TRAINING) as casebook:
+        imported = finish(import_steps(casebook, shared_data / "dicom_import", ImportSettings("*.dcm")))
+        assert len(imported.added) == 3, imported.notes
+        assert len({case.patient for case in imported.added}) == 2
+        assert all(case.patient.startswith("patient-") for case in imported.added)
+        for case in imported.added:
+            assert casebook.volume(case).array_kji.shape == case.image.geometry.shape_kji
