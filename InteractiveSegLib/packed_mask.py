@@ -15,7 +15,7 @@ from InteractiveSegLib.prompts import BoundingBox
 class PackedMask:
     """Voxels of an image, an eighth of a byte each.
 
-    box : smallest box that holds them
+    box : that holds them; of ``of`` the smallest
     bits : (ceil(box.size / 8),) uint8, as of ``np.packbits``
     """
 

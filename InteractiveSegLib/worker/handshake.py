@@ -1,0 +1,39 @@
+"""The first message of both sides: which protocol and which version they speak."""
+
+from __future__ import annotations
+
+import os
+import platform
+
+from InteractiveSegLib import __version__
+from InteractiveSegLib.worker.protocol import Message
+
+PROTOCOL = 1
+"""Raised whenever messages change so that an older side would misunderstand them."""
+
+
+def hello() -> Message:
+    """What each side says first, and what any version understands."""
+    return Message(
+        "hello",
+        {"protocol": PROTOCOL, "library": __version__, "python": platform.python_version(), "pid": os.getpid()},
+    )
+
+
+def disagreement(other: Message, who: str) -> str:
+    """Why the two sides do not work together, in words; empty where they do.
+
+    Parameters
+    ----------
+    other : the first message of the other side
+    who : the other side in the sentence, such as "the worker"
+    """
+    if other.kind != "hello":
+        return f"{who} began with the message {other.kind!r} instead of saying which version it is"
+    theirs = (other.fields.get("library"), other.fields.get("protocol"))
+    if theirs == (__version__, PROTOCOL):
+        return ""
+    return (
+        f"{who} is InteractiveSeg {theirs[0]} (protocol {theirs[1]}), this side is InteractiveSeg {__version__} "
+        f"(protocol {PROTOCOL}): install the same version on both sides"
+    )
