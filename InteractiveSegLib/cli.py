@@ -14,11 +14,13 @@ from typing import NoReturn
 
 from InteractiveSegLib import __version__
 from InteractiveSegLib.casebook_command import add_casebook
+from InteractiveSegLib.device import device_named
 from InteractiveSegLib.errors import MEMORY_IS_FULL, InputError, InteractiveSegError, is_out_of_memory
 from InteractiveSegLib.evaluation.benchmark_command import add_benchmark
 from InteractiveSegLib.propagate_command import add_propagate, add_suggest
 from InteractiveSegLib.segment_command import add_segment
-from InteractiveSegLib.terminal import add_common, device_named, shown
+from InteractiveSegLib.terminal import add_common, shown
+from InteractiveSegLib.worker_command import add_worker
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,7 +60,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"interactiveseg {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (add_segment, add_propagate, add_suggest, add_casebook, _add_train, _add_demo, add_benchmark):
+    for add in (
+        add_segment,
+        add_propagate,
+        add_suggest,
+        add_casebook,
+        add_worker,
+        _add_train,
+        _add_demo,
+        add_benchmark,
+    ):
         add(commands)
     return parser
 

@@ -1,4 +1,4 @@
-"""Options of the command line that hold prompts, and their way into a session."""
+"""Options of the command line that hold prompts, and their way into a drawing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.terminal import one_voice
 
 if TYPE_CHECKING:
-    from InteractiveSegLib.session import ImageSession
+    from InteractiveSegLib.drawing import Drawing
 
 
 def add_prompts(command: argparse.ArgumentParser) -> None:
@@ -66,12 +66,12 @@ def require_prompts(options: argparse.Namespace) -> None:
         raise InputError(f"--box-label {options.box_label}: a label has one box")
 
 
-def set_prompts(session: ImageSession, options: argparse.Namespace) -> list[str]:
+def set_prompts(drawing: Drawing, options: argparse.Namespace) -> list[str]:
     """Draw what the command line holds: boxes and masks first, and later marks over earlier ones.
 
     Returns
     -------
-    notes of the readers; those of the session come with its next round
+    notes of the readers; those of drawing are the drawing's
 
     Raises
     ------
@@ -83,25 +83,25 @@ def set_prompts(session: ImageSession, options: argparse.Namespace) -> list[str]
     from InteractiveSegLib.markups import read_lasso, read_points
     from InteractiveSegLib.prompts import Scribbles
 
-    geometry = session.volume.geometry
+    geometry = drawing.geometry
     notes = []
     for label, words in _labelled(options, "box"):
-        box, note = _box(words, session)
-        session.set_box(label, box)
+        box, note = _box(words, drawing)
+        drawing.set_box(label, box)
         notes.append(note)
     if options.start is not None:
-        _set_starts(session, options.start)
+        _set_starts(drawing, options.start)
     if options.scribbles is not None:
         with one_voice():
             marks = read_labelmap(options.scribbles, geometry)
-        session.add_scribbles(Scribbles.from_labelmap(marks))
+        drawing.add_scribbles(Scribbles.from_labelmap(marks))
     for label, path in _labelled(options, "lasso"):
         lasso, note = read_lasso(path, geometry)
-        session.add_lasso(label, lasso)
+        drawing.add_lasso(label, lasso)
         notes.append(note)
     for label, path in _labelled(options, "points"):
         indices, note = read_points(path, geometry)
-        session.add_scribbles(Scribbles(indices, np.full(len(indices), label)))
+        drawing.add_scribbles(Scribbles(indices, np.full(len(indices), label)))
         notes.append(note)
     return [note for note in notes if note]
 
@@ -112,12 +112,12 @@ def _labelled(options: argparse.Namespace, name: str) -> list[tuple[int, Any]]:
     return list(zip(labels, values, strict=True))
 
 
-def _box(words: list[str], session: ImageSession) -> tuple[Any, str]:
+def _box(words: list[str], drawing: Drawing) -> tuple[Any, str]:
     from InteractiveSegLib.markups import read_roi
     from InteractiveSegLib.prompts import BoundingBox
 
     if len(words) == 1:
-        return read_roi(words[0], session.volume.geometry)
+        return read_roi(words[0], drawing.geometry)
     return BoundingBox.from_ijk(*_six_integers(words)), ""
 
 
@@ -131,15 +131,15 @@ def _six_integers(words: list[str]) -> list[int]:
     return numbers
 
 
-def _set_starts(session: ImageSession, path: Path) -> None:
+def _set_starts(drawing: Drawing, path: Path) -> None:
     import numpy as np
 
     from InteractiveSegLib.image_io import read_labelmap
 
     with one_voice():
-        masks = read_labelmap(path, session.volume.geometry)
+        masks = read_labelmap(path, drawing.geometry)
     labels = [label for label in np.unique(masks).tolist() if label]
     if not labels:
         raise InputError(f"the start mask {path} is empty")
     for label in labels:
-        session.set_start(label, masks == label)
+        drawing.set_start(label, masks == label)

@@ -5,17 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from InteractiveSegLib.networks import DEFAULT_NETWORK
 from InteractiveSegLib.prompt_options import add_prompts, require_prompts, set_prompts
-from InteractiveSegLib.terminal import add_common, device_named, one_voice, require_outputs, say, shown
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from InteractiveSegLib.geometry import Volume
-    from InteractiveSegLib.session import ImageSession
+from InteractiveSegLib.terminal import add_common, one_voice, require_outputs, say, shown
 
 
 def add_segment(commands: argparse._SubParsersAction) -> None:
@@ -50,32 +43,34 @@ def _segment(options: argparse.Namespace) -> None:
     require_prompts(options)
     require_outputs((options.output, options.probability), (options.image, options.scribbles, options.start))
 
+    from InteractiveSegLib.drawing import Drawing
     from InteractiveSegLib.image_io import read_volume, write_image, write_labelmap
-    from InteractiveSegLib.networks.checkpoint import load_network
-    from InteractiveSegLib.session import ImageSession
+    from InteractiveSegLib.worker.segment_request import SegmentRequest
+    from InteractiveSegLib.worker.workbench import WholeImage, Workbench
 
-    device = device_named(options.device)
+    request = SegmentRequest(
+        options.model, options.adapt, options.device, options.seed, with_probability=options.probability is not None
+    )
     with one_voice():
         volume = read_volume(options.image)
-    network = load_network(options.model)
-    session = ImageSession(volume, network, seed=options.seed, device=device)
-    notes = set_prompts(session, options)
-    result = shown(session.segment(adapt=options.adapt), options)
-    labelmap = session.labelmap()
-    write_labelmap(options.output, labelmap, volume.geometry)
+    drawing = Drawing(volume.geometry)
+    notes = set_prompts(drawing, options)
+    result = shown(request.steps(Workbench(WholeImage(volume), drawing.prompts)), options)
+    shape = volume.geometry.shape_kji
+    write_labelmap(options.output, result.labelmap(shape), volume.geometry)
     if options.probability is not None:
-        write_image(options.probability, _probabilities(session), volume.geometry)
-    notes += result.notes
+        write_image(options.probability, result.probability_map(shape), volume.geometry)
+    notes += dict.fromkeys(drawing.notes + result.notes)
     objects = {
-        str(label): {"voxels": int(found.mask.sum()), "ml": round(_millilitres(found.mask.sum(), volume), 3)}
-        for label, found in result.objects.items()
+        str(label): {"voxels": mask.voxels, "ml": round(result.millilitres(label, volume.geometry), 3)}
+        for label, mask in result.masks.items()
     }
     if options.json:
         report = {
             "mask": str(options.output),
             "objects": objects,
             "seconds": round(result.seconds, 3),
-            "device": str(session.segmenter.device),
+            "device": result.device,
             "notes": notes,
         }
         print(json.dumps(report))
@@ -83,19 +78,3 @@ def _segment(options: argparse.Namespace) -> None:
         say(options, *notes)
         for label, found in objects.items():
             print(f"label {label}: {found['voxels']} voxels, {found['ml']} ml")
-
-
-def _probabilities(session: ImageSession) -> NDArray:
-    """Of one object its probability; of several the largest."""
-    from functools import reduce
-
-    import numpy as np
-
-    probabilities = (session.probability(label) for label in session.current.objects)
-    return reduce(lambda most, other: np.maximum(most, other, out=most), probabilities)
-
-
-def _millilitres(voxels: int, volume: Volume) -> float:
-    import math
-
-    return float(voxels) * math.prod(volume.geometry.spacing_kji_mm) / 1000

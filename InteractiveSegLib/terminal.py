@@ -1,4 +1,4 @@
-"""What the commands share: their common options, the device, progress bars and messages."""
+"""What the commands share: their common options, progress bars and messages."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, TypeVar
 from InteractiveSegLib.errors import InputError, OutputError
 
 if TYPE_CHECKING:
-    import torch
-
     from InteractiveSegLib.progress import Steps
 
 Result = TypeVar("Result")
@@ -33,17 +31,6 @@ def _seed(word: str) -> int:
     if not 0 <= seed < 2**32:
         raise argparse.ArgumentTypeError(f"{word} is not between 0 and {2**32 - 1}")
     return seed
-
-
-def device_named(name: str) -> torch.device:
-    """``auto`` takes CUDA where there is any. InputError for ``cuda`` where there is none."""
-    import torch
-
-    if name == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device cuda: no CUDA device is available; use --device auto or cpu")
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
 
 
 def say(options: argparse.Namespace, *texts: str) -> None:

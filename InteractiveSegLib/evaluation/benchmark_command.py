@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from InteractiveSegLib.device import device_named
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.networks import DEFAULT_NETWORK
-from InteractiveSegLib.terminal import add_common, device_named, say, shown
+from InteractiveSegLib.terminal import add_common, say, shown
 
 if TYPE_CHECKING:
     from InteractiveSegLib.evaluation.datasets import Dataset

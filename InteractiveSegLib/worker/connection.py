@@ -1,0 +1,124 @@
+"""One worker process as its client sees it: greeted, warmed up, ready, and at some time ended."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Literal
+
+from InteractiveSegLib.errors import InteractiveSegError
+from InteractiveSegLib.worker.handshake import disagreement, hello
+from InteractiveSegLib.worker.protocol import Decoder, Message, ProtocolError, encode
+from InteractiveSegLib.worker.transport import Transport, TransportEvents
+
+_BANNER_BYTES = 1 << 16
+_LINES_KEPT = 40
+
+Stage = Literal["starting", "warming up", "ready", "ended"]
+
+
+class Connection:
+    """Speaks to one process until that ends.
+
+    Parameters
+    ----------
+    transport : not yet started
+    on_message : takes every message but those of the handshake, and returns who is to be told of it
+    on_stage : the process was greeted, or is ready
+    on_end : it ended, or cannot be worked with and is killed; the text says why
+    on_log : what the process says on standard error
+
+    Attributes
+    ----------
+    heard : messages so far, signs of life included
+    was_ready : it had been, so that it is worth another try
+    known : name -> immutable value that the process was sent and keeps
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        on_message: Callable[[Message], Callable[[], None]],
+        on_stage: Callable[[], None],
+        on_end: Callable[[str], None],
+        on_log: Callable[[str], None],
+    ) -> None:
+        self._transport = transport
+        self._on_message, self._on_stage, self._on_end, self._on_log = on_message, on_stage, on_end, on_log
+        self._decoder = Decoder(_BANNER_BYTES)
+        self._lines: deque[str] = deque(maxlen=_LINES_KEPT)
+        self.stage: Stage = "starting"
+        self.heard, self.was_ready = 0, False
+        self.known: dict[str, object] = {}
+
+    def start(self) -> None:
+        self._transport.start(TransportEvents(self._received, self._said, self._ended))
+        self.send(hello())
+
+    def send(self, message: Message) -> None:
+        """ProtocolError where the message cannot be sent."""
+        self._transport.write(encode(message))
+
+    def close(self) -> None:
+        """End the process; nothing is told of it any more."""
+        if self.stage != "ended":
+            self.stage = "ended"
+            self._transport.kill()
+
+    def fail(self, text: str) -> None:
+        """End the process because it cannot be worked with."""
+        if self.stage != "ended":
+            self.close()
+            self._on_end(text)
+
+    @property
+    def last_words(self) -> str:
+        """The last lines that the process said."""
+        return "".join(self._lines)
+
+    def _received(self, data: bytes) -> None:
+        if self.stage == "ended":
+            return
+        try:
+            messages = self._decoder.feed(data)
+        except ProtocolError as error:
+            self.fail(f"the worker process cannot be understood: {error}")
+            return
+        for message in messages:
+            if self.stage != "ended":
+                self._take(message)
+
+    def _take(self, message: Message) -> None:
+        self.heard += 1
+        if self.stage == "starting":
+            if self._decoder.banner:
+                self._said(self._decoder.banner.decode(errors="replace"))
+            trouble = disagreement(message, "the worker")
+            if trouble:
+                self.fail(trouble)
+                return
+            self.stage = "warming up"
+            self._on_stage()
+        elif message.kind == "ready":
+            self.stage, self.was_ready = "ready", True
+            self._on_stage()
+        elif message.kind == "fatal":
+            self.fail(str(message.fields.get("text")))
+        elif message.kind != "alive":
+            try:
+                tell = self._on_message(message)
+            except (InteractiveSegError, KeyError, TypeError, ValueError) as error:
+                self.fail(f"the worker process sent a message that makes no sense: {type(error).__name__} {error}")
+            else:
+                tell()  # what a listener raises is its own affair
+
+    def _said(self, text: str) -> None:
+        if self.stage != "ended":
+            self._lines.extend(text.splitlines(keepends=True))
+            self._on_log(text)
+
+    def _ended(self, text: str) -> None:
+        if self.stage != "ended":
+            self.stage = "ended"
+            last = next((line.strip() for line in reversed(self._lines) if line.strip()), "")
+            self._on_end(f"{text}; the last it said was: {last}" if last else text)

@@ -1,0 +1,75 @@
+"""One request on its way: what became of it, and who is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from InteractiveSegLib.errors import InputError, InteractiveSegError
+from InteractiveSegLib.geometry import Volume
+from InteractiveSegLib.progress import Progress
+from InteractiveSegLib.prompts import Prompts
+
+if TYPE_CHECKING:
+    from InteractiveSegLib.worker.request_kinds import Request
+
+Stopped = Literal["cancelled", "stale"]
+State = Literal["waiting", "running", "done", "failed", "cancelled", "stale"]
+
+
+class JobError(InteractiveSegError):
+    """A request that failed.
+
+    Parameters
+    ----------
+    type_name : of the error in the worker, such as "InputError" or "MemoryError"; "WorkerLost" where the process itself
+        could not be started, ended, or was not understood
+    text : for the person
+    log : for the developer: where it happened, or what the process said last; may be empty
+    """
+
+    def __init__(self, type_name: str, text: str, log: str = "") -> None:
+        super().__init__(text)
+        self.type_name, self.text, self.log = type_name, text, log
+
+    @property
+    def is_input(self) -> bool:
+        """What was given is at fault, as of ``InputError``, rather than the program."""
+        return self.type_name == InputError.__name__
+
+
+@dataclass(frozen=True)
+class JobCallbacks:
+    """Who is told; exactly one of the last three is called, once, and never from within ``submit``."""
+
+    progress: Callable[[Progress], None] | None = None
+    result: Callable[[Any], None] | None = None
+    error: Callable[[JobError], None] | None = None
+    stopped: Callable[[Stopped], None] | None = None
+
+
+@dataclass(eq=False)
+class Job:
+    """A request that was submitted.
+
+    request : what was asked for
+    volume, prompts : what it is about, as they were when it was submitted; None where it is about no image
+    image_identity : tells images of one client apart
+    state : "stale" where image or prompts changed before the result came, which is then dropped
+    """
+
+    request: Request
+    identity: int
+    callbacks: JobCallbacks
+    volume: Volume | None
+    prompts: Prompts | None
+    image_identity: int
+    cancel: Callable[[], None] = field(repr=False, default=lambda: None)
+    state: State = "waiting"
+    to_stop: Stopped | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing more will come of it."""
+        return self.state not in ("waiting", "running")

@@ -1,0 +1,115 @@
+"""The worker's end of standard input and output: what a client says, and a way to answer."""
+
+from __future__ import annotations
+
+import os
+import queue
+import sys
+import threading
+from contextlib import suppress
+
+from InteractiveSegLib.worker.handshake import disagreement
+from InteractiveSegLib.worker.protocol import Decoder, Message, ProtocolError, encode
+
+_READ_BYTES = 1 << 20
+_BEAT_S = 2.0
+_TIME_TO_END_S = 3.0
+
+
+class MessageChannel:
+    """Messages of one client. One thread reads, so that a cancel is heard at any time; another shows signs of life.
+
+    Parameters
+    ----------
+    source, sink : file descriptors of the streams, owned by the channel
+
+    Attributes
+    ----------
+    requests : in the order in which they came; None at the end, after which ``trouble`` may say why
+    voxels : that were asked for
+    trouble : in words, where the client cannot be worked with
+    """
+
+    def __init__(self, source: int, sink: int) -> None:
+        self._source, self._sink = source, sink
+        self._writing = threading.Lock()
+        self._cancelled: set[int] = set()
+        self.requests: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+        self.voxels: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self.trouble = ""
+        self.ended = threading.Event()
+        for work in (self._read, self._beat):
+            threading.Thread(target=work, daemon=True).start()
+
+    def send(self, message: Message) -> None:
+        """Write a message. BrokenPipeError where the client is gone."""
+        data = memoryview(encode(message))
+        with self._writing:
+            while data:
+                data = data[os.write(self._sink, data) :]
+
+    def is_cancelled(self, identity: int) -> bool:
+        """Whether the client wants the request no more, or is gone."""
+        return identity in self._cancelled or self.ended.is_set()
+
+    def next_voxels(self, timeout_s: float) -> Message | None:
+        """Voxels that arrive within a time."""
+        with suppress(queue.Empty):
+            return self.voxels.get(timeout=timeout_s)
+        return None
+
+    def _read(self) -> None:
+        decoder, greeted = Decoder(), False
+        try:
+            while data := os.read(self._source, _READ_BYTES):
+                for message in decoder.feed(data):
+                    if not greeted:
+                        self.trouble, greeted = disagreement(message, "the client"), True
+                        if self.trouble:
+                            return
+                    elif message.kind == "cancel":
+                        self._cancelled.add(message.fields["id"])
+                    elif message.kind == "voxels":
+                        self.voxels.put(message)
+                    elif message.kind == "request":
+                        self.requests.put(message)
+                    else:
+                        raise ProtocolError(f"the client sent a message of the kind {message.kind!r}")
+        except (ProtocolError, KeyError) as error:
+            self.trouble = f"the client's messages cannot be understood: {error}"
+        except OSError as error:
+            self.trouble = f"the client cannot be read from: {error}"
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        """Whatever runs is closed at its next step; a long native call is not waited for."""
+        self.ended.set()
+        self.requests.put(None)
+        timer = threading.Timer(_TIME_TO_END_S, os._exit, (1,))
+        timer.daemon = True
+        timer.start()
+
+    def _beat(self) -> None:
+        with suppress(OSError):
+            while not self.ended.wait(_BEAT_S):
+                self.send(Message("alive"))
+
+
+def claim_standard_streams() -> tuple[int, int]:
+    """Descriptors of standard input and output for the protocol alone.
+
+    What a library prints goes to standard error from here on, also from C++; a child process inherits neither stream.
+    """
+    source, sink = os.dup(0), os.dup(1)
+    if sys.platform == "win32":
+        import msvcrt
+
+        for stream in (source, sink):
+            msvcrt.setmode(stream, os.O_BINARY)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    return source, sink

@@ -1,0 +1,63 @@
+"""How a client reaches a worker process: what it needs of a process, and the command that starts one."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+CallLater = Callable[[float, Callable[[], None]], object]
+"""``call_later(seconds, function)``: the event loop calls the function once, from the thread of all other callbacks."""
+
+
+@dataclass(frozen=True)
+class TransportEvents:
+    """What a transport tells; all from the thread of the event loop, and never from within ``start`` or ``write``.
+
+    received : bytes of the worker's standard output, in any pieces
+    said : text of its standard error
+    ended : the process ended or could not be started, and why, in words; once, after all bytes that it wrote
+    """
+
+    received: Callable[[bytes], None]
+    said: Callable[[str], None]
+    ended: Callable[[str], None]
+
+
+class Transport(Protocol):
+    """One run of one process. Nothing of it may block."""
+
+    def start(self, events: TransportEvents) -> None:
+        """Start the process; a failure is told by ``events.ended``."""
+
+    def write(self, data: bytes) -> None:
+        """Have bytes written to its standard input, in the order of the calls; ignored where the process has ended."""
+
+    def kill(self) -> None:
+        """End the process at once."""
+
+
+_RUN = "import sys; sys.path.insert(0, sys.argv.pop(1)); from InteractiveSegLib.cli import main; sys.exit(main())"
+
+
+def worker_command(python: str | Path = sys.executable, command: str = "worker") -> list[str]:
+    """Arguments that start a worker with this very copy of the library, wherever the process looks for packages.
+
+    Parameters
+    ----------
+    python : the interpreter; in 3D Slicer, of which ``sys.executable`` is the window itself, that of
+        ``shutil.which("PythonSlicer")``
+    command : of ``interactiveseg``
+    """
+    return [str(python), "-c", _RUN, str(Path(__file__).resolve().parents[2]), command]
+
+
+def end_in_words(code: int) -> str:
+    """Why a process ended, from its exit code; on POSIX that is negative for a signal."""
+    if code in (-9, 137):
+        return "the worker process was ended by the system (signal 9), most often because the memory ran out"
+    if code < 0:
+        return f"the worker process was ended by the signal {-code}"
+    return f"the worker process ended with the exit code {code}"

@@ -1,0 +1,28 @@
+"""The command ``interactiveseg worker``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from InteractiveSegLib.errors import InputError
+
+
+def add_worker(commands: argparse._SubParsersAction) -> None:
+    """Add the command to the parser."""
+    command = commands.add_parser(
+        "worker",
+        help="compute for a window, on standard input and output",
+        description="Compute for a client that speaks the worker's protocol on standard input and output, such as the "
+        "module in 3D Slicer; also on another machine, by ssh HOST interactiveseg worker.",
+    )
+    command.set_defaults(run=_worker)
+
+
+def _worker(options: argparse.Namespace) -> None:
+    if sys.stdin is not None and sys.stdin.isatty():
+        raise InputError("a worker is started by a program that speaks its protocol, not from a terminal")
+
+    from InteractiveSegLib.worker.server import serve
+
+    serve()
