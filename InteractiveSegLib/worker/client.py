@@ -45,6 +45,8 @@ from InteractiveSegLib.worker.request_kinds import Request
 from InteractiveSegLib.worker.sent_image import image_fields, voxels_message
 from InteractiveSegLib.worker.transport import CallLater, Transport
 
+_TRIES = 2
+
 Stage = Literal["stopped", "starting", "warming up", "ready", "busy", "failed"]
 
 
@@ -194,7 +196,7 @@ class WorkerClient:
         self._watch(connection, connection.heard, 0)
 
     def _send(self, job: Job, connection: Connection) -> None:
-        job.state = "running"
+        job.state, job.tries = "running", job.tries + 1
         own = job.request.to_message()
         fields = {"id": job.identity, "kind": job.request.kind, "own": dict(own.fields)}
         arrays = {f"own/{name}": values for name, values in own.arrays.items()}
@@ -216,6 +218,9 @@ class WorkerClient:
         if message.kind == "need":
             if job.volume is not None and fields["identity"] == job.image_identity and self._connection is not None:
                 self._connection.send(voxels_message(job.volume, job.image_identity, message))
+            return _nothing
+        if message.kind == "begun":
+            job.begun = True
             return _nothing
         if message.kind == "progress":
             progress = Progress(int(fields["done"]), int(fields["total"]), str(fields["text"]))
@@ -290,6 +295,9 @@ class WorkerClient:
         self._tell("failed", text)
         if lost is not None and lost.to_stop is not None:
             self._finish(lost, lost.to_stop)
+        elif lost is not None and not lost.begun and lost.tries < _TRIES:
+            lost.state = "waiting"  # the process had ended before
+            self._waiting.appendleft(lost)
         elif lost is not None:
             self._finish(lost, "failed", JobError("WorkerLost", text, connection.last_words))
         elif not connection.was_ready:

@@ -56,6 +56,8 @@ class Job:
     request : what was asked for
     volume, prompts : what it is about, as they were when it was submitted; None where it is about no image
     image_identity : tells images of one client apart
+    tries : how often it was sent
+    begun : the worker has begun with it
     state : "stale" where image or prompts changed before the result came, which is then dropped
     """
 
@@ -66,6 +68,8 @@ class Job:
     prompts: Prompts | None
     image_identity: int
     cancel: Callable[[], None] = field(repr=False, default=lambda: None)
+    tries: int = 0
+    begun: bool = False
     state: State = "waiting"
     to_stop: Stopped | None = None
 

@@ -77,6 +77,7 @@ class _Server:
         self._channel.send(answer)
 
     def _computed(self, identity: int, message: Message) -> Message:
+        self._channel.send(Message("begun", {"id": identity}))
         self._take_over(message)
         kind = message.fields["kind"]
         if kind not in REQUEST_KINDS:
