@@ -23,7 +23,7 @@ COMMAND_LINE = {
 LINES = 350
 WITHOUT_HEAVY = [
     f"InteractiveSegLib{name}"
-    for name in ("", ".cli", ".errors", ".drawing", ".segment_result", ".worker.blocking", ".worker.server")
+    for name in ("", ".cli", ".errors", ".drawing", ".journal", ".segment_result", ".worker.blocking", ".worker.server")
 ]
 
 every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(LIBRARY).as_posix())

@@ -13,7 +13,8 @@ from __future__ import annotations
 import json
 import math
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -101,7 +102,7 @@ class Decoder:
         if self._error is not None:
             raise self._error
         try:
-            return self._messages(data)
+            return list(self._messages(data))
         except ProtocolError as error:
             self._error = error
             raise
@@ -111,10 +112,10 @@ class Decoder:
         if self._error is None and (self._filled or self._header_length >= 0 or self._lead):
             raise ProtocolError("the stream ended within a message")
 
-    def _messages(self, data: bytes) -> list[Message]:
+    def _messages(self, data: bytes) -> Iterator[Message]:
         if self._lead is not None:
             data = self._after_banner(data)
-        view, messages = memoryview(data), []
+        view = memoryview(data)
         while view:
             taken = min(len(view), len(self._buffer) - self._filled)
             self._buffer[self._filled : self._filled + taken] = view[:taken]
@@ -125,10 +126,9 @@ class Decoder:
                     self._header_length, length = _lengths(self._buffer)
                     self._buffer = bytearray(self._header_length + length)
                 else:
-                    messages.append(_message(self._buffer, self._header_length))
+                    yield _message(self._buffer, self._header_length)
                     self._buffer, self._header_length = bytearray(_PREFIX), -1
                 self._filled = 0
-        return messages
 
     def _after_banner(self, data: bytes) -> bytes:
         """What belongs to messages, once the first has begun; nothing before."""
@@ -141,6 +141,15 @@ class Decoder:
         self.banner, rest = bytes(self._lead[:start]), bytes(self._lead[start:])
         self._lead = None
         return rest
+
+
+def whole_messages(data: bytes) -> list[Message]:
+    """The messages at the beginning of a file, up to where it was cut or damaged."""
+    found = []
+    with suppress(ProtocolError):
+        for message in Decoder()._messages(data):
+            found.append(message)
+    return found
 
 
 def _plain(name: str, values: NDArray) -> NDArray:

@@ -1,0 +1,60 @@
+"""A lock that its process holds as long as it lives, however it ends."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+
+class ProcessLock:
+    """A lock on a file of its own, given back by the system when the process ends.
+
+    Parameters
+    ----------
+    path : made where it does not exist
+
+    Raises
+    ------
+    BlockingIOError : another process, or another lock of this one, holds it.
+    OSError : the file cannot be made, or its file system knows no locks.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor: int | None = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            _lock(self._descriptor)
+        except OSError:
+            os.close(self._descriptor)
+            raise
+
+    def release(self, remove: bool = False) -> None:
+        """Let others have it; with ``remove`` the file goes, too."""
+        if self._descriptor is None:
+            return
+        if remove and sys.platform != "win32":  # before another process finds it free
+            self._unlink()
+        os.close(self._descriptor)
+        self._descriptor = None
+        if remove and sys.platform == "win32":  # which removes no open file
+            self._unlink()
+
+    def _unlink(self) -> None:
+        with suppress(OSError):
+            self._path.unlink()
+
+
+def _lock(descriptor: int) -> None:
+    if sys.platform == "win32":
+        import msvcrt
+
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except OSError as error:
+            raise BlockingIOError(*error.args) from error
+    else:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
