@@ -16,6 +16,7 @@ from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.geometry import Geometry, ras_to_kji
 from InteractiveSegLib.lasso import Lasso, crossing_of
 from InteractiveSegLib.prompts import BoundingBox
+from InteractiveSegLib.roi import roi_box
 
 _SIDES_A_SEGMENT = 10
 
@@ -23,12 +24,9 @@ _SIDES_A_SEGMENT = 10
 def read_roi(path: str | os.PathLike[str], geometry: Geometry) -> tuple[BoundingBox, str]:
     """Box of voxels whose centres lie within an ROI.
 
-    A rotated ROI is taken as its enclosing box along the voxel axes. Where it is thinner than a voxel and holds no
-    centre, the voxel nearest to its middle counts. The box is not clipped to the image.
-
     Returns
     -------
-    box, note : the note says in a sentence what was done to a rotated or thin ROI, and is empty otherwise.
+    box, note : as of ``roi_box``
 
     Raises
     ------
@@ -40,21 +38,7 @@ def read_roi(path: str | os.PathLike[str], geometry: Geometry) -> tuple[Bounding
     axes = _numbers(roi, "orientation", 9, f"{path}: the ROI's").reshape(3, 3)
     if size_mm.min() <= 0 or np.abs(axes.T @ axes - np.eye(3)).max() > 1e-3:
         raise InputError(f"{path}: the ROI needs a size above 0 and an orthonormal orientation, not {size_mm.tolist()}")
-    signs = np.stack(np.meshgrid(*[(-0.5, 0.5)] * 3), axis=-1).reshape(-1, 3)
-    corners_kji = ras_to_kji((center + (signs * size_mm) @ axes.T) * to_ras, geometry)
-    low, high = corners_kji.min(axis=0), corners_kji.max(axis=0)
-    start = np.ceil(low - 1e-6).astype(int)
-    stop = np.floor(high + 1e-6).astype(int) + 1
-    thin = stop <= start
-    start = np.where(thin, np.rint((low + high) / 2).astype(int), start)
-    notes = []
-    voxel_axes = geometry.ijk_to_ras[:3, :3] / np.linalg.norm(geometry.ijk_to_ras[:3, :3], axis=0)
-    cosines = np.sort(np.abs(voxel_axes.T @ (to_ras[:, None] * axes)), axis=0)
-    if cosines[:2].max() > 1e-3:
-        notes.append("The ROI is rotated against the volume; its enclosing box of voxels is used.")
-    if thin.any():
-        notes.append("The ROI is thinner than a voxel; the nearest voxel is used.")
-    return BoundingBox(start.tolist(), np.where(thin, start + 1, stop).tolist()), " ".join(notes)
+    return roi_box(center * to_ras, to_ras[:, None] * axes, size_mm, geometry)
 
 
 def read_points(path: str | os.PathLike[str], geometry: Geometry) -> tuple[NDArray[np.int64], str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,15 +34,26 @@ class PackedMask:
         mask = np.asarray(mask_kji)
         if mask.ndim != 3 or mask.dtype.kind not in "bui":
             raise InputError(f"a mask is a (K, J, I) array of integers or bool, not {mask.dtype} of {mask.shape}")
-        box = BoundingBox.of_mask(mask)
-        bits = np.packbits(mask[box.slices] != 0)
+        return cls.of_part(mask, BoundingBox.whole(mask.shape))
+
+    @classmethod
+    def of_part(cls, part_kji: NDArray, part_box: BoundingBox) -> PackedMask:
+        """The nonzero voxels of a mask that is given within a box of the image. InputError where there are none."""
+        own = BoundingBox.of_mask(part_kji)
+        bits = np.packbits(part_kji[own.slices] != 0)
         bits.flags.writeable = False
-        return cls(box, bits)
+        start = tuple(map(operator.add, own.start_kji, part_box.start_kji))
+        return cls(BoundingBox(start, tuple(map(operator.add, start, own.shape_kji))), bits)
 
     @property
     def voxels(self) -> int:
         """How many belong to the mask."""
         return int(np.unpackbits(self.bits, count=self.box.size).sum())
+
+    @property
+    def mask_kji(self) -> NDArray[np.bool_]:
+        """(K, J, I) bool, the shape of ``box``."""
+        return np.unpackbits(self.bits, count=self.box.size).reshape(self.box.shape_kji).view(bool)
 
     def within(self, box: BoundingBox) -> NDArray[np.bool_]:
         """(K, J, I) bool, the shape of ``box``: the part of the mask that lies there."""
@@ -49,7 +61,6 @@ class PackedMask:
         start = np.maximum(box.start_kji, self.box.start_kji)
         stop = np.minimum(box.stop_kji, self.box.stop_kji)
         if (start < stop).all():
-            whole = np.unpackbits(self.bits, count=self.box.size).reshape(self.box.shape_kji)
             common = BoundingBox(start.tolist(), stop.tolist())
-            part[common.counted_from(box).slices] = whole[common.counted_from(self.box).slices]
+            part[common.counted_from(box).slices] = self.mask_kji[common.counted_from(self.box).slices]
         return part

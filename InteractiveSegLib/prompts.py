@@ -20,6 +20,7 @@ BACKGROUND = 255
 """Label of a scribble that says: no object here. Objects are 1 to 254."""
 
 Index = tuple[int, int, int]
+_BY_LABEL = ("boxes", "starts", "lassoed")
 
 
 @dataclass(frozen=True)
@@ -214,6 +215,11 @@ class Scribbles:
         foreground = self.labels == _object_label(label)
         return self.indices_kji[foreground], self.indices_kji[~foreground]
 
+    def without(self, label: int) -> Scribbles:
+        """All but the marks of one label."""
+        kept = self.labels != label
+        return Scribbles(self.indices_kji[kept], self.labels[kept])
+
     def within(self, box: BoundingBox) -> Scribbles:
         """The marks in the box, counted from its corner; the others are left out."""
         inside = box.contains(self.indices_kji)
@@ -252,7 +258,7 @@ class Prompts:
     lassoed: Mapping[int, BoundingBox] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("boxes", "starts", "lassoed"):
+        for name in _BY_LABEL:
             given = {_object_label(label): value for label, value in getattr(self, name).items()}
             object.__setattr__(self, name, MappingProxyType(given))
 
@@ -274,6 +280,13 @@ class Prompts:
         if label not in self.boxes:
             raise InputError(f"object {label} has no box to remove; boxes exist for {sorted(self.boxes)}")
         return replace(self, boxes={kept: box for kept, box in self.boxes.items() if kept != label})
+
+    def for_object(self, label: int) -> Prompts:
+        """One object's prompts alone; what marks the others is background."""
+        label = _object_label(label)
+        labels = np.where(self.scribbles.labels == label, label, BACKGROUND).astype(np.uint8)
+        kept = {name: {label: getattr(self, name)[label]} for name in _BY_LABEL if label in getattr(self, name)}
+        return Prompts(scribbles=Scribbles(self.scribbles.indices_kji, labels), **kept)
 
     def with_scribbles(self, later: Scribbles) -> Prompts:
         """Further marks on top of those there are."""

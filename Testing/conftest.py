@@ -1,11 +1,14 @@
 """What several tests share: an awkward grid, and the real images where they are at hand."""
 
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from panel_session import PanelSession
 
 from InteractiveSegLib.geometry import Geometry
 
@@ -33,3 +36,21 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real images: {folder} does not exist (set INTERACTIVESEG_DATA)")
     return folder
+
+
+@pytest.fixture
+def person() -> Iterator[PanelSession]:
+    """A person at the panel in the test bed. Errors in slots and observers, which are only printed, fail the test."""
+    pytest.importorskip("slicer", reason="slicer-core is not installed", exc_type=ImportError)
+    pytest.importorskip("PySide6.QtWidgets", reason="PySide6 cannot be loaded", exc_type=ImportError)
+    pytest.importorskip("trame_slicer", reason="trame-slicer is not installed", exc_type=ImportError)
+    errors: list[BaseException] = []
+    before, sys.excepthook = sys.excepthook, lambda _type, error, _traceback: errors.append(error)
+    try:
+        session = PanelSession()
+        yield session
+        session.close()
+    finally:
+        sys.excepthook = before
+    for error in errors:
+        raise error

@@ -1,0 +1,137 @@
+"""3D Slicer module: interactive segmentation that adapts to the image in front of the user."""
+
+import sys
+from pathlib import Path
+
+import slicer
+from slicer.i18n import tr as _
+from slicer.i18n import translate
+from slicer.ScriptedLoadableModule import (
+    ScriptedLoadableModule,
+    ScriptedLoadableModuleLogic,
+    ScriptedLoadableModuleTest,
+    ScriptedLoadableModuleWidget,
+)
+from slicer.util import VTKObservationMixin
+
+
+class InteractiveSeg(ScriptedLoadableModule):
+    """What Slicer lists."""
+
+    def __init__(self, parent):
+        super().__init__(parent)
+        self.parent.title = _("InteractiveSeg")
+        self.parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
+        self.parent.dependencies = ["Markups", "Segmentations", "SegmentEditor"]
+        self.parent.contributors = ["The InteractiveSeg developers"]
+        self.parent.helpText = _(
+            "Draw a box round an object and get a mask; scribble where it is wrong, and the network is fine-tuned to "
+            "this image. Everything runs on this computer, in a process beside Slicer: the window never waits.<br>"
+            "1. Choose a volume and add a segment. 2. Place a box with two clicks and set its first and last slice. "
+            "3. Press Segment. 4. Scribble on object and background, press Fine-tune to this image. "
+            "Not for clinical use."
+        )
+        self.parent.acknowledgementText = _(
+            "The fine-tuning follows BIFSeg (Wang et al., IEEE Transactions on Medical Imaging 37(7), 2018). Its "
+            "authors hold patents on the method (US 11379985 B2, EP 3639240 B1, &quot;System and computer-implemented "
+            "method for segmenting an image&quot;, King's College London); the licence of this software, Apache 2.0, "
+            "grants no rights in them."
+        )
+        slicer.app.connect("startupCompleted()", register_sample_data)
+
+
+def register_sample_data():
+    """Have the module Sample Data offer the image of the tutorial."""
+    import SampleData
+
+    digest = "cc211f0dfd9a05ca3841ce1141b292898b2dd2d3f08286affadf823a7e58df93"
+    SampleData.SampleDataLogic.registerCustomSampleDataSource(
+        category="InteractiveSeg",
+        sampleName="InteractiveSegTutorial",
+        uris=f"{slicer.util.TESTING_DATA_URL}SHA256/{digest}",
+        fileNames="InteractiveSegTutorial.nrrd",
+        checksums=f"SHA256:{digest}",
+        nodeNames="InteractiveSegTutorial",
+    )
+
+
+class InteractiveSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """The panel's place in Slicer: scene events in, panel calls out."""
+
+    def __init__(self, parent=None):
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        VTKObservationMixin.__init__(self)
+        self.logic = None
+        self.panel = None
+
+    def setup(self):
+        super().setup()
+        self.logic = InteractiveSegLogic()
+        self.panel = self.logic.new_panel(self.layout)
+        scene = slicer.mrmlScene
+        self.addObserver(scene, scene.StartCloseEvent, self.on_scene_closing)
+        for event in (scene.EndCloseEvent, scene.EndImportEvent):
+            self.addObserver(scene, event, self.on_scene_ready)
+
+    def enter(self):
+        self.panel.enter()
+
+    def exit(self):
+        self.panel.leave()
+
+    def cleanup(self):
+        self.removeObservers()
+        self.panel.close()
+
+    def on_scene_closing(self, _caller, _event):
+        self.panel.unbind()
+
+    def on_scene_ready(self, _caller, _event):
+        self.panel.bind(self.logic.parameters())
+
+
+class InteractiveSegLogic(ScriptedLoadableModuleLogic):
+    """Makes the panel and finds its parameters; the work is done by InteractiveSegUI and InteractiveSegLib."""
+
+    def __init__(self):
+        super().__init__()
+        make_importable()
+
+    def parameters(self):
+        """The scene's parameters of this module."""
+        from InteractiveSegUI.parameters import Parameters
+
+        return Parameters(self.getParameterNode())
+
+    def new_panel(self, layout):
+        """All that the module shows, in a layout."""
+        from InteractiveSegUI.panel import Panel
+
+        return Panel(layout, self.parameters())
+
+
+def make_importable():
+    """Have both packages imported from beside this file, also from a source checkout, also after Reload."""
+    here = Path(__file__).resolve().parent
+    folders = [here, here.parent] if (here.parent / "InteractiveSegLib").is_dir() else [here]
+    loaded = sys.modules.get("InteractiveSegLib")
+    for folder in folders:
+        if str(folder) not in sys.path:
+            sys.path.insert(0, str(folder))
+    if loaded is not None and Path(loaded.__file__).resolve().parents[1] not in folders:
+        for name in [name for name in sys.modules if name.split(".")[0] == "InteractiveSegLib"]:
+            del sys.modules[name]
+
+
+class InteractiveSegTest(ScriptedLoadableModuleTest):
+    """Segments a small synthetic image through the panel, within Slicer."""
+
+    def setUp(self):
+        slicer.mrmlScene.Clear()
+
+    def runTest(self):
+        self.setUp()
+        InteractiveSegLogic()
+        from InteractiveSegUI.self_test import segment_a_ball
+
+        segment_a_ball()

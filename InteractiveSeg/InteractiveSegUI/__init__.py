@@ -1,0 +1,1 @@
+"""The scene's side of InteractiveSeg: the only code that knows of Slicer, Qt and VTK."""

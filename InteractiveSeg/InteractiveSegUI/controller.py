@@ -1,0 +1,216 @@
+"""What the sections of the panel share: the workspace, its history, the worker, and what the status line says."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import slicer
+
+from InteractiveSegLib.errors import InteractiveSegError
+from InteractiveSegLib.progress import Progress
+from InteractiveSegLib.prompts import Prompts
+from InteractiveSegLib.worker.client import WorkerClient
+from InteractiveSegLib.worker.job import Job, JobCallbacks, JobError
+from InteractiveSegLib.worker.request_kinds import Request
+from InteractiveSegUI.history import History
+from InteractiveSegUI.parameters import Parameters
+from InteractiveSegUI.recorder import Recorder
+from InteractiveSegUI.workspace import Workspace
+
+_STALE = "The prompts or the image changed meanwhile: the result was dropped. Press the button again."
+
+
+@dataclass(frozen=True)
+class Status:
+    """The status line.
+
+    text : what happened or happens
+    progress : of the work that runs; None where none does
+    is_error : the person has to do something about it
+    """
+
+    text: str = ""
+    progress: Progress | None = None
+    is_error: bool = False
+
+
+class Controller:
+    """Runs actions. A section brings its own actions: a class that takes the controller and calls ``run``.
+
+    Parameters
+    ----------
+    client : of the worker process
+
+    Attributes
+    ----------
+    listeners : called after every change, to bring the panel up to date
+    before_write : called before masks are replaced, so that the Segment Editor can save its own undo state
+    """
+
+    def __init__(self, parameters: Parameters, client: WorkerClient) -> None:
+        self.client = client
+        self.workspace = Workspace(parameters)
+        self.history = History(self.workspace.restore)
+        self.recorder = Recorder(self.workspace, self.history, self._on_step, self._on_error)
+        self.listeners: list[Callable[[], None]] = []
+        self.before_write: list[Callable[[], None]] = []
+        self.status = Status()
+        self._job: Job | None = None
+        self._image: tuple | None = None
+
+    @property
+    def parameters(self) -> Parameters:
+        return self.workspace.parameters
+
+    @property
+    def is_busy(self) -> bool:
+        return self._job is not None
+
+    @property
+    def editor_node(self) -> slicer.vtkMRMLSegmentEditorNode:
+        """Mask and overwrite mode, shared with the embedded Segment Editor."""
+        return singleton("InteractiveSeg", "vtkMRMLSegmentEditorNode")
+
+    def watch(self) -> None:
+        """Volume or segmentation was chosen: what was done before cannot be undone any more."""
+        self.cancel()
+        self.history.clear()
+        with self.errors_shown():
+            self.recorder.watch()
+        self.changed()
+
+    def run(self, name: str, request: Request, prompts: Prompts, apply: Callable[[Any], str]) -> None:
+        """Have the worker do something with the volume and its prompts; nothing waits for it.
+
+        Parameters
+        ----------
+        name : for the status line
+        apply : takes the result and returns what the status line says; not called when prompts or image have changed
+        """
+        self.cancel()
+        self._give_image()
+        self.client.prompts = prompts
+        version = self.recorder.version
+
+        def on_result(result: Any) -> None:
+            self._job = None
+            if self.recorder.version != version:
+                self.say(_STALE)
+                return
+            with self.errors_shown():
+                self.say(apply(result))
+
+        callbacks = JobCallbacks(
+            progress=lambda progress: self._show(Status(f"{name}: {progress.text}", progress)),
+            result=on_result,
+            error=self._on_job_error,
+            stopped=self._on_stopped,
+        )
+        self._show(Status(name, Progress(0, 0, "")))
+        self._job = self.client.submit(request, callbacks)
+        self.changed()
+
+    def cancel(self) -> None:
+        if self._job is not None:
+            self._job.cancel()
+
+    def undo(self) -> None:
+        name = self._flushed().undo_name
+        if name:
+            self._before_writing()
+            self.recorder.undo()
+            self.say(f"{name}: undone")
+
+    def redo(self) -> None:
+        name = self._flushed().redo_name
+        if name:
+            self._before_writing()
+            self.recorder.redo()
+            self.say(f"{name}: done again")
+
+    @contextmanager
+    def step(self, name: str, *keys: tuple[str, ...]) -> Iterator[None]:
+        """One named step of undo, which changes the values of these keys (``workspace.mask_key`` and the like)."""
+        if any(key[0] == "mask" for key in keys):
+            self._before_writing()
+        with self.recorder.step(name, *keys):
+            yield
+
+    @contextmanager
+    def errors_shown(self) -> Iterator[None]:
+        """Errors that a person can do something about go to the status line; others are logged there as well."""
+        try:
+            yield
+        except InteractiveSegError as error:
+            self._on_error(error)
+        except Exception as error:
+            logging.exception("InteractiveSeg")
+            self._on_error(error)
+
+    def say(self, text: str, is_error: bool = False) -> None:
+        self._show(Status(text, None, is_error))
+        self.changed()
+
+    def changed(self) -> None:
+        for listener in self.listeners:
+            listener()
+
+    def close(self) -> None:
+        """The scene or the window is going away: stop the work and look at nothing any more."""
+        self.cancel()
+        self._image = None
+        self.recorder.removeObservers()
+        self.history.clear()
+
+    def _flushed(self) -> History:
+        self.recorder.flush()
+        return self.history
+
+    def _before_writing(self) -> None:
+        for save in self.before_write:
+            save()
+
+    def _give_image(self) -> None:
+        node, geometry = self.workspace.volume_node, self.workspace.geometry()
+        token = (node.GetID(), node.GetImageData(), node.GetImageData().GetMTime(), geometry.ijk_to_ras.tobytes())
+        if token != self._image:
+            self.client.set_image(self.workspace.volume())
+            self._image = token
+
+    def _on_step(self, _name: str) -> None:
+        if self._job is not None:
+            self._job.cancel()
+        self.changed()
+
+    def _on_job_error(self, error: JobError) -> None:
+        self._job = None
+        if error.log:
+            logging.error(error.log)
+        self.say(str(error), is_error=True)
+
+    def _on_stopped(self, how: str) -> None:
+        self._job = None
+        self.say(_STALE if how == "stale" else "Cancelled.")
+
+    def _on_error(self, error: Exception) -> None:
+        self.say(str(error) or type(error).__name__, is_error=True)
+
+    def _show(self, status: Status) -> None:
+        self.status = status
+        if status.progress is not None:
+            self.changed()
+
+
+def singleton(tag: str, class_name: str) -> Any:
+    """The scene's node of a class with a tag, made where there is none; scene closing does not multiply it."""
+    node = slicer.mrmlScene.GetSingletonNode(tag, class_name)
+    if node is None:
+        node = slicer.mrmlScene.CreateNodeByClass(class_name)
+        node.UnRegister(None)
+        node.SetSingletonTag(tag)
+        node = slicer.mrmlScene.AddNode(node)
+    return node

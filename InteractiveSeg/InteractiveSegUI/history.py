@@ -1,0 +1,63 @@
+"""Undo and redo: named steps, each with what it changed before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_STEPS_KEPT = 50
+
+State = Mapping[tuple[str, ...], Any]
+"""What can be undone, by key: ``("mask", segment)``, ``("box", segment)``, ``("scribbles",)``; values are immutable."""
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One action of a person.
+
+    name : for the tooltip of Undo
+    before, after : the values of the keys it changed
+    """
+
+    name: str
+    before: State
+    after: State
+
+
+class History:
+    """The steps of a session; ``restore`` puts the values of keys back into the scene."""
+
+    def __init__(self, restore: Callable[[State], None]) -> None:
+        self._restore = restore
+        self._steps: list[Step] = []
+        self._position = 0
+
+    @property
+    def undo_name(self) -> str:
+        """The step that Undo takes back, empty where there is none."""
+        return self._steps[self._position - 1].name if self._position else ""
+
+    @property
+    def redo_name(self) -> str:
+        return self._steps[self._position].name if self._position < len(self._steps) else ""
+
+    def record(self, step: Step) -> None:
+        """A step was done; what had been undone is forgotten."""
+        self._steps[self._position :] = [step]
+        del self._steps[: max(0, len(self._steps) - _STEPS_KEPT)]
+        self._position = len(self._steps)
+
+    def undo(self) -> None:
+        if self._position:
+            self._restore(self._steps[self._position - 1].before)
+            self._position -= 1
+
+    def redo(self) -> None:
+        if self._position < len(self._steps):
+            self._restore(self._steps[self._position].after)
+            self._position += 1
+
+    def clear(self) -> None:
+        self._steps.clear()
+        self._position = 0

@@ -1,0 +1,201 @@
+"""Watches what a person does in the views and in the Segment Editor, and makes named steps of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import qt
+import slicer
+import vtk
+from slicer.util import VTKObservationMixin
+
+from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.packed_mask import PackedMask
+from InteractiveSegLib.prompts import BACKGROUND, Scribbles
+from InteractiveSegUI.history import History, Step
+from InteractiveSegUI.prompt_nodes import is_placed
+from InteractiveSegUI.segment_io import label_of
+from InteractiveSegUI.workspace import MARKS, Workspace, box_key, mask_key, same
+
+_MODIFIED = slicer.vtkSegmentation.SegmentModified
+
+
+class Recorder(VTKObservationMixin):
+    """Keeps the last known value of all that can be undone; a difference to it is a step.
+
+    Strokes and edits come in many events: they are looked at once the event loop is free, or when ``flush`` is called.
+
+    Parameters
+    ----------
+    on_change : called with the name of a step that was recorded
+    on_error : called with an error that was met while looking
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        history: History,
+        on_change: Callable[[str], None],
+        on_error: Callable[[Exception], None],
+    ) -> None:
+        super().__init__()
+        self._workspace, self._history, self._on_change, self._on_error = workspace, history, on_change, on_error
+        self._known: dict[tuple[str, ...], Any] = {}
+        self._dirty: set[tuple[str, ...]] = set()
+        self._own = 0
+        self.version = 0
+        """Grows with every change of prompts or masks."""
+
+    def watch(self) -> None:
+        """Look at the nodes that the parameters name; what they hold is known from here on."""
+        self.removeObservers()
+        self._known.clear()
+        self._dirty.clear()
+        self.version += 1
+        parameters = self._workspace.parameters
+        if parameters.volume is None or parameters.segmentation is None:
+            return
+        segmentation = parameters.segmentation.GetSegmentation()
+        self.addObserver(segmentation, _MODIFIED, self._on_segment)
+        for event in (parameters.volume.ImageDataModifiedEvent, parameters.volume.TransformModifiedEvent):
+            self.addObserver(parameters.volume, event, self._on_volume)
+        self.watch_scribbles()
+        self._know(MARKS)
+        for segment_id in segmentation.GetSegmentIDs():
+            self._know(mask_key(segment_id))
+            self._know(box_key(segment_id))
+            roi = self._workspace.roi(segment_id)
+            if roi is not None:
+                self.watch_roi(roi, segment_id)
+
+    def watch_scribbles(self) -> None:
+        """Strokes on the scribbles, where there are any yet, are steps."""
+        node = self._workspace.scribbles_node
+        if node is not None and not self.hasObserver(node.GetSegmentation(), _MODIFIED, self._on_marks):
+            self.addObserver(node.GetSegmentation(), _MODIFIED, self._on_marks)
+
+    def watch_roi(self, roi: slicer.vtkMRMLMarkupsROINode, segment_id: str) -> None:
+        """Placing or moving this ROI is a step."""
+
+        def on_event(*_: Any) -> None:
+            if is_placed(roi):
+                self._mark(box_key(segment_id))
+
+        self._known.setdefault(box_key(segment_id), self._workspace.value(box_key(segment_id)))
+        for event in (roi.PointPositionDefinedEvent, roi.PointEndInteractionEvent):
+            self.addObserver(roi, event, on_event)
+
+    @contextmanager
+    def step(self, name: str, *keys: tuple[str, ...]) -> Iterator[None]:
+        """One named step of the module's own, which changes the values of these keys; none where nothing changes."""
+        self.flush()
+        self._own += 1
+        try:
+            yield
+        finally:
+            self._own -= 1
+        self._record(name, {key: self._workspace.value(key) for key in keys})
+
+    def undo(self) -> None:
+        self._move(self._history.undo)
+
+    def redo(self) -> None:
+        self._move(self._history.redo)
+
+    def flush(self) -> None:
+        """Record what was drawn or edited since the last look."""
+        dirty, self._dirty = self._dirty, set()
+        masks = sorted(key for key in dirty if key[0] == "mask")
+        if masks:
+            self._record_edits([segment_id for _, segment_id in masks])
+        if MARKS in dirty:
+            self._record("Scribble", {MARKS: self._workspace.value(MARKS)})
+        for key in sorted(dirty):
+            if key[0] == "box":
+                self._record(f"Box of {self._workspace.name_of(key[1])}", {key: self._workspace.value(key)})
+
+    def _move(self, move: Callable[[], None]) -> None:
+        self.flush()
+        self._own += 1
+        try:
+            move()
+        finally:
+            self._own -= 1
+        for key in self._known:
+            if key == MARKS or self._workspace.exists(key[1]):
+                self._known[key] = self._workspace.value(key)
+        self.version += 1
+
+    def _record_edits(self, segment_ids: list[str]) -> None:
+        """What was painted or erased by hand becomes hard marks; painted ones last, so that they count."""
+        values, edited, erased, painted = {}, [], [], []
+        for segment_id in segment_ids:
+            before, after = self._known.get(mask_key(segment_id)), self._workspace.value(mask_key(segment_id))
+            if same(before, after):
+                continue
+            values[mask_key(segment_id)] = after
+            edited.append(segment_id)
+            label = label_of(self._workspace.segmentation_node, segment_id)
+            erased.append(_difference(before, after, BACKGROUND))
+            painted.append(_difference(after, before, label))
+        if not values:
+            return
+        edits = Scribbles.none()
+        for part in erased + painted:
+            edits = edits.merged(part)
+        marks = self._known.get(MARKS) or self._workspace.value(MARKS)
+        values[MARKS] = marks.with_edits(edits)
+        self._own += 1
+        try:
+            self._workspace.restore({MARKS: values[MARKS]})
+        finally:
+            self._own -= 1
+        names = ", ".join(self._workspace.name_of(segment_id) for segment_id in edited)
+        self._record(f"Edit of {names}", values)
+
+    def _record(self, name: str, after: dict[tuple[str, ...], Any]) -> None:
+        changed = {key: value for key, value in after.items() if not same(self._known.get(key), value)}
+        if not changed:
+            return
+        self._history.record(Step(name, {key: self._known.get(key) for key in changed}, changed))
+        self._known.update(changed)
+        self.version += 1
+        self._on_change(name)
+
+    def _know(self, key: tuple[str, ...]) -> None:
+        self._known[key] = self._workspace.value(key)
+
+    def _mark(self, key: tuple[str, ...]) -> None:
+        if self._own:
+            return
+        if not self._dirty:
+            qt.QTimer.singleShot(0, self._flush_later)
+        self._dirty.add(key)
+
+    def _flush_later(self) -> None:
+        try:
+            self.flush()
+        except InputError as error:
+            self._on_error(error)
+
+    def _on_volume(self, *_: Any) -> None:
+        self.version += 1
+
+    @vtk.calldata_type(vtk.VTK_STRING)
+    def _on_segment(self, _caller: Any, _event: str, segment_id: str) -> None:
+        self._mark(mask_key(segment_id))
+
+    def _on_marks(self, *_: Any) -> None:
+        self._mark(MARKS)
+
+
+def _difference(one: PackedMask | None, other: PackedMask | None, label: int) -> Scribbles:
+    """Voxels of one mask that the other lacks, as marks."""
+    if one is None:
+        return Scribbles.none()
+    voxels = one.mask_kji if other is None else one.mask_kji & ~other.within(one.box)
+    indices = np.argwhere(voxels) + np.array(one.box.start_kji)
+    return Scribbles(indices, np.full(len(indices), label))

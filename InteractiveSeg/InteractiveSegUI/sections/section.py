@@ -1,0 +1,74 @@
+"""What every section of the panel has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import qt
+import slicer
+
+from InteractiveSegUI.controller import Controller
+
+_UI_FOLDER = Path(__file__).parents[2] / "Resources" / "UI"
+
+
+class Section:
+    """A widget made from a ``.ui`` file, with the widgets in it as attributes of ``ui``.
+
+    Parameters
+    ----------
+    controller : shared by all sections
+
+    Attributes
+    ----------
+    shortcuts : key -> function, of the time in which the module is shown
+    """
+
+    ui_file: ClassVar[str]
+
+    def __init__(self, controller: Controller) -> None:
+        self.controller = controller
+        self.widget = slicer.util.loadUI(str(_UI_FOLDER / self.ui_file))
+        self.ui = slicer.util.childWidgetVariables(self.widget)
+        self.shortcuts: dict[str, Callable[[], None]] = {}
+        self._gui_tag: Any = None
+
+    def bind(self) -> None:
+        """Show the parameters of the scene; called again when the scene has others."""
+        self._gui_tag = self.controller.parameters.connectGui(self.ui)
+
+    def unbind(self) -> None:
+        """The parameters go away."""
+        if self._gui_tag is not None:
+            self.controller.parameters.disconnectGui(self._gui_tag)
+            self._gui_tag = None
+
+    def update(self) -> None:
+        """Bring the widgets in line with the scene; called after every change."""
+
+    def enter(self) -> None:
+        """The module is shown."""
+
+    def leave(self) -> None:
+        """The module is not shown any more."""
+
+    def close(self) -> None:
+        """The module goes away."""
+
+    def on_click(self, button: Any, action: Callable[[], None], key: str = "") -> None:
+        """Have a button, and a key, call an action; its errors are shown in the status line."""
+
+        def act() -> None:
+            with self.controller.errors_shown():
+                action()
+
+        button.connect("clicked()", act)
+        if key:
+            self.shortcuts[key] = act
+
+
+def icon(name: str) -> qt.QIcon:
+    """One of the module's own icons."""
+    return qt.QIcon(str(_UI_FOLDER.parent / "Icons" / f"{name}.svg"))

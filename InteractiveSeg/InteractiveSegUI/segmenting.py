@@ -1,0 +1,80 @@
+"""Segment and Fine-tune: from prompts to masks in the scene."""
+
+from __future__ import annotations
+
+from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.packed_mask import PackedMask
+from InteractiveSegLib.prompts import Prompts
+from InteractiveSegLib.segment_result import SegmentResult
+from InteractiveSegLib.worker.segment_request import SegmentRequest
+from InteractiveSegUI.controller import Controller
+from InteractiveSegUI.overlays import Overlays
+from InteractiveSegUI.overwriting import is_completed, settled
+from InteractiveSegUI.segment_io import label_of, write_mask
+from InteractiveSegUI.workspace import mask_key
+
+
+class Segmenting:
+    """Computes the segment that is worked on, or every segment with prompts, and writes what it may."""
+
+    def __init__(self, controller: Controller, overlays: Overlays) -> None:
+        self._controller, self._overlays = controller, overlays
+
+    def request(self, adapt: bool) -> SegmentRequest:
+        """The request that the parameters describe."""
+        chosen = self._controller.parameters
+        return SegmentRequest(
+            model=chosen.model,
+            adapt=adapt,
+            device=chosen.device,
+            rounds=chosen.rounds or None,
+            smoothness=chosen.smoothness or None,
+            sigma=chosen.sigma or None,
+            with_probability=True,
+        )
+
+    def segment(self, adapt: bool = False) -> None:
+        """Start a round.
+
+        Raises
+        ------
+        InputError : nothing was drawn, or the prompts, the grid or the segment's status do not allow it.
+        """
+        controller, workspace = self._controller, self._controller.workspace
+        controller.recorder.flush()
+        node, segment_id = workspace.segmentation_node, workspace.segment_id
+        prompts, notes = workspace.prompts()
+        if not controller.parameters.every_segment:
+            prompts = prompts.for_object(label_of(node, segment_id))
+        if not prompts.labels:
+            raise InputError("nothing to segment: draw a box round the object, or scribble on it")
+        for label in prompts.labels:
+            target = workspace.segment_of(label)
+            if target is not None and is_completed(node, target):
+                raise InputError(f"{workspace.name_of(target)} is marked as completed: change its status to go on")
+        name = "Fine-tune" if adapt else "Segment"
+        controller.run(name, self.request(adapt), prompts, lambda result: self._apply(name, prompts, notes, result))
+
+    def _apply(self, name: str, prompts: Prompts, notes: tuple[str, ...], result: SegmentResult) -> str:
+        workspace = self._controller.workspace
+        results: dict[str, PackedMask | None] = {}
+        marks = {}
+        for label, mask in result.masks.items():
+            segment_id = workspace.segment_of(label)
+            if segment_id is None:
+                continue
+            voxels = mask.mask_kji
+            results[segment_id] = PackedMask.of_part(voxels, mask.box) if voxels.any() else None
+            marks[segment_id] = prompts.scribbles.for_label(label)[0]
+        node, grid = workspace.segmentation_node, workspace.grid()
+        found = settled(
+            results, workspace.masks(), marks, node, self._controller.editor_node, workspace.volume().array_kji, grid
+        )
+        version = self._controller.recorder.version
+        with self._controller.step(name, *map(mask_key, found.masks)):
+            for segment_id, mask in found.masks.items():
+                write_mask(node, segment_id, mask, grid)
+        self._overlays.show(result.probabilities)
+        same = ("the mask stayed as it was",) if self._controller.recorder.version == version else ()
+        said = " ".join(f"{note.rstrip('.')}." for note in (*same, *notes, *result.notes, *found.notes))
+        return f"{name}: {result.seconds:.1f} s on {result.device}. {said}".strip()

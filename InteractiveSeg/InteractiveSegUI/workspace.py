@@ -1,0 +1,229 @@
+"""The nodes a person works on, read and written as plain values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import slicer
+
+from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.geometry import Geometry, Volume
+from InteractiveSegLib.packed_mask import PackedMask
+from InteractiveSegLib.prompts import BACKGROUND, BoundingBox, Prompts
+from InteractiveSegUI.history import State
+from InteractiveSegUI.parameters import Parameters
+from InteractiveSegUI.prompt_nodes import (
+    Marks,
+    box_of,
+    is_placed,
+    new_roi,
+    new_scribbles,
+    read_marks,
+    roi_of,
+    scribble_segment,
+    scribbles_of,
+    write_marks,
+)
+from InteractiveSegUI.segment_io import grid_in, label_of, labels_of, read_mask, require_grid, write_mask
+from InteractiveSegUI.volume_io import geometry_of, volume_of
+
+MARKS = ("marks",)
+
+
+def mask_key(segment_id: str) -> tuple[str, str]:
+    return "mask", segment_id
+
+
+def box_key(segment_id: str) -> tuple[str, str]:
+    return "box", segment_id
+
+
+class Workspace:
+    """Volume, segmentation, boxes and scribbles of a parameter node."""
+
+    def __init__(self, parameters: Parameters) -> None:
+        self.parameters = parameters
+
+    @property
+    def volume_node(self) -> slicer.vtkMRMLScalarVolumeNode:
+        """InputError where none is chosen."""
+        if self.parameters.volume is None:
+            raise InputError("choose a volume first")
+        return self.parameters.volume
+
+    @property
+    def segmentation_node(self) -> slicer.vtkMRMLSegmentationNode:
+        """InputError where none is chosen."""
+        if self.parameters.segmentation is None:
+            raise InputError("choose a segmentation, or make a new one, first")
+        return self.parameters.segmentation
+
+    @property
+    def segment_id(self) -> str:
+        """The segment that is worked on. InputError where there is none."""
+        segment_id = self.parameters.segment
+        if self.segmentation_node.GetSegmentation().GetSegment(segment_id) is None:
+            raise InputError("add a segment first, or choose one in the list")
+        return segment_id
+
+    def volume(self) -> Volume:
+        """As ``volume_of``."""
+        return volume_of(self.volume_node)
+
+    def geometry(self) -> Geometry:
+        """Of the volume in the patient."""
+        return geometry_of(self.volume_node)
+
+    def grid(self) -> Geometry:
+        """As ``require_grid``."""
+        return require_grid(self.segmentation_node, self.volume_node)
+
+    def name_of(self, segment_id: str) -> str:
+        segment = self.segmentation_node.GetSegmentation().GetSegment(segment_id)
+        return segment.GetName() if segment is not None else segment_id
+
+    def new_segmentation(self) -> slicer.vtkMRMLSegmentationNode:
+        """A segmentation on the volume's grid and under its transform, and choose it."""
+        volume = self.volume_node
+        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", f"{volume.GetName()} segmentation")
+        node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+        node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
+        node.CreateDefaultDisplayNodes()
+        self.parameters.segmentation = node
+        return node
+
+    def add_segment(self) -> str:
+        """An empty segment, which is then worked on."""
+        if self.parameters.segmentation is None:
+            self.new_segmentation()
+        node = self.segmentation_node
+        segment_id = node.GetSegmentation().AddEmptySegment()
+        label_of(node, segment_id)
+        self.parameters.segment = segment_id
+        return segment_id
+
+    def roi(self, segment_id: str) -> slicer.vtkMRMLMarkupsROINode | None:
+        return roi_of(self.segmentation_node, segment_id)
+
+    def required_roi(self, segment_id: str) -> slicer.vtkMRMLMarkupsROINode:
+        """The segment's ROI, made where there is none."""
+        return self.roi(segment_id) or new_roi(self.segmentation_node, segment_id)
+
+    def box(self, segment_id: str) -> tuple[BoundingBox, str] | None:
+        """The segment's box, which may reach outside the volume, and a note; None where it has none."""
+        roi = self.roi(segment_id)
+        return box_of(roi, self.geometry()) if roi is not None and is_placed(roi) else None
+
+    @property
+    def scribbles_node(self) -> slicer.vtkMRMLSegmentationNode | None:
+        """The scribbles drawn on this volume for this segmentation."""
+        return scribbles_of(self.volume_node, self.segmentation_node)
+
+    def required_scribbles(self) -> slicer.vtkMRMLSegmentationNode:
+        """The scribbles, made where there are none."""
+        return self.scribbles_node or new_scribbles(self.volume_node, self.segmentation_node)
+
+    def scribble_segment(self, background: bool = False) -> str:
+        """Segment id, among the scribbles, of the marks of the segment worked on, or of background."""
+        if background:
+            return scribble_segment(self.required_scribbles(), BACKGROUND, "background", ())
+        segment = self.segmentation_node.GetSegmentation().GetSegment(self.segment_id)
+        label = label_of(self.segmentation_node, self.segment_id)
+        return scribble_segment(self.required_scribbles(), label, segment.GetName(), segment.GetColor())
+
+    def marks(self) -> Marks:
+        """InputError where they were drawn on another grid than the volume has."""
+        node = self.scribbles_node
+        return read_marks(node, require_grid(node, self.volume_node) if node is not None else self.geometry())
+
+    def prompts(self) -> tuple[Prompts, tuple[str, ...]]:
+        """All that was drawn, and sentences on what was cut or converted.
+
+        Raises
+        ------
+        InputError : a box or a scribble lies outside the volume; as ``grid``.
+        """
+        node, shape = self.segmentation_node, self.geometry().shape_kji
+        self.grid()
+        boxes, notes = {}, []
+        for segment_id in node.GetSegmentation().GetSegmentIDs():
+            found = self.box(segment_id)
+            if found is None:
+                continue
+            box, note = found
+            name = self.name_of(segment_id)
+            try:
+                inside = box.intersected(shape)
+            except InputError as error:
+                raise InputError(f"the box of {name} lies outside the volume {self.volume_node.GetName()}") from error
+            notes += [f"{name}: {note}"] if note else []
+            notes += [f"the box of {name} reached outside the volume and was cut"] if inside != box else []
+            boxes[label_of(node, segment_id)] = inside
+        marks = self.marks().all
+        marks.require_inside(shape)
+        return Prompts(boxes, marks), tuple(notes)
+
+    def masks(self) -> dict[str, PackedMask | None]:
+        """Segment id -> mask, of all segments."""
+        node, grid = self.segmentation_node, self.grid()
+        return {segment_id: read_mask(node, segment_id, grid) for segment_id in node.GetSegmentation().GetSegmentIDs()}
+
+    def exists(self, segment_id: str) -> bool:
+        node = self.parameters.segmentation
+        return node is not None and node.GetSegmentation().GetSegment(segment_id) is not None
+
+    def segment_of(self, label: int) -> str | None:
+        found = labels_of(self.segmentation_node)
+        return next((segment_id for segment_id, value in found.items() if value == label), None)
+
+    def value(self, key: tuple[str, ...]) -> Any:
+        """What the scene holds for a key of the history."""
+        if key == MARKS:
+            return self.marks()
+        kind, segment_id = key
+        if kind == "mask":
+            return read_mask(self.segmentation_node, segment_id, self.grid())
+        roi = self.roi(segment_id)
+        if roi is None or not is_placed(roi):
+            return None
+        return slicer.util.arrayFromVTKMatrix(roi.GetObjectToNodeMatrix()), roi.GetSize()
+
+    def restore(self, state: State) -> None:
+        """Put values of the history back into the scene; segments that are gone stay gone."""
+        for key, value in state.items():
+            if key == MARKS:
+                node = self.required_scribbles()
+                write_marks(node, value, grid_in(node, self.volume_node))
+                continue
+            kind, segment_id = key
+            if self.segmentation_node.GetSegmentation().GetSegment(segment_id) is None:
+                continue
+            if kind == "mask":
+                write_mask(self.segmentation_node, segment_id, value, self.grid())
+            elif value is None:
+                self.remove_roi(segment_id)
+            else:
+                self._put_roi(segment_id, *value)
+
+    def remove_roi(self, segment_id: str) -> None:
+        roi = self.roi(segment_id)
+        if roi is not None:
+            slicer.mrmlScene.RemoveNode(roi)
+
+    def _put_roi(self, segment_id: str, matrix: np.ndarray, size_mm: tuple[float, float, float]) -> None:
+        roi = self.required_roi(segment_id)
+        with slicer.util.NodeModify(roi):
+            roi.SetAndObserveObjectToNodeMatrix(slicer.util.vtkMatrixFromArray(matrix))
+            roi.SetSize(*size_mm)
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two values of the history are equal."""
+    if one is None or other is None:
+        return one is other
+    if isinstance(one, Marks):
+        return one.equals(other)
+    if isinstance(one, PackedMask):
+        return one.box == other.box and np.array_equal(one.bits, other.bits)
+    return np.allclose(one[0], other[0]) and np.allclose(one[1], other[1])

@@ -1,0 +1,119 @@
+"""What ``slicer`` holds besides MRML when the Qt application runs: app, modules, the scene, translation."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import slicer
+import slicer.util
+from PySide6.QtCore import QObject, Signal
+from PySide6.QtWidgets import QApplication, QMainWindow
+from trame_slicer.core import SlicerApp
+
+from slicer_host import mrml_widgets, parameter_node, qt_modules, scripted_module
+from slicer_host.pythonqt import NamedSignal, Wrapped, WrappedClass
+from slicer_host.segment_editor import qMRMLSegmentEditorWidget
+
+
+class _ModuleManager(QObject):
+    moduleAboutToBeUnloaded = Signal(str)
+
+
+class _CoreIOManager:
+    def __init__(self, core: SlicerApp) -> None:
+        self._core = core
+
+    def saveNodes(self, _filetype: str, properties: dict, _messages: object) -> bool:
+        return bool(self._core.io_manager.save_scene(properties["fileName"]))
+
+    def loadNodes(self, _filetype: str, properties: dict, _nodes: object, _messages: object) -> bool:
+        return bool(self._core.io_manager.load_scene(properties["fileName"]))
+
+
+class _Application(QObject):
+    """``slicer.app``, as far as the module asks."""
+
+    startupCompleted = Signal()
+    applicationName = "Slicer"
+    majorVersion, minorVersion = 5, 12
+
+    def __init__(self, core: SlicerApp) -> None:
+        super().__init__()
+        self._core = core
+        self._manager = Wrapped(_ModuleManager(self))
+        self.temporaryPath = tempfile.mkdtemp(prefix="slicer-")
+        self.slicerHome = self.temporaryPath
+
+    def connect(self, signature: str, receiver: Callable) -> None:
+        NamedSignal(getattr(self, signature.split("(")[0])).connect(receiver)
+
+    def moduleManager(self) -> Wrapped:
+        return self._manager
+
+    def coreIOManager(self) -> _CoreIOManager:
+        return _CoreIOManager(self._core)
+
+    def applicationLogic(self) -> Any:
+        return self._core.app_logic
+
+    def layoutManager(self) -> None:
+        return None
+
+    def testingEnabled(self) -> bool:
+        return True
+
+    def commandOptions(self) -> SimpleNamespace:
+        return SimpleNamespace(noMainWindow=False)
+
+    def moduleDocumentationUrl(self, name: str) -> str:
+        return name
+
+
+class _Modules(SimpleNamespace):
+    """``slicer.modules``: module names with their logics."""
+
+
+def start() -> SlicerApp:
+    """Make this process look like Slicer's Python, once."""
+    application = QApplication.instance() or QApplication(["slicer_host"])
+    application.setOrganizationName("InteractiveSegTests")
+    qt_modules.CUSTOM_WIDGETS.update(mrml_widgets.WIDGETS)
+    qt_modules.CUSTOM_WIDGETS["qMRMLSegmentEditorWidget"] = qMRMLSegmentEditorWidget
+    qt_modules.install()
+    core = SlicerApp()
+    window = QMainWindow()
+    slicer.app = _Application(core)
+    slicer.mrmlScene = core.scene
+    slicer.modules = _Modules(
+        segmentations=SimpleNamespace(logic=lambda: core.segmentations_logic),
+        markups=SimpleNamespace(logic=lambda: core.markups_logic._logic),
+        volumes=SimpleNamespace(logic=lambda: core.volumes_logic),
+    )
+    slicer.util.mainWindow = lambda: Wrapped(window)
+    for name, widget in (*mrml_widgets.WIDGETS.items(), ("qMRMLSegmentEditorWidget", qMRMLSegmentEditorWidget)):
+        setattr(slicer, name, WrappedClass(widget))
+    _module("i18n", tr=lambda text: text, translate=lambda _context, text: text)
+    _module("parameterNodeWrapper", **parameter_node.PUBLIC)
+    _module("ScriptedLoadableModule", __all__=list(scripted_module.PUBLIC), **scripted_module.PUBLIC)
+    return core
+
+
+def _module(name: str, **members: Any) -> None:
+    module = ModuleType(f"slicer.{name}")
+    vars(module).update(members)
+    sys.modules[module.__name__] = module
+    setattr(slicer, name, module)
+
+
+def load_module(path: Path, name: str) -> ModuleType:
+    """Import a scripted module as the module factory does: its own folder on the path, its file run once."""
+    folder = str(path.parent)
+    if folder not in sys.path:
+        sys.path.append(folder)
+    setattr(slicer.modules, name.lower(), SimpleNamespace(path=str(path)))
+    return scripted_module.instantiate(path, name)

@@ -1,0 +1,50 @@
+"""The modules ``qt`` and ``ctk``, as Slicer's Python has them: all of Qt under one name."""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import Any
+
+from PySide6 import QtCore, QtGui, QtUiTools, QtWidgets
+
+from slicer_host import ctk_widgets
+from slicer_host.pythonqt import WrappedClass
+
+CUSTOM_WIDGETS: dict[str, type[QtWidgets.QWidget]] = dict(ctk_widgets.WIDGETS)
+"""Widgets that ``.ui`` files may name besides Qt's own."""
+
+
+class _UiLoader(QtUiTools.QUiLoader):
+    def createWidget(self, name: str, parent: Any = None, object_name: str = "") -> QtWidgets.QWidget:
+        if name not in CUSTOM_WIDGETS:
+            widget = super().createWidget(name, parent, object_name)
+            if widget is None:
+                raise ValueError(f"the .ui file names the widget {name}, which the test bed does not have")
+            return widget
+        widget = CUSTOM_WIDGETS[name](parent)
+        widget.setObjectName(object_name)
+        return widget
+
+
+class _QtModule(ModuleType):
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        if name == "QUiLoader":
+            return WrappedClass(_UiLoader)
+        for library in (QtCore, QtGui, QtWidgets):
+            found = getattr(library, name, None)
+            if found is not None:
+                wrapped = isinstance(found, type) and issubclass(found, QtCore.QObject)
+                return WrappedClass(found) if wrapped else found
+        raise AttributeError(f"qt has no {name}")
+
+
+def install() -> None:
+    """Make ``import qt`` and ``import ctk`` work."""
+    sys.modules["qt"] = _QtModule("qt")
+    ctk = ModuleType("ctk")
+    for name, widget in ctk_widgets.WIDGETS.items():
+        setattr(ctk, name, WrappedClass(widget))
+    sys.modules["ctk"] = ctk

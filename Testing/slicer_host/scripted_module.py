@@ -1,0 +1,96 @@
+"""``slicer.ScriptedLoadableModule``: the base classes of a scripted module, as far as a module leans on them."""
+
+from __future__ import annotations
+
+import importlib
+import unittest
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import slicer
+import vtk
+from PySide6.QtWidgets import QVBoxLayout
+
+from slicer_host.mrml_widgets import qMRMLWidget
+from slicer_host.pythonqt import Wrapped
+
+
+class ScriptedLoadableModule:
+    def __init__(self, parent: SimpleNamespace) -> None:
+        super().__init__()
+        self.parent = parent
+        self.moduleName = type(self).__name__
+
+    def resourcePath(self, filename: str) -> str:
+        return str(Path(self.parent.path).parent / "Resources" / filename)
+
+    def getDefaultModuleDocumentationLink(self) -> str:
+        return ""
+
+
+class ScriptedLoadableModuleWidget:
+    def __init__(self, parent: Wrapped | None = None) -> None:
+        super().__init__()
+        self.moduleName = type(self).__name__.removesuffix("Widget")
+        self.developerMode = False
+        if parent is None:
+            widget = qMRMLWidget()
+            QVBoxLayout(widget)
+            parent = Wrapped(widget)
+        self.parent = parent
+        self.layout = parent.layout()
+
+    def resourcePath(self, filename: str) -> str:
+        return str(Path(getattr(slicer.modules, self.moduleName.lower()).path).parent / "Resources" / filename)
+
+    def setup(self) -> None:
+        pass
+
+    def cleanup(self) -> None:
+        pass
+
+
+class ScriptedLoadableModuleLogic:
+    def __init__(self, parent: object = None) -> None:
+        super().__init__()
+        self.moduleName = type(self).__name__.removesuffix("Logic")
+
+    def getParameterNode(self) -> vtk.vtkObject:
+        """The scene's one parameter node of this module, made where there is none."""
+        node = slicer.mrmlScene.GetSingletonNode(self.moduleName, "vtkMRMLScriptedModuleNode")
+        if node is None:
+            node = slicer.mrmlScene.CreateNodeByClass("vtkMRMLScriptedModuleNode")
+            node.UnRegister(None)
+            node.SetSingletonTag(self.moduleName)
+            node.SetModuleName(self.moduleName)
+            node.SetName(slicer.mrmlScene.GenerateUniqueName(self.moduleName))
+            node = slicer.mrmlScene.AddNode(node)
+        if node.GetAttribute("ModuleName") != self.moduleName:
+            node.SetAttribute("ModuleName", self.moduleName)
+        return node
+
+
+class ScriptedLoadableModuleTest(unittest.TestCase):
+    def runTest(self) -> None:
+        pass
+
+    def delayDisplay(self, message: str, _msec: int | None = None) -> None:
+        pass
+
+
+PUBLIC = {
+    cls.__name__: cls
+    for cls in (
+        ScriptedLoadableModule,
+        ScriptedLoadableModuleWidget,
+        ScriptedLoadableModuleLogic,
+        ScriptedLoadableModuleTest,
+    )
+}
+
+
+def instantiate(path: Path, name: str) -> ModuleType:
+    """Run the module's file and its module class, as the application does at its start."""
+    module = importlib.import_module(name)
+    module.description = getattr(module, name)(SimpleNamespace(path=str(path)))
+    return module

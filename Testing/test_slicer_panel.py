@@ -1,0 +1,166 @@
+"""The whole way through the panel: box and scribbles by mouse, masks by the worker, undo, several segments, files."""
+
+import numpy as np
+import pytest
+
+from InteractiveSegLib.cli import main
+from InteractiveSegLib.image_io import read_labelmap, read_volume, write_image, write_labelmap
+
+SPACING_IJK = (1.0, 1.0, 2.5)
+BALLS = (((10, 24, 24), (4, 10, 10)), ((10, 24, 50), (4, 9, 9)))
+
+
+def two_balls():
+    """int16 (20, 48, 72): 50 outside, 150 in the first ball, 120 in the second, with noise."""
+    axes = np.ogrid[:20, :48, :72]
+    array = 50 + np.random.default_rng(3).normal(0, 8, (20, 48, 72))
+    for (centre, radii), contrast in zip(BALLS, (100, 70), strict=True):
+        inside = sum(((x - c) / r) ** 2 for x, c, r in zip(axes, centre, radii, strict=True)) <= 1
+        array[inside] += contrast
+    return array.round().astype(np.int16)
+
+
+def balls_in(person):
+    volume = person.add_volume(two_balls(), np.diag([-SPACING_IJK[0], -SPACING_IJK[1], SPACING_IJK[2], 1.0]))
+    person.choose(volume)
+    return volume
+
+
+def box_round(person, ball):
+    (k, j, i), (_, rj, ri) = BALLS[ball]
+    person.place_box((k, j - rj - 2, i - ri - 2), (k, j + rj + 2, i + ri + 2))
+
+
+def by_command_line(folder, person, *options):
+    """The labelmap of ``interactiveseg segment`` for the prompts in the scene."""
+    workspace = person.controller.workspace
+    volume = workspace.volume()
+    write_image(folder / "image.nrrd", volume.array_kji, volume.geometry)
+    prompts, _ = workspace.prompts()
+    arguments = ["--no-adapt"] if "--no-adapt" in options else []
+    for label, box in prompts.boxes.items():
+        (k0, j0, i0), (k1, j1, i1) = box.start_kji, box.stop_kji
+        arguments += ["--box", *map(str, (i0, j0, k0, i1, j1, k1)), "--box-label", str(label)]
+    if len(prompts.scribbles):
+        write_labelmap(folder / "s.nrrd", prompts.scribbles.to_labelmap(volume.geometry.shape_kji), volume.geometry)
+        arguments += ["--scribbles", str(folder / "s.nrrd")]
+    arguments += ["-o", str(folder / "mask.nrrd"), "--quiet"]
+    assert main(["segment", str(folder / "image.nrrd"), *arguments]) == 0
+    return read_labelmap(folder / "mask.nrrd", read_volume(folder / "image.nrrd").geometry)
+
+
+def test_box_scribbles_undo_second_segment_save_and_reload(person, tmp_path):
+    import slicer
+
+    balls_in(person)
+    first = person.add_segment()
+    box_round(person, 0)
+    assert person.controller.history.undo_name == "Box of Segment_1"
+    person.press("segmentButton")
+    assert not person.ui("segmentButton").enabled
+    assert person.ui("cancelButton").enabled
+    person.wait()
+    assert not person.status.is_error, person.status
+    by_box = person.labelmap()
+    np.testing.assert_array_equal(by_box, by_command_line(tmp_path, person, "--no-adapt"))
+
+    person.scribble("foreground", (10, 22, 35), (10, 26, 35))
+    person.scribble("background", (10, 20, 15), (10, 28, 15))
+    assert person.controller.history.undo_name == "Scribble"
+    person.press("fineTuneButton")
+    person.wait()
+    tuned = person.labelmap()
+    np.testing.assert_array_equal(tuned, by_command_line(tmp_path, person))
+
+    person.press("undoButton")
+    np.testing.assert_array_equal(person.labelmap(), by_box)
+    marks = person.controller.workspace.marks().all
+    person.press("undoButton")
+    assert set(person.controller.workspace.marks().all.labels.tolist()) == {1}
+    person.press("redoButton")
+    assert person.controller.workspace.marks().all.equals(marks)
+    person.press("redoButton")
+    np.testing.assert_array_equal(person.labelmap(), tuned)
+
+    person.add_segment()
+    box_round(person, 1)
+    person.press("segmentButton")
+    person.wait()
+    both = person.labelmap()
+    np.testing.assert_array_equal(both == 1, tuned == 1)
+    assert np.count_nonzero(both == 2) > 500
+
+    path = tmp_path / "study.mrb"
+    prompts, _ = person.controller.workspace.prompts()
+    assert slicer.util.saveScene(str(path))
+    slicer.mrmlScene.Clear(False)
+    assert person.parameters.volume is None
+    slicer.util.loadScene(str(path))
+    person.settle()
+    np.testing.assert_array_equal(person.labelmap(), both)
+    again, _ = person.controller.workspace.prompts()
+    assert dict(again.boxes) == dict(prompts.boxes)
+    assert again.scribbles.equals(prompts.scribbles)
+    person.parameters.segment = first
+    person.press("segmentButton")
+    person.wait()
+    assert not person.status.is_error, person.status
+
+
+def test_segments_computed_together_equal_the_command_line(person, tmp_path):
+    balls_in(person)
+    for ball in (0, 1):
+        person.add_segment()
+        box_round(person, ball)
+    person.ui("everySegmentBox").checked = True
+    person.press("segmentButton")
+    person.wait()
+    np.testing.assert_array_equal(person.labelmap(), by_command_line(tmp_path, person, "--no-adapt"))
+
+
+def test_a_result_for_prompts_that_changed_meanwhile_is_dropped(person):
+    balls_in(person)
+    person.add_segment()
+    box_round(person, 0)
+    person.press("segmentButton")
+    person.spin(lambda: person.status.progress is not None)
+    person.scribble("foreground", (10, 20, 22), (10, 27, 26))
+    person.wait()
+    assert not person.labelmap().any()
+    assert person.controller.history.undo_name == "Scribble"
+    person.press("segmentButton")
+    person.wait()
+    assert person.labelmap().any()
+
+
+@pytest.mark.parametrize("missing", ["volume", "prompts"])
+def test_what_is_missing_is_said(person, missing):
+    if missing == "volume":
+        assert not person.ui("addSegmentButton").enabled
+        assert not person.ui("segmentButton").enabled
+        return
+    balls_in(person)
+    person.add_segment()
+    person.press("segmentButton")
+    assert person.status.is_error
+    assert "nothing to segment" in person.status.text
+
+
+def test_closing_the_scene_in_the_middle_of_a_run_is_clean(person):
+    import slicer
+
+    balls_in(person)
+    person.add_segment()
+    box_round(person, 0)
+    person.press("segmentButton")
+    person.spin(lambda: person.status.progress is not None)
+    slicer.mrmlScene.Clear(False)
+    person.wait()
+    assert person.parameters.volume is None
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
+    balls_in(person)
+    person.add_segment()
+    box_round(person, 0)
+    person.press("segmentButton")
+    person.wait()
+    assert person.labelmap().any()
