@@ -113,11 +113,12 @@ def uncertainty(probability: NDArray[np.floating]) -> NDArray[np.float32]:
 
 def from_proxy(proxy: ProxyMask) -> Evidence:
     """Where the two sides of the propagated mask disagree and the border is unsure, of any label."""
-    doubt = uncertainty(proxy.probabilities.sum(axis=0, dtype=np.float32))
-    if len(proxy.labels) > 1:
-        for probability in proxy.probabilities:
-            doubt = np.maximum(doubt, uncertainty(probability))
-    return Evidence(proxy.box, _WRONG_OF_SIDES * doubt * proxy.disagreement, SIDES)
+    expected = np.zeros_like(proxy.disagreement)
+    for k in np.flatnonzero(proxy.disagreement.any(axis=(1, 2))):  # slice by slice, for large images
+        each = proxy.probabilities[:, k].astype(np.float32)
+        doubt = np.maximum(uncertainty(each).max(axis=0), uncertainty(each.sum(axis=0)))
+        expected[k] = _WRONG_OF_SIDES * doubt * proxy.disagreement[k]
+    return Evidence(proxy.box, expected, SIDES)
 
 
 def from_rounds(before: NDArray[np.floating], after: NDArray[np.floating]) -> Evidence:

@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from InteractiveSegLib.geometry import Geometry
+from InteractiveSegLib.progress import Progress, Steps
 from InteractiveSegLib.prompts import BoundingBox
 from InteractiveSegLib.propagate.annotated_slice import AnnotatedSlice
 from InteractiveSegLib.propagate.axis_carry import AxisLabels
 
+_TEXT = "putting slices together"
 _LEAST_WEIGHT = 0.05
 _LEAST_TRUST = 0.5  # of a slice that no registration leads to
 _OBJECT = 0.05  # probability or disagreement from which an object may be there
@@ -28,9 +30,9 @@ class SoftMask:
     disagreement: NDArray[np.float16]
 
 
-def average(
+def average_steps(
     geometry: Geometry, annotated: Sequence[AnnotatedSlice], labels: tuple[int, ...], found: Sequence[AxisLabels]
-) -> SoftMask:
+) -> Steps[SoftMask]:
     """Mean over the axes, weighted by confidence and by nearness to an annotated slice of the axis.
 
     Where the axes differ, twice their standard deviation counts as disagreement. Annotated slices are then restored.
@@ -42,20 +44,24 @@ def average(
     shape = (len(labels), *box.shape_kji)
     soft = SoftMask(box, *(np.zeros(each, np.float16) for each in (shape, shape[1:], shape[1:])))
     if len(found) == 1:
-        for index in found[0].levels:
+        for done, index in enumerate(found[0].levels):
+            yield Progress(done, len(found[0].levels), _TEXT)
             place = _place(found[0], index, box)
             soft.probabilities[place], soft.confidence[place[1:]], soft.disagreement[place[1:]] = _said(found[0], index)
     else:
-        _average_several(geometry, annotated, found, soft)
+        yield from _average_several(geometry, annotated, found, soft)
     _restore(annotated, labels, soft)
     return soft
 
 
-def slice_confidence(geometry: Geometry, soft: SoftMask, annotated: Mapping[int, Sequence[int]]) -> dict[int, NDArray]:
+def slice_confidence_steps(
+    geometry: Geometry, soft: SoftMask, annotated: Mapping[int, Sequence[int]]
+) -> Steps[dict[int, NDArray]]:
     """Axis -> (n,) mean confidence of each slice where an object may be; 1 if annotated, nan if there is none."""
     doubt = [np.zeros(n) for n in soft.box.shape_kji]
     weight = [np.zeros(n) for n in soft.box.shape_kji]
     for k in range(soft.box.shape_kji[0]):
+        yield Progress(k, soft.box.shape_kji[0], "weighing slices")
         shares = np.maximum(soft.probabilities[:, k].sum(axis=0, dtype=np.float32), soft.disagreement[k])
         shares[shares < _OBJECT] = 0
         for totals, values in ((doubt, shares * soft.confidence[k]), (weight, shares)):
@@ -102,14 +108,15 @@ def _said(found: AxisLabels, index: int) -> tuple[NDArray[np.float32], NDArray[n
 
 def _average_several(
     geometry: Geometry, annotated: Sequence[AnnotatedSlice], found: Sequence[AxisLabels], soft: SoftMask
-) -> None:
+) -> Steps[None]:
     shape = soft.probabilities.shape
     mean, square = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     total, sure, apart = (np.zeros(shape[1:], np.float32) for _ in range(3))
     for each in found:
         drawn = np.array([a.index for a in annotated if a.axis == each.axis])
         step_mm = geometry.spacing_kji_mm[each.axis]
-        for index in each.levels:
+        for done, index in enumerate(each.levels):
+            yield Progress(done, len(each.levels), _TEXT)
             place = _place(each, index, soft.box)
             probabilities, confidence, differ = _said(each, index)
             distance_mm = step_mm * (np.abs(drawn - index).min() + 0.5)
@@ -119,13 +126,15 @@ def _average_several(
             total[place[1:]] += weight
             sure[place[1:]] += weight * confidence
             apart[place[1:]] += weight * differ
-    said = total > 0
-    for array in (mean, square, sure, apart):
-        np.divide(array, total, out=array, where=said)
-    spread = 2 * np.sqrt(np.maximum(square - mean**2, 0)).max(axis=0)
-    soft.probabilities[...] = mean
-    soft.disagreement[...] = np.maximum(apart, np.minimum(spread, 1))
-    soft.confidence[...] = np.where(said, np.minimum(sure, 1 - soft.disagreement), 0)
+    for k in range(len(total)):  # slab by slab, for large images
+        yield Progress(k, len(total), _TEXT)
+        said = total[k] > 0
+        for array in (mean[:, k], square[:, k], sure[k], apart[k]):
+            np.divide(array, total[k], out=array, where=said)
+        spread = 2 * np.sqrt(np.maximum(square[:, k] - mean[:, k] ** 2, 0)).max(axis=0)
+        soft.probabilities[:, k] = mean[:, k]
+        soft.disagreement[k] = np.maximum(apart[k], np.minimum(spread, 1))
+        soft.confidence[k] = np.where(said, np.minimum(sure[k], 1 - soft.disagreement[k]), 0)
 
 
 def _restore(annotated: Sequence[AnnotatedSlice], labels: tuple[int, ...], soft: SoftMask) -> None:

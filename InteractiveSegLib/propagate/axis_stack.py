@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from InteractiveSegLib.bifseg import crop_intensities
 from InteractiveSegLib.geometry import Volume
+from InteractiveSegLib.progress import Progress, Steps
 from InteractiveSegLib.prompts import BoundingBox
+from InteractiveSegLib.propagate.annotated_slice import AXIS_NAMES
 from InteractiveSegLib.propagate.shape_interpolation import signed_distance_mm
 from InteractiveSegLib.propagate.slice_gaps import Gap
 from InteractiveSegLib.propagate.working_plane import WorkingPlane
@@ -72,26 +74,42 @@ def plane_round(
     return WorkingPlane(*spans, spacing_mm, largest_side)
 
 
-def images_along(
+def image_steps(
     volume: Volume, axis: int, plane: WorkingPlane, to_fill: Sequence[Gap], window: tuple[float, float] | None
-) -> tuple[dict[int, NDArray[np.float32]], list[str]]:
+) -> Steps[tuple[dict[int, NDArray[np.float32]], list[str]]]:
     """Intensities of all slices that are registered, on the working grid, and what was odd about them.
 
     Without a window the percentiles are those of the crop in all slices of the image.
     """
     wanted = sorted({index for gap in to_fill for lower in gap.pairs for index in (lower, lower + 1)})
+    text = f"reading slices along {AXIS_NAMES[axis]}"
+    yield Progress(0, len(wanted), text)
     if not wanted:
         return {}, []
     spans = [plane.rows, plane.columns]
     spans.insert(axis, (0, volume.geometry.shape_kji[axis]))
     box = BoundingBox(tuple(a for a, _ in spans), tuple(b for _, b in spans))
-    if window is not None:
-        clipped = np.clip(volume.array_kji[box.slices], *window)
-        volume = Volume(clipped, volume.geometry.cropped(box), volume.name)
-        box = BoundingBox.whole(box.shape_kji)
-    crop, missing = crop_intensities(volume, box)
+    if window is None:
+        crop, missing = crop_intensities(volume, box)
+    else:
+        crop, missing = volume.array_kji[box.slices], 0
+    along = np.moveaxis(crop, axis, 0)
+    images = {}
+    for index in wanted:
+        yield Progress(len(images), len(wanted), text)
+        image = along[index]
+        if window is not None:
+            missing += image.size - int(np.count_nonzero(np.isfinite(image)))
+            image = windowed(image, window)
+        images[index] = plane.averaged(image)
     notes = [f"{missing} voxels are NaN or infinite and count as dark"] if missing else []
-    if window is not None and not np.ptp(crop):
+    if window is not None and not any(np.ptp(image) for image in images.values()):
         notes.append(f"nothing is seen in the window {window[0]:g} to {window[1]:g}: the image may be no CT")
-    planes = np.moveaxis(crop, axis, 0)
-    return {index: plane.averaged(planes[index]) for index in wanted}, notes
+    return images, notes
+
+
+def windowed(image: NDArray, window: tuple[float, float]) -> NDArray[np.float32]:
+    """0 to 1 within the window, clipped there; what is not finite is 0."""
+    low, high = window
+    scaled = (np.where(np.isfinite(image), image, low).astype(np.float32) - np.float32(low)) / np.float32(high - low)
+    return np.clip(scaled, 0, 1, out=scaled)

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.geometry import Geometry, Volume
-from InteractiveSegLib.progress import Progress, Steps
+from InteractiveSegLib.progress import Steps
 from InteractiveSegLib.prompts import BoundingBox
 from InteractiveSegLib.propagate.annotated_slice import AnnotatedSlice, require_fitting
-from InteractiveSegLib.propagate.axis_average import average, slice_confidence
+from InteractiveSegLib.propagate.axis_average import average_steps, slice_confidence_steps
 from InteractiveSegLib.propagate.axis_carry import AxisLabels, carry_steps, missing_pairs, register_steps
-from InteractiveSegLib.propagate.axis_stack import AxisStack, axis_first, images_along, plane_round
+from InteractiveSegLib.propagate.axis_stack import AxisStack, axis_first, image_steps, plane_round
 from InteractiveSegLib.propagate.label_fusion import FusionSettings
 from InteractiveSegLib.propagate.registration import RegistrationSettings, require_elastix
 from InteractiveSegLib.propagate.registration_cache import RegistrationCache
@@ -144,9 +144,9 @@ def propagate_steps(
             pool.close()
     for each in found:
         notes += each.notes
-    yield Progress(0, 1, "putting slices together")
-    soft = average(volume.geometry, annotated, labels, found)
+    soft = yield from average_steps(volume.geometry, annotated, labels, found)
     indices = {axis: tuple(sorted(slices)) for axis, slices in sorted(by_axis.items())}
+    of_slices = yield from slice_confidence_steps(volume.geometry, soft, indices)
     return ProxyMask(
         volume.geometry,
         soft.box,
@@ -154,7 +154,7 @@ def propagate_steps(
         soft.probabilities,
         soft.confidence,
         soft.disagreement,
-        slice_confidence(volume.geometry, soft, indices),
+        of_slices,
         indices,
         tuple(notes),
     )
@@ -184,7 +184,7 @@ def _axis_steps(
     images, odd, pairs = {}, [], {}
     if by_image:
         pool.start(len(missing_pairs(axis, to_fill, cache)))
-        images, odd = images_along(volume, axis, plane, to_fill, settings.registration.window)
+        images, odd = yield from image_steps(volume, axis, plane, to_fill, settings.registration.window)
     cropped = {index: drawn[plane.crop] for index, drawn in slices.items()}
     stack = AxisStack(axis, plane, images, cropped, labels)
     if by_image:
