@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,9 @@ from numpy.typing import NDArray
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.prompts import BoundingBox
 from InteractiveSegLib.propagate.annotated_slice import AXIS_NAMES
-from InteractiveSegLib.propagate.proxy_mask import ProxyMask
+
+if TYPE_CHECKING:
+    from InteractiveSegLib.propagate.proxy_mask import ProxyMask
 
 SIDES = "the two sides disagree"
 CHANGE = "largest change in the last round"

@@ -80,16 +80,12 @@ def slice_confidence_steps(
 def _box(found: AxisLabels, indices: Sequence[int]) -> BoundingBox:
     """What an axis says anything of, its annotated slices included."""
     covered = [*found.levels, *indices]
-    spans = [found.plane.rows, found.plane.columns]
-    spans.insert(found.axis, (min(covered), max(covered) + 1))
-    return BoundingBox(tuple(start for start, _ in spans), tuple(stop for _, stop in spans))
+    return found.plane.box(found.axis, (min(covered), max(covered) + 1))
 
 
 def _place(found: AxisLabels, index: int, box: BoundingBox) -> tuple[slice | int, ...]:
     """Index of a slice's crop into (L, K, J, I) arrays of the box."""
-    spans = [found.plane.rows, found.plane.columns]
-    spans.insert(found.axis, (index, index + 1))
-    place = [slice(a - start, b - start) for (a, b), start in zip(spans, box.start_kji, strict=True)]
+    place: list[slice | int] = list(found.plane.box(found.axis, (index, index + 1)).counted_from(box).slices)
     place[found.axis] = index - box.start_kji[found.axis]
     return (slice(None), *place)
 

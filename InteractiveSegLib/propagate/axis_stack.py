@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from InteractiveSegLib.bifseg import crop_intensities
 from InteractiveSegLib.geometry import Volume
 from InteractiveSegLib.progress import Progress, Steps
-from InteractiveSegLib.prompts import BoundingBox
 from InteractiveSegLib.propagate.annotated_slice import AXIS_NAMES
 from InteractiveSegLib.propagate.shape_interpolation import signed_distance_mm
 from InteractiveSegLib.propagate.slice_gaps import Gap
@@ -86,9 +85,7 @@ def image_steps(
     yield Progress(0, len(wanted), text)
     if not wanted:
         return {}, []
-    spans = [plane.rows, plane.columns]
-    spans.insert(axis, (0, volume.geometry.shape_kji[axis]))
-    box = BoundingBox(tuple(a for a, _ in spans), tuple(b for _, b in spans))
+    box = plane.box(axis, (0, volume.geometry.shape_kji[axis]))
     if window is None:
         crop, missing = crop_intensities(volume, box)
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,6 +23,7 @@ from InteractiveSegLib.propagate.registration import RegistrationSettings, requi
 from InteractiveSegLib.propagate.registration_cache import RegistrationCache
 from InteractiveSegLib.propagate.slice_gaps import gaps
 from InteractiveSegLib.propagate.slice_pool import SlicePool
+from InteractiveSegLib.propagate.working_plane import WorkingPlane
 
 METHODS = ("elastix", "shape")
 
@@ -160,6 +161,16 @@ def propagate_steps(
     )
 
 
+def working_plane(
+    geometry: Geometry, axis: int, drawn: Iterable[NDArray[np.integer]], settings: PropagateSettings
+) -> WorkingPlane:
+    """The part of the slices along an axis that is looked at where these labels were drawn on some of them."""
+    _, *pixel_mm = axis_first(geometry.spacing_kji_mm, axis)
+    return plane_round(
+        drawn, tuple(pixel_mm), settings.margin, settings.least_margin_pixels, settings.registration.largest_side
+    )
+
+
 def _axis_steps(
     volume: Volume,
     axis: int,
@@ -173,13 +184,7 @@ def _axis_steps(
     by_image = settings.method == "elastix"
     spacing_mm = axis_first(volume.geometry.spacing_kji_mm, axis)
     to_fill = gaps(slices, labels, volume.geometry.shape_kji[axis], spacing_mm)
-    plane = plane_round(
-        slices.values(),
-        spacing_mm[1:],
-        settings.margin,
-        settings.least_margin_pixels,
-        settings.registration.largest_side,
-    )
+    plane = working_plane(volume.geometry, axis, slices.values(), settings)
     cache.work_in(axis, plane)
     images, odd, pairs = {}, [], {}
     if by_image:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from InteractiveSegLib.prompts import BoundingBox
+
 
 @dataclass(frozen=True)
 class WorkingPlane:
@@ -31,6 +33,12 @@ class WorkingPlane:
     def shape(self) -> tuple[int, int]:
         """Of the crop."""
         return self.rows[1] - self.rows[0], self.columns[1] - self.columns[0]
+
+    def box(self, axis: int, along: tuple[int, int]) -> BoundingBox:
+        """The crop of the slices from ``along[0]`` up to ``along[1]`` of an axis."""
+        spans = [self.rows, self.columns]
+        spans.insert(axis, along)
+        return BoundingBox(tuple(start for start, _ in spans), tuple(stop for _, stop in spans))
 
     @property
     def factors(self) -> tuple[int, int]:
