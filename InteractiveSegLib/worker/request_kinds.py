@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from InteractiveSegLib.progress import Steps
+from InteractiveSegLib.worker.propagate_request import PropagateRequest
 from InteractiveSegLib.worker.protocol import Message
 from InteractiveSegLib.worker.segment_request import SegmentRequest
+from InteractiveSegLib.worker.suggest_request import SuggestRequest
 
 if TYPE_CHECKING:
     from InteractiveSegLib.worker.workbench import Workbench
@@ -39,4 +41,6 @@ class Request(Protocol):
         """The result that ``result_message`` made; on the client's side."""
 
 
-REQUEST_KINDS: dict[str, type[Request]] = {kind.kind: kind for kind in (SegmentRequest,)}
+REQUEST_KINDS: dict[str, type[Request]] = {
+    kind.kind: kind for kind in (SegmentRequest, PropagateRequest, SuggestRequest)
+}

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from InteractiveSegLib.bifseg import BifsegSettings
     from InteractiveSegLib.image_segmenter import ImageSegmenter
     from InteractiveSegLib.networks.network import Network
+    from InteractiveSegLib.propagate.image_propagator import ImagePropagator
+    from InteractiveSegLib.propagate.slice_pool import SlicePool
 
 _NETWORKS_KEPT = 3
 
@@ -53,6 +55,8 @@ class Workbench:
         self.prompts = prompts or Prompts()
         self._networks: dict[Hashable, Network] = {}
         self._segmenter: tuple[Hashable, ImageSegmenter] | None = None
+        self._propagator: ImagePropagator | None = None
+        self._pool: SlicePool | None = None
 
     @property
     def required_image(self) -> Image:
@@ -89,10 +93,24 @@ class Workbench:
         segmenter.settings, segmenter.seed = settings, seed
         return segmenter
 
+    def propagator(self) -> ImagePropagator:
+        """Propagates slices of the image; the one of the request before where the image is its."""
+        from InteractiveSegLib.propagate.image_propagator import ImagePropagator
+        from InteractiveSegLib.propagate.slice_pool import SlicePool
+
+        volume = self.required_image.volume
+        if self._pool is None:
+            self._pool = SlicePool()
+        if self._propagator is None or self._propagator.volume is not volume:
+            self._propagator = ImagePropagator(volume, self._pool)
+        return self._propagator
+
     def forget(self) -> None:
         """Give back the memory of all that is kept."""
         self._networks.clear()
-        self._segmenter = None
+        self._segmenter, self._propagator = None, None
+        if self._pool is not None:
+            self._pool.close()
 
     def _loaded(self, model: str) -> tuple[Hashable, Network]:
         from InteractiveSegLib.networks.checkpoint import load_network, weights_path
