@@ -105,6 +105,44 @@ class ObjectLabels:
     rounds: int
 
 
+@dataclass(frozen=True, eq=False)
+class ObjectMarks:
+    """Scribbles as one object sees them on its working grid, (K, J, I) bool each.
+
+    background : all that is not the object
+    others, of_nothing : the parts of it that mark another object each, and the rest
+    """
+
+    foreground: Tensor
+    background: Tensor
+    of_nothing: Tensor
+    others: list[Tensor]
+
+
+def object_marks(
+    grid: WorkingGrid,
+    foreground_kji: NDArray[np.int32],
+    background_kji: NDArray[np.int32],
+    others_kji: Sequence[NDArray[np.int32]],
+    device: torch.device,
+) -> ObjectMarks:
+    """Marks on the working grid; where one working voxel has both kinds it has none: full resolution settles it.
+
+    Parameters
+    ----------
+    foreground_kji, background_kji : (N, 3) scribbled voxels of the image, all within ``grid.crop``
+    others_kji : those of ``background_kji`` that mark other objects, (N, 3) each
+    """
+    foreground, background = _marked(grid, foreground_kji, device), _marked(grid, background_kji, device)
+    shared = foreground & background
+    foreground, background = foreground & ~shared, background & ~shared
+    others = [_marked(grid, marks, device) & background for marks in others_kji]
+    of_nothing = background.clone()
+    for other in others:
+        of_nothing &= ~other
+    return ObjectMarks(foreground, background, of_nothing, others)
+
+
 def crop_intensities(volume: Volume, crop: BoundingBox) -> tuple[NDArray[np.float32], int]:
     """The crop (K, J, I) in [0, 1], and how many of its voxels are not finite (they count as the darkest finite one).
 
@@ -180,24 +218,19 @@ def object_steps(
     device, grid = boxed.image.device, boxed.grid
     settings = settings.on(grid)
     outside = ~grid.inside(box).to(device)
-    foreground, background = _marked(grid, foreground_kji, device), _marked(grid, background_kji, device)
-    shared = foreground & background  # one working voxel, both marks: full resolution settles it
-    foreground, background = foreground & ~shared, background & ~shared
-    others = [_marked(grid, marks, device) & background for marks in others_kji]
-    of_nothing = background.clone()
-    for other in others:
-        of_nothing &= ~other
+    marks = object_marks(grid, foreground_kji, background_kji, others_kji, device)
+    foreground, background, others = marks.foreground, marks.background, marks.others
     fit_labels = partial(label_steps, image=boxed.image, spacing_mm=grid.spacing_kji_mm, settings=settings.energy)
     scribbled = bool(foreground.any() or background.any())
     shown = ~outside if box_drawn else torch.ones_like(outside)
     features, classical = boxed.features, None
     if features is None:
         features = yield from prompted_feature_steps(
-            network, boxed.image, grid.spacing_kji_mm, shown, foreground, of_nothing, start, others, settings.cues
+            network, boxed.image, grid.spacing_kji_mm, shown, foreground, marks.of_nothing, start, others, settings.cues
         )
     else:
         classical = classical_answer(
-            boxed.image, grid.spacing_kji_mm, shown, foreground, of_nothing, others, settings.cues
+            boxed.image, grid.spacing_kji_mm, shown, foreground, marks.of_nothing, others, settings.cues
         )
         classical *= settings.classical_share if scribbled else settings.classical_share_of_box
     probability = foreground_probability(network.block6, features, classical)

@@ -17,6 +17,7 @@ from InteractiveSegLib.casebook_command import add_casebook
 from InteractiveSegLib.device import device_named
 from InteractiveSegLib.errors import MEMORY_IS_FULL, InputError, InteractiveSegError, is_out_of_memory
 from InteractiveSegLib.evaluation.benchmark_command import add_benchmark
+from InteractiveSegLib.learn_command import add_learn
 from InteractiveSegLib.propagate_command import add_propagate, add_suggest
 from InteractiveSegLib.segment_command import add_segment
 from InteractiveSegLib.terminal import add_common, shown
@@ -65,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         add_propagate,
         add_suggest,
         add_casebook,
+        add_learn,
         add_worker,
         _add_train,
         _add_demo,

@@ -1,6 +1,7 @@
 """The network on the working grid: features once an image, probabilities as often as block 6 changes."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -50,9 +51,40 @@ def prompted_feature_steps(
     settings: CueSettings = CueSettings(),
 ) -> Steps[Tensor]:
     """Features (F, K, J, I) of an image (K, J, I) in [0, 1] and the prompts on it, each as in ``cues.encode``."""
-    axis = slice_axis(image.shape, spacing_mm)
-    spacing = [spacing_mm[axis], *(mm for other, mm in enumerate(spacing_mm) if other != axis)]
     yield Progress(0, 1, "measuring distances")
+    given = sliced_channels(image, spacing_mm, box, foreground, background, start, others, settings)
+    features = yield from network.feature_steps(given.channels[None], given.spacing_mm)
+    return features[0].movedim(1, given.axis + 1)
+
+
+@dataclass(frozen=True, eq=False)
+class SlicedChannels:
+    """What a network that sees prompts is given: slices along its first axis.
+
+    channels : (C, S, P, Q), as of ``cues.encode``
+    spacing_mm : along those axes
+    axis : of the image, along which the slices lie
+    """
+
+    channels: Tensor
+    spacing_mm: tuple[float, float, float]
+    axis: int
+
+
+@torch.no_grad()
+def sliced_channels(
+    image: Tensor,
+    spacing_mm: Sequence[float],
+    box: Tensor,
+    foreground: Tensor,
+    background: Tensor,
+    start: Tensor | None = None,
+    others: Sequence[Tensor] = (),
+    settings: CueSettings = CueSettings(),
+) -> SlicedChannels:
+    """Image (K, J, I) in [0, 1] and prompts on it, each as in ``cues.encode``, with the slices first."""
+    axis = slice_axis(image.shape, spacing_mm)
+    spacing = (spacing_mm[axis], *(mm for other, mm in enumerate(spacing_mm) if other != axis))
 
     def sliced(values: Tensor) -> Tensor:
         return values.movedim(axis, 0)[None]
@@ -60,8 +92,7 @@ def prompted_feature_steps(
     drawn = [sliced(marks) for marks in (box, foreground, background)]
     begun = None if start is None else sliced(start)
     channels = encode(sliced(image), spacing, *drawn, begun, [sliced(other) for other in others], settings)
-    features = yield from network.feature_steps(channels, spacing)
-    return features[0].movedim(1, axis + 1)
+    return SlicedChannels(channels[0], spacing, axis)
 
 
 @torch.no_grad()

@@ -17,6 +17,7 @@ COMMAND_LINE = {
     "segment_command.py",
     "propagate_command.py",
     "casebook_command.py",
+    "learn_command.py",
     "terminal.py",
     "evaluation/benchmark_command.py",
 }

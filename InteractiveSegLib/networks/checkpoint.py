@@ -3,9 +3,11 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor, nn
 
 from InteractiveSegLib.errors import InputError, OutputError
 from InteractiveSegLib.files import replacing
@@ -33,11 +35,18 @@ def save_network(network: Network, path: Path, training: Mapping[str, str | int 
     names = [name for name, kind in ARCHITECTURES.items() if type(network) is kind]
     if not names:
         raise InputError(f"{type(network).__name__} is none of the known architectures: {', '.join(ARCHITECTURES)}")
-    metadata = {
-        "architecture": names[0],
-        "config": json.dumps(network.config),
-        "training": json.dumps(dict(training)),
-    }
+    write_weights(network, path, names[0], network.config, training)
+
+
+def write_weights(
+    network: nn.Module,
+    path: Path,
+    architecture: str,
+    config: Mapping[str, Any],
+    training: Mapping[str, str | int | float],
+) -> None:
+    """A safetensors file that names what the weights belong to. OutputError where it cannot be written."""
+    metadata = {"architecture": architecture, "config": json.dumps(config), "training": json.dumps(dict(training))}
     tensors = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
     try:
         with replacing(path) as temporary:
@@ -61,12 +70,7 @@ def load_network(name_or_folder: str | Path) -> Network:
     path = weights_path(name_or_folder)
     if path.suffix == ".ts":
         return load_external(read_card(path) if path.parent == Path(name_or_folder) else read_bundle_card(path))
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"the weights {path} cannot be read: {error}") from error
+    metadata, tensors = read_weights(path)
     architecture = metadata.get("architecture")
     if architecture not in ARCHITECTURES:
         known = ", ".join(ARCHITECTURES)
@@ -78,6 +82,15 @@ def load_network(name_or_folder: str | Path) -> Network:
         reason = str(error).strip().splitlines()[-1].strip()
         raise InputError(f"the weights {path} do not fit the architecture {architecture!r}: {reason}") from error
     return network.eval()
+
+
+def read_weights(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Header and tensors of a file that ``write_weights`` made. InputError where it cannot be read."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return file.metadata() or {}, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"the weights {path} cannot be read: {error}") from error
 
 
 def weights_path(name_or_folder: str | Path) -> Path:

@@ -21,6 +21,36 @@ def dice_cross_entropy_of(logits: Tensor, labels: Tensor) -> Tensor:
     return _DICE_CE(logits, labels)
 
 
+def soft_dice_cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    """Soft Dice of the objects plus cross-entropy, for soft targets and weighted voxels.
+
+    Both are over the voxels of each item: ``-sum_i w_i sum_c t_ic log p_ic / sum_i w_i``, and the mean over the objects
+    that occur of ``1 - 2 sum_i w_i t_ic p_ic / sum_i w_i (t_ic + p_ic)``. An object of which an item holds less than
+    half a voxel is left out of its Dice.
+
+    Parameters
+    ----------
+    logits : (B, C, ...), class 0 is the background
+    targets : (B, C, ...) in [0, 1], 1 in sum over C
+    weights : (B, ...) at least 0
+
+    Raises
+    ------
+    InputError : no voxel has a weight above 0.
+    """
+    total = weights.sum()
+    if total <= 0:
+        raise InputError("no voxel has a weight above 0: there is nothing to learn from")
+    log_probabilities = logits.log_softmax(dim=1)
+    cross_entropy = -(weights * (targets * log_probabilities).sum(dim=1)).sum() / total
+    found, wanted = ((values[:, 1:] * weights[:, None]).flatten(2) for values in (log_probabilities.exp(), targets))
+    both = (found * targets[:, 1:].flatten(2)).sum(dim=2)
+    size = wanted.sum(dim=2)
+    dice = 2 * both / (size + found.sum(dim=2)).clamp(min=1e-6)
+    occurs = (targets[:, 1:].flatten(2).sum(dim=2) >= 0.5).float()
+    return cross_entropy + ((1 - dice) * occurs).sum() / occurs.sum().clamp(min=1)
+
+
 def weighted_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
     """``-sum_i w_i log p_i(y_i) / sum_i w_i`` (Wang et al., TMI 2018, eq. 8, divided by the weights' sum).
 

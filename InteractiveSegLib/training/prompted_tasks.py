@@ -29,7 +29,7 @@ _EVERY_SLICE = 0.4
 _FLAT = 0.6  # a side this short against the others is a stack of thick slices
 _THICKEST = 8.0
 _OTHER_OBJECT = 0.3
-_PROMPTS = ("box", "foreground", "background", "other", "start")
+PROMPTS = ("box", "foreground", "background", "other", "start")
 
 
 class PromptedTasks(Dataset):
@@ -57,10 +57,10 @@ class PromptedTasks(Dataset):
             axis = 1 + int(np.argmin(image.shape[1:]))
             image, label = np.moveaxis(image, axis, 1), np.moveaxis(label, axis, 1)
         spacing = _spacing(image.shape[1:], rng)
-        prompts = [_first_prompts(truth > 0.5, rng) for truth in label]
+        prompts = [first_prompts(truth > 0.5, rng) for truth in label]
         item = {
             name: torch.from_numpy(np.stack([prompt[index] for prompt in prompts]))
-            for index, name in enumerate(_PROMPTS)
+            for index, name in enumerate(PROMPTS)
         }
         item["image"] = torch.from_numpy(np.ascontiguousarray(image))
         item["label"] = torch.from_numpy(np.ascontiguousarray(label))
@@ -71,6 +71,11 @@ class PromptedTasks(Dataset):
 
 def session_loss(network: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
     """Soft Dice and cross-entropy of the first answer, or of one after the network's own errors were corrected."""
+    return dice_cross_entropy_of(session_logits(network, batch), batch["label"][:, None])
+
+
+def session_logits(network: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
+    """Logits (B, 2, K, J, I) of the first answer to an item of ``PromptedTasks``, or of one after corrections."""
     spacing = batch["spacing"].tolist()
     rng = np.random.default_rng([*batch["seed"].tolist(), 78])
     image, box, label, other = batch["image"], batch["box"], batch["label"][:, None], batch["other"]
@@ -92,11 +97,11 @@ def session_loss(network: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
         background = (background | added[:, 1]) & ~added[:, 0]
         carried = torch.from_numpy(rng.random(len(image)) < _START_FROM_FOUND).to(image.device)
         start = torch.where(carried[:, None, None, None], found.float(), start)
-    return dice_cross_entropy_of(answer(), label)
+    return answer()
 
 
-def _first_prompts(truth: NDArray[np.bool_], rng: np.random.Generator) -> tuple[NDArray[Any], ...]:
-    """What ``_PROMPTS`` names, of one object (K, J, I)."""
+def first_prompts(truth: NDArray[np.bool_], rng: np.random.Generator) -> tuple[NDArray[Any], ...]:
+    """Simulated prompts of a first round, in the order of ``PROMPTS``, of one object (K, J, I)."""
     nothing = np.zeros(truth.shape, bool)
     kind = rng.random()
     box = draw_box(truth, rng) if kind < _BOX_ALONE or kind > _BOX_ALONE + _SCRIBBLES_ALONE else ~nothing

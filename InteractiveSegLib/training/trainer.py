@@ -142,7 +142,10 @@ def _save(
     with (folder / "losses.csv").open("a") as file:
         file.writelines(rows)
     with replacing(folder / "checkpoint.pt") as temporary:
-        torch.save(state, temporary)
+        try:
+            torch.save(state, temporary)
+        except RuntimeError as error:  # of a full disk
+            raise OSError(str(error).splitlines()[0]) from error
 
 
 def _shorten_log(path: Path, steps: int) -> None:

@@ -1,0 +1,109 @@
+"""``interactiveseg learn``: networks that learn from the accepted cases of a casebook."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from InteractiveSegLib.terminal import add_common, device_named, say, shown
+
+if TYPE_CHECKING:
+    from InteractiveSegLib.casebook.casebook import Casebook
+
+_NETWORKS = ("prompted", "automatic")
+_REPLAYS = ("reservoir", "dark", "none")
+
+
+def add_learn(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser(
+        "learn",
+        help="learn from the accepted cases of a casebook",
+        description="Learn from the cases of a casebook that were accepted and not learnt yet: one training a case. A "
+        "new version is used only if it is not worse on the validation cases. Run it again to go on after an "
+        "interruption.",
+    )
+    command.add_argument("casebook", type=Path, metavar="CASEBOOK", help="its folder")
+    command.add_argument("--network", choices=_NETWORKS, default=_NETWORKS[0], help="the one that is taught")
+    command.add_argument("--updates", type=int, default=150, metavar="N", help="optimiser steps a case (150)")
+    command.add_argument("--replay", choices=_REPLAYS, default=_REPLAYS[0], help="how earlier cases are kept in mind")
+    command.add_argument("--buffer", type=int, default=24, metavar="N", help="earlier cases kept for replay (24)")
+    command.add_argument(
+        "--expected-cases", type=int, metavar="N", help="of the stream; all of the casebook's if unsaid"
+    )
+    command.add_argument("--low-priority", action="store_true", help="give way to all other programs, use one core")
+    instead = command.add_mutually_exclusive_group()
+    instead.add_argument("--versions", action="store_true", help="show the versions and learn nothing")
+    instead.add_argument("--roll-back", action="store_true", help="use the version before; learn nothing")
+    command.add_argument("--json", action="store_true", help="with --versions: one JSON object on standard output")
+    add_common(command)
+    command.set_defaults(run=_learn)
+
+
+def _learn(options: argparse.Namespace) -> None:
+    from InteractiveSegLib.casebook.casebook import Casebook
+
+    with Casebook(options.casebook) as casebook:
+        say(options, *casebook.notes)
+        if options.versions:
+            _show(casebook, options)
+        elif options.roll_back:
+            _roll_back(casebook, options)
+        else:
+            _teach(casebook, options)
+
+
+def _teach(casebook: Casebook, options: argparse.Namespace) -> None:
+    from InteractiveSegLib.learning.background import lower_priority
+    from InteractiveSegLib.learning.learner import StreamLearner, teacher_named
+    from InteractiveSegLib.learning.settings import LearnSettings
+
+    if options.low_priority:
+        lower_priority()
+    settings = LearnSettings(
+        updates=options.updates,
+        replay=options.replay,
+        buffer=options.buffer,
+        expected_cases=options.expected_cases or max(1, len(casebook.cases())),
+        seed=options.seed,
+    )
+    teacher = teacher_named(options.network)
+    learner = StreamLearner(casebook, teacher, settings, device=device_named(options.device))
+    learnt = shown(learner.steps(), options)
+    if not learnt:
+        say(options, "every accepted case for training has been learnt")
+    for case in learnt:
+        print(f"{case.case}\tversion {case.version or 'none'}\t{case.reason}")
+
+
+def _show(casebook: Casebook, options: argparse.Namespace) -> None:
+    from InteractiveSegLib.learning.versions import versions
+
+    found = versions(casebook, options.network)
+    if options.json:
+        kept = [
+            {
+                "version": each.id,
+                "state": each.state,
+                "parent": each.parent,
+                "at": each.at,
+                "cases": [casebook.case_of_id(number).name for number in each.cases],
+                "weights": str(each.folder) if each.folder else None,
+                "reason": each.reason,
+            }
+            for each in found
+        ]
+        print(json.dumps({"network": options.network, "versions": kept}))
+        return
+    for each in found:
+        print(f"version {each.id}\t{each.state}\t{len(each.cases)} cases\t{each.reason}")
+    if not any(each.state == "in use" for each in found):
+        say(options, "no version is in use: the network is what it was before the first case")
+
+
+def _roll_back(casebook: Casebook, options: argparse.Namespace) -> None:
+    from InteractiveSegLib.learning.versions import roll_back
+
+    used = roll_back(casebook, options.network)
+    print(f"version {used.id} is in use" if used else "no version is in use")

@@ -1,0 +1,105 @@
+"""The automatic network: all labels of a study at once, without prompts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from monai.inferers import sliding_window_inference
+from monai.networks.nets import UNet
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.geometry import Volume
+from InteractiveSegLib.learning.taught_image import PatientAxes, resized, seen
+
+THICK = 3.0  # slices this many times thicker than the pixels are wide are looked at one by one
+_SHY = 2.0  # what a new label's logit starts below
+
+
+class AutomaticNetwork(nn.Module):
+    """A compact U-Net of MONAI and a last layer that grows with the labels of the study.
+
+    Parameters
+    ----------
+    labels : of the outputs after the background, in the order in which they came
+    spacing_mm : of the voxels it sees, along S, A and R
+    widths : feature channels a level
+    """
+
+    def __init__(
+        self, labels: Sequence[int], spacing_mm: Sequence[float], widths: Sequence[int] = (16, 32, 64)
+    ) -> None:
+        super().__init__()
+        if not labels or len(set(labels)) < len(labels) or min(labels) < 1:
+            raise InputError(f"labels {tuple(labels)} must be different numbers from 1")
+        self.labels = tuple(int(label) for label in labels)
+        self.spacing_mm = tuple(float(mm) for mm in spacing_mm)
+        self.config: dict[str, Any] = {
+            "labels": list(self.labels),
+            "spacing_mm": list(self.spacing_mm),
+            "widths": list(widths),
+        }
+        self.axis = int(np.argmax(self.spacing_mm))
+        others = [mm for axis, mm in enumerate(self.spacing_mm) if axis != self.axis]
+        self.dimensions = 2 if self.spacing_mm[self.axis] >= THICK * max(others) else 3
+        strides = [2] * (len(widths) - 1)
+        self.body = UNet(self.dimensions, 1, widths[0], widths, strides, num_res_units=1, norm="INSTANCE")
+        self.head = nn.Conv2d(widths[0], 1 + len(labels), 1) if self.dimensions == 2 else None
+        self.head = self.head or nn.Conv3d(widths[0], 1 + len(labels), 1)
+        self.multiple = 2 ** (len(widths) - 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits (B, 1 + labels, ...) of images (B, 1, ...) in [0, 1] whose sides are multiples of ``multiple``."""
+        return self.head(self.body(image))
+
+    def grown(self, labels: Sequence[int]) -> AutomaticNetwork:
+        """The same with outputs for further labels, which start as unlikely background; itself where there are none."""
+        new = [label for label in labels if label not in self.labels]
+        if not new:
+            return self
+        config = {**self.config, "labels": [*self.labels, *new]}
+        larger = AutomaticNetwork(**config)
+        larger.body.load_state_dict(self.body.state_dict())
+        with torch.no_grad():
+            known = 1 + len(self.labels)
+            larger.head.weight[:known], larger.head.bias[:known] = self.head.weight, self.head.bias
+            larger.head.weight[known:] = self.head.weight[:1]
+            larger.head.bias[known:] = self.head.bias[:1] - _SHY
+        return larger.train(self.training)
+
+    @torch.no_grad()
+    def logits(self, image: Tensor) -> Tensor:
+        """(1 + labels, S, P, Q) of a whole image (S, P, Q) in [0, 1], of any size."""
+        if self.dimensions == 2:
+            slices = image.movedim(self.axis, 0)[:, None]
+            parts = [_padded(self, slices[start : start + 8], self.multiple) for start in range(0, len(slices), 8)]
+            return torch.cat(parts).movedim(0, 1).movedim(1, self.axis + 1)
+        if image.numel() <= 96**3:
+            return _padded(self, image[None, None], self.multiple)[0]
+        return sliding_window_inference(image[None, None], (96, 96, 96), 1, self, overlap=0.25, mode="gaussian")[0]
+
+    def probabilities(self, volume: Volume) -> NDArray[np.float32]:
+        """(1 + labels, K, J, I) on the image's own grid."""
+        axes = PatientAxes.of(volume.geometry)
+        device = next(self.parameters()).device
+        soft = self.logits(seen(volume, self.spacing_mm).to(device)).softmax(dim=0).cpu()
+        shape = tuple(volume.geometry.shape_kji[axis] for axis in axes.order)
+        return axes.turned_back(resized(soft, shape).numpy())
+
+    def labelmap(self, probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """The most probable label of every voxel, (K, J, I)."""
+        return np.array([0, *self.labels], np.uint8)[probabilities.argmax(axis=0)]
+
+
+def _padded(network: AutomaticNetwork, stack: Tensor, multiple: int) -> Tensor:
+    """Logits of a stack (B, 1, ...) whose sides are not multiples of what the network takes."""
+    sides = stack.shape[2:]
+    room = [math.ceil(n / multiple) * multiple - n for n in sides]
+    padding = [pad for extra in reversed(room) for pad in (0, extra)]
+    found = network(torch.nn.functional.pad(stack, padding, mode="replicate"))
+    return found[(..., *(slice(0, n) for n in sides))]

@@ -1,0 +1,112 @@
+"""Teaching the automatic network."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from InteractiveSegLib.casebook.acceptance import AcceptedMask
+from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.geometry import Volume
+from InteractiveSegLib.learning.automatic_network import AutomaticNetwork
+from InteractiveSegLib.learning.mixture import Mixture
+from InteractiveSegLib.learning.patches import PatchSettings, TaughtPatches, patch_loss
+from InteractiveSegLib.learning.settings import DARK, LearnSettings
+from InteractiveSegLib.learning.taught_case import TaughtCase
+from InteractiveSegLib.learning.taught_image import PatientAxes, TaughtImage, resampled, seen
+from InteractiveSegLib.networks.checkpoint import read_weights, write_weights
+from InteractiveSegLib.training.trainer import Loss
+
+_FILE = "automatic.safetensors"
+_MOST_VOXELS = 160**3  # of an image as the network sees it
+
+
+class AutomaticTeacher:
+    """Lessons are whole images. The voxel size of the first one is the network's for good.
+
+    seed : of the weights that the network starts from
+    """
+
+    name = "automatic"
+
+    def __init__(
+        self, widths: Sequence[int] = (16, 32, 64), patches: PatchSettings | None = None, seed: int = 0
+    ) -> None:
+        self.widths, self.patches, self.seed = tuple(widths), patches or PatchSettings(), seed
+
+    def start(self, weights: Path | None, volume: Volume, labels: Sequence[int]) -> AutomaticNetwork:
+        return self.started(self.load(weights), volume, labels)
+
+    def started(self, network: AutomaticNetwork | None, volume: Volume, labels: Sequence[int]) -> AutomaticNetwork:
+        """A network with outputs for these labels; a fresh one, for the voxels of this image, where there is none.
+
+        Raises
+        ------
+        InputError : no label is known.
+        """
+        if not labels:
+            raise InputError("no label is known: there is nothing that the automatic network could learn to mark")
+        if network is not None:
+            return network.grown(labels)
+        spacing = PatientAxes.of(volume.geometry).spacing_mm(volume.geometry)
+        coarser = max(1.0, (volume.geometry.voxel_count / _MOST_VOXELS) ** (1 / 3))
+        torch.manual_seed(self.seed)
+        return AutomaticNetwork(sorted(labels), [mm * coarser for mm in spacing], self.widths)
+
+    def save(self, network: AutomaticNetwork, folder: Path, facts: Mapping[str, str | int | float]) -> None:
+        write_weights(network, folder / _FILE, self.name, network.config, facts)
+
+    def load(self, folder: Path | None) -> AutomaticNetwork | None:
+        """InputError for weights that cannot be read or are of another network."""
+        if folder is None:
+            return None
+        path = folder / _FILE
+        header, tensors = read_weights(path)
+        if header.get("architecture") != self.name:
+            raise InputError(f"the weights {path} are of {header.get('architecture')!r}, not of {self.name!r}")
+        network = AutomaticNetwork(**json.loads(header["config"]))
+        network.load_state_dict(tensors)
+        return network.eval()
+
+    def lesson(self, case: TaughtCase, network: AutomaticNetwork) -> TaughtImage:
+        axes = PatientAxes.of(case.volume.geometry)
+        own = axes.spacing_mm(case.volume.geometry)
+
+        def brought(array: NDArray[np.float32]) -> NDArray[np.float32]:
+            return resampled(torch.from_numpy(axes.turned(array)), own, network.spacing_mm).numpy()
+
+        image = seen(case.volume, network.spacing_mm).numpy()
+        labels = tuple(label for label in network.labels if label in case.targets)
+        targets = np.stack([brought(case.targets[label]) for label in labels])
+        return TaughtImage(image, labels, targets, brought(case.weight))
+
+    def batches(
+        self, lessons: Sequence[TaughtImage], network: AutomaticNetwork, settings: LearnSettings, seed: int
+    ) -> Dataset[Any]:
+        axis = network.axis if network.dimensions == 2 else None
+        mixture = Mixture(settings.latest)
+        return TaughtPatches(lessons, network.labels, axis, mixture, settings.updates, seed, self.patches)
+
+    def loss(self, settings: LearnSettings) -> Loss:
+        return patch_loss(settings.dark_share if settings.replay == DARK else 0.0)
+
+    def remembered(self, lesson: TaughtImage, network: AutomaticNetwork) -> TaughtImage:
+        return lesson.with_dark(network.logits(torch.from_numpy(lesson.image)))
+
+    def pack(self, lesson: TaughtImage) -> dict[str, NDArray]:
+        return lesson.arrays()
+
+    def unpack(self, arrays: Mapping[str, NDArray]) -> TaughtImage:
+        return TaughtImage.from_arrays(arrays)
+
+    def answer(
+        self, network: AutomaticNetwork, volume: Volume, accepted: AcceptedMask, seed: int
+    ) -> NDArray[np.integer]:
+        return network.labelmap(network.probabilities(volume))

@@ -1,0 +1,47 @@
+"""The learner in a process of its own, which gives way to everything else."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+_PACKAGES = Path(__file__).resolve().parents[2]
+_NICENESS = 15
+_IDLE_PRIORITY = 0x40  # of Windows: IDLE_PRIORITY_CLASS
+
+
+def learner_command(casebook: Path, learner: str, more: Sequence[str] = ()) -> list[str]:
+    """The command line of a learner at low priority; any client may start it."""
+    words = ["learn", str(casebook), "--network", learner, "--low-priority", "--quiet", *more]
+    return [sys.executable, "-m", "InteractiveSegLib.cli", *words]
+
+
+def start_learner(casebook: Path, learner: str, more: Sequence[str] = ()) -> subprocess.Popen[bytes]:
+    """Start it. It ends by itself when all accepted cases are learnt, and may be killed at any time."""
+    paths = [str(_PACKAGES), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return subprocess.Popen(
+        learner_command(casebook, learner, more),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
+    )
+
+
+def lower_priority() -> None:
+    """Let every other process go first, and use one core."""
+    import torch
+
+    torch.set_num_threads(1)
+    with suppress(OSError):
+        if os.name == "nt":
+            import ctypes
+
+            kernel = ctypes.windll.kernel32  # type: ignore[attr-defined]
+            kernel.SetPriorityClass(kernel.GetCurrentProcess(), _IDLE_PRIORITY)
+        else:
+            os.nice(_NICENESS)

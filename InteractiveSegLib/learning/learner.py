@@ -1,0 +1,278 @@
+"""The streaming learner: one training for every accepted case, and a version of the network after each."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from collections.abc import Collection, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from InteractiveSegLib.casebook.acceptance import load_accepted, stream
+from InteractiveSegLib.casebook.casebook import Casebook
+from InteractiveSegLib.casebook.entries import Acceptance
+from InteractiveSegLib.casebook.splits import TRAIN, VALIDATION
+from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.evaluation.metrics import dice
+from InteractiveSegLib.learning.judge import JudgeSettings, judged
+from InteractiveSegLib.learning.lesson_store import LessonStore
+from InteractiveSegLib.learning.process_lock import process_lock
+from InteractiveSegLib.learning.replay import reservoir
+from InteractiveSegLib.learning.settings import DARK, NONE, LearnSettings
+from InteractiveSegLib.learning.targets import trust
+from InteractiveSegLib.learning.taught_case import taught_case
+from InteractiveSegLib.learning.teacher import Teacher, teach_steps
+from InteractiveSegLib.learning.versions import Version, add_version, in_use, keep_scores, prune, versions
+from InteractiveSegLib.progress import Progress, Steps
+from InteractiveSegLib.training.trainer import TrainingDivergedError
+
+RUNNING, DONE, DROPPED = "running", "done", "dropped"
+_CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """What came of one case. version : its number; None where the training was dropped."""
+
+    case: str
+    version: int | None
+    used: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A training as it was decided on; it stays the same however often it is taken up again.
+
+    replayed : numbers of the acceptances
+    alpha : trust in the mask
+    """
+
+    id: int
+    acceptance: Acceptance
+    parent: int | None
+    settings: LearnSettings
+    alpha: float
+    replayed: tuple[int, ...]
+
+
+class StreamLearner:
+    """Learns from the cases of a casebook that are for training, in the order of their acceptance.
+
+    Parameters
+    ----------
+    teacher : for the kind of network
+    device : where it trains
+    """
+
+    def __init__(
+        self,
+        casebook: Casebook,
+        teacher: Teacher[Any, Any],
+        settings: LearnSettings | None = None,
+        judge: JudgeSettings | None = None,
+        device: torch.device = _CPU,
+    ) -> None:
+        self.casebook, self.teacher, self.device = casebook, teacher, device
+        self.settings, self.judge = settings or LearnSettings(), judge or JudgeSettings()
+        self.folder = casebook.folder / "learning" / teacher.name
+        self.store = LessonStore(self.folder / "lessons")
+
+    def steps(self) -> Steps[list[Learnt]]:
+        """Learn from every case that was accepted and not learnt yet; a training that was interrupted goes on.
+
+        A case whose image was moved or has changed is put off, and the others are learnt.
+
+        Raises
+        ------
+        InputError : another process learns for this network.
+        OutputError : the folder cannot be written, or the disk is full.
+        """
+        learnt: list[Learnt] = []
+        unreadable: set[int] = set()
+        with process_lock(self.folder / "lock", f"the learner of the {self.teacher.name} network"):
+            while (plan := self._next_plan(unreadable)) is not None:
+                try:
+                    learnt.append((yield from self._training(plan)))
+                except InputError as error:  # an image may be back the next time
+                    unreadable.add(plan.acceptance.id)
+                    case = self.casebook.case_of_id(plan.acceptance.case_id)
+                    learnt.append(Learnt(case.name, None, False, f"put off: {error}"))
+        return learnt
+
+    def waiting(self) -> list[Acceptance]:
+        """Acceptances that are still to be learnt, the next one first."""
+        done = {row["acceptance_id"]: row["state"] for row in self._trainings()}
+        return [found for found in self._taught() if done.get(found.id, RUNNING) == RUNNING]
+
+    def _taught(self) -> Iterator[Acceptance]:
+        splits = {case.id: case.split for case in self.casebook.cases()}
+        return (found for found in stream(self.casebook) if splits[found.case_id] == TRAIN)
+
+    def _trainings(self) -> list[sqlite3.Row]:
+        return self.casebook.database.rows("SELECT * FROM training WHERE learner = ? ORDER BY id", [self.teacher.name])
+
+    def _next_plan(self, unreadable: Collection[int]) -> _Plan | None:
+        current = {found.id: found for found in self._taught()}
+        for row in self._trainings():
+            if row["state"] == RUNNING and row["acceptance_id"] not in current:
+                self._close(row["id"], DROPPED, "the case was reopened before the training ended")
+            elif row["state"] == RUNNING and row["acceptance_id"] not in unreadable:
+                return _plan(row, current[row["acceptance_id"]])
+        waiting = [found for found in self.waiting() if found.id not in unreadable]
+        if not waiting:
+            return None
+        return self._begun(waiting[0], [row for row in self._trainings() if row["state"] == DONE], current)
+
+    def _begun(self, found: Acceptance, done: list[sqlite3.Row], current: dict[int, Acceptance]) -> _Plan:
+        """Write down what the next training is to be."""
+        settings = self.settings
+        earlier = [done[number]["acceptance_id"] for number in reservoir(len(done), settings.buffer, settings.seed)]
+        replayed = [] if settings.replay == NONE else [number for number in earlier if number in current]
+        alpha = trust(len(done), settings.expected_cases) if settings.smoothing else 1.0
+        parent = in_use(self.casebook, self.teacher.name)
+        plan = {"settings": asdict(settings), "alpha": alpha, "replayed": replayed}
+        with self.casebook.database.writing() as rows:
+            cursor = rows.execute(
+                "INSERT INTO training (learner, acceptance_id, parent, state, plan) VALUES (?, ?, ?, ?, ?)",
+                [self.teacher.name, found.id, parent and parent.id, RUNNING, json.dumps(plan)],
+            )
+        [row] = self.casebook.database.rows("SELECT * FROM training WHERE id = ?", [cursor.lastrowid])
+        return _plan(row, found)
+
+    def _close(self, number: int, state: str, reason: str) -> None:
+        with self.casebook.database.writing() as rows:
+            rows.execute("UPDATE training SET state = ?, reason = ? WHERE id = ?", [state, reason, number])
+        shutil.rmtree(self._folder_of(number), ignore_errors=True)
+
+    def _folder_of(self, number: int) -> Path:
+        return self.folder / f"training-{number}"
+
+    def _training(self, plan: _Plan) -> Steps[Learnt]:
+        case = self.casebook.case_of_id(plan.acceptance.case_id)
+        parent = next((v for v in versions(self.casebook, self.teacher.name) if v.id == plan.parent), None)
+        settings = plan.settings
+        yield Progress(0, settings.updates, f"reading {case.name}")
+        if not plan.acceptance.known_labels:
+            return self._dropped(plan, case.name, "no label was known when it was accepted: it teaches nothing")
+        volume = self.casebook.volume(case)
+        weights = parent.folder if parent else None
+        network = self.teacher.start(weights, volume, plan.acceptance.known_labels)
+        latest = self._lesson(plan.acceptance, plan.alpha, settings, network)
+        if latest is None:
+            return self._dropped(plan, case.name, "its mask shows nothing that this network could learn")
+        lessons = [latest, *self._replayed(plan, network)]
+        try:
+            taught = yield from _named(
+                case.name,
+                teach_steps(
+                    self.teacher,
+                    network,
+                    lessons,
+                    settings,
+                    settings.seed * 10_007 + plan.acceptance.id,
+                    self._folder_of(plan.id),
+                    self.device,
+                ),
+            )
+        except TrainingDivergedError as error:
+            return self._dropped(plan, case.name, f"the candidate was dropped: {error}")
+        if settings.replay == DARK:
+            self.store.save(plan.acceptance.id, self.teacher.pack(self.teacher.remembered(latest, taught)))
+        candidate = self.folder / f"version-{plan.id}"
+        candidate.mkdir(parents=True, exist_ok=True)
+        seen = sorted({*(parent.cases if parent else ()), case.id})
+        self.teacher.save(taught, candidate, {"cases": len(seen), "updates": settings.updates, "seed": settings.seed})
+        verdict, scores = yield from self._judged(taught, parent)
+        with self.casebook.database.writing() as rows:
+            file = candidate.relative_to(self.casebook.folder).as_posix()
+            number = add_version(rows, self.teacher.name, plan.parent, verdict.good, file, seen, scores, verdict.reason)
+            rows.execute("UPDATE training SET state = ?, reason = ? WHERE id = ?", [DONE, verdict.reason, plan.id])
+        shutil.rmtree(self._folder_of(plan.id), ignore_errors=True)
+        prune(self.casebook, self.teacher.name)
+        done = [row["acceptance_id"] for row in self._trainings() if row["state"] == DONE]
+        self.store.prune({done[n] for n in reservoir(len(done), settings.buffer, settings.seed)})
+        return Learnt(case.name, number, verdict.good, verdict.reason)
+
+    def _dropped(self, plan: _Plan, case: str, reason: str) -> Learnt:
+        self._close(plan.id, DROPPED, reason)
+        return Learnt(case, None, False, reason)
+
+    def _lesson(self, found: Acceptance, alpha: float, settings: LearnSettings, network: Any) -> Any:
+        """From the store, or made of the accepted mask."""
+        kept = self.store.load(found.id)
+        if kept is not None:
+            return self.teacher.unpack(kept)
+        case = self.casebook.case_of_id(found.case_id)
+        accepted = load_accepted(case, found)
+        taught = taught_case(self.casebook.volume(case), accepted, found.known_labels, alpha, settings.person_weight)
+        lesson = self.teacher.lesson(taught, network)
+        if lesson is None:
+            return None
+        packed = self.teacher.pack(lesson)
+        self.store.save(found.id, packed)
+        return self.teacher.unpack(packed)  # rounded as it is when it comes from the store
+
+    def _replayed(self, plan: _Plan, network: Any) -> Iterator[Any]:
+        alphas = {row["acceptance_id"]: json.loads(row["plan"])["alpha"] for row in self._trainings()}
+        current = {found.id: found for found in self._taught()}
+        for number in plan.replayed:
+            if number in current:
+                lesson = self._lesson(current[number], alphas[number], plan.settings, network)
+                if lesson is not None:
+                    yield lesson
+
+    def _judged(self, candidate: Any, parent: Version | None) -> Steps[tuple[Any, dict[int, dict[int, float]]]]:
+        """Verdict, and the candidate's scores on the validation cases."""
+        splits = {case.id: case.split for case in self.casebook.cases()}
+        held_out = [found for found in stream(self.casebook) if splits[found.case_id] == VALIDATION]
+        held_out = held_out[: self.judge.cases]
+        before = self.teacher.load(parent.folder if parent else None)
+        known = dict(parent.scores) if parent else {}
+        after: dict[int, dict[int, float]] = {}
+        for number, found in enumerate(held_out):
+            yield Progress(number, len(held_out), "checking the candidate on validation cases")
+            after[found.id] = self._scores(candidate, found)
+            if before is not None and found.id not in known:
+                known[found.id] = self._scores(before, found)
+        if parent is not None:
+            keep_scores(self.casebook, parent, known)
+        return judged({found.id: known[found.id] for found in held_out if found.id in known}, after, self.judge), after
+
+    def _scores(self, network: Any, found: Acceptance) -> dict[int, float]:
+        case = self.casebook.case_of_id(found.case_id)
+        accepted = load_accepted(case, found)
+        labels = self.teacher.answer(network, self.casebook.volume(case), accepted, found.id)
+        scores = {label: dice(labels == label, accepted.labels == label) for label in found.labels}
+        return {label: value for label, value in scores.items() if np.isfinite(value)}
+
+
+def teacher_named(name: str) -> Teacher[Any, Any]:
+    """InputError where there is none of this name."""
+    from InteractiveSegLib.learning.automatic_teacher import AutomaticTeacher
+    from InteractiveSegLib.learning.prompted_teacher import PromptedTeacher
+
+    teachers = {"prompted": PromptedTeacher, "automatic": AutomaticTeacher}
+    if name not in teachers:
+        raise InputError(f"the learner must be one of {', '.join(teachers)}, not {name!r}")
+    return teachers[name]()
+
+
+def _plan(row: sqlite3.Row, found: Acceptance) -> _Plan:
+    plan = json.loads(row["plan"])
+    settings = LearnSettings(**plan["settings"])
+    return _Plan(row["id"], found, row["parent"], settings, plan["alpha"], tuple(plan["replayed"]))
+
+
+def _named(case: str, steps: Steps[Any]) -> Steps[Any]:
+    while True:
+        try:
+            progress = next(steps)
+        except StopIteration as end:
+            return end.value
+        yield Progress(progress.done, progress.total, f"learning from {case}, {progress.text}")

@@ -1,0 +1,42 @@
+"""Lessons on disk, so that replay does not read and encode every image again; as many as the replay buffer holds."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from InteractiveSegLib.files import replacing
+
+
+class LessonStore:
+    """A folder of arrays by number of the acceptance. It is a cache: what is missing or damaged is made again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def load(self, number: int) -> dict[str, NDArray] | None:
+        try:
+            with np.load(self._path(number), allow_pickle=False) as arrays:
+                return {name: arrays[name] for name in arrays.files}
+        except (OSError, EOFError, ValueError, zipfile.BadZipFile):
+            return None
+
+    def save(self, number: int, arrays: dict[str, NDArray]) -> None:
+        """OutputError where the folder cannot be written."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with replacing(self._path(number)) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, **arrays)
+
+    def prune(self, kept: Collection[int]) -> None:
+        """Delete all but these, and what a killed process left."""
+        names = {self._path(number).name for number in kept}
+        for path in self.folder.glob("*.npz") if self.folder.is_dir() else ():
+            if path.name not in names:
+                path.unlink(missing_ok=True)
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"{number}.npz"

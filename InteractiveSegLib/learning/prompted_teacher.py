@@ -1,0 +1,113 @@
+"""Teaching the network that sees prompts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from InteractiveSegLib.bifseg import BifsegSettings
+from InteractiveSegLib.casebook.acceptance import AcceptedMask
+from InteractiveSegLib.geometry import Volume
+from InteractiveSegLib.learning.mixture import Mixture
+from InteractiveSegLib.learning.settings import LearnSettings
+from InteractiveSegLib.learning.taught_case import TaughtCase
+from InteractiveSegLib.learning.taught_object import TaughtObject, taught_object
+from InteractiveSegLib.learning.taught_sessions import SessionSettings, TaughtSessions, taught_session_loss
+from InteractiveSegLib.networks.checkpoint import load_network, save_network
+from InteractiveSegLib.networks.prompted import PromptedNetwork
+from InteractiveSegLib.progress import finish
+from InteractiveSegLib.prompts import BACKGROUND, BoundingBox, Prompts, Scribbles
+from InteractiveSegLib.session import ImageSession
+from InteractiveSegLib.training.simulated_prompts import draw_scribbles
+from InteractiveSegLib.training.trainer import Loss
+
+Objects = Sequence[TaughtObject]
+_LEAST_VOXELS = 8.0  # a smaller object teaches nothing
+
+
+class PromptedTeacher:
+    """Lessons are objects with the prompts of the case that was accepted; simulated ones are mixed in.
+
+    initial : name of shipped weights, or a folder with weights, to start from
+    """
+
+    name = "prompted"
+
+    def __init__(self, initial: str | Path = "prompted", sessions: SessionSettings | None = None) -> None:
+        self.initial = initial
+        self.sessions = sessions or SessionSettings()
+
+    def start(self, weights: Path | None, volume: Volume, labels: Sequence[int]) -> PromptedNetwork:
+        return self.load(weights)
+
+    def save(self, network: PromptedNetwork, folder: Path, facts: Mapping[str, str | int | float]) -> None:
+        save_network(network, folder / f"{self.name}.safetensors", facts)
+
+    def load(self, folder: Path | None) -> PromptedNetwork:
+        return load_network(self.initial if folder is None else folder)  # type: ignore[return-value]
+
+    def lesson(self, case: TaughtCase, network: PromptedNetwork) -> Objects | None:
+        settings = BifsegSettings.for_network(network)
+        present = [label for label, target in case.targets.items() if target.sum() >= _LEAST_VOXELS]
+        objects = [
+            taught_object(case.volume, case.targets[label], case.weight, case.prompts, label, settings)
+            for label in present
+            if (case.targets[label] > 0.5).any() or label in case.prompts.labels
+        ]
+        return objects or None
+
+    def batches(
+        self, lessons: Sequence[Objects], network: PromptedNetwork, settings: LearnSettings, seed: int
+    ) -> Dataset[Any]:
+        return TaughtSessions(lessons, Mixture(settings.latest), settings.updates, seed, self.sessions)
+
+    def loss(self, settings: LearnSettings) -> Loss:
+        return taught_session_loss
+
+    def remembered(self, lesson: Objects, network: PromptedNetwork) -> Objects:
+        return lesson
+
+    def pack(self, lesson: Objects) -> dict[str, NDArray]:
+        return {f"{number}/{name}": a for number, taught in enumerate(lesson) for name, a in taught.arrays().items()}
+
+    def unpack(self, arrays: Mapping[str, NDArray]) -> Objects:
+        numbers = sorted({int(name.split("/")[0]) for name in arrays})
+        return [
+            TaughtObject.from_arrays(
+                {name.split("/")[1]: array for name, array in arrays.items() if name.startswith(f"{number}/")}
+            )
+            for number in numbers
+        ]
+
+    def answer(
+        self, network: PromptedNetwork, volume: Volume, accepted: AcceptedMask, seed: int
+    ) -> NDArray[np.integer]:
+        """From the prompts that were drawn, or from simulated ones where there were none; without fine-tuning."""
+        session = ImageSession(volume, network, seed=seed)
+        session.prompts = accepted.prompts if accepted.prompts.labels else simulated_prompts(accepted.labels, seed)
+        if not session.prompts.labels:
+            return np.zeros(volume.geometry.shape_kji, np.uint8)
+        finish(session.segment(adapt=False))
+        return session.labelmap()
+
+
+def simulated_prompts(labels: NDArray[np.integer], seed: int) -> Prompts:
+    """Scribbles on every object of a labelmap (K, J, I) and on the background round them; a function of the seed."""
+    rng = np.random.default_rng([seed, 81])
+    marks = np.zeros(labels.shape, np.uint8)
+    present = [int(value) for value in np.unique(labels) if value]
+    if not present:
+        return Prompts()
+    box = BoundingBox.of_mask(labels > 0)
+    margin = tuple(math.ceil(0.2 * length) for length in box.shape_kji)
+    around = box.expanded(margin).intersected(labels.shape).slices
+    marks[around][draw_scribbles(labels[around] == 0, rng)] = BACKGROUND
+    for value in present:
+        marks[draw_scribbles(labels == value, rng)] = value
+    return Prompts(scribbles=Scribbles.from_labelmap(marks))

@@ -1,0 +1,52 @@
+"""How a network learns from a stream of accepted cases."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from InteractiveSegLib.errors import InputError
+
+RESERVOIR, DARK, NONE = REPLAYS = ("reservoir", "dark", "none")
+
+
+@dataclass(frozen=True)
+class LearnSettings:
+    """One training a case.
+
+    updates : optimiser steps after a case
+    learning_rate : of the first steps; it falls to 0 with half a cosine in every training
+    averaging : decay of the running average of the weights
+    replay : "reservoir" mixes earlier cases into every training; "dark" also holds the network to what it answered on
+        them when they were new (Buzzega et al., NeurIPS 2020); "none" learns from the latest case alone
+    buffer : earlier cases that are kept for replay, at most
+    latest : part of the batches that come from the latest case, while there are others
+    dark_share : weight of the squared distance to the earlier answers, in logits
+    expected_cases : length of the stream, over which trust in the masks grows
+    smoothing : targets are blended with the network's first answer, where no person decided
+    person_weight : a voxel on which a person decided counts so much more than others
+    seed : of all random choices
+    """
+
+    updates: int = 150
+    learning_rate: float = 2e-3
+    averaging: float = 0.97
+    replay: str = RESERVOIR
+    buffer: int = 24
+    latest: float = 0.5
+    dark_share: float = 0.05
+    expected_cases: int = 40
+    smoothing: bool = True
+    person_weight: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.replay not in REPLAYS:
+            raise InputError(f"replay must be one of {', '.join(REPLAYS)}, not {self.replay!r}")
+        for name in ("updates", "buffer", "expected_cases"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} {getattr(self, name)} must be at least 1")
+        if not (self.learning_rate > 0 and self.person_weight >= 0 and self.dark_share >= 0):
+            raise InputError(
+                f"learning_rate {self.learning_rate} must be above 0, person_weight {self.person_weight} and "
+                f"dark_share {self.dark_share} not below"
+            )

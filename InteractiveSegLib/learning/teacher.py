@@ -1,0 +1,102 @@
+"""What a learner of a certain kind of network has to offer, and one training of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.utils.data import Dataset
+
+from InteractiveSegLib.casebook.acceptance import AcceptedMask
+from InteractiveSegLib.geometry import Volume
+from InteractiveSegLib.learning.settings import LearnSettings
+from InteractiveSegLib.learning.taught_case import TaughtCase
+from InteractiveSegLib.progress import Steps
+from InteractiveSegLib.training.trainer import Loss, TrainSettings, train
+
+CHECKPOINT_EVERY = 25  # updates
+
+Lesson = TypeVar("Lesson")
+Net = TypeVar("Net", bound=nn.Module)
+
+
+class Teacher(Protocol, Generic[Net, Lesson]):
+    """Turns cases into lessons, and lessons into batches, for one kind of network."""
+
+    name: str
+
+    def start(self, weights: Path | None, volume: Volume, labels: Sequence[int]) -> Net:
+        """The network to go on from: the weights, or a fresh start where None, with an output for each label."""
+        ...
+
+    def save(self, network: Net, folder: Path, facts: Mapping[str, str | int | float]) -> None:
+        """Write the weights into a folder of their own."""
+        ...
+
+    def load(self, folder: Path | None) -> Net | None:
+        """Weights as ``save`` wrote them, in eval mode; None where there is no network before the first lesson."""
+        ...
+
+    def lesson(self, case: TaughtCase, network: Net) -> Lesson | None:
+        """A case as this network learns it; None where it teaches nothing."""
+        ...
+
+    def batches(self, lessons: Sequence[Lesson], network: Net, settings: LearnSettings, seed: int) -> Dataset[Any]:
+        """Numbered batches; the first lesson is the latest case's."""
+        ...
+
+    def loss(self, settings: LearnSettings) -> Loss: ...
+
+    def remembered(self, lesson: Lesson, network: Net) -> Lesson:
+        """The lesson with what the network answers to it now, for dark replay."""
+        ...
+
+    def pack(self, lesson: Lesson) -> dict[str, NDArray]: ...
+
+    def unpack(self, arrays: Mapping[str, NDArray]) -> Lesson: ...
+
+    def answer(self, network: Net, volume: Volume, accepted: AcceptedMask, seed: int) -> NDArray[np.integer]:
+        """Labelmap that the network gives for a case that was accepted, for judging it."""
+        ...
+
+
+def teach_steps(
+    teacher: Teacher[Net, Lesson],
+    network: Net,
+    lessons: Sequence[Lesson],
+    settings: LearnSettings,
+    seed: int,
+    folder: Path,
+    device: torch.device,
+) -> Steps[Net]:
+    """One training: ``settings.updates`` steps on the latest case's lesson and those replayed.
+
+    Parameters
+    ----------
+    network : trained in place
+    lessons : the first is the latest case's
+    seed : of the batches
+    folder : of the checkpoint; a training that is found there goes on
+
+    Returns
+    -------
+    the averaged network, in eval mode, on the CPU
+
+    Raises
+    ------
+    TrainingDivergedError : the loss is not finite.
+    """
+    steps = TrainSettings(
+        settings.updates,
+        settings.learning_rate,
+        averaging=settings.averaging,
+        checkpoint_every=CHECKPOINT_EVERY,
+    )
+    batches = teacher.batches(lessons, network, settings, seed)
+    taught = yield from train(network, batches, teacher.loss(settings), steps, folder, device)
+    return taught.cpu()

@@ -1,0 +1,130 @@
+"""Versions of a casebook's networks: which one is in use, what it has seen, and the way back."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from InteractiveSegLib.casebook.casebook import Casebook
+from InteractiveSegLib.casebook.entries import time_of_day
+from InteractiveSegLib.errors import InputError
+
+IN_USE, REPLACED, REFUSED = "in use", "replaced", "refused"
+KEPT = 4  # replaced versions whose weights are kept
+
+
+@dataclass(frozen=True)
+class Version:
+    """A network that the casebook taught.
+
+    parent : the version it started from; None for the shipped weights, or for none
+    folder : of its weights; None where they were deleted to save space
+    cases : ids of the cases it and its parents have seen
+    scores : acceptance -> label -> Dice, on validation cases
+    reason : why it is used, or not
+    """
+
+    id: int
+    learner: str
+    parent: int | None
+    at: str
+    state: str
+    folder: Path | None
+    cases: tuple[int, ...]
+    scores: Mapping[int, Mapping[int, float]]
+    reason: str
+
+
+def versions(casebook: Casebook, learner: str) -> list[Version]:
+    """All versions of a learner, the oldest first."""
+    rows = casebook.database.rows("SELECT * FROM version WHERE learner = ? ORDER BY id", [learner])
+    return [_version(row, casebook.folder) for row in rows]
+
+
+def in_use(casebook: Casebook, learner: str) -> Version | None:
+    """The version in use; None where it is what there was before the first lesson."""
+    return next((version for version in versions(casebook, learner) if version.state == IN_USE), None)
+
+
+def add_version(
+    rows: sqlite3.Connection,
+    learner: str,
+    parent: int | None,
+    good: bool,
+    file: str | None,
+    cases: Sequence[int],
+    scores: Mapping[int, Mapping[int, float]],
+    reason: str,
+) -> int:
+    """Write a version down, and put it in use where it is good; within a transaction. Returns its number."""
+    if good:
+        rows.execute("UPDATE version SET state = ? WHERE learner = ? AND state = ?", [REPLACED, learner, IN_USE])
+    state = IN_USE if good else REFUSED
+    cursor = rows.execute(
+        "INSERT INTO version (learner, parent, at, state, file, cases, scores, reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        [learner, parent, time_of_day(), state, file, json.dumps(list(cases)), json.dumps(scores), reason],
+    )
+    return int(cursor.lastrowid or 0)
+
+
+def keep_scores(casebook: Casebook, version: Version, scores: Mapping[int, Mapping[int, float]]) -> None:
+    """Remember what a version scored on validation cases."""
+    merged = {**version.scores, **scores}
+    with casebook.database.writing() as rows:
+        rows.execute("UPDATE version SET scores = ? WHERE id = ?", [json.dumps(merged), version.id])
+
+
+def roll_back(casebook: Casebook, learner: str) -> Version | None:
+    """Use the version before the one in use; None where that is what there was before the first lesson.
+
+    The version that is left stays listed. Learning goes on from the one that is used now.
+
+    Raises
+    ------
+    InputError : no version is in use, or the weights of the one before were deleted.
+    """
+    current = in_use(casebook, learner)
+    if current is None:
+        raise InputError(f"no version of the {learner} network is in use: there is nothing to roll back")
+    before = next((v for v in versions(casebook, learner) if v.id == current.parent), None)
+    if before is not None and before.folder is None:
+        raise InputError(f"the weights of version {before.id}, before version {current.id}, are no longer kept")
+    with casebook.database.writing() as rows:
+        reason = f"{current.reason}; rolled back by a person"
+        rows.execute("UPDATE version SET state = ?, reason = ? WHERE id = ?", [REPLACED, reason, current.id])
+        if before is not None:
+            rows.execute("UPDATE version SET state = ? WHERE id = ?", [IN_USE, before.id])
+    return in_use(casebook, learner)
+
+
+def prune(casebook: Casebook, learner: str, kept: int = KEPT) -> None:
+    """Delete the weights of versions that were refused, and of replaced ones but the latest few."""
+    found = [version for version in versions(casebook, learner) if version.folder is not None]
+    replaced = [version for version in found if version.state == REPLACED]
+    old = [version for version in found if version.state == REFUSED] + replaced[: max(0, len(replaced) - kept)]
+    for version in old:
+        with casebook.database.writing() as rows:
+            rows.execute("UPDATE version SET file = NULL WHERE id = ?", [version.id])
+        shutil.rmtree(version.folder, ignore_errors=True)
+
+
+def _version(row: sqlite3.Row, folder: Path) -> Version:
+    scores = {
+        int(case): {int(label): dice for label, dice in of_case.items()}
+        for case, of_case in json.loads(row["scores"]).items()
+    }
+    return Version(
+        row["id"],
+        row["learner"],
+        row["parent"],
+        row["at"],
+        row["state"],
+        None if row["file"] is None else folder / row["file"],
+        tuple(json.loads(row["cases"])),
+        scores,
+        row["reason"],
+    )

@@ -1,0 +1,127 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from InteractiveSegLib.casebook.acceptance import AcceptedMask
+from InteractiveSegLib.casebook.origins import Origin
+from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.geometry import Geometry, Volume
+from InteractiveSegLib.learning.mixture import Mixture
+from InteractiveSegLib.learning.patches import marginal, patch_loss
+from InteractiveSegLib.learning.replay import reservoir
+from InteractiveSegLib.learning.settings import LearnSettings
+from InteractiveSegLib.learning.targets import soft_target, trust, voxel_weights
+from InteractiveSegLib.learning.taught_case import taught_case
+from InteractiveSegLib.training.losses import dice_cross_entropy_of, soft_dice_cross_entropy
+
+
+def test_trust_in_masks_grows_over_the_stream_and_the_first_is_believed():
+    assert trust(0, 40) == 1
+    assert trust(20, 40) == pytest.approx(0.5)
+    assert trust(1, 40) == pytest.approx(1 / (1 + math.exp(1.9)))
+    assert trust(40, 40) == pytest.approx(0.8808, abs=1e-4) == trust(400, 40)
+
+
+def test_targets_blend_mask_and_first_answer_but_never_against_a_person():
+    mask, first = np.array([[[1, 1, 0, 0]]], bool), np.array([[[0.5, 0.0, 0.25, 1.0]]])
+    origins = np.array([[[Origin.PROPAGATED, Origin.PERSON, Origin.NOBODY, Origin.PERSON]]])
+    assert soft_target(mask, first, 0.75, origins)[0, 0].tolist() == [0.875, 1.0, 0.0625, 0.0]
+    assert soft_target(mask, None, 0.75, origins)[0, 0].tolist() == [1, 1, 0, 0]
+    assert voxel_weights(origins, 1.5)[0, 0].tolist() == [1.0, 2.5, 1.0, 2.5]
+
+
+def test_a_case_speaks_of_all_labels_that_were_known():
+    labels = np.zeros((2, 3, 4), np.uint8)
+    labels[0, 0], first = 1, np.full(labels.shape, 0.5, np.float32)
+    mask = AcceptedMask(labels, np.where(labels > 0, Origin.MODEL, 0), first={1: first})
+    volume = Volume(np.zeros(labels.shape), Geometry(labels.shape, np.eye(4)))
+    taught = taught_case(volume, mask, (1, 4), 0.8, 1.0)
+    assert sorted(taught.targets) == [1, 4]
+    assert not taught.targets[4].any()
+    assert np.unique(taught.targets[1]).tolist() == pytest.approx([0.1, 0.9])
+    assert np.unique(taught_case(volume, mask, (1,), 1.0, 1.0).targets[1]).tolist() == [0, 1]
+
+
+def test_the_reservoir_keeps_every_case_with_the_same_chance():
+    assert reservoir(3, 5, 0) == [0, 1, 2]
+    assert reservoir(50, 5, 1) == reservoir(50, 5, 1) != reservoir(50, 5, 2)
+    counts = np.zeros(20)
+    for seed in range(1500):
+        counts[reservoir(20, 5, seed)] += 1
+    assert np.abs(counts / 1500 - 0.25).max() < 0.05
+    with pytest.raises(InputError, match="capacity 0"):
+        reservoir(3, 0, 0)
+
+
+def test_what_is_kept_changes_by_one_case_at_most_with_each_that_comes():
+    for count in range(5, 60):
+        before, after = set(reservoir(count, 5, 3)), set(reservoir(count + 1, 5, 3))
+        assert after - before <= {count}
+        assert len(after) == 5
+
+
+def test_the_latest_case_has_its_share():
+    rng = np.random.default_rng(0)
+    drawn = np.bincount([Mixture(0.4).draw(5, rng) for _ in range(5000)], minlength=5) / 5000
+    assert drawn == pytest.approx([0.4, 0.15, 0.15, 0.15, 0.15], abs=0.025)
+    assert {Mixture(0.0).draw(1, rng) for _ in range(5)} == {0}
+    with pytest.raises(InputError, match=r"1\.5"):
+        Mixture(1.5)
+
+
+@pytest.mark.parametrize("wrong", [{"replay": "all"}, {"updates": 0}, {"learning_rate": 0.0}, {"person_weight": -1.0}])
+def test_settings_out_of_range_are_refused(wrong):
+    with pytest.raises(InputError, match=str(next(iter(wrong.values())))):
+        LearnSettings(**wrong)
+
+
+def test_the_soft_loss_is_what_one_gets_by_hand():
+    logits = torch.log(torch.tensor([[[0.8, 0.5], [0.2, 0.5]]]))  # (1, 2, 2)
+    targets = torch.tensor([[[0.75, 0.0], [0.25, 1.0]]])
+    weights = torch.tensor([[1.0, 3.0]])
+    entropy = -(0.75 * math.log(0.8) + 0.25 * math.log(0.2) + 3 * math.log(0.5)) / 4
+    dice = 2 * (0.2 * 0.25 + 3 * 0.5) / (0.2 + 0.25 + 3 * 1.5)
+    assert soft_dice_cross_entropy(logits, targets, weights).item() == pytest.approx(entropy + 1 - dice)
+    with pytest.raises(InputError, match="no voxel has a weight"):
+        soft_dice_cross_entropy(logits, targets, torch.zeros(1, 2))
+
+
+def test_with_hard_targets_and_equal_weights_it_is_the_loss_of_the_shipped_training():
+    torch.manual_seed(0)
+    logits, labels = torch.randn(2, 2, 5, 6, 7), (torch.rand(2, 1, 5, 6, 7) < 0.4).float()
+    targets = torch.cat([1 - labels, labels], dim=1)
+    found = soft_dice_cross_entropy(logits, targets, torch.ones(2, 5, 6, 7))
+    assert found.item() == pytest.approx(dice_cross_entropy_of(logits, labels).item(), abs=1e-4)
+
+
+def test_an_object_that_is_absent_has_no_dice_to_lose():
+    logits = torch.zeros(1, 3, 4)
+    targets = torch.zeros(1, 3, 4)
+    targets[0, 0] = 1
+    assert soft_dice_cross_entropy(logits, targets, torch.ones(1, 4)).item() == pytest.approx(math.log(3))
+
+
+def test_a_class_that_a_mask_does_not_know_counts_as_background():
+    logits = torch.log(torch.tensor([[[0.5], [0.2], [0.3]]]))
+    found = marginal(logits, torch.tensor([[True, True, False]])).softmax(dim=1)[0, :, 0]
+    assert found.tolist() == pytest.approx([0.8, 0.2, 0.0])
+    assert marginal(logits, torch.ones(1, 3, dtype=torch.bool)) is logits
+
+
+def test_dark_replay_adds_the_squared_distance_to_what_was_answered():
+    batch = {
+        "image": torch.zeros(1, 1, 2, 2),
+        "targets": torch.tensor([1.0, 0.0]).reshape(1, 2, 1, 1).expand(1, 2, 2, 2),
+        "known": torch.ones(1, 2, dtype=torch.bool),
+        "weight": torch.tensor([[[1.0, 1.0], [1.0, 0.0]]]),
+        "dark": torch.full((1, 2, 2, 2), 3.0),
+        "remembered": torch.tensor([[True, False]]),
+    }
+
+    def network(image):
+        return torch.ones(1, 2, *image.shape[2:])
+
+    plain, dark = (patch_loss(share)(network, batch).item() for share in (0.0, 0.5))
+    assert dark - plain == pytest.approx(0.5 * 4)
