@@ -13,7 +13,6 @@ from InteractiveSegLib.errors import InputError, OutputError
 from InteractiveSegLib.learning import learner as learner_module
 from InteractiveSegLib.learning.background import start_learner
 from InteractiveSegLib.learning.learner import StreamLearner, teacher_named
-from InteractiveSegLib.learning.process_lock import process_lock
 from InteractiveSegLib.learning.versions import KEPT, in_use, roll_back, versions
 from InteractiveSegLib.networks.checkpoint import load_network, read_weights
 from InteractiveSegLib.progress import finish
@@ -253,9 +252,10 @@ def test_one_learner_at_a_time(tmp_path, teacher):
         accept_blob(casebook, 0)
         learner = StreamLearner(casebook, teacher, QUICK)
         code = (
-            "import sys, time, pathlib\nfrom InteractiveSegLib.learning.process_lock import process_lock\n"
-            "with process_lock(pathlib.Path(sys.argv[1]), 'x'):\n    print('held', flush=True)\n    time.sleep(60)"
+            "import sys, time, pathlib\nfrom InteractiveSegLib.process_lock import ProcessLock\n"
+            "lock = ProcessLock(pathlib.Path(sys.argv[1]))\nprint('held', flush=True)\ntime.sleep(60)"
         )
+        learner.folder.mkdir(parents=True)
         other = subprocess.Popen([sys.executable, "-c", code, learner.folder / "lock"], stdout=subprocess.PIPE)
         try:
             assert other.stdout.readline() == b"held\n"
@@ -265,8 +265,7 @@ def test_one_learner_at_a_time(tmp_path, teacher):
             other.kill()
             other.communicate()
         assert finish(learner.steps())[0].used
-        with process_lock(learner.folder / "lock", "x"):
-            pass
+        assert finish(learner.steps()) == []
 
 
 def test_a_full_disk_stops_the_learner_and_it_goes_on_when_there_is_room(tmp_path, teacher):

@@ -59,7 +59,7 @@ def accept(casebook: Casebook, entry: CaseEntry, accepted: AcceptedMask) -> Acce
     try:
         write_labelmap(paths["mask"], accepted.labels, entry.image.geometry)
         write_labelmap(paths["origins"], accepted.origins, entry.image.geometry)
-        save_prompts(accepted.prompts, paths["prompts"])
+        save_prompts(accepted.prompts, entry.image.geometry.shape_kji, paths["prompts"])
         if accepted.first:
             save_soft_masks(accepted.first, paths["probability"])
         for path in paths.values():
@@ -114,7 +114,8 @@ def load_accepted(entry: CaseEntry, found: Acceptance) -> AcceptedMask:
     labels = read_labelmap(found.mask, entry.image.geometry)
     origins = read_labelmap(found.origins, entry.image.geometry)
     first = {} if found.probability is None else load_soft_masks(found.probability)
-    return AcceptedMask(labels, origins, load_prompts(found.prompts), first, not found.labels)
+    prompts = load_prompts(found.prompts, entry.image.geometry.shape_kji)
+    return AcceptedMask(labels, origins, prompts, first, not found.labels)
 
 
 def _checked(entry: CaseEntry, accepted: AcceptedMask) -> list[int]:

@@ -42,7 +42,7 @@ def keep_round(casebook: Casebook, entry: CaseEntry, prompts: Prompts, labels: N
     mask, drawn = folder / f"round-{unique}.nrrd", folder / f"round-{unique}.npz"
     try:
         write_labelmap(mask, labels, entry.image.geometry)
-        save_prompts(prompts, drawn)
+        save_prompts(prompts, entry.image.geometry.shape_kji, drawn)
         stored = [path.relative_to(casebook.folder).as_posix() for path in (drawn, mask)]
         with casebook.database.writing() as rows:
             rows.execute(
@@ -69,4 +69,5 @@ def last_round(casebook: Casebook, entry: CaseEntry) -> KeptRound | None:
     if not rows:
         return None
     labels = read_labelmap(casebook.folder / rows[0]["mask"], entry.image.geometry)
-    return KeptRound(rows[0]["at"], load_prompts(casebook.folder / rows[0]["prompts"]), labels)
+    prompts = load_prompts(casebook.folder / rows[0]["prompts"], entry.image.geometry.shape_kji)
+    return KeptRound(rows[0]["at"], prompts, labels)

@@ -17,17 +17,17 @@ from InteractiveSegLib.casebook.acceptance import load_accepted, stream
 from InteractiveSegLib.casebook.casebook import Casebook
 from InteractiveSegLib.casebook.entries import Acceptance
 from InteractiveSegLib.casebook.splits import TRAIN, VALIDATION
-from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.errors import InputError, OutputError
 from InteractiveSegLib.evaluation.metrics import dice
 from InteractiveSegLib.learning.judge import JudgeSettings, judged
 from InteractiveSegLib.learning.lesson_store import LessonStore
-from InteractiveSegLib.learning.process_lock import process_lock
 from InteractiveSegLib.learning.replay import reservoir
 from InteractiveSegLib.learning.settings import DARK, NONE, LearnSettings
 from InteractiveSegLib.learning.targets import trust
 from InteractiveSegLib.learning.taught_case import taught_case
 from InteractiveSegLib.learning.teacher import Teacher, teach_steps
 from InteractiveSegLib.learning.versions import Version, add_version, in_use, keep_scores, prune, versions
+from InteractiveSegLib.process_lock import ProcessLock
 from InteractiveSegLib.progress import Progress, Steps
 from InteractiveSegLib.training.trainer import TrainingDivergedError
 
@@ -95,7 +95,8 @@ class StreamLearner:
         """
         learnt: list[Learnt] = []
         unreadable: set[int] = set()
-        with process_lock(self.folder / "lock", f"the learner of the {self.teacher.name} network"):
+        lock = self._locked()
+        try:
             while (plan := self._next_plan(unreadable)) is not None:
                 try:
                     learnt.append((yield from self._training(plan)))
@@ -103,12 +104,25 @@ class StreamLearner:
                     unreadable.add(plan.acceptance.id)
                     case = self.casebook.case_of_id(plan.acceptance.case_id)
                     learnt.append(Learnt(case.name, None, False, f"put off: {error}"))
+        finally:
+            lock.release()
         return learnt
 
     def waiting(self) -> list[Acceptance]:
         """Acceptances that are still to be learnt, the next one first."""
         done = {row["acceptance_id"]: row["state"] for row in self._trainings()}
         return [found for found in self._taught() if done.get(found.id, RUNNING) == RUNNING]
+
+    def _locked(self) -> ProcessLock:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            return ProcessLock(self.folder / "lock")
+        except BlockingIOError as error:
+            raise InputError(
+                f"the learner of the {self.teacher.name} network is at work already in another process"
+            ) from error
+        except OSError as error:
+            raise OutputError(f"cannot write {self.folder}: {error.strerror or error}") from error
 
     def _taught(self) -> Iterator[Acceptance]:
         splits = {case.id: case.split for case in self.casebook.cases()}
