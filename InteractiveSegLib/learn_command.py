@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from InteractiveSegLib.terminal import add_common, device_named, say, shown
+from InteractiveSegLib.device import device_named
+from InteractiveSegLib.terminal import add_common, say, shown
 
 if TYPE_CHECKING:
     from InteractiveSegLib.casebook.casebook import Casebook
