@@ -7,7 +7,10 @@ import time
 from dataclasses import asdict, dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from InteractiveSegLib.progress import Progress
+from InteractiveSegLib.prompts import BoundingBox
 from InteractiveSegLib.worker import handshake, server
 from InteractiveSegLib.worker.protocol import Message
 from InteractiveSegLib.worker.request_kinds import REQUEST_KINDS
@@ -32,7 +35,7 @@ class OddRequest:
 
     def steps(self, bench):
         yield Progress(0, 1, "about to")
-        yield from DEEDS[self.does](self.number)
+        yield from DEEDS[self.does](self.number, bench)
         return {"number": self.number, "labels": list(bench.prompts.labels)}
 
     def result_message(self, result):
@@ -52,11 +55,11 @@ class OddRequestOnImage(OddRequest):
 REQUEST_KINDS.update({kind.kind: kind for kind in (OddRequest, OddRequestOnImage)})
 
 
-def nothing(_):
+def nothing(_number, _bench):
     yield from ()
 
 
-def step_for(seconds):
+def step_for(seconds, _):
     """Many short steps, as of the session."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -64,13 +67,13 @@ def step_for(seconds):
         yield Progress(0, 1, "stepping")
 
 
-def block(seconds):
+def block(seconds, _):
     """One long call into a library."""
     time.sleep(seconds)
     yield from ()
 
 
-def fill_memory(kind):
+def fill_memory(kind, _):
     import torch
 
     if kind == 0:
@@ -82,7 +85,7 @@ def fill_memory(kind):
     yield from ()
 
 
-def print_everywhere(_):
+def print_everywhere(_number, _bench):
     """Through Python, through the descriptor, from C, and from a child process."""
     import ctypes
 
@@ -97,19 +100,32 @@ def print_everywhere(_):
     yield from ()
 
 
-def stumble(_):
+def stumble(_number, _bench):
     yield Progress(1, 2, "still fine")
     return 1 / 0
 
 
-def die(code):
+def die(code, _):
     sys.stderr.write("a last word\n")
     sys.stderr.flush()
     os._exit(int(code))
     yield
 
 
+def fetch(number, bench):
+    """The box of an object, in parts that overlap; then the sum of its voxels, each times its place."""
+    box = bench.prompts.boxes[1]
+    (k, j, i), shape = box.start_kji, box.shape_kji
+    yield from bench.image.fetch(BoundingBox(box.start_kji, (k + shape[0] // 2, *box.stop_kji[1:])))
+    yield from bench.image.fetch(BoundingBox((k + shape[0] // 3, j + 1, i + 1), box.stop_kji))
+    yield from bench.image.fetch(box)
+    voxels = bench.image.volume.array_kji[box.slices].astype(np.int64).reshape(-1)
+    if (voxels * (np.arange(voxels.size) % 1009)).sum() != number:
+        raise ValueError("these are other voxels")
+
+
 DEEDS = {
+    "fetch": fetch,
     "": nothing,
     "step": step_for,
     "block": block,
@@ -124,7 +140,7 @@ def main(words):
     """Words: ``quick`` does without the warm-up; ``other`` is of another version; ``banner`` and ``noise`` print first;
     ``mute`` says nothing; ``silent`` gives no sign of life after the greeting; ``exit`` ends at once."""
     if "quick" in words:
-        server._warm_up = dict
+        server._warm_up = lambda _: {}
     if "other" in words:
         handshake.__version__ = "9.9"
     if "banner" in words:

@@ -14,6 +14,7 @@ from odd_worker import OddRequest, OddRequestOnImage
 
 from InteractiveSegLib import __version__
 from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.geometry import Geometry, Volume
 from InteractiveSegLib.networks.checkpoint import load_network
 from InteractiveSegLib.progress import finish
 from InteractiveSegLib.prompts import BoundingBox, Scribbles
@@ -24,6 +25,7 @@ from InteractiveSegLib.worker.handshake import hello
 from InteractiveSegLib.worker.job import JobCallbacks, JobError
 from InteractiveSegLib.worker.protocol import Decoder, Message, encode
 from InteractiveSegLib.worker.segment_request import SegmentRequest
+from InteractiveSegLib.worker.subprocess_transport import SubprocessTransport
 
 HERE = Path(__file__).resolve().parent
 BOX = BoundingBox((2, 4, 6), (11, 17, 21))
@@ -126,6 +128,7 @@ def test_a_full_memory_is_told_with_what_to_do_and_the_worker_lives_on(worker, k
 def test_prints_of_libraries_do_not_disturb_the_protocol_and_are_kept_in_the_log(worker):
     assert worker.run(OddRequest("print", 1))["number"] == 1
     assert_ready(worker)
+    worker.loop.run_until(lambda: "EOFError" in "".join(worker.log), 10)  # it comes on a stream of its own
     log = "".join(worker.log)
     for text in ("ISEG printed", "written", *(["from C"] if sys.platform != "win32" else []), "EOFError"):
         assert text in log
@@ -266,6 +269,43 @@ def test_closing_ends_the_process_and_its_jobs_and_the_client_can_be_used_again(
     assert (outcome.told, job.state) == ([("stopped", "cancelled")], "cancelled")
     assert process.wait(5) is not None
     assert_ready(worker)
+
+
+# a large image
+
+
+def test_no_call_of_the_client_takes_long_on_a_large_image_and_only_the_box_travels(worker, monkeypatch):
+    """512 x 512 x 300 voxels and a box as of a liver; what counts is the time of the loop's thread on the processor."""
+    shape, box = (300, 512, 512), BoundingBox((75, 135, 135), (225, 365, 365))
+    volume = Volume(np.zeros(shape, np.int16), Geometry(shape, np.eye(4)))
+    voxels = np.random.default_rng(0).integers(-1000, 3000, box.shape_kji, np.int16)
+    volume.array_kji[box.slices] = voxels
+    checked = int((voxels.astype(np.int64).reshape(-1) * (np.arange(voxels.size) % 1009)).sum())
+    marks = Scribbles(np.random.default_rng(1).integers(box.start_kji, box.stop_kji, (50_000, 3)), np.ones(50_000, int))
+    prompts = worker.client.prompts.with_box(1, box).with_scribbles(marks)
+    sizes, took = [], []
+    write = SubprocessTransport.write
+    monkeypatch.setattr(SubprocessTransport, "write", lambda self, data: sizes.append(len(data)) or write(self, data))
+
+    def timed(function):
+        begun = time.thread_time()
+        function()
+        took.append(time.thread_time() - begun)
+
+    post, call_later = worker.loop.post, worker.client._call_later
+    monkeypatch.setattr(worker.loop, "post", lambda function: post(lambda: timed(function)))
+    monkeypatch.setattr(
+        worker.client, "_call_later", lambda seconds, function: call_later(seconds, lambda: timed(function))
+    )
+    outcome = Outcome()
+    timed(lambda: worker.client.set_image(volume))
+    timed(lambda: setattr(worker.client, "prompts", prompts))
+    timed(lambda: worker.client.submit(OddRequestOnImage("fetch", checked), outcome.callbacks))
+    assert worker.loop.run_until(lambda: outcome.told, 60)
+    assert outcome.told[0][0] == "result"
+    assert voxels.nbytes < sum(sizes) < 1.05 * voxels.nbytes
+    assert max(sizes) < 5e6
+    assert max(took) < 0.1
 
 
 # a process that is lost

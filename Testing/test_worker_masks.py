@@ -1,5 +1,6 @@
 """A worker process gives the masks of a session in this process, from the part of the image that it was sent."""
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from InteractiveSegLib.progress import finish
 from InteractiveSegLib.prompts import BACKGROUND, BoundingBox, Scribbles
 from InteractiveSegLib.session import ImageSession
 from InteractiveSegLib.worker.blocking import BlockingWorker
+from InteractiveSegLib.worker.job import JobCallbacks
 from InteractiveSegLib.worker.protocol import Decoder
 from InteractiveSegLib.worker.segment_request import SegmentRequest
 
@@ -231,3 +233,28 @@ def test_the_mask_equals_that_of_the_command_line(worker, model, tmp_path, monke
     shape, written = volume.geometry.shape_kji, read_labelmap(Path("mask.nrrd"), volume.geometry)
     np.testing.assert_array_equal(result.labelmap(shape), written)
     np.testing.assert_array_equal(result.probability_map(shape), read_volume("p.nrrd").array_kji)
+
+
+def test_a_long_round_is_cancelled_within_a_second_wherever_it_is(worker):
+    """A box of half a million voxels, coarser when it is worked on, then fitted again at full resolution."""
+    shape = (70, 80, 90)
+    volume = small(array=noisy(ellipsoid(shape, (35, 40, 45), (25, 30, 35))))
+    worker.client.set_image(volume)
+    worker.client.prompts = worker.client.prompts.with_box(1, BoundingBox((5, 5, 5), (65, 75, 85)))
+    seen = []
+    result = worker.run(SegmentRequest(), lambda progress: seen.append(progress.text))
+    for text in dict.fromkeys(seen):
+        texts, stopped = [], []
+        callbacks = JobCallbacks(lambda progress, texts=texts: texts.append(progress.text), stopped=stopped.append)
+        job = worker.client.submit(SegmentRequest(), callbacks)
+        assert worker.loop.run_until(lambda text=text, texts=texts: text in texts, 60)
+        begun = time.monotonic()
+        job.cancel()
+        assert worker.wait(job, 10)
+        assert time.monotonic() - begun < 1
+        assert stopped == ["cancelled"]
+    assert len(set(seen)) >= 2
+    session = ImageSession(volume, load_network("prompted"))
+    session.set_box(1, BoundingBox((5, 5, 5), (65, 75, 85)))
+    finish(session.segment())
+    np.testing.assert_array_equal(result.labelmap(shape), session.labelmap())

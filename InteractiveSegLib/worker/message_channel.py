@@ -28,6 +28,7 @@ class MessageChannel:
     requests : in the order in which they came; None at the end, after which ``trouble`` may say why
     voxels : that were asked for
     trouble : in words, where the client cannot be worked with
+    greeted, ended : the client has said which version it is; it is gone, or there is trouble
     """
 
     def __init__(self, source: int, sink: int) -> None:
@@ -37,7 +38,7 @@ class MessageChannel:
         self.requests: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self.voxels: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self.trouble = ""
-        self.ended = threading.Event()
+        self.greeted, self.ended = threading.Event(), threading.Event()
         for work in (self._read, self._beat):
             threading.Thread(target=work, daemon=True).start()
 
@@ -59,14 +60,15 @@ class MessageChannel:
         return None
 
     def _read(self) -> None:
-        decoder, greeted = Decoder(), False
+        decoder = Decoder()
         try:
             while data := os.read(self._source, _READ_BYTES):
                 for message in decoder.feed(data):
-                    if not greeted:
-                        self.trouble, greeted = disagreement(message, "the client"), True
+                    if not self.greeted.is_set():
+                        self.trouble = disagreement(message, "the client")
                         if self.trouble:
                             return
+                        self.greeted.set()
                     elif message.kind == "cancel":
                         self._cancelled.add(message.fields["id"])
                     elif message.kind == "voxels":
@@ -85,6 +87,7 @@ class MessageChannel:
     def _end(self) -> None:
         """Whatever runs is closed at its next step; a long native call is not waited for."""
         self.ended.set()
+        self.greeted.set()
         self.requests.put(None)
         timer = threading.Timer(_TIME_TO_END_S, os._exit, (1,))
         timer.daemon = True

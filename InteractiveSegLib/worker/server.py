@@ -6,10 +6,11 @@ import signal
 import time
 import traceback
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any
 
 from InteractiveSegLib.errors import MEMORY_IS_FULL, InputError, InteractiveSegError, is_out_of_memory
+from InteractiveSegLib.networks import DEFAULT_NETWORK
 from InteractiveSegLib.progress import Progress, Steps
 from InteractiveSegLib.prompt_record import prompts_of
 from InteractiveSegLib.prompts import Prompts
@@ -54,11 +55,13 @@ class _Server:
         self._prompt_arrays: dict[str, Any] = {}
 
     def run(self) -> None:
-        try:
-            self._channel.send(Message("ready", _warm_up()))
-        except ImportError as error:
-            self._channel.send(Message("fatal", {"text": f"the worker lacks a Python package: {error}"}))
-            return
+        self._channel.greeted.wait()
+        if not self._channel.ended.is_set():
+            try:
+                self._channel.send(Message("ready", _warm_up(self._bench)))
+            except ImportError as error:
+                self._channel.send(Message("fatal", {"text": f"the worker lacks a Python package: {error}"}))
+                return
         while (message := self._channel.requests.get()) is not None:
             self._answer(message)
         if self._channel.trouble:
@@ -137,12 +140,14 @@ class _Reports:
             self._send({"done": progress.done, "total": progress.total, "text": progress.text})
 
 
-def _warm_up() -> dict[str, Any]:
-    """Import what requests need, so that the first is as quick as the others; says what there is to compute with."""
+def _warm_up(bench: Workbench) -> dict[str, Any]:
+    """Load what requests need, so that the first is as quick as the others; says what there is to compute with."""
     import torch
 
     from InteractiveSegLib import image_segmenter  # noqa: F401
     from InteractiveSegLib.adapt import load_optimizer
 
     load_optimizer()
+    with suppress(InputError):  # told when it is asked for
+        bench.network(DEFAULT_NETWORK)
     return {"torch": str(torch.__version__), "cuda": torch.cuda.is_available()}

@@ -39,7 +39,10 @@ class Transport(Protocol):
         """End the process at once."""
 
 
-_RUN = "import sys; sys.path.insert(0, sys.argv.pop(1)); from InteractiveSegLib.cli import main; sys.exit(main())"
+_RUN = (  # not the folder in which the process happens to be started
+    "import sys; sys.path[:1] = [sys.argv.pop(1), *filter(None, sys.path[:1])]; "
+    "from InteractiveSegLib.cli import main; sys.exit(main())"
+)
 
 
 def worker_command(python: str | Path = sys.executable, command: str = "worker") -> list[str]:
