@@ -25,10 +25,11 @@ def add_benchmark(commands: argparse._SubParsersAction) -> None:
         "benchmark",
         help="compare methods on annotated images, with the same prompts",
         description="Score methods with the same robot users, or people's scribbles, on annotated images; time the "
-        "stages (--task speed); or annotate slices and propagate them (--task propagate). A run that was stopped goes "
-        "on when it is started again with the same --output.",
+        "stages (--task speed); annotate slices and propagate them (--task propagate); or accept cases one after the "
+        "other and learn from them (--task stream). A run that was stopped goes on when it is started again with the "
+        "same --output.",
     )
-    command.add_argument("--task", choices=("accuracy", "speed", "propagate"), default="accuracy")
+    command.add_argument("--task", choices=("accuracy", "speed", "propagate", "stream"), default="accuracy")
     data = command.add_argument_group("images")
     data.add_argument("--data", type=Path, metavar="FOLDER", help="holds the folders of the listed datasets")
     data.add_argument("--datasets", type=Path, metavar="FILE", help="a list of datasets in place of the shipped one")
@@ -47,6 +48,14 @@ def add_benchmark(commands: argparse._SubParsersAction) -> None:
     users.add_argument("--users", default="robot,human", metavar="A,B,...", help="of robot, sloppy, clicks, human")
     users.add_argument("--rounds", type=int, default=3, help="rounds of scribbles that every robot draws")
     users.add_argument("--cap", type=int, help="go on to Dice 0.90, at most to this round (20 is usual)")
+    streams = command.add_argument_group("streams of cases")
+    streams.add_argument(
+        "--parts",
+        default="interactive,automatic,forgetting,effort",
+        metavar="A,B,...",
+        help="of interactive, automatic, forgetting, effort",
+    )
+    streams.add_argument("--seeds", type=_count, default=1, metavar="N", help="orders of the automatic stream")
     command.add_argument("--quick", action="store_true", help=f"{_QUICK_CASES} cases, {_QUICK_ROUNDS} rounds")
     command.add_argument("--jobs", type=_count, default=1, metavar="N", help="processes at a time")
     command.add_argument("-o", "--output", type=Path, default=Path("benchmark_output"), metavar="FOLDER")
@@ -70,6 +79,11 @@ def _benchmark(options: argparse.Namespace) -> None:
         return
     if options.task == "propagate":
         _propagation(options)
+        return
+    if options.task == "stream":
+        from InteractiveSegLib.evaluation.stream_command import run_streams
+
+        run_streams(options)
         return
     from InteractiveSegLib.evaluation.benchmark import BenchmarkSettings, benchmark_steps, write_csv
     from InteractiveSegLib.evaluation.plots import save_plots

@@ -33,3 +33,18 @@ def paired_p(first: Sequence[float], second: Sequence[float]) -> float:
     if not len(differences):
         return float("nan")
     return float(wilcoxon(differences).pvalue) if differences.any() else 1.0
+
+
+def trend(values: Sequence[float]) -> tuple[float, float]:
+    """Kendall's tau of a series against its order, and the one-sided p of its falling (the Mann-Kendall test).
+
+    Returns
+    -------
+    tau from -1 (falls throughout) to 1, p; nan twice for fewer than three values or a constant series
+    """
+    from scipy.stats import kendalltau
+
+    if len(values) < 3 or np.ptp(values) == 0:
+        return float("nan"), float("nan")
+    found = kendalltau(np.arange(len(values)), values, alternative="less")
+    return float(found.statistic), float(found.pvalue)

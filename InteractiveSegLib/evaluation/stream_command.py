@@ -1,0 +1,94 @@
+"""``interactiveseg benchmark --task stream``: what learning from accepted cases brings."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.terminal import say, shown
+
+if TYPE_CHECKING:
+    from InteractiveSegLib.evaluation.datasets import Dataset
+
+PARTS = ("interactive", "automatic", "forgetting", "effort")
+
+
+def run_streams(options: argparse.Namespace) -> None:
+    """The parts of ``--parts``, one after the other, each in a folder of its own; what was done is not repeated."""
+    if options.data is None:
+        raise InputError("name the images: --data FOLDER, which holds those of ACDC, hippocampus and left atrium")
+    wanted = [word.strip() for word in options.parts.split(",")]
+    if wrong := [word for word in wanted if word not in PARTS]:
+        raise InputError(f"--parts {', '.join(wrong)}: there are {', '.join(PARTS)}")
+    runs: dict[str, Callable[[argparse.Namespace, Path], str]] = {
+        "interactive": _interactive,
+        "automatic": _automatic,
+        "forgetting": _forgetting,
+        "effort": _effort,
+    }
+    for part in wanted:
+        folder = options.output / part
+        folder.mkdir(parents=True, exist_ok=True)
+        print(runs[part](options, folder), flush=True)
+    say(options, f"plots and single results: {options.output}")
+
+
+def _interactive(options: argparse.Namespace, folder: Path) -> str:
+    from InteractiveSegLib.evaluation.interactive_stream import InteractiveStreamSettings, interactive_stream_steps
+    from InteractiveSegLib.evaluation.stream_report import interactive_table
+    from InteractiveSegLib.learning.settings import LearnSettings
+
+    settings = InteractiveStreamSettings(start=options.model, learn=LearnSettings(seed=options.seed))
+    scores = shown(interactive_stream_steps(_listed("ACDC"), options.data, folder, settings), options)
+    return f"### Patients accepted one by one, ACDC, experts' scribbles\n\n{interactive_table(scores)}\n"
+
+
+def _automatic(options: argparse.Namespace, folder: Path) -> str:
+    from InteractiveSegLib.evaluation.automatic_stream import AutomaticStreamSettings, automatic_stream_steps
+    from InteractiveSegLib.evaluation.stream_report import automatic_table, save_curve
+
+    results = []
+    for seed in range(options.seed, options.seed + options.seeds):
+        settings = AutomaticStreamSettings(jobs=options.jobs).with_seed(seed)
+        results.append(
+            shown(automatic_stream_steps(_hippocampus(), options.data, folder / str(seed), settings), options)
+        )
+    save_curve(results, folder / "curve.png")
+    return f"### A stream of hippocampi, a few slices of each annotated\n\n{automatic_table(results)}\n"
+
+
+def _forgetting(options: argparse.Namespace, folder: Path) -> str:
+    from InteractiveSegLib.evaluation.forgetting import ForgettingSettings, forgetting_steps
+    from InteractiveSegLib.evaluation.stream_report import forgetting_table
+
+    steps = forgetting_steps(_hippocampus(), _listed("left atrium"), options.data, folder, ForgettingSettings())
+    table = forgetting_table(shown(steps, options), "hippocampus", "left atrium")
+    return f"### Forgetting: Dice on hippocampi\n\n{table}\n"
+
+
+def _effort(options: argparse.Namespace, folder: Path) -> str:
+    from InteractiveSegLib.evaluation.effort_stream import EffortStreamSettings, effort_stream_steps
+    from InteractiveSegLib.evaluation.stream_report import effort_table, save_effort
+
+    costs = []
+    for learning in (True, False):
+        settings = EffortStreamSettings(start=options.model, learning=learning)
+        place = folder / ("learning" if learning else "fixed")
+        costs.append(shown(effort_stream_steps(_listed("hippocampus"), options.data, place, settings), options))
+    save_effort(*costs, folder / "effort.png")
+    return f"### Effort a case along a stream of hippocampi, interactive network\n\n{effort_table(*costs)}\n"
+
+
+def _listed(word: str) -> Dataset:
+    from InteractiveSegLib.evaluation.datasets import listed_datasets
+
+    return next(dataset for dataset in listed_datasets() if word in dataset.name)
+
+
+def _hippocampus() -> Dataset:
+    """Both parts as labels of their own: the automatic network marks several."""
+    return replace(_listed("hippocampus"), objects={"anterior": (1,), "posterior": (2,)})
