@@ -20,6 +20,7 @@ COMMAND_LINE = {
     "learn_command.py",
     "terminal.py",
     "evaluation/benchmark_command.py",
+    "evaluation/stream_command.py",
 }
 LINES = 350
 WITHOUT_HEAVY = [
