@@ -27,7 +27,9 @@ from InteractiveSegLib.geometry import Volume
 from InteractiveSegLib.process_lock import ProcessLock
 from InteractiveSegLib.session_state import RecordedState, SessionState, VolumeIdentity, last_state, state_record
 
-SUBFOLDER = "InteractiveSeg-journal"
+SUBFOLDER = f"InteractiveSeg-journal{'-' + str(os.getuid()) if hasattr(os, 'getuid') else ''}"
+"""Where journals lie; of each user of the computer another, as some share one folder for temporary files."""
+
 _SUFFIX = ".journal"
 _MOST_BYTES = 16 << 20
 _DAYS_KEPT = 14
@@ -159,10 +161,15 @@ def recoverable(folder: Path) -> list[Recoverable]:
 
 
 def _journals(folder: Path) -> list[Path]:
-    try:
-        return list(folder.glob(f"*{_SUFFIX}"))
-    except OSError:
-        return []
+    """Those of this user."""
+    with contextlib.suppress(OSError):
+        if _is_own(folder):
+            return list(folder.glob(f"*{_SUFFIX}"))
+    return []
+
+
+def _is_own(folder: Path) -> bool:
+    return not hasattr(os, "getuid") or folder.stat().st_uid == os.getuid()
 
 
 def _lock_path(path: Path) -> Path:
@@ -172,7 +179,7 @@ def _lock_path(path: Path) -> Path:
 def _make_private(folder: Path) -> None:
     """A folder that others on this computer cannot read: it tells of patients."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if hasattr(os, "getuid") and folder.stat().st_uid != os.getuid():
+    if not _is_own(folder):
         raise PermissionError(f"the folder {folder} belongs to somebody else")
 
 

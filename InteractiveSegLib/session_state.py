@@ -60,7 +60,7 @@ class VolumeIdentity:
 class SessionState:
     """All that is lost when the program that shows an image dies; immutable, so that it can be written later.
 
-    volume : its array must not change
+    volume : its array must not change; another object counts as another image, all of which is read to know it again
     prompts : boxes, scribbles with edits by hand, start masks, lassos
     masks : label -> mask as it is shown, accepted or not
     settings : what JSON can hold, such as the model, and names and colours of the segments

@@ -319,3 +319,20 @@ def test_an_image_is_known_again_by_grid_and_voxels(oblique_geometry):
     assert "other voxels" in identity.difference(Volume(array.astype(np.int32), geometry))
     assert "mm away" in identity.difference(Volume(array, Geometry(SHAPE_KJI, np.eye(4))))
     assert "shape" in identity.difference(Volume(array[1:], Geometry(array[1:].shape, np.eye(4))))
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="owners of files")
+def test_a_folder_of_somebody_else_is_neither_written_nor_read(tmp_path, monkeypatch):
+    journal = Journal.open(tmp_path)
+    journal.record(state())
+    crashed(journal)
+    monkeypatch.setattr(os, "getuid", lambda: 12345)
+    assert recoverable(tmp_path) == []
+    told = []
+    other = Journal.open(tmp_path, told.append)
+    for _ in range(2):
+        other.record(state())
+        assert other.wait(10)
+    assert len(told) == 1
+    assert "belongs to somebody else" in told[0]
+    assert len(files(tmp_path)) == 2
