@@ -87,6 +87,13 @@ class BoundingBox:
             )
         return BoundingBox(start, stop)
 
+    def clipped(self, shape_kji: Index) -> BoundingBox | None:
+        """The part inside an image of this shape; None where nothing remains."""
+        try:
+            return self.intersected(shape_kji)
+        except InputError:
+            return None
+
     def expanded(self, margin_kji: Index) -> BoundingBox:
         """Larger by a margin in voxels on each side (smaller where negative); not clipped to any image."""
         margin = three_integers(margin_kji, "margin_kji")

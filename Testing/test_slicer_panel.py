@@ -2,33 +2,10 @@
 
 import numpy as np
 import pytest
+import slicer_balls as balls
 
 from InteractiveSegLib.cli import main
 from InteractiveSegLib.image_io import read_labelmap, read_volume, write_image, write_labelmap
-
-SPACING_IJK = (1.0, 1.0, 2.5)
-BALLS = (((10, 24, 24), (4, 10, 10)), ((10, 24, 50), (4, 9, 9)))
-
-
-def two_balls():
-    """int16 (20, 48, 72): 50 outside, 150 in the first ball, 120 in the second, with noise."""
-    axes = np.ogrid[:20, :48, :72]
-    array = 50 + np.random.default_rng(3).normal(0, 8, (20, 48, 72))
-    for (centre, radii), contrast in zip(BALLS, (100, 70), strict=True):
-        inside = sum(((x - c) / r) ** 2 for x, c, r in zip(axes, centre, radii, strict=True)) <= 1
-        array[inside] += contrast
-    return array.round().astype(np.int16)
-
-
-def balls_in(person):
-    volume = person.add_volume(two_balls(), np.diag([-SPACING_IJK[0], -SPACING_IJK[1], SPACING_IJK[2], 1.0]))
-    person.choose(volume)
-    return volume
-
-
-def box_round(person, ball):
-    (k, j, i), (_, rj, ri) = BALLS[ball]
-    person.place_box((k, j - rj - 2, i - ri - 2), (k, j + rj + 2, i + ri + 2))
 
 
 def by_command_line(folder, person, *options):
@@ -52,9 +29,9 @@ def by_command_line(folder, person, *options):
 def test_box_scribbles_undo_second_segment_save_and_reload(person, tmp_path):
     import slicer
 
-    balls_in(person)
+    balls.in_scene(person)
     first = person.add_segment()
-    box_round(person, 0)
+    balls.box_round(person, 0)
     assert person.controller.history.undo_name == "Box of Segment_1"
     person.press("segmentButton")
     assert not person.ui("segmentButton").enabled
@@ -83,7 +60,7 @@ def test_box_scribbles_undo_second_segment_save_and_reload(person, tmp_path):
     np.testing.assert_array_equal(person.labelmap(), tuned)
 
     person.add_segment()
-    box_round(person, 1)
+    balls.box_round(person, 1)
     person.press("segmentButton")
     person.wait()
     both = person.labelmap()
@@ -108,10 +85,10 @@ def test_box_scribbles_undo_second_segment_save_and_reload(person, tmp_path):
 
 
 def test_segments_computed_together_equal_the_command_line(person, tmp_path):
-    balls_in(person)
+    balls.in_scene(person)
     for ball in (0, 1):
         person.add_segment()
-        box_round(person, ball)
+        balls.box_round(person, ball)
     person.ui("everySegmentBox").checked = True
     person.press("segmentButton")
     person.wait()
@@ -119,9 +96,9 @@ def test_segments_computed_together_equal_the_command_line(person, tmp_path):
 
 
 def test_a_result_for_prompts_that_changed_meanwhile_is_dropped(person):
-    balls_in(person)
+    balls.in_scene(person)
     person.add_segment()
-    box_round(person, 0)
+    balls.box_round(person, 0)
     person.press("segmentButton")
     person.spin(lambda: person.status.progress is not None)
     person.scribble("foreground", (10, 20, 22), (10, 27, 26))
@@ -139,7 +116,7 @@ def test_what_is_missing_is_said(person, missing):
         assert not person.ui("addSegmentButton").enabled
         assert not person.ui("segmentButton").enabled
         return
-    balls_in(person)
+    balls.in_scene(person)
     person.add_segment()
     person.press("segmentButton")
     assert person.status.is_error
@@ -149,18 +126,18 @@ def test_what_is_missing_is_said(person, missing):
 def test_closing_the_scene_in_the_middle_of_a_run_is_clean(person):
     import slicer
 
-    balls_in(person)
+    balls.in_scene(person)
     person.add_segment()
-    box_round(person, 0)
+    balls.box_round(person, 0)
     person.press("segmentButton")
     person.spin(lambda: person.status.progress is not None)
     slicer.mrmlScene.Clear(False)
     person.wait()
     assert person.parameters.volume is None
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
-    balls_in(person)
+    balls.in_scene(person)
     person.add_segment()
-    box_round(person, 0)
+    balls.box_round(person, 0)
     person.press("segmentButton")
     person.wait()
     assert person.labelmap().any()

@@ -62,10 +62,7 @@ class BoxPlacing:
         if not controller.workspace.exists(controller.parameters.segment):
             return None
         found = controller.workspace.box(controller.workspace.segment_id)
-        try:
-            return found[0].intersected(controller.workspace.geometry().shape_kji) if found else None
-        except InputError:
-            return None
+        return found[0].clipped(controller.workspace.geometry().shape_kji) if found else None
 
     @property
     def depth_axis(self) -> int:

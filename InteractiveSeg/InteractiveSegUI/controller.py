@@ -11,6 +11,7 @@ from typing import Any
 import slicer
 
 from InteractiveSegLib.errors import InteractiveSegError
+from InteractiveSegLib.geometry import Volume
 from InteractiveSegLib.progress import Progress
 from InteractiveSegLib.prompts import Prompts
 from InteractiveSegLib.worker.client import WorkerClient
@@ -60,7 +61,7 @@ class Controller:
         self.before_write: list[Callable[[], None]] = []
         self.status = Status()
         self._job: Job | None = None
-        self._image: tuple | None = None
+        self._volume: tuple[tuple, Volume] | None = None
 
     @property
     def parameters(self) -> Parameters:
@@ -69,6 +70,20 @@ class Controller:
     @property
     def is_busy(self) -> bool:
         return self._job is not None
+
+    @property
+    def volume(self) -> Volume:
+        """The chosen volume: the same value as long as its voxels and its grid are the same.
+
+        Raises
+        ------
+        InputError : as ``Workspace.volume``.
+        """
+        node, geometry = self.workspace.volume_node, self.workspace.geometry()
+        token = (node.GetID(), node.GetImageData(), node.GetImageData().GetMTime(), geometry.ijk_to_ras.tobytes())
+        if self._volume is None or self._volume[0] != token:
+            self._volume = token, self.workspace.volume()
+        return self._volume[1]
 
     @property
     def editor_node(self) -> slicer.vtkMRMLSegmentEditorNode:
@@ -162,7 +177,7 @@ class Controller:
     def close(self) -> None:
         """The scene or the window is going away: stop the work and look at nothing any more."""
         self.cancel()
-        self._image = None
+        self._volume = None
         self.recorder.removeObservers()
         self.history.clear()
 
@@ -175,11 +190,9 @@ class Controller:
             save()
 
     def _give_image(self) -> None:
-        node, geometry = self.workspace.volume_node, self.workspace.geometry()
-        token = (node.GetID(), node.GetImageData(), node.GetImageData().GetMTime(), geometry.ijk_to_ras.tobytes())
-        if token != self._image:
-            self.client.set_image(self.workspace.volume())
-            self._image = token
+        volume = self.volume
+        if self.client.volume is not volume:
+            self.client.set_image(volume)
 
     def _on_step(self, _name: str) -> None:
         if self._job is not None:

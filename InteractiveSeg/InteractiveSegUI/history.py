@@ -42,6 +42,11 @@ class History:
     def redo_name(self) -> str:
         return self._steps[self._position].name if self._position < len(self._steps) else ""
 
+    @property
+    def is_begun(self) -> bool:
+        """Whether anything was done."""
+        return bool(self._steps)
+
     def record(self, step: Step) -> None:
         """A step was done; what had been undone is forgotten."""
         self._steps[self._position :] = [step]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import qt
@@ -13,6 +14,7 @@ from InteractiveSegLib.worker.client import WorkerClient
 from InteractiveSegUI.box_placing import BoxPlacing
 from InteractiveSegUI.controller import Controller
 from InteractiveSegUI.jobs import QProcessTransport, call_later
+from InteractiveSegUI.journaling import Journaling
 from InteractiveSegUI.overlays import Overlays
 from InteractiveSegUI.parameters import Parameters
 from InteractiveSegUI.scribbling import Scribbling
@@ -21,6 +23,7 @@ from InteractiveSegUI.sections.box_section import BoxSection
 from InteractiveSegUI.sections.editor_section import EditorSection
 from InteractiveSegUI.sections.image_section import ImageSection
 from InteractiveSegUI.sections.overlay_section import OverlaySection
+from InteractiveSegUI.sections.recovery_section import RecoverySection
 from InteractiveSegUI.sections.run_section import RunSection
 from InteractiveSegUI.sections.scribbles_section import ScribblesSection
 from InteractiveSegUI.sections.section import Section
@@ -42,7 +45,9 @@ class Panel:
         self.overlays = Overlays(controller)
         self.scribbling = Scribbling(controller)
         self.segmenting = Segmenting(controller, self.overlays)
+        self.journaling = Journaling(controller, Path(slicer.app.temporaryPath))
         self.sections: list[Section] = [
+            RecoverySection(controller, self.journaling),
             ImageSection(controller),
             BoxSection(controller, BoxPlacing(controller)),
             ScribblesSection(controller, self.scribbling),
@@ -76,6 +81,7 @@ class Panel:
         if self._observation is None:
             return
         self.scribbling.stop()
+        self.journaling.close()
         self.controller.close()
         self.controller.parameters.RemoveObserver(self._observation)
         self._observation, self._watched = None, ()
@@ -88,6 +94,7 @@ class Panel:
             shortcut.enabled = True
         for section in self.sections:
             section.enter()
+        call_later(0, self.journaling.look)
 
     def leave(self) -> None:
         """Another module is shown."""

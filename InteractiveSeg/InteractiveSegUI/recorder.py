@@ -49,6 +49,10 @@ class Recorder(VTKObservationMixin):
         self.version = 0
         """Grows with every change of prompts or masks."""
 
+    def known(self, key: tuple[str, ...]) -> Any:
+        """The value that was last seen of a key; None where there was none."""
+        return self._known.get(key)
+
     def watch(self) -> None:
         """Look at the nodes that the parameters name; what they hold is known from here on."""
         self.removeObservers()

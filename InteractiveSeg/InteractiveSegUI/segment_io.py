@@ -31,9 +31,14 @@ def label_of(node: slicer.vtkMRMLSegmentationNode, segment_id: str) -> int:
         free = next((label for label in range(1, BACKGROUND) if label not in labels.values()), None)
         if free is None:
             raise InputError(f"{node.GetName()} has more than {BACKGROUND - 1} segments")
-        node.GetSegmentation().GetSegment(segment_id).SetTag(_LABEL_TAG, str(free))
+        set_label(node, segment_id, free)
         return free
     return labels[segment_id]
+
+
+def set_label(node: slicer.vtkMRMLSegmentationNode, segment_id: str, label: int) -> None:
+    """Give a segment its object label."""
+    node.GetSegmentation().GetSegment(segment_id).SetTag(_LABEL_TAG, str(label))
 
 
 def labels_of(node: slicer.vtkMRMLSegmentationNode) -> dict[str, int]:

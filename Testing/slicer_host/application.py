@@ -31,8 +31,14 @@ class _CoreIOManager:
     def saveNodes(self, _filetype: str, properties: dict, _messages: object) -> bool:
         return bool(self._core.io_manager.save_scene(properties["fileName"]))
 
-    def loadNodes(self, _filetype: str, properties: dict, _nodes: object, _messages: object) -> bool:
-        return bool(self._core.io_manager.load_scene(properties["fileName"]))
+    def loadNodes(self, filetype: str, properties: dict, nodes: Any, _messages: object) -> bool:
+        path = properties["fileName"]
+        if filetype != "VolumeFile":
+            return bool(self._core.io_manager.load_scene(path))
+        loaded = self._core.io_manager.load_volumes(path)
+        for node in loaded:
+            nodes.AddItem(node)
+        return bool(loaded)
 
 
 class _Application(QObject):

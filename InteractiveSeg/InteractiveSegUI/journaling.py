@@ -1,0 +1,145 @@
+"""Keeps the session on disk while it goes on, and brings back one that a crash cut off."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import slicer
+
+from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.geometry import Volume
+from InteractiveSegLib.journal import Journal, Recoverable, recoverable
+from InteractiveSegLib.prompts import Prompts, Scribbles
+from InteractiveSegLib.session_state import SessionState
+from InteractiveSegUI.controller import Controller
+from InteractiveSegUI.jobs import call_later
+from InteractiveSegUI.prompt_nodes import Marks, place_roi
+from InteractiveSegUI.segment_io import labels_of, set_label
+from InteractiveSegUI.volume_io import volume_of
+from InteractiveSegUI.workspace import MARKS, mask_key
+
+_POLL_S = 0.05
+
+
+class Journaling:
+    """Writes every step to the journal of this process; finds those of processes that died.
+
+    Parameters
+    ----------
+    folder : of the application's temporary files
+    """
+
+    def __init__(self, controller: Controller, folder: Path) -> None:
+        self._controller, self._folder = controller, folder
+        self._journal: Journal | None = None
+        self._written = -1
+        self.found: list[Recoverable] = []
+        controller.listeners.append(self._record)
+
+    def look(self) -> None:
+        """Find sessions that were cut off."""
+        self.found = recoverable(self._folder)
+        self._controller.changed()
+
+    def close(self) -> None:
+        """A clean end: nothing of this session is to be recovered. The disk is not waited for."""
+        journal, self._journal = self._journal, None
+        if journal is not None:
+            threading.Thread(target=journal.close).start()
+
+    def discard(self) -> None:
+        """Forget the latest session that was cut off."""
+        self.found.pop(0).discard()
+        self._controller.changed()
+
+    def recover(self) -> None:
+        """Bring the latest session back on its volume, which is loaded if need be; prompts and masks appear when the
+        volume's voxels have been compared.
+
+        Raises
+        ------
+        InputError : the volume is neither in the scene nor where it was loaded from.
+        """
+        found = self.found[0]
+        identity = found.state.volume
+        node = self._volume_like(found) or self._loaded(identity.path)
+        if node is None:
+            raise InputError(f"load the volume {identity.name} first, then press Recover")
+        volume, difference = volume_of(node), []
+        thread = threading.Thread(target=lambda: difference.append(identity.difference(volume)), daemon=True)
+        thread.start()
+        self._controller.say(f"Comparing {volume.name} with the volume of the interrupted session ...")
+
+        def go_on() -> None:
+            if thread.is_alive():
+                call_later(_POLL_S, go_on)
+                return
+            with self._controller.errors_shown():
+                if not difference or difference[0]:
+                    raise InputError(f"the session is not recovered: {' '.join(difference)}")
+                self._restore(found, node)
+
+        call_later(_POLL_S, go_on)
+
+    def _record(self) -> None:
+        """After a step: the state as it is known, which takes no time; a thread writes it."""
+        recorder = self._controller.recorder
+        if recorder.version == self._written or not self._controller.history.is_begun:
+            return
+        self._written = recorder.version
+        with self._controller.errors_shown():
+            if self._journal is None:
+                self._journal = Journal.open(self._folder, lambda text: self._controller.say(text, is_error=True))
+            self._journal.record(self._state(self._controller.volume))
+
+    def _state(self, volume: Volume) -> SessionState:
+        workspace, recorder = self._controller.workspace, self._controller.recorder
+        node = workspace.segmentation_node
+        boxes, masks, segments = {}, {}, {}
+        for segment_id, label in labels_of(node).items():
+            found = workspace.box(segment_id)
+            if found is not None:
+                inside = found[0].clipped(volume.geometry.shape_kji)
+                boxes |= {label: inside} if inside is not None else {}
+            mask = recorder.known(mask_key(segment_id))
+            masks |= {label: mask} if mask is not None else {}
+            segment = node.GetSegmentation().GetSegment(segment_id)
+            segments[str(label)] = {"name": segment.GetName(), "colour": list(segment.GetColor())}
+        storage = workspace.volume_node.GetStorageNode()
+        path = storage.GetFullNameFromFileName() if storage is not None else ""
+        marks = recorder.known(MARKS)
+        prompts = Prompts(boxes, marks.all if marks is not None else Scribbles.none())
+        return SessionState(volume, prompts, masks, {"segments": segments}, path or "")
+
+    def _restore(self, found: Recoverable, node: slicer.vtkMRMLScalarVolumeNode) -> None:
+        controller, workspace, state = self._controller, self._controller.workspace, found.state
+        workspace.parameters.volume = node
+        segmentation = workspace.new_segmentation()
+        geometry = workspace.geometry()
+        for text, segment in state.settings.get("segments", {}).items():
+            segment_id = segmentation.GetSegmentation().AddEmptySegment("", segment["name"], segment["colour"])
+            set_label(segmentation, segment_id, int(text))
+            if int(text) in state.prompts.boxes:
+                place_roi(workspace.required_roi(segment_id), state.prompts.boxes[int(text)], geometry)
+            workspace.restore({mask_key(segment_id): state.masks.get(int(text))})
+            workspace.parameters.segment = segment_id
+        if len(state.prompts.scribbles):
+            workspace.restore({MARKS: Marks(state.prompts.scribbles, Scribbles.none())})
+        controller.watch()
+        self.discard()
+        controller.say(f"The session on {node.GetName()} was recovered.")
+
+    @staticmethod
+    def _volume_like(found: Recoverable) -> slicer.vtkMRMLScalarVolumeNode | None:
+        """A volume of the scene with the name and the grid of the session's."""
+        for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
+            if node.GetName() != found.state.volume.name or node.GetImageData() is None:
+                continue
+            if found.state.volume.geometry.difference_mm(volume_of(node).geometry) < 1e-3:
+                return node
+        return None
+
+    @staticmethod
+    def _loaded(path: str) -> slicer.vtkMRMLScalarVolumeNode | None:
+        return slicer.util.loadVolume(path) if path and Path(path).is_file() else None
