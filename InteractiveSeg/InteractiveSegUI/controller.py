@@ -113,6 +113,8 @@ class Controller:
 
         def on_result(result: Any) -> None:
             self._job = None
+            with self.errors_shown():
+                self.recorder.flush()
             if self.recorder.version != version:
                 self.say(_STALE)
                 return

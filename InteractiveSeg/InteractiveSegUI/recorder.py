@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import qt
 import slicer
-import vtk
 from slicer.util import VTKObservationMixin
 
 from InteractiveSegLib.errors import InputError
@@ -17,10 +16,10 @@ from InteractiveSegLib.packed_mask import PackedMask
 from InteractiveSegLib.prompts import BACKGROUND, Scribbles
 from InteractiveSegUI.history import History, Step
 from InteractiveSegUI.prompt_nodes import is_placed
-from InteractiveSegUI.segment_io import label_of
+from InteractiveSegUI.segment_io import label_of, labelmap_time
 from InteractiveSegUI.workspace import MARKS, Workspace, box_key, mask_key, same
 
-_MODIFIED = slicer.vtkSegmentation.SegmentModified
+_MODIFIED = (slicer.vtkSegmentation.SegmentModified, slicer.vtkSegmentation.SourceRepresentationModified)
 
 
 class Recorder(VTKObservationMixin):
@@ -45,6 +44,9 @@ class Recorder(VTKObservationMixin):
         self._workspace, self._history, self._on_change, self._on_error = workspace, history, on_change, on_error
         self._known: dict[tuple[str, ...], Any] = {}
         self._dirty: set[tuple[str, ...]] = set()
+        self._read: dict[tuple[str, ...], Any] = {}
+        self._touched: dict[str, tuple[int, int]] = {}
+        self._is_scheduled = False
         self._own = 0
         self.version = 0
         """Grows with every change of prompts or masks."""
@@ -58,12 +60,14 @@ class Recorder(VTKObservationMixin):
         self.removeObservers()
         self._known.clear()
         self._dirty.clear()
+        self._read.clear()
         self.version += 1
         parameters = self._workspace.parameters
         if parameters.volume is None or parameters.segmentation is None:
             return
         segmentation = parameters.segmentation.GetSegmentation()
-        self.addObserver(segmentation, _MODIFIED, self._on_segment)
+        for event in _MODIFIED:
+            self.addObserver(segmentation, event, self._on_segmentation)
         for event in (parameters.volume.ImageDataModifiedEvent, parameters.volume.TransformModifiedEvent):
             self.addObserver(parameters.volume, event, self._on_volume)
         self.watch_scribbles()
@@ -78,8 +82,9 @@ class Recorder(VTKObservationMixin):
     def watch_scribbles(self) -> None:
         """Strokes on the scribbles, where there are any yet, are steps."""
         node = self._workspace.scribbles_node
-        if node is not None and not self.hasObserver(node.GetSegmentation(), _MODIFIED, self._on_marks):
-            self.addObserver(node.GetSegmentation(), _MODIFIED, self._on_marks)
+        if node is not None and not self.hasObserver(node.GetSegmentation(), _MODIFIED[0], self._on_marks):
+            for event in _MODIFIED:
+                self.addObserver(node.GetSegmentation(), event, self._on_marks)
 
     def watch_roi(self, roi: slicer.vtkMRMLMarkupsROINode, segment_id: str) -> None:
         """Placing or moving this ROI is a step."""
@@ -112,9 +117,10 @@ class Recorder(VTKObservationMixin):
     def flush(self) -> None:
         """Record what was drawn or edited since the last look."""
         dirty, self._dirty = self._dirty, set()
+        read, self._read = self._read, {}
         masks = sorted(key for key in dirty if key[0] == "mask")
         if masks:
-            self._record_edits([segment_id for _, segment_id in masks])
+            self._record_edits({key: read[key] if key in read else self._workspace.value(key) for key in masks})
         if MARKS in dirty:
             self._record("Scribble", {MARKS: self._workspace.value(MARKS)})
         for key in sorted(dirty):
@@ -133,14 +139,14 @@ class Recorder(VTKObservationMixin):
                 self._known[key] = self._workspace.value(key)
         self.version += 1
 
-    def _record_edits(self, segment_ids: list[str]) -> None:
+    def _record_edits(self, now: dict[tuple[str, ...], Any]) -> None:
         """What was painted or erased by hand becomes hard marks; painted ones last, so that they count."""
         values, edited, erased, painted = {}, [], [], []
-        for segment_id in segment_ids:
-            before, after = self._known.get(mask_key(segment_id)), self._workspace.value(mask_key(segment_id))
+        for key, after in now.items():
+            before, segment_id = self._known.get(key), key[1]
             if same(before, after):
                 continue
-            values[mask_key(segment_id)] = after
+            values[key] = after
             edited.append(segment_id)
             label = label_of(self._workspace.segmentation_node, segment_id)
             erased.append(_difference(before, after, BACKGROUND))
@@ -175,22 +181,36 @@ class Recorder(VTKObservationMixin):
     def _mark(self, key: tuple[str, ...]) -> None:
         if self._own:
             return
-        if not self._dirty:
-            qt.QTimer.singleShot(0, self._flush_later)
         self._dirty.add(key)
+        self._read.pop(key, None)
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            qt.QTimer.singleShot(0, self._look)
 
-    def _flush_later(self) -> None:
+    def _look(self) -> None:
+        """Read one mask at a time, so that the window stays alive; then record."""
+        self._is_scheduled = False
+        unread = [key for key in self._dirty if key[0] == "mask" and key not in self._read]
         try:
-            self.flush()
+            if len(unread) > 1:
+                self._read[unread[0]] = self._workspace.value(unread[0])
+                self._is_scheduled = True
+                qt.QTimer.singleShot(0, self._look)
+            else:
+                self.flush()
         except InputError as error:
             self._on_error(error)
 
     def _on_volume(self, *_: Any) -> None:
         self.version += 1
 
-    @vtk.calldata_type(vtk.VTK_STRING)
-    def _on_segment(self, _caller: Any, _event: str, segment_id: str) -> None:
-        self._mark(mask_key(segment_id))
+    def _on_segmentation(self, segmentation: Any, _event: str) -> None:
+        """Which segments the event is about is not always told: those whose labelmaps were touched are looked at."""
+        for segment_id in segmentation.GetSegmentIDs():
+            touched = labelmap_time(segmentation, segment_id)
+            if touched != self._touched.get(segment_id):
+                self._touched[segment_id] = touched
+                self._mark(mask_key(segment_id))
 
     def _on_marks(self, *_: Any) -> None:
         self._mark(MARKS)

@@ -117,6 +117,13 @@ def labelmap(voxels_kji: NDArray, box: BoundingBox, grid: Geometry) -> slicer.vt
     return image
 
 
+def labelmap_time(segmentation: slicer.vtkSegmentation, segment_id: str) -> tuple[int, int]:
+    """Changes when a segment's labelmap is touched."""
+    segment = segmentation.GetSegment(segment_id)
+    image = segment.GetRepresentation(_BINARY)
+    return (image.GetMTime() if image is not None else 0), segment.GetLabelValue()
+
+
 def shared_layer(
     node: slicer.vtkMRMLSegmentationNode, segment_ids: list[str], grid: Geometry
 ) -> list[tuple[BoundingBox, NDArray, dict[int, str]]]:

@@ -106,6 +106,8 @@ class qMRMLSegmentEditorWidget(QWidget):
 
     def setActiveEffect(self, effect: _Effect | None) -> None:
         self._effect = effect
+        if self._node is not None:
+            self._node.SetActiveEffectName(effect.name if effect is not None else "")
 
     def removeViewObservations(self) -> None:
         for interactor, tag in self._tags:

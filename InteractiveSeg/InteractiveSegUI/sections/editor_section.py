@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 import slicer
+import vtk
 
 from InteractiveSegUI.controller import Controller
 from InteractiveSegUI.scribbling import Scribbling
@@ -25,10 +26,20 @@ class EditorSection(Section):
         controller.before_write.append(self._editor.saveStateForUndo)
         scribbling.on_start.append(lambda: self._editor.setActiveEffect(None))
         self._scribbling = scribbling
+        self._observed: tuple[slicer.vtkMRMLSegmentEditorNode, int] | None = None
 
     def bind(self) -> None:
         super().bind()
-        self._editor.setMRMLSegmentEditorNode(self.controller.editor_node)
+        node = self.controller.editor_node
+        self._editor.setMRMLSegmentEditorNode(node)
+        self._observed = node, node.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: self._on_editor())
+
+    def unbind(self) -> None:
+        super().unbind()
+        if self._observed is not None:
+            node, tag = self._observed
+            node.RemoveObserver(tag)
+            self._observed = None
 
     def update(self) -> None:
         parameters, editor = self.controller.parameters, self._editor
@@ -38,8 +49,6 @@ class EditorSection(Section):
             editor.setSourceVolumeNode(parameters.volume)
         if parameters.segment and editor.currentSegmentID() != parameters.segment:
             editor.setCurrentSegmentID(parameters.segment)
-        if editor.activeEffect() is not None and self._scribbling.tool is not None:
-            self._scribbling.stop()
 
     def enter(self) -> None:
         self._editor.setupViewObservations()
@@ -47,6 +56,11 @@ class EditorSection(Section):
     def leave(self) -> None:
         self._editor.setActiveEffect(None)
         self._editor.removeViewObservations()
+
+    def _on_editor(self) -> None:
+        """A tool of the Segment Editor was taken up: the brushes of the scribbles are put away, or both would paint."""
+        if self._observed[0].GetActiveEffectName() and self._scribbling.tool is not None:
+            self._scribbling.stop()
 
     def close(self) -> None:
         self._editor.setMRMLScene(None)
