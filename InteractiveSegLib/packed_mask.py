@@ -45,6 +45,10 @@ class PackedMask:
         start = tuple(map(operator.add, own.start_kji, part_box.start_kji))
         return cls(BoundingBox(start, tuple(map(operator.add, start, own.shape_kji))), bits)
 
+    def equals(self, other: PackedMask) -> bool:
+        """Same box and same voxels."""
+        return self.box == other.box and np.array_equal(self.bits, other.bits)
+
     @property
     def voxels(self) -> int:
         """How many belong to the mask."""

@@ -108,6 +108,13 @@ class BoundingBox:
             tuple(map(min, self.start_kji, other.start_kji)), tuple(map(max, self.stop_kji, other.stop_kji))
         )
 
+    def overlaps(self, other: BoundingBox) -> bool:
+        """Whether they share a voxel."""
+        return all(
+            max(a, b) < min(c, d)
+            for a, b, c, d in zip(self.start_kji, other.start_kji, self.stop_kji, other.stop_kji, strict=True)
+        )
+
     def counted_from(self, other: BoundingBox) -> BoundingBox:
         """The same box with indices that start at the corner of another."""
         return BoundingBox(

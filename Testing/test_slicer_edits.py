@@ -28,12 +28,9 @@ def block_mask(block):
 
 def write(person, segment_id, mask):
     """As a result of the module, not by hand."""
-    from InteractiveSegUI.segment_io import write_mask
     from InteractiveSegUI.workspace import mask_key
 
-    workspace = person.controller.workspace
-    with person.controller.step("Segment", mask_key(segment_id)):
-        write_mask(workspace.segmentation_node, segment_id, mask, workspace.grid())
+    person.controller.change("Segment", {mask_key(segment_id): mask})
 
 
 def by_hand(person, effect, *points_kji):
@@ -55,7 +52,7 @@ def fit(person, results, marks=None):
     own = {segment_id: (marks or {}).get(segment_id, np.empty((0, 3), int)) for segment_id in results}
     found = settled(
         results,
-        workspace.masks(),
+        person.controller.recorder.masks(),
         own,
         workspace.segmentation_node,
         person.controller.editor_node,

@@ -9,7 +9,7 @@ from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.geometry import Geometry, ras_to_kji
 from InteractiveSegLib.prompts import BoundingBox
 from InteractiveSegUI.controller import Controller
-from InteractiveSegUI.prompt_nodes import is_placed, place_roi
+from InteractiveSegUI.prompt_nodes import box_pose, is_placed, place_roi
 from InteractiveSegUI.workspace import box_key
 
 _K_AXIS = 0
@@ -42,8 +42,7 @@ class BoxPlacing:
         """Remove the box; Undo brings it back."""
         workspace = self._controller.workspace
         segment_id = workspace.segment_id
-        with self._controller.step(f"Remove box of {workspace.name_of(segment_id)}", box_key(segment_id)):
-            workspace.remove_roi(segment_id)
+        self._controller.change(f"Remove box of {workspace.name_of(segment_id)}", {box_key(segment_id): None})
 
     def set_visible(self, visible: bool) -> None:
         """Show or hide the boxes of all segments."""
@@ -81,8 +80,8 @@ class BoxPlacing:
         start[axis], stop[axis] = max(0, low), min(depth, high + 1)
         if (start[axis], stop[axis]) == (box.start_kji[axis], box.stop_kji[axis]):
             return
-        with self._controller.step(f"Depth of {workspace.name_of(segment_id)}", box_key(segment_id)):
-            place_roi(workspace.roi(segment_id), BoundingBox(start, stop), workspace.geometry())
+        pose = box_pose(workspace.roi(segment_id), BoundingBox(start, stop), workspace.geometry())
+        self._controller.change(f"Depth of {workspace.name_of(segment_id)}", {box_key(segment_id): pose})
 
     def first_is_shown(self) -> None:
         """The slice that is shown is the first of the object."""

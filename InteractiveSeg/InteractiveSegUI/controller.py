@@ -17,7 +17,7 @@ from InteractiveSegLib.prompts import Prompts
 from InteractiveSegLib.worker.client import WorkerClient
 from InteractiveSegLib.worker.job import Job, JobCallbacks, JobError
 from InteractiveSegLib.worker.request_kinds import Request
-from InteractiveSegUI.history import History
+from InteractiveSegUI.history import History, State
 from InteractiveSegUI.parameters import Parameters
 from InteractiveSegUI.recorder import Recorder
 from InteractiveSegUI.workspace import Workspace
@@ -149,13 +149,11 @@ class Controller:
             self.recorder.redo()
             self.say(f"{name}: done again")
 
-    @contextmanager
-    def step(self, name: str, *keys: tuple[str, ...]) -> Iterator[None]:
-        """One named step of undo, which changes the values of these keys (``workspace.mask_key`` and the like)."""
-        if any(key[0] == "mask" for key in keys):
+    def change(self, name: str, state: State) -> None:
+        """One named step of undo, which puts values into the scene, by key (``workspace.mask_key`` and the like)."""
+        if any(key[0] == "mask" for key in state):
             self._before_writing()
-        with self.recorder.step(name, *keys):
-            yield
+        self.recorder.change(name, state)
 
     @contextmanager
     def errors_shown(self) -> Iterator[None]:

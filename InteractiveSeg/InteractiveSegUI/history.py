@@ -53,15 +53,23 @@ class History:
         del self._steps[: max(0, len(self._steps) - _STEPS_KEPT)]
         self._position = len(self._steps)
 
-    def undo(self) -> None:
-        if self._position:
-            self._restore(self._steps[self._position - 1].before)
-            self._position -= 1
+    def undo(self) -> State:
+        """What was put back; empty where there was nothing to undo."""
+        if not self._position:
+            return {}
+        step = self._steps[self._position - 1]
+        self._restore(step.before)
+        self._position -= 1
+        return step.before
 
-    def redo(self) -> None:
-        if self._position < len(self._steps):
-            self._restore(self._steps[self._position].after)
-            self._position += 1
+    def redo(self) -> State:
+        """What was put back; empty where there was nothing to redo."""
+        if self._position == len(self._steps):
+            return {}
+        step = self._steps[self._position]
+        self._restore(step.after)
+        self._position += 1
+        return step.after
 
     def clear(self) -> None:
         self._steps.clear()

@@ -61,8 +61,8 @@ def settled(
     notes: list[str] = []
     for segment_id, result in results.items():
         box = _union([result, before.get(segment_id)])
-        if box is None:
-            written[segment_id] = None
+        if box is None or not _is_contested(box, results, before, editor):
+            written[segment_id] = result
             continue
         mask = _part(result, box)
         allowed = _allowed(segment_id, box, segmentation, editor, intensities_kji, grid)
@@ -89,6 +89,19 @@ def settled(
                 notes.append(f"{np.count_nonzero(takes)} marked voxels were taken from {name}")
         written[segment_id] = PackedMask.of_part(mask, box) if mask.any() else None
     return Settled({**taken, **written}, tuple(notes))
+
+
+def _is_contested(
+    box: BoundingBox,
+    results: Mapping[str, PackedMask | None],
+    before: Mapping[str, PackedMask | None],
+    editor: slicer.vtkMRMLSegmentEditorNode,
+) -> bool:
+    """Whether anything else than the result decides on the voxels of a box."""
+    if editor.GetMaskMode() != slicer.vtkMRMLSegmentationNode.EditAllowedEverywhere:
+        return True
+    others = [mask for other, mask in before.items() if other not in results and mask is not None]
+    return bool(editor.GetSourceVolumeIntensityMask()) or any(box.overlaps(other.box) for other in others)
 
 
 def _counts(other: str, segmentation: slicer.vtkMRMLSegmentationNode, editor: slicer.vtkMRMLSegmentEditorNode) -> bool:

@@ -53,8 +53,38 @@ def box_of(roi: slicer.vtkMRMLMarkupsROINode, geometry: Geometry) -> tuple[Bound
     return roi_box(matrix[:3, 3], matrix[:3, :3] / lengths, np.array(roi.GetSize()) * lengths, geometry)
 
 
+@dataclass(frozen=True, eq=False)
+class Pose:
+    """Where an ROI is.
+
+    matrix : (4, 4), the ROI's own axes and centre in the coordinates of its node, mm
+    size_mm : along these axes
+    """
+
+    matrix: NDArray[np.float64]
+    size_mm: tuple[float, float, float]
+
+    def equals(self, other: Pose) -> bool:
+        return np.allclose(self.matrix, other.matrix) and np.allclose(self.size_mm, other.size_mm)
+
+
+def pose_of(roi: slicer.vtkMRMLMarkupsROINode) -> Pose:
+    return Pose(slicer.util.arrayFromVTKMatrix(roi.GetObjectToNodeMatrix()), roi.GetSize())
+
+
+def put(roi: slicer.vtkMRMLMarkupsROINode, pose: Pose) -> None:
+    with slicer.util.NodeModify(roi):
+        roi.SetAndObserveObjectToNodeMatrix(slicer.util.vtkMatrixFromArray(pose.matrix))
+        roi.SetSize(*pose.size_mm)
+
+
 def place_roi(roi: slicer.vtkMRMLMarkupsROINode, box: BoundingBox, geometry: Geometry) -> None:
     """Put an ROI round a box of voxels, along the axes of the volume."""
+    put(roi, box_pose(roi, box, geometry))
+
+
+def box_pose(roi: slicer.vtkMRMLMarkupsROINode, box: BoundingBox, geometry: Geometry) -> Pose:
+    """Where an ROI lies round a box of voxels, along the axes of the volume."""
     axes = geometry.ijk_to_ras[:3, :3]
     spacing = np.linalg.norm(axes, axis=0)
     matrix = np.eye(4)
@@ -65,9 +95,7 @@ def place_roi(roi: slicer.vtkMRMLMarkupsROINode, box: BoundingBox, geometry: Geo
     if roi.GetParentTransformNode() is not None:
         roi.GetParentTransformNode().GetMatrixTransformToWorld(to_world)
     matrix = np.linalg.solve(slicer.util.arrayFromVTKMatrix(to_world), matrix)
-    with slicer.util.NodeModify(roi):
-        roi.SetAndObserveObjectToNodeMatrix(slicer.util.vtkMatrixFromArray(matrix))
-        roi.SetSize(*(np.array(box.shape_kji[::-1]) * spacing))
+    return Pose(matrix, tuple((np.array(box.shape_kji[::-1]) * spacing).tolist()))
 
 
 def scribbles_of(

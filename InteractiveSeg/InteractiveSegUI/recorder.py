@@ -14,7 +14,7 @@ from slicer.util import VTKObservationMixin
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.packed_mask import PackedMask
 from InteractiveSegLib.prompts import BACKGROUND, Scribbles
-from InteractiveSegUI.history import History, Step
+from InteractiveSegUI.history import History, State, Step
 from InteractiveSegUI.prompt_nodes import is_placed
 from InteractiveSegUI.segment_io import label_of, labelmap_time
 from InteractiveSegUI.workspace import MARKS, Workspace, box_key, mask_key, same
@@ -43,6 +43,7 @@ class Recorder(VTKObservationMixin):
         super().__init__()
         self._workspace, self._history, self._on_change, self._on_error = workspace, history, on_change, on_error
         self._known: dict[tuple[str, ...], Any] = {}
+        self._unread: list[tuple[str, ...]] = []
         self._dirty: set[tuple[str, ...]] = set()
         self._read: dict[tuple[str, ...], Any] = {}
         self._touched: dict[str, tuple[int, int]] = {}
@@ -55,10 +56,16 @@ class Recorder(VTKObservationMixin):
         """The value that was last seen of a key; None where there was none."""
         return self._known.get(key)
 
+    def masks(self) -> dict[str, PackedMask | None]:
+        """Segment id -> mask, of all segments, as of the last ``flush``."""
+        ids = self._workspace.segmentation_node.GetSegmentation().GetSegmentIDs()
+        return {segment_id: self._known.get(mask_key(segment_id)) for segment_id in ids}
+
     def watch(self) -> None:
         """Look at the nodes that the parameters name; what they hold is known from here on."""
         self.removeObservers()
         self._known.clear()
+        self._unread = []
         self._dirty.clear()
         self._read.clear()
         self.version += 1
@@ -71,10 +78,10 @@ class Recorder(VTKObservationMixin):
         for event in (parameters.volume.ImageDataModifiedEvent, parameters.volume.TransformModifiedEvent):
             self.addObserver(parameters.volume, event, self._on_volume)
         self.watch_scribbles()
-        self._know(MARKS)
+        self._unread = [MARKS, *(mask_key(segment_id) for segment_id in segmentation.GetSegmentIDs())]
+        self._schedule()
         for segment_id in segmentation.GetSegmentIDs():
-            self._know(mask_key(segment_id))
-            self._know(box_key(segment_id))
+            self._known[box_key(segment_id)] = self._workspace.value(box_key(segment_id))
             roi = self._workspace.roi(segment_id)
             if roi is not None:
                 self.watch_roi(roi, segment_id)
@@ -97,16 +104,12 @@ class Recorder(VTKObservationMixin):
         for event in (roi.PointPositionDefinedEvent, roi.PointEndInteractionEvent):
             self.addObserver(roi, event, on_event)
 
-    @contextmanager
-    def step(self, name: str, *keys: tuple[str, ...]) -> Iterator[None]:
-        """One named step of the module's own, which changes the values of these keys; none where nothing changes."""
+    def change(self, name: str, state: State) -> None:
+        """One named step of the module's own, which puts values into the scene; none where nothing changes."""
         self.flush()
-        self._own += 1
-        try:
-            yield
-        finally:
-            self._own -= 1
-        self._record(name, {key: self._workspace.value(key) for key in keys})
+        with self._unobserved():
+            self._workspace.restore(state)
+        self._record(name, state)
 
     def undo(self) -> None:
         self._move(self._history.undo)
@@ -116,6 +119,8 @@ class Recorder(VTKObservationMixin):
 
     def flush(self) -> None:
         """Record what was drawn or edited since the last look."""
+        while self._unread:
+            self._read_next()
         dirty, self._dirty = self._dirty, set()
         read, self._read = self._read, {}
         masks = sorted(key for key in dirty if key[0] == "mask")
@@ -127,17 +132,20 @@ class Recorder(VTKObservationMixin):
             if key[0] == "box":
                 self._record(f"Box of {self._workspace.name_of(key[1])}", {key: self._workspace.value(key)})
 
-    def _move(self, move: Callable[[], None]) -> None:
+    def _move(self, move: Callable[[], State]) -> None:
         self.flush()
+        with self._unobserved():
+            self._known.update(move())
+        self.version += 1
+
+    @contextmanager
+    def _unobserved(self) -> Iterator[None]:
+        """Changes in the block are the module's own."""
         self._own += 1
         try:
-            move()
+            yield
         finally:
             self._own -= 1
-        for key in self._known:
-            if key == MARKS or self._workspace.exists(key[1]):
-                self._known[key] = self._workspace.value(key)
-        self.version += 1
 
     def _record_edits(self, now: dict[tuple[str, ...], Any]) -> None:
         """What was painted or erased by hand becomes hard marks; painted ones last, so that they count."""
@@ -158,15 +166,12 @@ class Recorder(VTKObservationMixin):
             edits = edits.merged(part)
         marks = self._known.get(MARKS) or self._workspace.value(MARKS)
         values[MARKS] = marks.with_edits(edits)
-        self._own += 1
-        try:
+        with self._unobserved():
             self._workspace.restore({MARKS: values[MARKS]})
-        finally:
-            self._own -= 1
         names = ", ".join(self._workspace.name_of(segment_id) for segment_id in edited)
         self._record(f"Edit of {names}", values)
 
-    def _record(self, name: str, after: dict[tuple[str, ...], Any]) -> None:
+    def _record(self, name: str, after: State) -> None:
         changed = {key: value for key, value in after.items() if not same(self._known.get(key), value)}
         if not changed:
             return
@@ -175,27 +180,34 @@ class Recorder(VTKObservationMixin):
         self.version += 1
         self._on_change(name)
 
-    def _know(self, key: tuple[str, ...]) -> None:
-        self._known[key] = self._workspace.value(key)
-
     def _mark(self, key: tuple[str, ...]) -> None:
         if self._own:
             return
         self._dirty.add(key)
         self._read.pop(key, None)
+        self._schedule()
+
+    def _schedule(self) -> None:
         if not self._is_scheduled:
             self._is_scheduled = True
             qt.QTimer.singleShot(0, self._look)
+
+    def _read_next(self) -> None:
+        key = self._unread.pop(0)
+        if key == MARKS or self._workspace.exists(key[1]):
+            self._known[key] = self._workspace.value(key)
 
     def _look(self) -> None:
         """Read one mask at a time, so that the window stays alive; then record."""
         self._is_scheduled = False
         unread = [key for key in self._dirty if key[0] == "mask" and key not in self._read]
         try:
-            if len(unread) > 1:
+            if self._unread:
+                self._read_next()
+                self._schedule()
+            elif len(unread) > 1:
                 self._read[unread[0]] = self._workspace.value(unread[0])
-                self._is_scheduled = True
-                qt.QTimer.singleShot(0, self._look)
+                self._schedule()
             else:
                 self.flush()
         except InputError as error:

@@ -10,7 +10,7 @@ from InteractiveSegLib.worker.segment_request import SegmentRequest
 from InteractiveSegUI.controller import Controller
 from InteractiveSegUI.overlays import Overlays
 from InteractiveSegUI.overwriting import is_completed, settled
-from InteractiveSegUI.segment_io import label_of, write_mask
+from InteractiveSegUI.segment_io import label_of
 from InteractiveSegUI.workspace import mask_key
 
 
@@ -68,12 +68,16 @@ class Segmenting:
             marks[segment_id] = prompts.scribbles.for_label(label)[0]
         node, grid = workspace.segmentation_node, workspace.grid()
         found = settled(
-            results, workspace.masks(), marks, node, self._controller.editor_node, workspace.volume().array_kji, grid
+            results,
+            self._controller.recorder.masks(),
+            marks,
+            node,
+            self._controller.editor_node,
+            self._controller.volume.array_kji,
+            grid,
         )
         version = self._controller.recorder.version
-        with self._controller.step(name, *map(mask_key, found.masks)):
-            for segment_id, mask in found.masks.items():
-                write_mask(node, segment_id, mask, grid)
+        self._controller.change(name, {mask_key(segment_id): mask for segment_id, mask in found.masks.items()})
         self._overlays.show(result.probabilities)
         same = ("the mask stayed as it was",) if self._controller.recorder.version == version else ()
         said = " ".join(f"{note.rstrip('.')}." for note in (*same, *notes, *result.notes, *found.notes))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import slicer
 
 from InteractiveSegLib.errors import InputError
@@ -19,6 +18,8 @@ from InteractiveSegUI.prompt_nodes import (
     is_placed,
     new_roi,
     new_scribbles,
+    pose_of,
+    put,
     read_marks,
     roi_of,
     scribble_segment,
@@ -187,7 +188,7 @@ class Workspace:
         roi = self.roi(segment_id)
         if roi is None or not is_placed(roi):
             return None
-        return slicer.util.arrayFromVTKMatrix(roi.GetObjectToNodeMatrix()), roi.GetSize()
+        return pose_of(roi)
 
     def restore(self, state: State) -> None:
         """Put values of the history back into the scene; segments that are gone stay gone."""
@@ -204,26 +205,16 @@ class Workspace:
             elif value is None:
                 self.remove_roi(segment_id)
             else:
-                self._put_roi(segment_id, *value)
+                put(self.required_roi(segment_id), value)
 
     def remove_roi(self, segment_id: str) -> None:
         roi = self.roi(segment_id)
         if roi is not None:
             slicer.mrmlScene.RemoveNode(roi)
 
-    def _put_roi(self, segment_id: str, matrix: np.ndarray, size_mm: tuple[float, float, float]) -> None:
-        roi = self.required_roi(segment_id)
-        with slicer.util.NodeModify(roi):
-            roi.SetAndObserveObjectToNodeMatrix(slicer.util.vtkMatrixFromArray(matrix))
-            roi.SetSize(*size_mm)
-
 
 def same(one: Any, other: Any) -> bool:
     """Whether two values of the history are equal."""
     if one is None or other is None:
         return one is other
-    if isinstance(one, Marks):
-        return one.equals(other)
-    if isinstance(one, PackedMask):
-        return one.box == other.box and np.array_equal(one.bits, other.bits)
-    return np.allclose(one[0], other[0]) and np.allclose(one[1], other[1])
+    return one is other or one.equals(other)

@@ -16,7 +16,7 @@ from PySide6.QtWidgets import QApplication, QMainWindow
 from trame_slicer.core import SlicerApp
 
 from slicer_host import mrml_widgets, parameter_node, qt_modules, scripted_module
-from slicer_host.pythonqt import NamedSignal, Wrapped, WrappedClass
+from slicer_host.pythonqt import Wrapped, WrappedClass
 from slicer_host.segment_editor import qMRMLSegmentEditorWidget
 
 
@@ -41,22 +41,24 @@ class _CoreIOManager:
         return bool(loaded)
 
 
-class _Application(QObject):
+class _ApplicationSignals(QObject):
+    startupCompleted = Signal()
+
+
+class _Application:
     """``slicer.app``, as far as the module asks."""
 
-    startupCompleted = Signal()
     applicationName = "Slicer"
     majorVersion, minorVersion = 5, 12
 
     def __init__(self, core: SlicerApp) -> None:
-        super().__init__()
-        self._core = core
-        self._manager = Wrapped(_ModuleManager(self))
+        self._core, self._signals = core, Wrapped(_ApplicationSignals())
+        self._manager = Wrapped(_ModuleManager())
         self.temporaryPath = tempfile.mkdtemp(prefix="slicer-")
         self.slicerHome = self.temporaryPath
 
     def connect(self, signature: str, receiver: Callable) -> None:
-        NamedSignal(getattr(self, signature.split("(")[0])).connect(receiver)
+        self._signals.connect(signature, receiver)
 
     def moduleManager(self) -> Wrapped:
         return self._manager

@@ -9,7 +9,7 @@ import slicer
 from InteractiveSegUI.controller import Controller
 from InteractiveSegUI.prompt_nodes import Marks
 from InteractiveSegUI.sections.section import Section
-from InteractiveSegUI.segment_io import labels_of
+from InteractiveSegUI.segment_io import label_of
 from InteractiveSegUI.workspace import MARKS, box_key
 
 
@@ -53,16 +53,13 @@ class ImageSection(Section):
         self.controller.workspace.add_segment()
 
     def _remove_segment(self) -> None:
-        """The segment, its box and its scribbles; box and scribbles can be had back by Undo."""
+        """The segment, its box and its scribbles."""
         workspace = self.controller.workspace
         node, segment_id = workspace.segmentation_node, workspace.segment_id
-        label = labels_of(node).get(segment_id)
-        with self.controller.step(f"Remove {workspace.name_of(segment_id)}", MARKS, box_key(segment_id)):
-            workspace.remove_roi(segment_id)
-            marks = workspace.marks()
-            kept = Marks(*(scribbles.without(label) for scribbles in (marks.drawn, marks.edited)))
-            if not kept.equals(marks):
-                workspace.restore({MARKS: kept})
+        label = label_of(node, segment_id)
+        marks = workspace.marks()
+        kept = Marks(*(scribbles.without(label) for scribbles in (marks.drawn, marks.edited)))
+        self.controller.change(f"Remove {workspace.name_of(segment_id)}", {MARKS: kept, box_key(segment_id): None})
         node.GetSegmentation().RemoveSegment(segment_id)
         left = list(node.GetSegmentation().GetSegmentIDs())
         self.controller.parameters.segment = left[0] if left else ""

@@ -1,0 +1,114 @@
+"""How long the panel keeps the event loop busy, and what it adds to a round: ``python Testing/panel_latency.py``.
+
+A press runs within one turn of the event loop, and so does every callback: the longest turn is the longest time in
+which the window does not answer.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from panel_session import PanelSession
+
+SHAPE_KJI = (300, 512, 512)
+
+
+@dataclass(frozen=True)
+class Latency:
+    """One action.
+
+    longest_ms : of a turn of the event loop
+    overhead_s : beyond the seconds of the round itself, where there is one
+    """
+
+    action: str
+    longest_ms: float
+    overhead_s: float | None = None
+
+
+def large_image(shape_kji: tuple[int, int, int] = SHAPE_KJI) -> np.ndarray:
+    """int16, an organ of half the image's size a side in noise."""
+    array = np.random.default_rng(0).integers(0, 60, shape_kji, dtype=np.int16)
+    axes = np.ogrid[tuple(slice(n) for n in shape_kji)]
+    array[sum(((x - n / 2) / (n / 4)) ** 2 for x, n in zip(axes, shape_kji, strict=True)) <= 1] += 100
+    return array
+
+
+def latencies(person: PanelSession, shape_kji: tuple[int, int, int] = SHAPE_KJI) -> list[Latency]:
+    """Every action of a session once, on an image of this shape."""
+    found: list[Latency] = []
+    k, j, i = (n // 2 for n in shape_kji)
+    dj, di = shape_kji[1] // 4 + 6, shape_kji[2] // 4 + 6
+    volume = person.add_volume(large_image(shape_kji), np.diag([0.7, 0.7, 1.0, 1.0]))
+
+    def note(action: str, act: Callable[[], None], until: Callable[[], bool] = lambda: True) -> float:
+        started = time.perf_counter()
+        longest = max(_seconds(act), _longest_turn(until), _longest_turn(lambda: True))
+        found.append(Latency(action, 1000 * longest))
+        return time.perf_counter() - started
+
+    def round_(action: str, button: str) -> None:
+        total = note(action, lambda: person.press(button), lambda: not person.controller.is_busy)
+        assert not person.status.is_error, person.status
+        own = float(person.status.text.split(": ")[1].split(" s")[0])
+        found[-1] = Latency(action, found[-1].longest_ms, total - own)
+
+    person.views.show(volume)  # the views are Slicer's, so that their time is not the panel's
+    note("choose the volume", lambda: person.ui("volumeSelector").setCurrentNode(volume))
+    note("add a segment", person.add_segment)
+    person.place_box((k, j - dj, i - di), (k, j + dj, i + di))
+    note("set the depth", lambda: person.ui("depthRange").setValues(shape_kji[0] // 4 - 3, 3 * shape_kji[0] // 4 + 3))
+    person.controller.client.warm_up()
+    person.spin(lambda: person.controller.client.status.stage == "ready")
+    round_("segment (the voxels travel)", "segmentButton")
+    for tool, offset in (("foreground", 0), ("background", dj - 4)):
+        note(f"take up the brush: {tool}", lambda tool=tool: person.press(f"{tool}Button"))
+        person.look_at((k, j + offset, i))
+        points = [(k, j + offset, i - 20), (k, j + offset, i + 20)]
+        person.views.drag("Red", [person.views.display_of("Red", person.point(point)) for point in points])
+        note(f"after a stroke: {tool}", lambda: None)
+        person.press(f"{tool}Button")
+    round_("fine-tune", "fineTuneButton")
+    round_("segment again", "segmentButton")
+    editor = person.ui("segmentEditor")
+    editor.setActiveEffectByName("Paint")
+    person.views.drag("Red", [person.views.display_of("Red", person.point((k, j, i + d))) for d in (-30, 30)])
+    editor.setActiveEffect(None)
+    note("after an edit by hand", lambda: None)
+    for button in ("undoButton", "undoButton", "undoButton", "redoButton", "redoButton"):
+        note(button.removesuffix("Button"), lambda button=button: person.press(button))
+    person.ui("overlayBox").setCurrentText("probability")
+    note("show the probability", person.controller.changed)
+    note("add a second segment", person.add_segment)
+    return found
+
+
+def _seconds(act: Callable[[], None]) -> float:
+    started = time.perf_counter()
+    act()
+    return time.perf_counter() - started
+
+
+def _longest_turn(until: Callable[[], bool]) -> float:
+    """Of the event loop, until something is so."""
+    from PySide6.QtWidgets import QApplication
+
+    longest = 0.0
+    while True:
+        longest = max(longest, _seconds(QApplication.processEvents))
+        if until():
+            return longest
+        time.sleep(0.001)
+
+
+if __name__ == "__main__":
+    print(f"image of {' x '.join(str(n) for n in SHAPE_KJI[::-1])} voxels\n")
+    print(f"{'action':32} {'longest turn, ms':>16} {'beyond the round, s':>20}")
+    session = PanelSession()
+    for each in latencies(session):
+        beyond = "" if each.overhead_s is None else f"{each.overhead_s:.2f}"
+        print(f"{each.action:32} {each.longest_ms:16.0f} {beyond:>20}")
+    session.close()

@@ -1,0 +1,84 @@
+"""The extension installs every file of both packages, and what it installs runs."""
+
+import json
+import shutil
+import struct
+import subprocess
+import sys
+
+import pytest
+from package_files import PACKAGES, REPOSITORY, listed
+
+SLICER = """
+function(slicerMacroBuildScriptedModule)
+  cmake_parse_arguments(MY "WITH_SUBDIR;WITH_GENERIC_TESTS" "NAME" "SCRIPTS;RESOURCES" ${ARGN})
+  set(to qt-scripted-modules)
+  if(MY_WITH_SUBDIR)
+    set(to qt-scripted-modules/${MY_NAME})
+  endif()
+  foreach(file IN LISTS MY_SCRIPTS MY_RESOURCES)
+    get_filename_component(folder ${file} DIRECTORY)
+    install(FILES ${file} DESTINATION ${to}/${folder})
+  endforeach()
+endfunction()
+function(slicer_add_python_unittest)
+endfunction()
+set(Slicer_USE_FILE ${CMAKE_CURRENT_LIST_DIR}/nothing.cmake)
+set(Slicer_EXTENSION_GENERATE_CONFIG ${CMAKE_CURRENT_LIST_DIR}/nothing.cmake)
+set(Slicer_EXTENSION_CPACK ${CMAKE_CURRENT_LIST_DIR}/nothing.cmake)
+"""
+"""Slicer's package for CMake as far as a scripted extension leans on it: where its macros install files."""
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_lists_name_every_file(package):
+    kept = (REPOSITORY / package / "files.cmake").read_text("utf-8")
+    missing = sorted(set(listed(package).split()) - set(kept.split()))
+    gone = sorted(set(kept.split()) - set(listed(package).split()))
+    assert kept == listed(package), f"run python Testing/package_files.py (missing: {missing}, gone: {gone})"
+
+
+def test_the_extension_installs_and_its_packages_can_be_imported(tmp_path):
+    if shutil.which("cmake") is None or shutil.which("cc") is None:
+        pytest.skip("cmake and a compiler, which it tries, are not installed")
+    slicer, build, prefix = tmp_path / "Slicer", tmp_path / "build", tmp_path / "installed"
+    slicer.mkdir()
+    (slicer / "SlicerConfig.cmake").write_text(SLICER)
+    (slicer / "nothing.cmake").touch()
+    configure = ["cmake", "-S", REPOSITORY, "-B", build, f"-DSlicer_DIR={slicer}", f"-DCMAKE_INSTALL_PREFIX={prefix}"]
+    subprocess.run(configure, check=True, capture_output=True)
+    subprocess.run(["cmake", "--install", build], check=True, capture_output=True)
+    modules = prefix / "qt-scripted-modules"
+    assert sorted(path.name for path in modules.glob("*.py")) == ["InteractiveSeg.py"]
+    code = "import InteractiveSegLib; from InteractiveSegLib.cli import main; print(InteractiveSegLib.__file__)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": str(modules), "PATH": ""},
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert done.stdout.strip() == str(modules / "InteractiveSegLib" / "__init__.py")
+    weights = "InteractiveSegLib/weights/prompted.safetensors"
+    assert (modules / weights).stat().st_size == (REPOSITORY / weights).stat().st_size
+
+
+def test_the_index_entry_fits_the_extension():
+    entry = json.loads((REPOSITORY / "InteractiveSeg.json").read_text("utf-8"))
+    cmake = (REPOSITORY / "CMakeLists.txt").read_text("utf-8")
+    assert "project(InteractiveSeg)" in cmake
+    assert entry["category"] == "Segmentation"
+    assert entry["scm_url"].rsplit("/", 1)[-1].startswith("Slicer")
+    assert entry["build_dependencies"] == ["PyTorch"]
+    assert 'EXTENSION_DEPENDS "PyTorch"' in cmake
+    assert "US 11379985 B2" in cmake
+
+
+def test_the_icon_is_128_pixels_wide():
+    data = (REPOSITORY / "Resources" / "InteractiveSeg.png").read_bytes()
+    assert struct.unpack(">II", data[16:24]) == (128, 128)
+
+
+def test_only_the_module_lies_directly_in_the_module_folder():
+    assert [path.name for path in (REPOSITORY / "InteractiveSeg").glob("*.py")] == ["InteractiveSeg.py"]
