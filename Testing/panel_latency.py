@@ -7,8 +7,8 @@ which the window does not answer.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 from panel_session import PanelSession
@@ -21,11 +21,13 @@ class Latency:
     """One action.
 
     longest_ms : of a turn of the event loop
+    computing_ms : of the turn in which the window's thread computed longest; what other processes take is not in it
     overhead_s : beyond the seconds of the round itself, where there is one
     """
 
     action: str
     longest_ms: float
+    computing_ms: float
     overhead_s: float | None = None
 
 
@@ -46,15 +48,15 @@ def latencies(person: PanelSession, shape_kji: tuple[int, int, int] = SHAPE_KJI)
 
     def note(action: str, act: Callable[[], None], until: Callable[[], bool] = lambda: True) -> float:
         started = time.perf_counter()
-        longest = max(_seconds(act), _longest_turn(until), _longest_turn(lambda: True))
-        found.append(Latency(action, 1000 * longest))
+        turns = [_seconds(act), *_turns(until), *_turns(lambda: True)]
+        found.append(Latency(action, *(1000 * max(kind) for kind in zip(*turns, strict=True))))
         return time.perf_counter() - started
 
     def round_(action: str, button: str) -> None:
         total = note(action, lambda: person.press(button), lambda: not person.controller.is_busy)
         assert not person.status.is_error, person.status
         own = float(person.status.text.split(": ")[1].split(" s")[0])
-        found[-1] = Latency(action, found[-1].longest_ms, total - own)
+        found[-1] = replace(found[-1], overhead_s=total - own)
 
     person.views.show(volume)  # the views are Slicer's, so that their time is not the panel's
     note("choose the volume", lambda: person.ui("volumeSelector").setCurrentNode(volume))
@@ -86,29 +88,29 @@ def latencies(person: PanelSession, shape_kji: tuple[int, int, int] = SHAPE_KJI)
     return found
 
 
-def _seconds(act: Callable[[], None]) -> float:
-    started = time.perf_counter()
+def _seconds(act: Callable[[], None]) -> tuple[float, float]:
+    """That something takes, and of these the thread's own."""
+    started, computing = time.perf_counter(), time.thread_time()
     act()
-    return time.perf_counter() - started
+    return time.perf_counter() - started, time.thread_time() - computing
 
 
-def _longest_turn(until: Callable[[], bool]) -> float:
-    """Of the event loop, until something is so."""
+def _turns(until: Callable[[], bool]) -> Iterator[tuple[float, float]]:
+    """Seconds of each turn of the event loop, until something is so."""
     from PySide6.QtWidgets import QApplication
 
-    longest = 0.0
     while True:
-        longest = max(longest, _seconds(QApplication.processEvents))
+        yield _seconds(QApplication.processEvents)
         if until():
-            return longest
+            return
         time.sleep(0.001)
 
 
 if __name__ == "__main__":
     print(f"image of {' x '.join(str(n) for n in SHAPE_KJI[::-1])} voxels\n")
-    print(f"{'action':32} {'longest turn, ms':>16} {'beyond the round, s':>20}")
+    print(f"{'action':32} {'longest turn, ms':>16} {'computing, ms':>14} {'beyond the round, s':>20}")
     session = PanelSession()
     for each in latencies(session):
         beyond = "" if each.overhead_s is None else f"{each.overhead_s:.2f}"
-        print(f"{each.action:32} {each.longest_ms:16.0f} {beyond:>20}")
+        print(f"{each.action:32} {each.longest_ms:16.0f} {each.computing_ms:14.0f} {beyond:>20}")
     session.close()
