@@ -33,6 +33,7 @@ set(PACKAGE_SCRIPTS
   drawing.py
   errors.py
   evaluation/__init__.py
+  evaluation/automatic_stream.py
   evaluation/baselines.py
   evaluation/benchmark.py
   evaluation/benchmark_command.py
@@ -41,9 +42,12 @@ set(PACKAGE_SCRIPTS
   evaluation/contour_interpolation.py
   evaluation/datasets.py
   evaluation/demo.py
+  evaluation/effort_stream.py
   evaluation/elastix_loop.py
   evaluation/folder_dataset.py
+  evaluation/forgetting.py
   evaluation/grab_cut.py
+  evaluation/interactive_stream.py
   evaluation/methods.py
   evaluation/metrics.py
   evaluation/overlay.py
@@ -55,9 +59,13 @@ set(PACKAGE_SCRIPTS
   evaluation/report.py
   evaluation/robot.py
   evaluation/showcase.py
+  evaluation/simulated_annotator.py
   evaluation/slice_annotator.py
   evaluation/speed.py
   evaluation/statistics.py
+  evaluation/stream_command.py
+  evaluation/stream_report.py
+  evaluation/stream_state.py
   evaluation/strokes.py
   evaluation/tables.py
   evaluation/trial.py
@@ -72,6 +80,27 @@ set(PACKAGE_SCRIPTS
   itk_reading.py
   journal.py
   lasso.py
+  learn_command.py
+  learning/__init__.py
+  learning/annotation_rounds.py
+  learning/automatic_network.py
+  learning/automatic_teacher.py
+  learning/background.py
+  learning/judge.py
+  learning/learner.py
+  learning/lesson_store.py
+  learning/mixture.py
+  learning/patches.py
+  learning/prompted_teacher.py
+  learning/replay.py
+  learning/settings.py
+  learning/targets.py
+  learning/taught_case.py
+  learning/taught_image.py
+  learning/taught_object.py
+  learning/taught_sessions.py
+  learning/teacher.py
+  learning/versions.py
   markups.py
   networks/__init__.py
   networks/block_six.py
@@ -96,6 +125,7 @@ set(PACKAGE_SCRIPTS
   propagate/axis_carry.py
   propagate/axis_stack.py
   propagate/displacement.py
+  propagate/image_propagator.py
   propagate/label_fusion.py
   propagate/proxy_mask.py
   propagate/registration.py
@@ -107,6 +137,7 @@ set(PACKAGE_SCRIPTS
   propagate/slice_tasks.py
   propagate/working_plane.py
   propagate_command.py
+  propagate_result.py
   refine.py
   roi.py
   rounds.py
@@ -136,12 +167,15 @@ set(PACKAGE_SCRIPTS
   worker/handshake.py
   worker/job.py
   worker/message_channel.py
+  worker/propagate_request.py
   worker/protocol.py
   worker/request_kinds.py
   worker/segment_request.py
   worker/sent_image.py
   worker/server.py
+  worker/slices_request.py
   worker/subprocess_transport.py
+  worker/suggest_request.py
   worker/transport.py
   worker/workbench.py
   worker_command.py
