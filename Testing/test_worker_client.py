@@ -117,6 +117,12 @@ def test_an_unexpected_error_is_told_with_type_text_and_place_and_the_worker_liv
     assert_ready(worker)
 
 
+def test_a_result_that_cannot_travel_is_an_error_and_the_worker_lives_on(worker):
+    error = failure(worker, OddRequest("untold"))
+    assert (error.type_name, "JSON cannot hold" in error.text) == ("ProtocolError", True)
+    assert_ready(worker)
+
+
 @pytest.mark.parametrize("kind", [0, 1, 2])
 def test_a_full_memory_is_told_with_what_to_do_and_the_worker_lives_on(worker, kind):
     error = failure(worker, OddRequest("memory", kind))

@@ -16,7 +16,7 @@ from InteractiveSegLib.image_io import read_labelmap, read_volume, write_image, 
 from InteractiveSegLib.lasso import Lasso
 from InteractiveSegLib.networks.checkpoint import load_network, save_network
 from InteractiveSegLib.progress import finish
-from InteractiveSegLib.prompts import BACKGROUND, BoundingBox, Scribbles
+from InteractiveSegLib.prompts import BACKGROUND, BoundingBox, Prompts, Scribbles
 from InteractiveSegLib.session import ImageSession
 from InteractiveSegLib.worker.blocking import BlockingWorker
 from InteractiveSegLib.worker.job import JobCallbacks
@@ -215,6 +215,13 @@ def test_an_edited_drawing_sends_what_changed(worker, model, monkeypatch):
     assert sum(sizes) < 40_000  # the crop has 100,000 bytes; what it grew by travels
     finish(session.segment(adapt=False))
     np.testing.assert_array_equal(result.labelmap(volume.geometry.shape_kji), session.labelmap())
+
+
+def test_the_same_prompts_on_an_image_of_another_shape_mark_the_same_voxels(worker, model):
+    prompts = Prompts({1: BOX}, on_blob(2))
+    for more in (0, 5):
+        volume = small(array=np.pad(noisy(ellipsoid()), ((0, more), (0, more), (0, more))))
+        assert_the_same(worker, volume, lambda session: setattr(session, "prompts", prompts), SegmentRequest(model))
 
 
 def test_the_mask_equals_that_of_the_command_line(worker, model, tmp_path, monkeypatch, oblique_geometry):

@@ -202,11 +202,11 @@ class WorkerClient:
         arrays = {f"own/{name}": values for name, values in own.arrays.items()}
         if job.volume is not None:
             parts = prompt_parts(job.prompts)
-            known = [name for name, value in parts.items() if connection.known.get(name) is value]
+            known = [name for name, part in parts.items() if connection.knows(job.image_identity, name, part)]
             prompts, of_prompts = prompt_record(job.prompts, job.volume.geometry.shape_kji, known)
             fields |= {"image": image_fields(job.volume, job.image_identity), "prompts": prompts, "known": known}
             arrays |= of_prompts
-            connection.known = parts
+            connection.known = job.image_identity, parts
         self._tell("busy", "computing")
         connection.send(Message("request", fields, arrays))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 from InteractiveSegLib.errors import InteractiveSegError
@@ -32,7 +32,7 @@ class Connection:
     ----------
     heard : messages so far, signs of life included
     was_ready : it had been, so that it is worth another try
-    known : name -> immutable value that the process was sent and keeps
+    known : image, and name -> immutable part of the prompts on it, that the process was sent and keeps
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Connection:
         self._lines: deque[str] = deque(maxlen=_LINES_KEPT)
         self.stage: Stage = "starting"
         self.heard, self.was_ready = 0, False
-        self.known: dict[str, object] = {}
+        self.known: tuple[int, Mapping[str, object]] = (0, {})
 
     def start(self) -> None:
         self._transport.start(TransportEvents(self._received, self._said, self._ended))
@@ -58,6 +58,10 @@ class Connection:
     def send(self, message: Message) -> None:
         """ProtocolError where the message cannot be sent."""
         self._transport.write(encode(message))
+
+    def knows(self, image_identity: int, name: str, part: object) -> bool:
+        """Whether this very part of the prompts was sent with the request before, for the same image."""
+        return self.known[0] == image_identity and self.known[1].get(name) is part
 
     def close(self) -> None:
         """End the process; nothing is told of it any more."""

@@ -77,7 +77,10 @@ class _Server:
             answer = Message("error", {"id": identity, **self._error_fields(error)})
         else:
             answer = Message("result", {"id": identity, "result": dict(result.fields)}, result.arrays)
-        self._channel.send(answer)
+        try:
+            self._channel.send(answer)
+        except ProtocolError as error:  # the result of a request holds what cannot travel
+            self._channel.send(Message("error", {"id": identity, **self._error_fields(error)}))
 
     def _computed(self, identity: int, message: Message) -> Message:
         self._channel.send(Message("begun", {"id": identity}))
