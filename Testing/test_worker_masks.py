@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from blobs import SHAPE_KJI, blob_network, ellipsoid, noisy
+from blobs import SHAPE_KJI, blob_network, dice, ellipsoid, noisy
 
 from InteractiveSegLib.bifseg import BifsegSettings
 from InteractiveSegLib.cli import main
@@ -222,6 +222,22 @@ def test_the_same_prompts_on_an_image_of_another_shape_mark_the_same_voxels(work
     for more in (0, 5):
         volume = small(array=np.pad(noisy(ellipsoid()), ((0, more), (0, more), (0, more))))
         assert_the_same(worker, volume, lambda session: setattr(session, "prompts", prompts), SegmentRequest(model))
+
+
+def test_two_parts_of_a_real_hippocampus_are_the_same(worker, shared_data):
+    path = min((shared_data / "hippocampus_msd").glob("*_image.nii.gz"))
+    volume = read_volume(path)
+    truth = read_labelmap(path.with_name(path.name.replace("_image", "_label")), volume.geometry)
+
+    def draw(session):
+        for label in (1, 2):
+            session.set_box(label, BoundingBox.of_mask(truth == label).expanded((1, 2, 2)))
+            marks = np.argwhere(truth == label)[::40]
+            session.add_scribbles(Scribbles(marks, np.full(len(marks), label)))
+
+    result = assert_the_same(worker, volume, draw, SegmentRequest(with_probability=True))
+    found = result.labelmap(volume.geometry.shape_kji)
+    assert min(dice(found == label, truth == label) for label in (1, 2)) > 0.7
 
 
 def test_the_mask_equals_that_of_the_command_line(worker, model, tmp_path, monkeypatch, oblique_geometry):
