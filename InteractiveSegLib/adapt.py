@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from InteractiveSegLib.networks.network import Head
 from InteractiveSegLib.progress import Progress, Steps
@@ -35,6 +35,24 @@ class AdaptSettings:
     unsure_below: float = 0.7
     contradiction_mm: float = 4.0
     max_voxels: int = 16384
+
+
+@dataclass(frozen=True)
+class SoftAdaptSettings:
+    """Fine-tuning to a soft mask.
+
+    updates : gradient steps; 0 leaves the network as it is
+    learning_rate : of the updates
+    sureness : power of the mask's confidence that a voxel's weight is
+    annotated_weight : of a voxel that a person annotated
+    max_voxels : drawn at random
+    """
+
+    updates: int = 20
+    learning_rate: float = 3e-3
+    sureness: float = 6.0
+    annotated_weight: float = 30.0
+    max_voxels: int = 32768
 
 
 def load_optimizer() -> None:
@@ -109,6 +127,44 @@ def adapt_steps(
             losses = [cross_entropy(tried.on_columns(seen), given) for tried in (before, head)]
         if losses[1] > losses[0]:
             return copy.deepcopy(before).eval()
+    return head
+
+
+def soft_adapt_steps(
+    head: Head,
+    features: Tensor,
+    target: Tensor,
+    confidence: Tensor,
+    annotated: Tensor,
+    settings: SoftAdaptSettings,
+    seed: int,
+) -> Steps[Head]:
+    """Fit a copy of block 6 to a soft mask; ``head`` itself is not changed.
+
+    Parameters
+    ----------
+    features : (F, *S), output of blocks 1-5
+    target : (*S) float, foreground probability; confidence : (*S) float, 0 to 1
+    annotated : (*S) bool, voxels of which the target is known
+    seed : of the draw of voxels
+    """
+    head = copy.deepcopy(head).eval()
+    weights = torch.where(annotated, settings.annotated_weight, confidence.clamp(0, 1) ** settings.sureness).flatten()
+    known = torch.nonzero(weights > 0).flatten()
+    if not known.numel():
+        return head
+    order = torch.randperm(known.numel(), generator=torch.Generator().manual_seed(seed))[: settings.max_voxels]
+    chosen = known[order.to(known.device)]
+    sample, wanted, weights = features.flatten(1)[:, chosen], target.flatten()[chosen], weights[chosen]
+    optimizer = torch.optim.Adam(head.parameters(), lr=settings.learning_rate)
+    for step in range(settings.updates):
+        logits = head.on_columns(sample)[0]
+        losses = binary_cross_entropy_with_logits(logits[1] - logits[0], wanted, reduction="none")
+        loss = (losses * weights).sum() / weights.sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        yield Progress(step + 1, settings.updates, f"fine-tuning to the propagated mask, loss {loss.item():.3f}")
     return head
 
 
