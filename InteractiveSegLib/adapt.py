@@ -48,7 +48,7 @@ class SoftAdaptSettings:
     max_voxels : drawn at random
     """
 
-    updates: int = 20
+    updates: int = 10
     learning_rate: float = 3e-3
     sureness: float = 6.0
     annotated_weight: float = 30.0

@@ -33,7 +33,7 @@ class CombinationSettings:
     adapt : fine-tuning of the network's last block to the propagated mask
     """
 
-    trust: float = 1.0
+    trust: float = 0.5
     adapt: SoftAdaptSettings = field(default_factory=SoftAdaptSettings)
 
     def __post_init__(self) -> None:

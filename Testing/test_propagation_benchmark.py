@@ -17,6 +17,7 @@ from InteractiveSegLib.evaluation.propagation_benchmark import (
     PropagationSettings,
     propagation_steps,
 )
+from InteractiveSegLib.evaluation.propagation_methods import METHODS
 from InteractiveSegLib.evaluation.propagation_report import propagation_report, write_scores
 from InteractiveSegLib.evaluation.slice_annotator import boundary_pixels, stages
 from InteractiveSegLib.image_io import write_image, write_labelmap
@@ -82,7 +83,7 @@ def test_a_run_scores_all_methods_and_goes_on_where_it_stopped(folders, monkeypa
     settings = PropagationSettings((6,), split="all", jobs=1, draws=1)
     outcome = finish(propagation_steps((dataset,), folder, folder / "out", settings))
     scores = {score.method: score for score in outcome.between}
-    assert set(scores) == {"propagate", "shape", "fill"}
+    assert set(scores) == set(METHODS)
     assert scores["propagate"].dice > 0.95 > scores["shape"].dice
     assert scores["propagate"].surface_dice > scores["fill"].surface_dice
     assert len(outcome.efforts) == 6
@@ -95,7 +96,12 @@ def test_a_run_scores_all_methods_and_goes_on_where_it_stopped(folders, monkeypa
     assert again == outcome
     write_scores(outcome, folder)
     with (folder / "between.csv").open() as file:
-        assert len(list(csv.DictReader(file))) == 3
+        assert len(list(csv.DictReader(file))) == len(METHODS)
+
+
+def test_a_method_that_is_none_is_refused():
+    with pytest.raises(InputError, match="not magic"):
+        PropagationSettings(methods=("propagate", "magic"))
 
 
 def test_nothing_to_run_is_refused(tmp_path):
@@ -104,14 +110,15 @@ def test_nothing_to_run_is_refused(tmp_path):
 
 
 def test_the_report_averages_objects_cases_and_datasets():
+    methods = ("propagate", "shape", "fill")
     between = [
         Between("A", "one", name, method, 5, value, value, 1.0)
         for name, value in (("x", 0.8), ("y", 0.6))
-        for method in ("propagate", "shape", "fill")
-    ] + [Between("B", "two", "x", method, 5, 0.9, 0.9, 1.0) for method in ("propagate", "shape", "fill")]
+        for method in methods
+    ] + [Between("B", "two", "x", method, 5, 0.9, 0.9, 1.0) for method in methods]
     efforts = [Effort("A", "one", strategy, goal, 0.25, 4) for strategy in ("guided", "random") for goal in (0.9, 0.95)]
     outcome = PropagationOutcome(tuple(between), tuple(efforts), ("a note",))
-    text = propagation_report(outcome, PropagationSettings((5,)))
+    text = propagation_report(outcome, PropagationSettings((5,), methods))
     assert "| 5 | A                   | 1     | 0.700 (0.70-0.70)" in text
     assert "| 5 | mean over datasets  |       | 0.800 " in text
     assert "0.250 (4.0 slices)" in text

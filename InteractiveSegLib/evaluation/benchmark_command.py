@@ -139,13 +139,21 @@ def _datasets(options: argparse.Namespace) -> tuple[Sequence[Dataset | FolderDat
 def _propagation(options: argparse.Namespace) -> None:
     """Annotated slices in place of prompts."""
     from InteractiveSegLib.evaluation.propagation_benchmark import PropagationSettings, propagation_steps
+    from InteractiveSegLib.evaluation.propagation_methods import METHODS
     from InteractiveSegLib.evaluation.propagation_report import propagation_report, write_scores
     from InteractiveSegLib.evaluation.propagation_speed import propagation_speed_steps
     from InteractiveSegLib.files import replacing
 
     datasets, data = _datasets(options)
     cases = _QUICK_CASES if options.quick and options.cases is None else options.cases
-    settings = PropagationSettings(cases=cases, split=options.split, jobs=options.jobs, seed=options.seed)
+    settings = PropagationSettings(
+        methods=tuple(word.strip() for word in options.methods.split(",")) if options.methods else METHODS,
+        model=options.model,
+        cases=cases,
+        split=options.split,
+        jobs=options.jobs,
+        seed=options.seed,
+    )
     outcome = shown(propagation_steps(datasets, data, options.output, settings), options)
     speed = shown(propagation_speed_steps(options.jobs), options)
     write_scores(outcome, options.output)

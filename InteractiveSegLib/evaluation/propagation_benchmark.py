@@ -7,7 +7,7 @@ import json
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,21 +17,17 @@ from InteractiveSegLib import __version__
 from InteractiveSegLib.errors import InputError, InteractiveSegError, OutputError
 from InteractiveSegLib.evaluation.benchmark import evenly_spread
 from InteractiveSegLib.evaluation.cases import Case
-from InteractiveSegLib.evaluation.contour_interpolation import FillBetween
 from InteractiveSegLib.evaluation.datasets import Dataset, FolderDataset
 from InteractiveSegLib.evaluation.metrics import dice, surface_dice
+from InteractiveSegLib.evaluation.propagation_methods import METHODS, SliceMethods
 from InteractiveSegLib.evaluation.slice_annotator import STRATEGIES, stages
 from InteractiveSegLib.files import replacing
-from InteractiveSegLib.progress import Progress, Steps, finish
-from InteractiveSegLib.propagate.annotated_slice import AnnotatedSlice
-from InteractiveSegLib.propagate.proxy_mask import PropagateSettings, ProxyMask, propagate_steps
-from InteractiveSegLib.propagate.registration import CT, MR
-from InteractiveSegLib.propagate.registration_cache import RegistrationCache
-from InteractiveSegLib.propagate.slice_pool import Broken, SlicePool
+from InteractiveSegLib.networks import DEFAULT_NETWORK
+from InteractiveSegLib.progress import Progress, Steps
+from InteractiveSegLib.propagate.slice_pool import SlicePool
 
-METHODS = ("propagate", "shape", "fill")
 GOALS = (0.90, 0.95)
-_CT_LIKE = -500
+_FACTS = ("every", "methods", "model", "draws", "seed")
 
 
 @dataclass(frozen=True)
@@ -42,14 +38,27 @@ class PropagationSettings:
     cases, split : as in ``BenchmarkSettings``
     jobs : processes that register
     draws : of the random strategy, averaged
+    methods : of ``METHODS``; the first one is compared with the others
+    model : network of the methods that have one
+
+    Raises
+    ------
+    InputError : a method that is none.
     """
 
     every: tuple[int, ...] = (3, 5, 8, 12)
+    methods: tuple[str, ...] = METHODS
+    model: str = DEFAULT_NETWORK
     cases: int | None = None
     split: str = "report"
     jobs: int | None = None
-    draws: int = 3
+    draws: int = 2
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        wrong = [method for method in self.methods if method not in METHODS]
+        if wrong or not self.methods:
+            raise InputError(f"methods of propagation are {', '.join(METHODS)}, not {', '.join(wrong) or 'none'}")
 
 
 @dataclass(frozen=True)
@@ -85,21 +94,6 @@ class PropagationOutcome:
     notes: tuple[str, ...]
 
 
-@dataclass(eq=False)
-class _Propagator:
-    """One image: registrations are kept from one question to the next."""
-
-    case: Case
-    pool: SlicePool
-    seed: int
-    cache: RegistrationCache = field(default_factory=RegistrationCache)
-
-    def __call__(self, annotated: Sequence[AnnotatedSlice], method: str = "elastix") -> ProxyMask:
-        preset = CT if self.case.volume.array_kji.min() <= _CT_LIKE else MR
-        settings = PropagateSettings(method, preset)
-        return finish(propagate_steps(self.case.volume, annotated, settings, cache=self.cache, pool=self.pool))
-
-
 def propagation_steps(
     datasets: Sequence[Dataset | FolderDataset], data: Path, output: Path, settings: PropagationSettings
 ) -> Steps[PropagationOutcome]:
@@ -126,7 +120,7 @@ def propagation_steps(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot write into {output}: {error.strerror or error}") from error
-    facts = {"version": __version__, "every": settings.every, "draws": settings.draws, "seed": settings.seed}
+    facts = {"version": __version__, **{name: getattr(settings, name) for name in _FACTS}}
     between: list[Between] = []
     efforts: list[Effort] = []
     notes: list[str] = []
@@ -161,15 +155,15 @@ def _case_steps(case: Case, pool: SlicePool, settings: PropagationSettings, here
     if len(held) < 3:
         reason = f"{case.dataset}: {case.name}: left out, its objects lie on {len(held)} slices only"
         return {"between": [], "efforts": [], "notes": [reason]}
-    propagator = _Propagator(case, pool, settings.seed)
+    ways = SliceMethods(case, pool, settings.model, settings.seed)
     between: list[Between] = []
     notes: list[str] = []
     for every in settings.every:
         indices = _annotated(held, every)
-        for method in METHODS:
+        for method in settings.methods:
             yield here
             started = time.perf_counter()
-            labels, said = _labels(propagator, method, indices)
+            labels, said = ways.labels(method, indices)
             seconds = time.perf_counter() - started
             between += _scored(case, method, every, indices, labels, seconds)
             notes += [f"{case.dataset}: {case.name}: every {every}: {note}" for note in said]
@@ -177,7 +171,7 @@ def _case_steps(case: Case, pool: SlicePool, settings: PropagationSettings, here
     for strategy in STRATEGIES:
         yield here
         runs = [
-            _efforts_of(list(stages(case, strategy, propagator, max(GOALS), settings.seed + draw)))
+            _efforts_of(list(stages(case, strategy, ways.proxy, max(GOALS), settings.seed + draw)))
             for draw in range(settings.draws if strategy == "random" else 1)
         ]
         for goal in GOALS:
@@ -193,25 +187,6 @@ def _case_steps(case: Case, pool: SlicePool, settings: PropagationSettings, here
 def _annotated(held: NDArray[np.integer], every: int) -> list[int]:
     indices = list(range(int(held[0]), int(held[-1]) + 1, every))
     return indices if indices[-1] == held[-1] else [*indices, int(held[-1])]
-
-
-def _labels(propagator: _Propagator, method: str, indices: Sequence[int]) -> tuple[NDArray, tuple[str, ...]]:
-    truth = propagator.case.truth
-    if method == "fill":
-        return _filled(propagator, indices), ()
-    slices = [AnnotatedSlice(0, index, truth[index]) for index in indices]
-    proxy = propagator(slices, "shape" if method == "shape" else "elastix")
-    return proxy.labelmap(), proxy.notes
-
-
-def _filled(propagator: _Propagator, indices: Sequence[int]) -> NDArray:
-    """InteractiveSegError where the filter fails twice."""
-    task = FillBetween(propagator.case.truth, tuple(indices))
-    for _ in range(2):
-        (found,) = (answer[1] for answer in propagator.pool.results({0: task}) if answer is not None)
-        if not isinstance(found, Broken):
-            return found
-    raise InteractiveSegError(f"Fill between slices: {found.reason}")
 
 
 def _scored(

@@ -11,18 +11,17 @@ import numpy as np
 
 from InteractiveSegLib.evaluation.propagation_benchmark import (
     GOALS,
-    METHODS,
     Between,
     Effort,
     PropagationOutcome,
     PropagationSettings,
 )
+from InteractiveSegLib.evaluation.propagation_methods import TITLES
 from InteractiveSegLib.evaluation.slice_annotator import STRATEGIES
 from InteractiveSegLib.evaluation.statistics import mean_interval, paired_p
 from InteractiveSegLib.evaluation.tables import markdown_table
 from InteractiveSegLib.files import replacing
 
-_TITLES = {"propagate": "propagate", "shape": "shape-based", "fill": "Fill between slices"}
 _MEAN = "mean over datasets"
 
 
@@ -53,29 +52,29 @@ def write_scores(outcome: PropagationOutcome, folder: Path) -> None:
 
 
 def _between(outcome: PropagationOutcome, measure: str, settings: PropagationSettings) -> str:
-    rows = []
+    rows, methods = [], settings.methods
     names = list(dict.fromkeys(score.dataset for score in outcome.between))
     for every in settings.every:
-        columns: dict[str, list[float]] = {method: [] for method in METHODS}
-        pairs: dict[str, list[float]] = {method: [] for method in METHODS}
+        columns: dict[str, list[float]] = {method: [] for method in methods}
+        pairs: dict[str, list[float]] = {method: [] for method in methods}
         for name in names:
             scores = [score for score in outcome.between if score.dataset == name and score.every == every]
             cases = list(dict.fromkeys(score.case for score in scores))
             cells = []
-            for method in METHODS:
+            for method in methods:
                 values = [_case_mean(scores, case, method, measure) for case in cases]
                 mean, low, high = mean_interval(values)
                 columns[method].append(mean)
                 pairs[method] += values
                 cells.append(f"{mean:.3f} ({low:.2f}-{high:.2f})")
-            scored = sum(not np.isnan(_case_mean(scores, case, METHODS[0], measure)) for case in cases)
+            scored = sum(not np.isnan(_case_mean(scores, case, methods[0], measure)) for case in cases)
             if scored:
                 rows.append([str(every), name, str(scored), *cells])
-        means = [_mean(columns[method]) for method in METHODS]
-        tests = [paired_p(pairs[METHODS[0]], pairs[method]) for method in METHODS[1:]]
+        means = [_mean(columns[method]) for method in methods]
+        tests = [paired_p(pairs[methods[0]], pairs[method]) for method in methods[1:]]
         rows.append([str(every), _MEAN, "", *(f"{mean:.3f}" for mean in means)])
-        rows.append([str(every), f"p against {METHODS[0]}", "", "", *(f"{p:.2g}" for p in tests)])
-    return markdown_table(("n", "dataset", "cases", *(_TITLES[method] for method in METHODS)), rows)
+        rows.append([str(every), f"p against {methods[0]}", "", "", *(f"{p:.2g}" for p in tests)])
+    return markdown_table(("n", "dataset", "cases", *(TITLES[method] for method in methods)), rows)
 
 
 def _case_mean(scores: Sequence[Between], case: str, method: str, measure: str) -> float:
