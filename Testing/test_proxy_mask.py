@@ -120,8 +120,11 @@ def test_only_what_a_new_slice_changes_is_registered_again(propagated, wandering
     propagated(volume, slices_of(empty, (0, 4, 8)), cache=cache)
     first = dict(cache.pairs)
     assert sorted(lower for _, lower in first)[:8] == list(range(8))
+    filled = list(cache.filled[0].values())
     propagated(volume, slices_of(empty, (0, 4, 6, 8)), cache=cache)
     assert all(cache.pairs[key] is fit for key, fit in first.items())
+    kept = [part for part in cache.filled[0].values() if any(part is before for before in filled)]
+    assert sorted(index for part in kept for index in part.levels if index < 8) == [1, 2, 3]
     propagated(volume, slices_of(empty, (0, 4, 8, 12)), cache=cache)
     assert sorted(lower for _, lower in cache.pairs) == list(range(12))
     assert all(cache.pairs[key] is fit for key, fit in first.items())
@@ -229,6 +232,7 @@ def test_a_registration_that_diverges_falls_back_to_shapes_and_says_so(propagate
     volume, truth = wandering
     cache = RegistrationCache()
     propagated(volume, slices_of(truth, (0, 12)), cache=cache)
+    cache.filled.clear()
     for key, fit in cache.pairs.items():
         cache.pairs[key] = PairRegistration.failed(fit.to_lower.shape[1:], "the registration diverged")
     proxy = propagated(volume, slices_of(truth, (0, 12)), cache=cache)

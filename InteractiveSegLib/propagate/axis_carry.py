@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -74,8 +75,9 @@ def carry_steps(
     pairs: Mapping[int, PairRegistration],
     settings: FusionSettings,
     pool: SlicePool,
+    cache: RegistrationCache,
 ) -> Steps[AxisLabels]:
-    """Fill the gaps.
+    """Fill the gaps that the cache does not hold filled.
 
     From each annotated slice the fields of the pairs are put one after the other, so that its labels are interpolated
     once only. A pair that failed counts as not moved. Where all pairs of a gap failed, the shapes alone are blended.
@@ -84,34 +86,52 @@ def carry_steps(
     ----------
     pairs : lower slice -> registration; none at all for interpolation by shape
     """
-    result = AxisLabels(stack.axis, stack.plane)
-    tasks: dict[int, FuseSlice] = {}
-    for gap in gaps:
+    known = cache.filled.get(stack.axis, {})
+    asked = {_key(stack, gap, bool(pairs), settings): gap for gap in gaps}
+    filled = {key: known.get(key, AxisLabels(stack.axis, stack.plane)) for key in asked}
+    tasks: dict[tuple[Hashable, int], FuseSlice] = {}
+    for key, gap in asked.items():
+        if key in known:
+            continue
         fits = [pairs[lower] for lower in gap.pairs if lower in pairs]
         by_image = any(not fit.failure for fit in fits)
         lower, upper, shares = _both_sides(stack, gap)
         for index, origins in _origins(stack, gap, lower, upper, shares, pairs if by_image else {}):
             if by_image:
-                tasks[index] = FuseSlice(stack.images[index], origins, stack.plane.working_spacing_mm, settings)
-                result.quality[index] = _quality(gap, index, pairs)
+                tasks[key, index] = FuseSlice(stack.images[index], origins, stack.plane.working_spacing_mm, settings)
+                filled[key].quality[index] = _quality(gap, index, pairs)
             else:
-                result.levels[index], result.apart[index] = _by_shape(origins, stack, settings)
-                result.quality[index] = 0.0
+                _fill_by_shape(filled[key], index, origins, stack, settings)
         if fits:
-            result.notes += _failures(stack.axis, gap, pairs, by_image)
+            filled[key].notes += _failures(stack.axis, gap, pairs, by_image)
         yield Progress(0, len(tasks), "following the registrations")
-    text = f"finding labels along {AXIS_NAMES[stack.axis]}"
+    done = 0
     for answer in pool.results(tasks):
         if answer is not None:
-            index, found = answer
+            (key, index), found = answer
             if isinstance(found, Broken):
-                result.notes.append(f"{AXIS_NAMES[stack.axis]} slice {index}: {found.reason}; shapes alone count there")
-                result.levels[index], result.apart[index] = _by_shape(tasks[index].origins, stack, settings)
-                result.quality[index] = 0.0
+                reason = f"{AXIS_NAMES[stack.axis]} slice {index}: {found.reason}; shapes alone count there"
+                filled[key].notes.append(reason)
+                _fill_by_shape(filled[key], index, tasks[key, index].origins, stack, settings)
             else:
-                result.levels[index], result.apart[index] = found[0], found[1].max(axis=0)
-        yield Progress(len(result.levels), len(result.levels) + len(tasks), text)
+                filled[key].levels[index], filled[key].apart[index] = found[0], found[1].max(axis=0)
+            done += 1
+        yield Progress(done, len(tasks), f"finding labels along {AXIS_NAMES[stack.axis]}")
+    cache.filled[stack.axis] = filled
+    result = AxisLabels(stack.axis, stack.plane)
+    for part in filled.values():
+        result.levels.update(part.levels)
+        result.apart.update(part.apart)
+        result.quality.update(part.quality)
+        result.notes += part.notes
     return result
+
+
+def _key(stack: AxisStack, gap: Gap, by_image: bool, settings: FusionSettings) -> Hashable:
+    """All that the labels of a gap depend on, but for the images and the crop."""
+    sides = [stack.annotated[index] for index in (gap.lower, gap.upper) if index is not None]
+    digest = hashlib.sha256(b"".join(np.ascontiguousarray(side, np.int64).tobytes() for side in sides)).digest()
+    return gap.lower, gap.upper, tuple(sorted(gap.ends.items())), digest, stack.labels, by_image, settings
 
 
 def _both_sides(
@@ -166,15 +186,16 @@ def _origins(
     return found
 
 
-def _by_shape(
-    origins: tuple[Origin, Origin], stack: AxisStack, settings: FusionSettings
-) -> tuple[NDArray[np.float16], NDArray[np.float16]]:
+def _fill_by_shape(
+    into: AxisLabels, index: int, origins: tuple[Origin, Origin], stack: AxisStack, settings: FusionSettings
+) -> None:
     """Blend of the signed distances where they are, and the largest disagreement of a channel."""
     ramp_mm = settings.ramp * min(stack.plane.working_spacing_mm)
     blended = sum(origin.weights[:, None, None] * origin.distances_mm for origin in origins)
     lower, upper = (np.tanh(origin.distances_mm / ramp_mm) for origin in origins)
-    apart = (np.abs(lower - upper) / 2).max(axis=0)
-    return np.tanh(blended / ramp_mm).astype(np.float16), apart.astype(np.float16)
+    into.levels[index] = np.tanh(blended / ramp_mm).astype(np.float16)
+    into.apart[index] = (np.abs(lower - upper) / 2).max(axis=0).astype(np.float16)
+    into.quality[index] = 0.0
 
 
 def _quality(gap: Gap, index: int, pairs: Mapping[int, PairRegistration]) -> float:

@@ -117,7 +117,7 @@ def propagate_steps(
     Parameters
     ----------
     annotated : in the order of drawing: of two crossing slices that contradict each other, the later one counts
-    cache : keeps registrations for the next call, which then registers only what a new slice changed
+    cache : keeps what was done for the next call, which then does only what a new slice changed
     pool : processes to use; without it they are started for this call and ended after it
 
     Raises
@@ -195,6 +195,6 @@ def _axis_steps(
     if by_image:
         yield from register_steps(stack, to_fill, settings.registration, cache, pool)
         pairs = {lower: fit for (of_axis, lower), fit in cache.pairs.items() if of_axis == axis}
-    result = yield from carry_steps(stack, to_fill, pairs, settings.fusion, pool)
+    result = yield from carry_steps(stack, to_fill, pairs, settings.fusion, pool, cache)
     result.notes[:0] = odd
     return result

@@ -1,13 +1,17 @@
-"""What has been registered already, so that a new annotated slice costs only what it changes."""
+"""What has been registered and filled already, so that a new annotated slice costs only what it changes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from InteractiveSegLib.geometry import Volume
 from InteractiveSegLib.propagate.registration import PairRegistration, RegistrationSettings
 from InteractiveSegLib.propagate.working_plane import WorkingPlane
+
+if TYPE_CHECKING:
+    from InteractiveSegLib.propagate.axis_carry import AxisLabels
 
 PairKey = tuple[int, int]
 """Axis, and index of the lower of two neighbouring slices."""
@@ -21,10 +25,12 @@ class RegistrationCache:
 
     pairs : axis and lower slice -> how the two lie on each other, on the working grid of ``planes[axis]``
     planes : axis -> crop that they were registered in
+    filled : axis -> what the labels of a gap between annotated slices depend on -> those labels
     """
 
     pairs: dict[PairKey, PairRegistration] = field(default_factory=dict)
     planes: dict[int, WorkingPlane] = field(default_factory=dict)
+    filled: dict[int, dict[Hashable, AxisLabels]] = field(default_factory=dict)
     _belongs: tuple[Volume, RegistrationSettings] | None = field(default=None, repr=False)
 
     def prepare(self, volume: Volume, settings: RegistrationSettings) -> None:
@@ -35,12 +41,14 @@ class RegistrationCache:
                 return
         self.pairs.clear()
         self.planes.clear()
+        self.filled.clear()
         self._belongs = (volume, settings)
 
     def work_in(self, axis: int, plane: WorkingPlane) -> None:
-        """Forget the pairs of an axis where they were registered in another crop."""
+        """Forget what is known of an axis where it is of another crop."""
         if self.planes.get(axis) != plane:
             self.planes[axis] = plane
+            self.filled.pop(axis, None)
             for key in [key for key in self.pairs if key[0] == axis]:
                 del self.pairs[key]
 
