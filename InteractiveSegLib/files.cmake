@@ -27,6 +27,7 @@ set(PACKAGE_SCRIPTS
   casebook/worklist.py
   casebook_command.py
   cli.py
+  combination.py
   cues.py
   device.py
   dicom_series.py
@@ -54,6 +55,7 @@ set(PACKAGE_SCRIPTS
   evaluation/parts.py
   evaluation/plots.py
   evaluation/propagation_benchmark.py
+  evaluation/propagation_methods.py
   evaluation/propagation_report.py
   evaluation/propagation_speed.py
   evaluation/report.py
