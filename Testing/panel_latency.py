@@ -6,6 +6,7 @@ which the window does not answer.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -31,20 +32,22 @@ class Latency:
     overhead_s: float | None = None
 
 
-def large_image(shape_kji: tuple[int, int, int] = SHAPE_KJI) -> np.ndarray:
-    """int16, an organ of half the image's size a side in noise."""
+def large_image(shape_kji: tuple[int, int, int], radii_kji: tuple[float, ...]) -> np.ndarray:
+    """int16, an ellipsoid in noise."""
     array = np.random.default_rng(0).integers(0, 60, shape_kji, dtype=np.int16)
-    axes = np.ogrid[tuple(slice(n) for n in shape_kji)]
-    array[sum(((x - n / 2) / (n / 4)) ** 2 for x, n in zip(axes, shape_kji, strict=True)) <= 1] += 100
+    middle = tuple(slice(int(n / 2 - r), int(n / 2 + r) + 1) for n, r in zip(shape_kji, radii_kji, strict=True))
+    axes = np.ogrid[middle]
+    array[middle][sum(((x - n / 2) / r) ** 2 for x, n, r in zip(axes, shape_kji, radii_kji, strict=True)) <= 1] += 100
     return array
 
 
-def latencies(person: PanelSession, shape_kji: tuple[int, int, int] = SHAPE_KJI) -> list[Latency]:
-    """Every action of a session once, on an image of this shape."""
+def latencies(person: PanelSession, shape_kji: tuple[int, int, int], object_share: float) -> list[Latency]:
+    """Every action of a session once, on an image of this shape with an object whose radii are a share of its sides."""
     found: list[Latency] = []
     k, j, i = (n // 2 for n in shape_kji)
-    dj, di = shape_kji[1] // 4 + 6, shape_kji[2] // 4 + 6
-    volume = person.add_volume(large_image(shape_kji), np.diag([0.7, 0.7, 1.0, 1.0]))
+    radii = tuple(object_share * n for n in shape_kji)
+    dk, dj, di = (round(radius) + margin for radius, margin in zip(radii, (3, 6, 6), strict=True))
+    volume = person.add_volume(large_image(shape_kji, radii), np.diag([0.7, 0.7, 1.0, 1.0]))
 
     def note(action: str, act: Callable[[], None], until: Callable[[], bool] = lambda: True) -> float:
         started = time.perf_counter()
@@ -62,7 +65,7 @@ def latencies(person: PanelSession, shape_kji: tuple[int, int, int] = SHAPE_KJI)
     note("choose the volume", lambda: person.ui("volumeSelector").setCurrentNode(volume))
     note("add a segment", person.add_segment)
     person.place_box((k, j - dj, i - di), (k, j + dj, i + di))
-    note("set the depth", lambda: person.ui("depthRange").setValues(shape_kji[0] // 4 - 3, 3 * shape_kji[0] // 4 + 3))
+    note("set the depth", lambda: person.ui("depthRange").setValues(k - dk, k + dk))
     person.controller.client.warm_up()
     person.spin(lambda: person.controller.client.status.stage == "ready")
     round_("segment (the voxels travel)", "segmentButton")
@@ -107,10 +110,13 @@ def _turns(until: Callable[[], bool]) -> Iterator[tuple[float, float]]:
 
 
 if __name__ == "__main__":
-    print(f"image of {' x '.join(str(n) for n in SHAPE_KJI[::-1])} voxels\n")
+    share = float(sys.argv[1]) if len(sys.argv) > 1 else 0.25
+    print(
+        f"image of {' x '.join(str(n) for n in SHAPE_KJI[::-1])} voxels, radii of the object {share:g} of its sides\n"
+    )
     print(f"{'action':32} {'longest turn, ms':>16} {'computing, ms':>14} {'beyond the round, s':>20}")
     session = PanelSession()
-    for each in latencies(session):
+    for each in latencies(session, SHAPE_KJI, share):
         beyond = "" if each.overhead_s is None else f"{each.overhead_s:.2f}"
         print(f"{each.action:32} {each.longest_ms:16.0f} {each.computing_ms:14.0f} {beyond:>20}")
     session.close()

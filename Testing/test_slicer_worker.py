@@ -1,0 +1,105 @@
+"""A worker that is killed, missing or slow: the panel says so, loses nothing, and goes on."""
+
+import os
+import signal
+import time
+
+import numpy as np
+import pytest
+import slicer_balls as balls
+
+KILLS = 10
+
+
+def worker_pid():
+    """Of the process that runs; 0 where none does."""
+    from InteractiveSegUI import jobs
+
+    processes = [transport._process for transport in jobs._running if transport._process is not None]
+    return max((process.processId() for process in processes), default=0)
+
+
+def seen(person):
+    """Prompts and masks as the scene holds them."""
+    prompts, _ = person.controller.workspace.prompts()
+    return dict(prompts.boxes), prompts.scribbles, person.labelmap()
+
+
+def same(one, other):
+    return one[0] == other[0] and one[1].equals(other[1]) and np.array_equal(one[2], other[2])
+
+
+def test_killing_the_worker_at_ten_random_moments_loses_nothing(person):
+    rng = np.random.default_rng(11)
+    balls.in_scene(person)
+    person.add_segment()
+    balls.box_round(person, 0)
+    person.press("segmentButton")
+    person.wait()
+    assert person.labelmap().any()
+    person.scribble("foreground", (10, 22, 35), (10, 26, 35))
+    failed = 0
+    for number in range(KILLS):
+        before = seen(person)
+        button = ("segmentButton", "fineTuneButton")[number % 2]
+        person.press(button)
+        moment = time.monotonic() + rng.uniform(0.0, 0.6)
+        person.spin(lambda moment=moment: time.monotonic() > moment and worker_pid() > 0)
+        os.kill(worker_pid(), signal.SIGKILL)
+        person.wait()
+        if person.status.is_error:  # else the round was there before the kill
+            failed += 1
+            assert "worker process" in person.status.text
+            assert same(seen(person), before)
+        else:
+            assert before[0] == seen(person)[0]
+            assert before[1].equals(seen(person)[1])
+        person.press(button)
+        person.wait()
+        assert not person.status.is_error, person.status
+        person.scribble("background", (10, 12 + number, 15), (10, 13 + number, 15))
+    assert failed >= KILLS // 2
+
+
+def test_cancel_takes_effect_within_a_second(person):
+    balls.in_scene(person)
+    person.add_segment()
+    balls.box_round(person, 0)
+    person.press("segmentButton")
+    person.wait()
+    masks = person.labelmap()
+    person.scribble("foreground", (10, 22, 35), (10, 26, 35))
+    person.press("fineTuneButton")
+    person.spin(lambda: person.status.progress is not None and person.controller.client.status.stage == "busy")
+    started = time.monotonic()
+    person.press("cancelButton")
+    person.wait()
+    assert time.monotonic() - started < 1.5  # on a loaded machine
+    assert person.status.text == "Cancelled."
+    np.testing.assert_array_equal(person.labelmap(), masks)
+
+
+@pytest.mark.parametrize("program", ["absent", "broken"])
+def test_a_worker_that_cannot_be_started_is_reported(person, monkeypatch, tmp_path, program):
+    if program == "broken":
+        (tmp_path / "PythonSlicer").write_text("#!/nowhere/python\n")
+        (tmp_path / "PythonSlicer").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    balls.in_scene(person)
+    person.add_segment()
+    balls.box_round(person, 0)
+    person.press("segmentButton")
+    person.wait()
+    assert person.status.is_error
+    assert ("not found" if program == "absent" else "could not be started") in person.status.text
+    assert person.ui("segmentButton").enabled
+
+
+def test_no_turn_of_the_event_loop_is_long_on_a_large_image(person):
+    from panel_latency import SHAPE_KJI, latencies
+
+    found = latencies(person, SHAPE_KJI, object_share=1 / 12)
+    slowest = max(found, key=lambda latency: latency.computing_ms)
+    assert slowest.computing_ms < 100, slowest
+    assert max(latency.longest_ms for latency in found) < 600
+    assert min(latency.overhead_s for latency in found if latency.overhead_s is not None) < 1.0
