@@ -42,5 +42,4 @@ set(PACKAGE_RESOURCES
   Resources/UI/Recovery.ui
   Resources/UI/Run.ui
   Resources/UI/Scribbles.ui
-  Resources/UI/Setup.ui
   )

@@ -107,3 +107,7 @@ def test_every_widget_with_a_parameter_shows_it(person):
     assert person.panel.segmenting.request(adapt=True).rounds == 3
     assert person.panel.segmenting.request(adapt=True).smoothness == 7.5
     assert person.panel.segmenting.request(adapt=True).sigma is None
+
+
+def test_the_module_s_own_test_runs(person):
+    person.views.module.InteractiveSegTest().runTest()
