@@ -15,7 +15,7 @@ from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.geodesic import GeodesicSettings, geodesic_distance
 from InteractiveSegLib.geometry import Volume
 from InteractiveSegLib.intensity import normalised
-from InteractiveSegLib.networks.network import Network
+from InteractiveSegLib.networks.network import Network, classical_feature, image_part
 from InteractiveSegLib.predict import classical_answer, feature_steps, foreground_probability, prompted_feature_steps
 from InteractiveSegLib.progress import Steps
 from InteractiveSegLib.prompts import BoundingBox
@@ -33,8 +33,8 @@ class BifsegSettings:
     smoothness_voxels : lambda of the energy
     contrast_voxels : of the geodesic distance
     contradiction_voxels : epsilon of the interaction weights
-    classical_share, classical_share_of_box : of the classical answer, which is added to the log-odds of a network that
-        sees no prompts: where there are scribbles, and where there is a box alone
+    classical_share, classical_share_of_box : how much of the classical answer counts in the log-odds, beside what the
+        network says: where there are scribbles, and where there is a box alone. Models from elsewhere do without it
     adapt_to_box : fine-tune from a box alone, too; a network that sees the box is surer of it than its own first labels
     """
 
@@ -81,7 +81,7 @@ class BoxedImage:
     """What is computed once a box: the crop on the working grid and the features of the frozen blocks.
 
     image : (K, J, I) float32 in [0, 1]
-    features : (F, K, J, I) float32; None of a network that looks at the prompts too
+    features : (F, K, J, I) float32; None where no part of the network looks at the image alone
     not_finite : voxels of the crop that were NaN or infinite and count as the darkest finite value
     """
 
@@ -178,15 +178,24 @@ def _bring_to_float32_range(values: NDArray[np.float64]) -> None:
 
 
 def boxed_image_steps(
-    volume: Volume, box: BoundingBox, network: Network, settings: BifsegSettings, device: torch.device
+    volume: Volume,
+    box: BoundingBox,
+    network: Network,
+    settings: BifsegSettings,
+    device: torch.device,
+    *,
+    box_drawn: bool,
 ) -> Steps[BoxedImage]:
-    """Crop, resample and encode the surroundings of a box that lies within the image."""
+    """Crop, resample and encode the surroundings of a box that lies within the image.
+
+    box_drawn : the box comes from the user, rather than from the scribbles
+    """
     grid = working_grid(box, volume.geometry, settings.grid)
     intensities, not_finite = crop_intensities(volume, grid.crop)
     image = grid.averaged(torch.from_numpy(intensities)).to(device)
-    features = None
-    if not network.takes_prompts:
-        features = yield from feature_steps(network, image, grid.spacing_kji_mm)
+    features, looking = None, image_part(network, box_drawn)
+    if looking is not None:
+        features = yield from feature_steps(looking, image, grid.spacing_kji_mm)
     return BoxedImage(grid, image, features, not_finite)
 
 
@@ -224,15 +233,19 @@ def object_steps(
     scribbled = bool(foreground.any() or background.any())
     shown = ~outside if box_drawn else torch.ones_like(outside)
     features, classical = boxed.features, None
-    if features is None:
-        features = yield from prompted_feature_steps(
+    share = settings.classical_share if scribbled else settings.classical_share_of_box
+    if network.takes_prompts:
+        seen = yield from prompted_feature_steps(
             network, boxed.image, grid.spacing_kji_mm, shown, foreground, marks.of_nothing, start, others, settings.cues
         )
+        held = classical_feature(network)
+        if held is not None and share != 1:
+            classical = (share - 1) * seen[held]
+        features = seen if features is None else torch.cat([seen, features])
     else:
-        classical = classical_answer(
+        classical = share * classical_answer(
             boxed.image, grid.spacing_kji_mm, shown, foreground, marks.of_nothing, others, settings.cues
         )
-        classical *= settings.classical_share if scribbled else settings.classical_share_of_box
     probability = foreground_probability(network.block6, features, classical)
     labels = yield from fit_labels(probability, foreground=foreground & ~outside, background=(background | outside))
     if not adapt or not (scribbled or settings.adapt_to_box):

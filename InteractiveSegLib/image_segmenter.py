@@ -71,7 +71,7 @@ class ImageSegmenter:
         self.device = device
         self._network = copy.deepcopy(network).to(device)
         load_optimizer()
-        self._boxed: dict[BoundingBox, BoxedImage] = {}
+        self._boxed: dict[tuple[BoundingBox, bool], BoxedImage] = {}
 
     def crops(self, prompts: Prompts) -> tuple[BoundingBox, ...]:
         """The parts of the image that a round from these prompts looks at; no other voxel has a say in it."""
@@ -112,7 +112,7 @@ class ImageSegmenter:
     ) -> Steps[ObjectMask]:
         box, note = object_box(prompts, label, self.volume.geometry)
         notes += [note] if note else []
-        boxed = yield from self._encoded(box, device)
+        boxed = yield from self._encoded(box, label in prompts.boxes, device)
         grid = boxed.grid
         if boxed.not_finite:
             notes.append(
@@ -170,14 +170,16 @@ class ImageSegmenter:
         mask[box.counted_from(grid.crop).slices] = part
         return grid.averaged(torch.from_numpy(mask))
 
-    def _encoded(self, box: BoundingBox, device: torch.device) -> Steps[BoxedImage]:
+    def _encoded(self, box: BoundingBox, drawn: bool, device: torch.device) -> Steps[BoxedImage]:
         """Features of a box; those of the boxes used last are kept."""
-        boxed = self._boxed.pop(box, None)
+        boxed = self._boxed.pop((box, drawn), None)
         if boxed is None or boxed.image.device != device:
-            boxed = yield from boxed_image_steps(self.volume, box, self._network, self.settings, device)
+            boxed = yield from boxed_image_steps(
+                self.volume, box, self._network, self.settings, device, box_drawn=drawn
+            )
         while len(self._boxed) >= _BOXES_KEPT:
             self._boxed.pop(next(iter(self._boxed)))
-        self._boxed[box] = boxed
+        self._boxed[box, drawn] = boxed
         return boxed
 
     def _on_device(self, compute: Callable[[torch.device], Steps[Result]], notes: list[str]) -> Steps[Result]:

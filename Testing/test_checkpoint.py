@@ -61,7 +61,7 @@ def test_a_model_that_is_not_there_is_refused_with_those_that_are(tmp_path, monk
     for name in ("pnet", "pcnet"):
         save_network(PNet(4), tmp_path / f"{name}.safetensors", {})
     monkeypatch.setattr(checkpoint, "SHIPPED", tmp_path)
-    with pytest.raises(InputError, match=r"no model 'unet'.*\(pcnet, pnet\)"):
+    with pytest.raises(InputError, match=r"no model 'unet'.*\(ensemble, pcnet, pnet\)"):
         load_network("unet")
     assert isinstance(load_network("pnet"), PNet)
 
@@ -150,3 +150,13 @@ def test_when_writing_fails_the_old_weights_are_kept(tmp_path, monkeypatch):
         save_network(PNet(4), tmp_path / "own.safetensors", {})
     assert [file.name for file in tmp_path.iterdir()] == ["own.safetensors"]
     assert torch.equal(load_network(tmp_path).block6[1].weight, network.block6[1].weight)
+
+
+def test_the_ensemble_is_made_of_the_shipped_networks_and_is_no_file(tmp_path):
+    network = load_network("ensemble")
+    assert not network.training
+    for part, name in ((network.prompted, "prompted"), (network.image_part.network, "pnet")):
+        shipped = load_network(name).state_dict()
+        assert all(torch.equal(shipped[key], value) for key, value in part.state_dict().items())
+    with pytest.raises(InputError, match="Ensemble is none of the known architectures"):
+        save_network(network, tmp_path / "e.safetensors", {})

@@ -640,11 +640,11 @@ def full_gpu(monkeypatch):
     """A session believes it has a GPU, whose memory is full once the features are under way."""
     real = segmenter_module.boxed_image_steps
 
-    def steps(volume, box, network, settings, device):
+    def steps(volume, box, network, settings, device, *, box_drawn):
         if device.type == "cuda":
             yield Progress(0, 5, "looking at the image")
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nSee documentation")
-        return (yield from real(volume, box, network, settings, device))
+        return (yield from real(volume, box, network, settings, device, box_drawn=box_drawn))
 
     monkeypatch.setattr(segmenter_module, "boxed_image_steps", steps)
 
@@ -675,7 +675,7 @@ def test_the_fall_back_can_be_cancelled():
 
 
 def test_a_full_memory_of_the_cpu_is_an_error_that_leaves_the_session_as_it_was(monkeypatch):
-    def full(*_):
+    def full(*_, **__):
         raise torch.OutOfMemoryError("no memory")
         yield
 

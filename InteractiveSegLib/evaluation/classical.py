@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -29,6 +29,8 @@ _SCRIBBLE_COMPONENTS = 3
 _POTTS = EnergySettings(smoothness_mm=2.0, sigma=0.2, gap=0.01, iterations=150)  # used with spacings in voxels
 _WALK_BETA = 1000.0
 _WALK_VOXELS = 250_000  # solved at once; a million take minutes
+_MIXTURE_VOXELS = 1_500_000  # likewise; two labels of eight million take half an hour
+_Solver = Callable[[NDArray[np.float32], NDArray[np.uint8], NDArray], NDArray[np.uint8]]
 THICK = 3.0  # slices this many times thicker than the pixels are wide are treated one by one
 
 _SAMPLE = 20_000  # voxels a mixture is fitted to
@@ -73,7 +75,8 @@ def geodesic_mixtures(
     """Geodesic distance and Gaussian mixtures of the scribbled intensities, smoothed by a Potts energy.
 
     A voxel's cost of a label is ``2 (-log softmax(-distance)) + 0.5 (-log posterior of the mixtures)``, the price of a
-    border falls with the contrast, and all labels are found together.
+    border falls with the contrast, and all labels are found together. A volume of more than 1,500,000 voxels is solved
+    coarser, as the random walker does it.
 
     Arguments, result and InputError as those of ``grow_from_seeds``.
 
@@ -81,21 +84,9 @@ def geodesic_mixtures(
     ------
     MissingPackageError : scikit-learn is not installed.
     """
-    image, values = scribbled_intensities(image_kji, seeds_kji, spacing_kji_mm)
-    rng = np.random.default_rng(0)
-    densities = np.stack(
-        [log_density(image, seeds_kji == value, _SCRIBBLE_COMPONENTS, rng, "geodesic mixtures") for value in values]
-    )
-    distances = _distances(image, seeds_kji, values, spacing_kji_mm)
-    cost = -_DISTANCE_WEIGHT * torch.log_softmax(-distances / _DISTANCE_SCALE, dim=0)
-    cost -= _MIXTURE_WEIGHT * torch.log_softmax(torch.from_numpy(densities).clamp_(min=_LEAST_LOG_DENSITY), dim=0)
-    cost -= cost.amin(dim=0)
-    marked = torch.from_numpy(np.stack([seeds_kji == value for value in values]))
-    cost[:, marked.any(dim=0)] = _CERTAIN
-    cost[marked] = 0
-    labels = _potts(cost, edge_weights(torch.from_numpy(image), in_voxels(spacing_kji_mm), _POTTS))
-    result = _labelmap(labels, values)
-    return np.where(seeds_kji > 0, seeds_kji % BACKGROUND, result).astype(np.uint8)
+    image, _ = scribbled_intensities(image_kji, seeds_kji, spacing_kji_mm)
+    result = _coarser(_mixed, image, seeds_kji, np.array(in_voxels(spacing_kji_mm)), _MIXTURE_VOXELS)
+    return np.where(seeds_kji > 0, seeds_kji, result) % BACKGROUND
 
 
 def random_walker(
@@ -123,9 +114,9 @@ def random_walker(
     ]
     result = np.empty(marks.shape, np.uint8)
     if not all(alone):
-        result[:] = np.moveaxis(_walked(image, seeds_kji, voxels), thick, 0)
+        result[:] = np.moveaxis(_coarser(_solved, image, seeds_kji, voxels, _WALK_VOXELS), thick, 0)
     for index in np.flatnonzero(alone):
-        result[index] = _walked(slices[index], marks[index], np.delete(voxels, thick))
+        result[index] = _coarser(_solved, slices[index], marks[index], np.delete(voxels, thick), _WALK_VOXELS)
     result[result == BACKGROUND] = 0
     return np.ascontiguousarray(np.moveaxis(result, 0, thick))
 
@@ -188,18 +179,20 @@ def _distances(image: NDArray, seeds: NDArray, values: NDArray, spacing_mm: Sequ
     return geodesic_distance(torch.from_numpy(image), marked, lengths, GeodesicSettings(contrast_mm=_CONTRAST_VOXELS))
 
 
-def _walked(image: NDArray[np.float32], seeds: NDArray[np.uint8], voxels: NDArray) -> NDArray[np.uint8]:
-    """Seed value of every voxel of a volume or of a slice, worked out on a grid of bounded size."""
-    if image.size <= _WALK_VOXELS:
-        return _solved(image, seeds, voxels)
+def _coarser(
+    solve: _Solver, image: NDArray[np.float32], seeds: NDArray[np.uint8], voxels: NDArray, most: int
+) -> NDArray[np.uint8]:
+    """Seed value of every voxel of a volume or of a slice, worked out on a grid of at most ``most`` voxels."""
+    if image.size <= most:
+        return solve(image, seeds, voxels)
     missing = 3 - image.ndim
     shape = (*[1] * missing, *image.shape)
     geometry = crop_geometry(shape, (*[voxels.max()] * missing, *voxels))
-    grid = working_grid(BoundingBox.whole(shape), geometry, GridSettings(_WALK_VOXELS, margin_voxels=0))
+    grid = working_grid(BoundingBox.whole(shape), geometry, GridSettings(most, margin_voxels=0))
     coarse = grid.averaged(torch.from_numpy(image.reshape(shape))).numpy()
     marks = _working_seeds(seeds.reshape(shape), grid)
     own = (0,) * missing  # a slice is solved as a slice
-    found = _solved(coarse[own], marks[own], np.array(in_voxels(grid.spacing_kji_mm[missing:])))
+    found = solve(coarse[own], marks[own], np.array(in_voxels(grid.spacing_kji_mm[missing:])))
     labels = torch.from_numpy(found).reshape(1, 1, *grid.shape_kji)
     nearest = torch.nn.functional.interpolate(labels, size=shape, mode="nearest-exact").numpy().reshape(image.shape)
     return np.where(seeds > 0, seeds, nearest)
@@ -222,6 +215,24 @@ def _working_seeds(seeds_kji: NDArray[np.uint8], grid: WorkingGrid) -> NDArray[n
         spare = (marks == 0) | (counts[marks] > 1)
         marks[np.unravel_index(np.where(spare, distance, np.inf).argmin(), marks.shape)] = value
     return marks
+
+
+def _mixed(image: NDArray[np.float32], seeds: NDArray[np.uint8], voxels: NDArray) -> NDArray[np.uint8]:
+    """Seed value of every voxel by geodesic distances and mixtures in a Potts energy."""
+    values, spacing = np.unique(seeds[seeds > 0]), tuple(voxels.tolist())
+    rng = np.random.default_rng(0)
+    densities = np.stack(
+        [log_density(image, seeds == value, _SCRIBBLE_COMPONENTS, rng, "geodesic mixtures") for value in values]
+    )
+    distances = _distances(image, seeds, values, spacing)
+    cost = -_DISTANCE_WEIGHT * torch.log_softmax(-distances / _DISTANCE_SCALE, dim=0)
+    cost -= _MIXTURE_WEIGHT * torch.log_softmax(torch.from_numpy(densities).clamp_(min=_LEAST_LOG_DENSITY), dim=0)
+    cost -= cost.amin(dim=0)
+    marked = torch.from_numpy(np.stack([seeds == value for value in values]))
+    cost[:, marked.any(dim=0)] = _CERTAIN
+    cost[marked] = 0
+    labels = _potts(cost, edge_weights(torch.from_numpy(image), spacing, _POTTS))
+    return values[labels.numpy()]
 
 
 def _solved(image: NDArray[np.float32], seeds: NDArray[np.uint8], voxels: NDArray) -> NDArray[np.uint8]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from InteractiveSegLib.errors import InputError, OutputError
 from InteractiveSegLib.files import replacing
+from InteractiveSegLib.networks.ensemble import Ensemble
 from InteractiveSegLib.networks.external import ExternalNetwork, load_external
 from InteractiveSegLib.networks.model_card import read_bundle_card, read_card
 from InteractiveSegLib.networks.network import Network
@@ -19,6 +20,7 @@ from InteractiveSegLib.networks.pnet import PNet
 from InteractiveSegLib.networks.prompted import PromptedNetwork
 
 ARCHITECTURES: dict[str, type[Network]] = {"pnet": PNet, "pcnet": PCNet, "prompted": PromptedNetwork}
+ENSEMBLE, _MEMBERS = "ensemble", ("prompted", "pnet")
 SHIPPED = Path(__file__).parents[1] / "weights"
 
 
@@ -56,7 +58,7 @@ def write_weights(
 
 
 def load_network(name_or_folder: str | Path) -> Network:
-    """A network in eval mode, by the name of shipped weights or from a folder.
+    """A network in eval mode, by the name of shipped weights, as ``ensemble`` of two of those, or from a folder.
 
     The folder holds one ``.safetensors`` file of our architectures; or a TorchScript model, ``model.ts``, with its card
     ``model.json``; or it is a MONAI bundle with ``models/model.ts`` and ``configs/metadata.json``. TorchScript is a
@@ -67,6 +69,8 @@ def load_network(name_or_folder: str | Path) -> Network:
     InputError : no such model, several in the folder, a truncated file, weights of another architecture, or a model
         that does not keep to its card.
     """
+    if name_or_folder == ENSEMBLE:
+        return Ensemble(*map(load_network, _MEMBERS)).eval()
     path = weights_path(name_or_folder)
     if path.suffix == ".ts":
         return load_external(read_card(path) if path.parent == Path(name_or_folder) else read_bundle_card(path))
@@ -109,5 +113,5 @@ def weights_path(name_or_folder: str | Path) -> Path:
             f"the model folder {folder} holds {' and '.join(counts)}; exactly one is expected: a .safetensors file, "
             "model.ts, or models/model.ts of a MONAI bundle"
         )
-    names = ", ".join(sorted(path.stem for path in SHIPPED.glob("*.safetensors")))
+    names = ", ".join([ENSEMBLE, *sorted(path.stem for path in SHIPPED.glob("*.safetensors"))])
     raise InputError(f"no model {str(name_or_folder)!r}: neither a shipped one ({names}) nor a folder")
