@@ -15,7 +15,8 @@ from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.geodesic import GeodesicSettings, geodesic_distance
 from InteractiveSegLib.geometry import Volume
 from InteractiveSegLib.intensity import normalised
-from InteractiveSegLib.networks.network import Network, classical_feature, image_part
+from InteractiveSegLib.networks.ensemble import Ensemble
+from InteractiveSegLib.networks.network import Member, Network, classical_feature, members
 from InteractiveSegLib.predict import classical_answer, feature_steps, foreground_probability, prompted_feature_steps
 from InteractiveSegLib.progress import Steps
 from InteractiveSegLib.prompts import BoundingBox
@@ -33,7 +34,7 @@ class BifsegSettings:
     smoothness_voxels : lambda of the energy
     contrast_voxels : of the geodesic distance
     contradiction_voxels : epsilon of the interaction weights
-    classical_share, classical_share_of_box : how much of the classical answer counts in the log-odds, beside what the
+    classical_share, classical_share_of_box : how much the classical answer counts in the log-odds, beside what the
         network says: where there are scribbles, and where there is a box alone. Models from elsewhere do without it
     adapt_to_box : fine-tune from a box alone, too; a network that sees the box is surer of it than its own first labels
     """
@@ -54,16 +55,32 @@ class BifsegSettings:
     def for_network(cls, network: Network) -> "BifsegSettings":
         """Defaults for a network: one that sees prompts needs less fine-tuning, a 2D one affords a finer grid than a 3D
         one; t1 of both is the paper's."""
+        if isinstance(network, Ensemble):
+            return cls(grid=GridSettings(max_voxels=60**3))
         if network.takes_prompts:
             return cls(
                 grid=GridSettings(max_voxels=64**3),
                 adapt=AdaptSettings(rounds=1),
                 smoothness_voxels=4.0,
+                classical_share_of_box=1.0,
                 adapt_to_box=False,
             )
         if network.dimensions == 2:
             return cls(grid=GridSettings(max_voxels=60**3), adapt=AdaptSettings(unsure_below=0.7))
         return cls(grid=GridSettings(max_voxels=48**3), adapt=AdaptSettings(unsure_below=0.6))
+
+    def for_member(self, member: Member) -> "BifsegSettings":
+        """Defaults for one of several networks that answer together; what a user may change holds for all of them."""
+        own = self.for_network(member)
+        rounds = min(own.adapt.rounds, self.adapt.rounds)
+        return replace(
+            own,
+            grid=self.grid,
+            energy=self.energy,
+            cues=self.cues,
+            smoothness_voxels=self.smoothness_voxels,
+            adapt=replace(own.adapt, rounds=rounds),
+        )
 
     def on(self, grid: WorkingGrid) -> "BifsegSettings":
         """The same settings with the lengths of the stages in mm."""
@@ -81,7 +98,7 @@ class BoxedImage:
     """What is computed once a box: the crop on the working grid and the features of the frozen blocks.
 
     image : (K, J, I) float32 in [0, 1]
-    features : (F, K, J, I) float32; None where no part of the network looks at the image alone
+    features : (F, K, J, I) float32, of the network that looks at the image alone; None where there is none
     not_finite : voxels of the crop that were NaN or infinite and count as the darkest finite value
     """
 
@@ -89,6 +106,11 @@ class BoxedImage:
     image: Tensor
     features: Tensor | None
     not_finite: int
+
+    @property
+    def bytes(self) -> int:
+        """Memory that image and features take."""
+        return sum(held.nbytes for held in (self.image, self.features) if held is not None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,11 +120,13 @@ class ObjectLabels:
     probability : (K, J, I) float32, of the foreground
     labels : (K, J, I) bool
     rounds : of adaptation
+    classical : (K, J, I) log-odds, the classical answer to the prompts; None where a model from elsewhere goes without
     """
 
     probability: Tensor
     labels: Tensor
     rounds: int
+    classical: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,24 +202,16 @@ def _bring_to_float32_range(values: NDArray[np.float64]) -> None:
 
 
 def boxed_image_steps(
-    volume: Volume,
-    box: BoundingBox,
-    network: Network,
-    settings: BifsegSettings,
-    device: torch.device,
-    *,
-    box_drawn: bool,
+    volume: Volume, box: BoundingBox, network: Network, settings: BifsegSettings, device: torch.device
 ) -> Steps[BoxedImage]:
-    """Crop, resample and encode the surroundings of a box that lies within the image.
-
-    box_drawn : the box comes from the user, rather than from the scribbles
-    """
+    """Crop, resample and encode the surroundings of a box that lies within the image."""
     grid = working_grid(box, volume.geometry, settings.grid)
     intensities, not_finite = crop_intensities(volume, grid.crop)
     image = grid.averaged(torch.from_numpy(intensities)).to(device)
-    features, looking = None, image_part(network, box_drawn)
-    if looking is not None:
-        features = yield from feature_steps(looking, image, grid.spacing_kji_mm)
+    features = None
+    for member in members(network):
+        if not member.takes_prompts:
+            features = yield from feature_steps(member, image, grid.spacing_kji_mm)
     return BoxedImage(grid, image, features, not_finite)
 
 
@@ -204,7 +220,7 @@ def object_steps(
     box: BoundingBox,
     foreground_kji: NDArray[np.int32],
     background_kji: NDArray[np.int32],
-    network: Network,
+    network: Member,
     settings: BifsegSettings,
     *,
     box_drawn: bool,
@@ -212,8 +228,9 @@ def object_steps(
     seed: int,
     start: Tensor | None = None,
     others_kji: Sequence[NDArray[np.int32]] = (),
+    classical: Tensor | None = None,
 ) -> Steps[ObjectLabels]:
-    """Segment one object on the working grid.
+    """Segment one object on the working grid with one network.
 
     Parameters
     ----------
@@ -223,6 +240,7 @@ def object_steps(
     others_kji : those of ``background_kji`` that mark other objects, (N, 3) each
     adapt : fit block 6 to this image, with or without scribbles; the network itself is not changed
     start : (K, J, I) float in [0, 1] on the working grid, a mask to start from; only networks that see prompts use it
+    classical : (K, J, I), the classical answer to these prompts, where another network has found it already
     """
     device, grid = boxed.image.device, boxed.grid
     settings = settings.on(grid)
@@ -232,24 +250,25 @@ def object_steps(
     fit_labels = partial(label_steps, image=boxed.image, spacing_mm=grid.spacing_kji_mm, settings=settings.energy)
     scribbled = bool(foreground.any() or background.any())
     shown = ~outside if box_drawn else torch.ones_like(outside)
-    features, classical = boxed.features, None
-    share = settings.classical_share if scribbled else settings.classical_share_of_box
+    prompts = (shown, foreground, marks.of_nothing)
+    spacing, share = grid.spacing_kji_mm, settings.classical_share if scribbled else settings.classical_share_of_box
+    features, added = boxed.features, None
     if network.takes_prompts:
-        seen = yield from prompted_feature_steps(
-            network, boxed.image, grid.spacing_kji_mm, shown, foreground, marks.of_nothing, start, others, settings.cues
+        features = yield from prompted_feature_steps(
+            network, boxed.image, spacing, *prompts, start, others, settings.cues
         )
         held = classical_feature(network)
-        if held is not None and share != 1:
-            classical = (share - 1) * seen[held]
-        features = seen if features is None else torch.cat([seen, features])
+        if held is not None:
+            classical = features[held]
+            added = (share - 1) * classical
     else:
-        classical = share * classical_answer(
-            boxed.image, grid.spacing_kji_mm, shown, foreground, marks.of_nothing, others, settings.cues
-        )
-    probability = foreground_probability(network.block6, features, classical)
+        if classical is None:
+            classical = classical_answer(boxed.image, spacing, *prompts, others, settings.cues)
+        added = share * classical
+    probability = foreground_probability(network.block6, features, added)
     labels = yield from fit_labels(probability, foreground=foreground & ~outside, background=(background | outside))
     if not adapt or not (scribbled or settings.adapt_to_box):
-        return ObjectLabels(probability, labels, 0)
+        return ObjectLabels(probability, labels, 0, classical)
     first = labels
     if scribbled:
         first = yield from fit_labels(probability, background=outside)
@@ -262,12 +281,12 @@ def object_steps(
     for rounds in range(1, settings.adapt.rounds + 1):
         weights = interaction_weights(probability, first, foreground, background, distance, settings.adapt)
         head = yield from adapt_steps(head, features, labels, weights, settings.adapt, seed + rounds)
-        probability = foreground_probability(head, features, classical)
+        probability = foreground_probability(head, features, added)
         before = labels
         labels = yield from fit_labels(probability, foreground=foreground & ~outside, background=(background | outside))
         if (labels != before).float().mean() < settings.adapt.changed_fraction:
             break
-    return ObjectLabels(probability, labels, rounds)
+    return ObjectLabels(probability, labels, rounds, classical)
 
 
 def _marked(grid: WorkingGrid, indices_kji: NDArray[np.int32], device: torch.device) -> Tensor:

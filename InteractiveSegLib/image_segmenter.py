@@ -16,19 +16,19 @@ from InteractiveSegLib.bifseg import (
     ObjectLabels,
     boxed_image_steps,
     crop_intensities,
-    object_steps,
 )
 from InteractiveSegLib.errors import InputError, is_out_of_memory
 from InteractiveSegLib.full_resolution import full_resolution_steps
 from InteractiveSegLib.geometry import Volume
 from InteractiveSegLib.networks.network import Network, sees_start_masks
+from InteractiveSegLib.object_answer import answer_steps
 from InteractiveSegLib.object_box import object_box
 from InteractiveSegLib.progress import Steps
 from InteractiveSegLib.prompts import BoundingBox, Prompts
 from InteractiveSegLib.rounds import ObjectMask, Round, without_overlaps
 from InteractiveSegLib.working_grid import WorkingGrid, working_grid
 
-_BOXES_KEPT = 8
+_BYTES_KEPT = 600_000_000  # of features of boxes, beside those of the latest
 
 _CPU = torch.device("cpu")
 
@@ -71,7 +71,7 @@ class ImageSegmenter:
         self.device = device
         self._network = copy.deepcopy(network).to(device)
         load_optimizer()
-        self._boxed: dict[tuple[BoundingBox, bool], BoxedImage] = {}
+        self._boxed: dict[BoundingBox, BoxedImage] = {}
 
     def crops(self, prompts: Prompts) -> tuple[BoundingBox, ...]:
         """The parts of the image that a round from these prompts looks at; no other voxel has a say in it."""
@@ -112,7 +112,7 @@ class ImageSegmenter:
     ) -> Steps[ObjectMask]:
         box, note = object_box(prompts, label, self.volume.geometry)
         notes += [note] if note else []
-        boxed = yield from self._encoded(box, label in prompts.boxes, device)
+        boxed = yield from self._encoded(box, device)
         grid = boxed.grid
         if boxed.not_finite:
             notes.append(
@@ -123,7 +123,7 @@ class ImageSegmenter:
         marked_objects = [other for other in prompts.scribbles.object_labels() if other != label]
         others = [prompts.scribbles.for_label(other)[0] for other in marked_objects]
         start = self._start(prompts, label, box, grid, notes)
-        found: ObjectLabels = yield from object_steps(
+        found: ObjectLabels = yield from answer_steps(
             boxed,
             box,
             foreground,
@@ -170,16 +170,14 @@ class ImageSegmenter:
         mask[box.counted_from(grid.crop).slices] = part
         return grid.averaged(torch.from_numpy(mask))
 
-    def _encoded(self, box: BoundingBox, drawn: bool, device: torch.device) -> Steps[BoxedImage]:
+    def _encoded(self, box: BoundingBox, device: torch.device) -> Steps[BoxedImage]:
         """Features of a box; those of the boxes used last are kept."""
-        boxed = self._boxed.pop((box, drawn), None)
+        boxed = self._boxed.pop(box, None)
         if boxed is None or boxed.image.device != device:
-            boxed = yield from boxed_image_steps(
-                self.volume, box, self._network, self.settings, device, box_drawn=drawn
-            )
-        while len(self._boxed) >= _BOXES_KEPT:
+            boxed = yield from boxed_image_steps(self.volume, box, self._network, self.settings, device)
+        while self._boxed and sum(kept.bytes for kept in self._boxed.values()) > _BYTES_KEPT:
             self._boxed.pop(next(iter(self._boxed)))
-        self._boxed[box, drawn] = boxed
+        self._boxed[box] = boxed
         return boxed
 
     def _on_device(self, compute: Callable[[torch.device], Steps[Result]], notes: list[str]) -> Steps[Result]:

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from InteractiveSegLib.cues import CueSettings, encode
 from InteractiveSegLib.networks.block_six import BlockSixNetwork
-from InteractiveSegLib.networks.ensemble import Ensemble, ImagePart
 from InteractiveSegLib.networks.external import ExternalNetwork
 from InteractiveSegLib.networks.network import Head
 from InteractiveSegLib.networks.prompted import PromptedNetwork
@@ -25,7 +24,7 @@ def slice_axis(shape_kji: Sequence[int], spacing_mm: Sequence[float]) -> int:
 
 
 @torch.no_grad()
-def feature_steps(network: BlockSixNetwork | ImagePart, image: Tensor, spacing_mm: Sequence[float]) -> Steps[Tensor]:
+def feature_steps(network: BlockSixNetwork, image: Tensor, spacing_mm: Sequence[float]) -> Steps[Tensor]:
     """Features (F, K, J, I) of an image (K, J, I) in [0, 1]; a 2D network sees it slice by slice."""
     if network.dimensions == 3:
         features = yield from network.feature_steps(image[None, None])
@@ -41,7 +40,7 @@ def feature_steps(network: BlockSixNetwork | ImagePart, image: Tensor, spacing_m
 
 @torch.no_grad()
 def prompted_feature_steps(
-    network: PromptedNetwork | Ensemble | ExternalNetwork,
+    network: PromptedNetwork | ExternalNetwork,
     image: Tensor,
     spacing_mm: Sequence[float],
     box: Tensor,

@@ -7,9 +7,7 @@ from blobs import SHAPE_KJI, blob_volume
 
 from InteractiveSegLib import bifseg
 from InteractiveSegLib.bifseg import BifsegSettings, boxed_image_steps, object_steps
-from InteractiveSegLib.networks.ensemble import Ensemble
 from InteractiveSegLib.networks.pcnet import PCNet
-from InteractiveSegLib.networks.pnet import PNet
 from InteractiveSegLib.networks.prompted import PromptedNetwork
 from InteractiveSegLib.progress import finish
 from InteractiveSegLib.prompts import BoundingBox
@@ -22,16 +20,14 @@ ON_BLOB, BESIDE, ON_OTHER = ([6, 10, 12], [6, 10, 13]), ([6, 2, 2], [6, 2, 3]), 
 
 def networks():
     torch.manual_seed(0)
-    prompted, pnet = PromptedNetwork((4, 4)).eval(), PNet(channels=2).eval()
-    plain = PCNet(channels=2, compressed=2).eval()
-    return {"prompted": prompted, "pnet": pnet, "ensemble": Ensemble(prompted, pnet).eval(), "plain": plain}
+    return {"prompted": PromptedNetwork((4, 4)).eval(), "plain": PCNet(channels=2, compressed=2).eval()}
 
 
 def segmented(network, foreground=(), background=(), *others, box=None, **settings):
     """The first round of marks (voxels); those on every other object are among the background's."""
     settings = BifsegSettings(**{"grid": FULL, **settings})
     extent = box or BoundingBox.whole(SHAPE_KJI)
-    boxed = finish(boxed_image_steps(blob_volume(), extent, network, settings, CPU, box_drawn=box is not None))
+    boxed = finish(boxed_image_steps(blob_volume(), extent, network, settings, CPU))
     marks = [np.array(voxels, np.int32).reshape(-1, 3) for voxels in (foreground, background, *others)]
     steps = object_steps(
         boxed,
@@ -113,9 +109,8 @@ def test_a_box_alone_has_a_share_of_its_own():
     assert not torch.equal(odds(ON_BLOB, classical_share=1.0), odds(ON_BLOB, classical_share=0.0))
 
 
-@pytest.mark.parametrize("kind", ["prompted", "ensemble"])
-def test_a_network_that_holds_the_classical_answer_counts_it_by_the_share_too(kind):
-    network, marks = networks()[kind], (ON_BLOB, BESIDE, ON_OTHER)
+def test_a_network_that_holds_the_classical_answer_counts_it_by_the_share_too():
+    network, marks = networks()["prompted"], (ON_BLOB, BESIDE, ON_OTHER)
     none, half, whole = (
         segmented(network, *marks, classical_share=share).probability.logit() for share in (0.0, 0.5, 1.0)
     )
@@ -123,28 +118,14 @@ def test_a_network_that_holds_the_classical_answer_counts_it_by_the_share_too(ki
     torch.testing.assert_close(half - none, 0.5 * (whole - none), rtol=1e-2, atol=1e-2)
 
 
-def test_the_whole_share_is_what_the_network_itself_says():
-    network, marks = networks()["prompted"], (ON_BLOB, BESIDE, ON_OTHER)
-    features = []
+def test_the_whole_share_is_what_the_network_itself_says(monkeypatch):
+    network, own = networks()["prompted"], []
     real = network.block6.on_columns
-    network.block6.on_columns = lambda columns: features.append(real(columns)) or features[-1]
-    odds = segmented(network, *marks, classical_share=1.0).probability.logit()
-    own = features[0][0, 1] - features[0][0, 0]
-    torch.testing.assert_close(odds.flatten(), own, rtol=1e-3, atol=1e-3)
 
+    def kept(columns):
+        own.append(real(columns)[0])
+        return own[-1][None]
 
-def test_the_ensemble_adds_the_log_odds_of_its_networks_within_a_drawn_box():
-    box, given = BoundingBox((2, 4, 6), (11, 17, 21)), networks()
-
-    def odds(kind):
-        return segmented(given[kind], ON_BLOB, BESIDE, box=box, classical_share=1.0).probability.logit()
-
-    of_image = segmented(given["pnet"], ON_BLOB, BESIDE, box=box, classical_share=0.0).probability.logit()
-    torch.testing.assert_close(odds("ensemble"), odds("prompted") + of_image, rtol=1e-2, atol=1e-2)
-    assert of_image.std() > 0
-
-
-def test_without_a_drawn_box_the_ensemble_is_its_prompted_network():
-    given = networks()
-    one, other = (segmented(given[kind], ON_BLOB, BESIDE).probability for kind in ("ensemble", "prompted"))
-    assert torch.equal(one, other)
+    monkeypatch.setattr(network.block6, "on_columns", kept)
+    odds = segmented(network, ON_BLOB, BESIDE, classical_share=1.0).probability.logit()
+    torch.testing.assert_close(odds.flatten(), own[0][1] - own[0][0], rtol=1e-3, atol=1e-3)

@@ -155,7 +155,7 @@ def test_when_writing_fails_the_old_weights_are_kept(tmp_path, monkeypatch):
 def test_the_ensemble_is_made_of_the_shipped_networks_and_is_no_file(tmp_path):
     network = load_network("ensemble")
     assert not network.training
-    for part, name in ((network.prompted, "prompted"), (network.image_part.network, "pnet")):
+    for part, name in ((network.prompted, "prompted"), (network.image_network, "pnet")):
         shipped = load_network(name).state_dict()
         assert all(torch.equal(shipped[key], value) for key, value in part.state_dict().items())
     with pytest.raises(InputError, match="Ensemble is none of the known architectures"):

@@ -1,53 +1,79 @@
-"""Two networks as one: fitted to an image together, and each left as it was."""
+"""Two networks as one: each is fitted to the image by itself, and the mean of their log-odds counts."""
 
-import copy
-
+import numpy as np
 import pytest
 import torch
+from blobs import SHAPE_KJI, blob_volume
 
-from InteractiveSegLib.adapt import AdaptSettings, adapt_steps
+from InteractiveSegLib.adapt import AdaptSettings
+from InteractiveSegLib.bifseg import BifsegSettings, boxed_image_steps, object_steps
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.networks.ensemble import Ensemble
 from InteractiveSegLib.networks.pcnet import PCNet
 from InteractiveSegLib.networks.pnet import PNet
 from InteractiveSegLib.networks.prompted import PromptedNetwork
+from InteractiveSegLib.object_answer import answer_steps
 from InteractiveSegLib.progress import finish
+from InteractiveSegLib.prompts import BoundingBox
+from InteractiveSegLib.session import ImageSession
+from InteractiveSegLib.working_grid import GridSettings
+
+BOX = BoundingBox((2, 4, 6), (11, 17, 21))
+SETTINGS = BifsegSettings(GridSettings(max_voxels=64**3), adapt=AdaptSettings(rounds=1))
+INSIDE = np.array([[6, 10, i] for i in range(9, 18)], np.int32)
+BESIDE = np.array([[6, j, 23] for j in range(2, 18)], np.int32)
+CPU = torch.device("cpu")
 
 
-def members():
+@pytest.fixture
+def ensemble():
     torch.manual_seed(0)
-    return PromptedNetwork((4, 4)).eval(), PNet(channels=6).eval()
+    return Ensemble(PromptedNetwork((4, 4)).eval(), PNet(channels=4).eval()).eval()
+
+
+def answers(ensemble, box, adapt):
+    """Log-odds of each member by itself, and of both together."""
+    extent = box or BoundingBox.whole(SHAPE_KJI)
+    given = {"box_drawn": box is not None, "adapt": adapt, "seed": 0}
+
+    def odds(steps, network, settings):
+        boxed = finish(boxed_image_steps(blob_volume(), extent, network, settings, CPU))
+        return finish(steps(boxed, extent, INSIDE, BESIDE, network, settings, **given)).probability.logit(1e-4)
+
+    alone = [odds(object_steps, member, SETTINGS.for_member(member)) for member in ensemble.members]
+    return *alone, odds(answer_steps, ensemble, SETTINGS)
+
+
+@pytest.mark.parametrize("adapt", [False, True], ids=["as it is", "adapted"])
+@pytest.mark.parametrize(("box", "share"), [(BOX, 0.5), (None, 0.7)], ids=["box", "scribbles alone"])
+def test_the_log_odds_of_both_are_averaged_and_those_of_the_prompted_one_count_more_without_a_box(
+    ensemble, box, share, adapt
+):
+    prompted, of_image, together = answers(ensemble, box, adapt)
+    assert (prompted - of_image).abs().max() > 0.2
+    torch.testing.assert_close(together, share * prompted + (1 - share) * of_image, rtol=1e-3, atol=1e-3)
+
+
+def test_settings_of_the_person_hold_for_both_networks(ensemble):
+    settings = BifsegSettings(GridSettings(max_voxels=20**3), adapt=AdaptSettings(rounds=2), smoothness_voxels=7.0)
+    prompted, of_image = (settings.for_member(member) for member in ensemble.members)
+    assert prompted.smoothness_voxels == of_image.smoothness_voxels == 7.0
+    assert prompted.grid == of_image.grid == settings.grid
+    assert (prompted.adapt.rounds, of_image.adapt.rounds) == (1, 2)  # never more than a network does by itself
+    assert not prompted.adapt_to_box
+    assert of_image.adapt_to_box
+
+
+def test_a_session_leaves_both_networks_as_they_were(ensemble):
+    before = {key: value.clone() for key, value in ensemble.state_dict().items()}
+    session = ImageSession(blob_volume(), ensemble, SETTINGS)
+    session.set_box(1, BOX)
+    first = finish(session.segment())
+    again = finish(session.segment())
+    np.testing.assert_array_equal(first.objects[1].bits, again.objects[1].bits)
+    assert all(torch.equal(before[key], value) for key, value in ensemble.state_dict().items())
 
 
 def test_a_3d_network_is_refused_beside_the_prompted_one():
     with pytest.raises(InputError, match="2D network beside the prompted one, not a 3D"):
-        Ensemble(members()[0], PCNet(channels=2, compressed=2))
-
-
-def test_the_image_part_and_the_last_convolution_are_the_network():
-    prompted, pnet = members()
-    ensemble = Ensemble(prompted, pnet)
-    image = torch.rand(2, 1, 9, 12)
-    with torch.no_grad():
-        hidden = ensemble.image_part.features(image)
-        torch.testing.assert_close(ensemble.block6.of_image(hidden), pnet(image))
-    assert hidden.shape == (2, 6, 9, 12)
-
-
-def test_fine_tuning_fits_both_parts_and_leaves_the_networks_as_they_were():
-    prompted, pnet = members()
-    ensemble = Ensemble(prompted, pnet).eval()
-    before = copy.deepcopy(ensemble.state_dict())
-    features = torch.rand(prompted.feature_channels + 6, 3, 8, 8)
-    labels = features[-1] > 0.5  # what the image part alone can tell
-    settings = AdaptSettings(updates=60)
-    head = finish(adapt_steps(ensemble.block6, features, labels, torch.ones(3, 8, 8), settings, seed=0))
-
-    def right(head):
-        logits = head.on_columns(features.flatten(1))[0]
-        return ((logits[1] > logits[0]) == labels.flatten()).float().mean()
-
-    assert right(head) > right(ensemble.block6) + 0.2
-    assert not torch.equal(head.of_image.weight, ensemble.block6.of_image.weight)
-    assert not torch.equal(head.prompted[-1].weight, ensemble.block6.prompted[-1].weight)
-    assert all(torch.equal(before[key], value) for key, value in ensemble.state_dict().items())
+        Ensemble(PromptedNetwork((4, 4)), PCNet(channels=2, compressed=2))

@@ -1,15 +1,22 @@
 """What a session can work with: networks that see the crop round the box, or the prompts too."""
 
 from InteractiveSegLib.networks.block_six import BlockSix, BlockSixNetwork
-from InteractiveSegLib.networks.ensemble import Ensemble, EnsembleHead, ImagePart
+from InteractiveSegLib.networks.ensemble import Ensemble
 from InteractiveSegLib.networks.external import ExternalNetwork, LogOddsHead
 from InteractiveSegLib.networks.prompted import PromptedNetwork
 
-Network = BlockSixNetwork | PromptedNetwork | Ensemble | ExternalNetwork
+Member = BlockSixNetwork | PromptedNetwork | ExternalNetwork
 """All end in ``block6``, which can be fitted to one image."""
 
-Head = BlockSix | EnsembleHead | LogOddsHead
+Network = Member | Ensemble
+
+Head = BlockSix | LogOddsHead
 """Block 6: has ``on_columns``."""
+
+
+def members(network: Network) -> tuple[Member, ...]:
+    """The networks that answer, one or several."""
+    return network.members if isinstance(network, Ensemble) else (network,)
 
 
 def sees_start_masks(network: Network) -> bool:
@@ -19,18 +26,6 @@ def sees_start_masks(network: Network) -> bool:
     return network.takes_prompts
 
 
-def image_part(network: Network, box_drawn: bool) -> BlockSixNetwork | ImagePart | None:
-    """What looks at the image alone, so that its features hold for every prompt in a box; None where nothing does.
-
-    box_drawn : the box comes from the user; round scribbles alone it says little of where the object ends
-    """
-    if isinstance(network, Ensemble):
-        return network.image_part if box_drawn else None
-    return network if isinstance(network, BlockSixNetwork) else None
-
-
-def classical_feature(network: Network) -> int | None:
+def classical_feature(network: Member) -> int | None:
     """Which of the features is the classical answer that block 6 adds to the log-odds; None where it adds none."""
-    if isinstance(network, Ensemble):
-        network = network.prompted
     return network.feature_channels - 1 if isinstance(network, PromptedNetwork) else None
