@@ -107,12 +107,14 @@ set(PACKAGE_SCRIPTS
   networks/__init__.py
   networks/block_six.py
   networks/checkpoint.py
+  networks/ensemble.py
   networks/external.py
   networks/model_card.py
   networks/network.py
   networks/pcnet.py
   networks/pnet.py
   networks/prompted.py
+  object_answer.py
   object_box.py
   packed_mask.py
   predict.py

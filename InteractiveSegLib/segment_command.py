@@ -31,8 +31,8 @@ def add_segment(commands: argparse._SubParsersAction) -> None:
     command.add_argument(
         "--model",
         default=DEFAULT_NETWORK,
-        help="prompted (sees the prompts), pnet (2D, slice by slice), pcnet (3D), or a folder with a model; "
-        f"{DEFAULT_NETWORK} where none is named",
+        help="ensemble (of prompted and pnet), prompted (sees the prompts), pnet (2D, slice by slice), pcnet (3D), or "
+        f"a folder with a model; {DEFAULT_NETWORK} where none is named",
     )
     add_common(command)
     command.add_argument("--json", action="store_true", help="print the result as one JSON object")
