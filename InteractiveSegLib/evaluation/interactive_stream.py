@@ -40,10 +40,17 @@ _CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class InteractiveStreamSettings:
-    """after : the test is taken when so many patients have been accepted. tested : patients set aside for it."""
+    """What is streamed.
+
+    after : the test is taken when so many patients have been accepted
+    tested : patients set aside for it
+    fine_tuned : test with fine-tuning to each image, too
+    start : shipped network, or folder with one
+    """
 
     after: tuple[int, ...] = (0, 2, 8, 20)
     tested: int = 20
+    fine_tuned: bool = True
     start: str = "prompted"
     learn: LearnSettings = field(default_factory=LearnSettings)
 
@@ -92,7 +99,7 @@ def interactive_stream_steps(
             done = max(done, after)
             version = in_use(casebook, "prompted")
             model = str(version.folder) if version else settings.start
-            methods = {f"{model}:fixed": "network", model: "network, fine-tuned"}
+            methods = {f"{model}:fixed": "network", **({model: "network, fine-tuned"} if settings.fine_tuned else {})}
             if after == settings.after[0]:
                 methods[CLASSICAL] = CLASSICAL
             for method, name in methods.items():

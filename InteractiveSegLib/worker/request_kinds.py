@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from InteractiveSegLib.progress import Steps
+from InteractiveSegLib.worker.casebook_request import CasebookRequest
 from InteractiveSegLib.worker.propagate_request import PropagateRequest
 from InteractiveSegLib.worker.protocol import Message
 from InteractiveSegLib.worker.segment_request import SegmentRequest
@@ -42,5 +43,5 @@ class Request(Protocol):
 
 
 REQUEST_KINDS: dict[str, type[Request]] = {
-    kind.kind: kind for kind in (SegmentRequest, PropagateRequest, SuggestRequest)
+    kind.kind: kind for kind in (SegmentRequest, PropagateRequest, SuggestRequest, CasebookRequest)
 }
