@@ -2,10 +2,12 @@ set(PACKAGE_SCRIPTS
   InteractiveSeg.py
   InteractiveSegUI/__init__.py
   InteractiveSegUI/box_placing.py
+  InteractiveSegUI/casebook_work.py
   InteractiveSegUI/controller.py
   InteractiveSegUI/history.py
   InteractiveSegUI/jobs.py
   InteractiveSegUI/journaling.py
+  InteractiveSegUI/learning_process.py
   InteractiveSegUI/overlays.py
   InteractiveSegUI/overwriting.py
   InteractiveSegUI/panel.py
@@ -16,6 +18,7 @@ set(PACKAGE_SCRIPTS
   InteractiveSegUI/sections/__init__.py
   InteractiveSegUI/sections/advanced_section.py
   InteractiveSegUI/sections/box_section.py
+  InteractiveSegUI/sections/cases_section.py
   InteractiveSegUI/sections/editor_section.py
   InteractiveSegUI/sections/image_section.py
   InteractiveSegUI/sections/overlay_section.py
@@ -25,6 +28,7 @@ set(PACKAGE_SCRIPTS
   InteractiveSegUI/sections/section.py
   InteractiveSegUI/segment_io.py
   InteractiveSegUI/segmenting.py
+  InteractiveSegUI/session_nodes.py
   InteractiveSegUI/volume_io.py
   InteractiveSegUI/workspace.py
   )
@@ -36,6 +40,7 @@ set(PACKAGE_RESOURCES
   Resources/Icons/InteractiveSeg.svg
   Resources/UI/Advanced.ui
   Resources/UI/Box.ui
+  Resources/UI/Cases.ui
   Resources/UI/Editor.ui
   Resources/UI/Image.ui
   Resources/UI/Overlay.ui

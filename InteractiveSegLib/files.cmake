@@ -6,6 +6,7 @@ set(PACKAGE_SCRIPTS
   casebook/__init__.py
   casebook/acceptance.py
   casebook/case_rounds.py
+  casebook/case_view.py
   casebook/casebook.py
   casebook/database.py
   casebook/dicom_seg.py
@@ -24,6 +25,7 @@ set(PACKAGE_SCRIPTS
   casebook/soft_masks.py
   casebook/splits.py
   casebook/states.py
+  casebook/window_actions.py
   casebook/worklist.py
   casebook_command.py
   cli.py
@@ -166,6 +168,7 @@ set(PACKAGE_SCRIPTS
   worker/__init__.py
   worker/blocking.py
   worker/callback_loop.py
+  worker/casebook_request.py
   worker/client.py
   worker/connection.py
   worker/handshake.py

@@ -19,9 +19,8 @@ from InteractiveSegLib.worker.casebook_request import CasebookRequest
 from InteractiveSegLib.worker.job import JobCallbacks, JobError
 from InteractiveSegUI.controller import Controller
 from InteractiveSegUI.learning_process import LearningProcess
-from InteractiveSegUI.prompt_nodes import Marks, place_roi
 from InteractiveSegUI.segment_io import label_of, labels_of
-from InteractiveSegUI.workspace import MARKS
+from InteractiveSegUI.session_nodes import KeptSegment, put_session
 
 _ROUNDS = ("Segment", "Fine-tune")
 
@@ -118,9 +117,7 @@ class CasebookWork:
         self._note_what_happened()
         prompts, _ = workspace.prompts()
         node = workspace.segmentation_node
-        masks = {
-            label_of(node, segment_id): mask for segment_id, mask in workspace.masks().items() if mask is not None
-        }
+        masks = {label_of(node, segment_id): mask for segment_id, mask in workspace.masks().items() if mask is not None}
         return CaseWork(
             self.opened.name, self.opened.revision, prompts, masks, dict(self._answered), tuple(self._events)
         )
@@ -191,26 +188,13 @@ class CasebookWork:
 
     def _show(self, opened: OpenedCase) -> None:
         """Image, masks and prompts of a case as nodes of their own; what is in the scene stays."""
-        controller, workspace = self._controller, self._controller.workspace
-        geometry = opened.volume.geometry
+        controller, geometry = self._controller, opened.volume.geometry
         array = np.array(opened.volume.array_kji)
         self._volume = slicer.util.addVolumeFromArray(array, np.array(geometry.ijk_to_ras), opened.name)
         self._volume.CreateDefaultDisplayNodes()
-        controller.parameters.segmentation = None
         controller.parameters.volume = self._volume
-        workspace.new_segmentation()
-        for value, name in sorted(self._labels(opened).items()):
-            segment_id = workspace.add_segment()
-            node = workspace.segmentation_node
-            node.GetSegmentation().GetSegment(segment_id).SetName(name)
-            set_label(node, segment_id, value)
-            if value in opened.masks:
-                workspace.restore({("mask", segment_id): opened.masks[value]})
-            if value in opened.prompts.boxes:
-                place_roi(workspace.required_roi(segment_id), opened.prompts.boxes[value], geometry)
-        if len(opened.prompts.scribbles):
-            workspace.restore({MARKS: Marks(opened.prompts.scribbles, Scribbles.none())})
-        controller.watch()
+        segments = [KeptSegment(value, name) for value, name in sorted(self._labels(opened).items())]
+        put_session(controller, segments, opened.prompts, opened.masks)
         slicer.util.setSliceViewerLayers(background=self._volume, fit=True)
 
     def _labels(self, opened: OpenedCase) -> dict[int, str]:
@@ -265,9 +249,7 @@ class CasebookWork:
         return {labels[key]: mask for key, mask in workspace.masks().items() if mask is not None and key in labels}
 
 
-def stroke_event(
-    before: Scribbles, after: Scribbles, name: str, spacing_kji_mm: tuple[float, float, float]
-) -> Event:
+def stroke_event(before: Scribbles, after: Scribbles, name: str, spacing_kji_mm: tuple[float, float, float]) -> Event:
     """A stroke or an edit by hand, as the difference of all marks.
 
     Its length is that from one end of the new marks to the other; its slices are those across the axis along which the

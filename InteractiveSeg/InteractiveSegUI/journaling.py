@@ -14,8 +14,8 @@ from InteractiveSegLib.prompts import Prompts, Scribbles
 from InteractiveSegLib.session_state import SessionState
 from InteractiveSegUI.controller import Controller
 from InteractiveSegUI.jobs import call_later
-from InteractiveSegUI.prompt_nodes import Marks, place_roi
-from InteractiveSegUI.segment_io import labels_of, set_label
+from InteractiveSegUI.segment_io import labels_of
+from InteractiveSegUI.session_nodes import KeptSegment, put_session
 from InteractiveSegUI.volume_io import volume_of
 from InteractiveSegUI.workspace import MARKS, mask_key
 
@@ -113,22 +113,15 @@ class Journaling:
         return SessionState(volume, prompts, masks, {"segments": segments}, path or "")
 
     def _restore(self, found: Recoverable, node: slicer.vtkMRMLScalarVolumeNode) -> None:
-        controller, workspace, state = self._controller, self._controller.workspace, found.state
-        workspace.parameters.volume = node
-        segmentation = workspace.new_segmentation()
-        geometry = workspace.geometry()
-        for text, segment in state.settings.get("segments", {}).items():
-            segment_id = segmentation.GetSegmentation().AddEmptySegment("", segment["name"], segment["colour"])
-            set_label(segmentation, segment_id, int(text))
-            if int(text) in state.prompts.boxes:
-                place_roi(workspace.required_roi(segment_id), state.prompts.boxes[int(text)], geometry)
-            workspace.restore({mask_key(segment_id): state.masks.get(int(text))})
-            workspace.parameters.segment = segment_id
-        if len(state.prompts.scribbles):
-            workspace.restore({MARKS: Marks(state.prompts.scribbles, Scribbles.none())})
-        controller.watch()
+        state = found.state
+        self._controller.parameters.volume = node
+        segments = [
+            KeptSegment(int(text), segment["name"], segment["colour"])
+            for text, segment in state.settings.get("segments", {}).items()
+        ]
+        put_session(self._controller, segments, state.prompts, state.masks)
         self.discard()
-        controller.say(f"The session on {node.GetName()} was recovered.")
+        self._controller.say(f"The session on {node.GetName()} was recovered.")
 
     @staticmethod
     def _volume_like(found: Recoverable) -> slicer.vtkMRMLScalarVolumeNode | None:

@@ -14,8 +14,14 @@ from InteractiveSegLib.worker.transport import worker_command
 class LearningProcess:
     """Starts ``interactiveseg learn`` at low priority, and tells how it goes.
 
+    Parameters
+    ----------
     on_change : called when it starts and when it has ended (True)
+
+    Attributes
+    ----------
     text : for the panel
+    options : further ones for the command
     """
 
     def __init__(self, on_change: Callable[[bool], None]) -> None:
@@ -24,6 +30,7 @@ class LearningProcess:
         self._again: Path | None = None
         self._heard = ""
         self.text = "The learner rests."
+        self.options: list[str] = []
 
     @property
     def is_running(self) -> bool:
@@ -46,7 +53,7 @@ class LearningProcess:
         process.connect("readyReadStandardOutput()", self._on_output)
         process.connect("finished(int,QProcess::ExitStatus)", self._on_finished)
         process.connect("errorOccurred(QProcess::ProcessError)", self._on_error)
-        process.start(program, [*arguments, str(casebook), "--low-priority", "--quiet"])
+        process.start(program, [*arguments, str(casebook), "--low-priority", "--quiet", *self.options])
         self.text = "Learning from accepted cases, in the background."
         self._on_change(False)
 

@@ -12,6 +12,7 @@ import vtk
 
 from InteractiveSegLib.worker.client import WorkerClient
 from InteractiveSegUI.box_placing import BoxPlacing
+from InteractiveSegUI.casebook_work import CasebookWork
 from InteractiveSegUI.controller import Controller
 from InteractiveSegUI.jobs import QProcessTransport, call_later
 from InteractiveSegUI.journaling import Journaling
@@ -20,6 +21,7 @@ from InteractiveSegUI.parameters import Parameters
 from InteractiveSegUI.scribbling import Scribbling
 from InteractiveSegUI.sections.advanced_section import AdvancedSection
 from InteractiveSegUI.sections.box_section import BoxSection
+from InteractiveSegUI.sections.cases_section import CasesSection
 from InteractiveSegUI.sections.editor_section import EditorSection
 from InteractiveSegUI.sections.image_section import ImageSection
 from InteractiveSegUI.sections.overlay_section import OverlaySection
@@ -46,8 +48,10 @@ class Panel:
         self.scribbling = Scribbling(controller)
         self.segmenting = Segmenting(controller, self.overlays)
         self.journaling = Journaling(controller, Path(slicer.app.temporaryPath))
+        self.casebook_work = CasebookWork(controller)
         self.sections: list[Section] = [
             RecoverySection(controller, self.journaling),
+            CasesSection(controller, self.casebook_work),
             ImageSection(controller),
             BoxSection(controller, BoxPlacing(controller)),
             ScribblesSection(controller, self.scribbling),

@@ -1,0 +1,41 @@
+"""Segments, masks and prompts that were kept elsewhere, put into the scene."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from InteractiveSegLib.packed_mask import PackedMask
+from InteractiveSegLib.prompts import Prompts, Scribbles
+from InteractiveSegUI.controller import Controller
+from InteractiveSegUI.prompt_nodes import Marks, place_roi
+from InteractiveSegUI.segment_io import set_label
+from InteractiveSegUI.workspace import MARKS, mask_key
+
+
+@dataclass(frozen=True)
+class KeptSegment:
+    """label : among the prompts. colour : None has Slicer choose one."""
+
+    label: int
+    name: str
+    colour: Sequence[float] | None = None
+
+
+def put_session(
+    controller: Controller, segments: Sequence[KeptSegment], prompts: Prompts, masks: Mapping[int, PackedMask]
+) -> None:
+    """A new segmentation on the chosen volume, with these segments, their masks, boxes and scribbles."""
+    workspace = controller.workspace
+    segmentation, geometry = workspace.new_segmentation(), workspace.geometry()
+    for kept in segments:
+        colour = [] if kept.colour is None else [kept.colour]
+        segment_id = segmentation.GetSegmentation().AddEmptySegment("", kept.name, *colour)
+        set_label(segmentation, segment_id, kept.label)
+        if kept.label in prompts.boxes:
+            place_roi(workspace.required_roi(segment_id), prompts.boxes[kept.label], geometry)
+        workspace.restore({mask_key(segment_id): masks.get(kept.label)})
+        workspace.parameters.segment = segment_id
+    if len(prompts.scribbles):
+        workspace.restore({MARKS: Marks(prompts.scribbles, Scribbles.none())})
+    controller.watch()

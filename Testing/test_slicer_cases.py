@@ -1,0 +1,155 @@
+"""A study through the panel: the worklist, a case opened, worked on and accepted, the learner, the way back."""
+
+import numpy as np
+import pytest
+import slicer_balls
+from slicer_balls import two_balls
+
+from InteractiveSegLib.casebook.acceptance import load_accepted, stream
+from InteractiveSegLib.casebook.casebook import Casebook
+from InteractiveSegLib.casebook.image_reference import ImageReference
+from InteractiveSegLib.casebook.origins import Origin
+from InteractiveSegLib.casebook.splits import SplitSettings
+from InteractiveSegLib.casebook.states import State
+from InteractiveSegLib.image_io import write_image
+
+
+@pytest.fixture
+def study(tmp_path):
+    """Three images of two balls, the first label called ball."""
+    with Casebook.created(tmp_path / "book", SplitSettings(0, 0)) as casebook:
+        casebook.name_label(1, "ball")
+        for number in range(3):
+            path = tmp_path / f"case{number}.nrrd"
+            write_image(path, (two_balls() + number).astype(np.int16), slicer_balls.geometry())
+            casebook.add(ImageReference.of(path), f"case{number}")
+    return tmp_path / "book"
+
+
+def work_of(person):
+    return person.panel.casebook_work
+
+
+def idle(person):
+    person.spin(lambda: not work_of(person).is_busy and not person.controller.is_busy)
+    assert not person.status.is_error, person.status
+
+
+def opened(person, study):
+    work_of(person).open_casebook(study)
+    idle(person)
+    person.press("openNextButton")
+    idle(person)
+    person.views.show(person.parameters.volume)
+
+
+def states(study):
+    with Casebook(study) as casebook:
+        return [case.state.value for case in casebook.cases()]
+
+
+def test_a_case_is_opened_segmented_accepted_and_learnt(person, study, monkeypatch):
+    assert not person.ui("openNextButton").enabled
+    opened(person, study)
+    assert person.ui("caseLabel").text == "case0"
+    assert [person.ui("caseTable").item(row, 1).text() for row in range(3)] == ["in work", "new", "new"]
+    assert person.parameters.volume.GetName() == "case0"
+    segmentation = person.parameters.segmentation.GetSegmentation()
+    assert segmentation.GetNthSegment(0).GetName() == "ball"
+    assert person.controller.workspace.geometry().difference_mm(slicer_balls.geometry()) < 1e-6
+    slicer_balls.box_round(person, 0)
+    person.press("segmentButton")
+    person.wait()
+    person.scribble("foreground", (10, 22, 24), (10, 26, 24))
+    before = person.labelmap()
+    learnt = []
+    monkeypatch.setattr(work_of(person).learning, "start", learnt.append)
+    person.press("acceptButton")
+    idle(person)
+    assert learnt == [study]
+    assert (states(study), person.ui("caseLabel").text) == (["accepted", "new", "new"], "no case is open")
+    with Casebook(study) as casebook:
+        [found] = stream(casebook)
+        entry = casebook.case("case0")
+        kept, effort = load_accepted(entry, found), casebook.effort(entry)
+    assert np.array_equal(kept.labels, before)
+    assert set(np.unique(kept.origins[before > 0])) == {Origin.PERSON, Origin.MODEL}
+    assert (kept.origins[10, 24, 24], list(kept.prompts.boxes)) == (Origin.PERSON, [1])
+    assert (effort.strokes, effort.slices, effort.drawn_mm > 3) == (1, 1, True)
+    assert person.ui("effortLabel").text.startswith("1 accepted, ")
+
+
+def test_the_next_case_never_throws_work_away(person, study):
+    opened(person, study)
+    first = person.parameters.volume
+    slicer_balls.box_round(person, 0)
+    person.scribble("foreground", (10, 22, 24), (10, 26, 24))
+    prompts, _ = person.controller.workspace.prompts()
+    assert work_of(person).has_unsaved_work
+    person.press("openNextButton")
+    idle(person)
+    # the first case is new again, with its work kept, so it is the next one once more
+    assert states(study) == ["in work", "new", "new"]
+    assert person.parameters.volume is not first
+    assert first.GetScene() is not None
+    again, _ = person.controller.workspace.prompts()
+    assert again.scribbles.equals(prompts.scribbles)
+    assert dict(again.boxes) == dict(prompts.boxes)
+    person.ui("caseTable").selectRow(1)
+    person.settle()
+    person.press("openCaseButton")
+    idle(person)
+    assert (person.ui("caseLabel").text, states(study)) == ("case1", ["new", "in work", "new"])
+
+
+def test_work_that_cannot_be_kept_stays_on_the_screen(person, study):
+    opened(person, study)
+    volume = person.parameters.volume
+    slicer_balls.box_round(person, 0)
+    (study / "casebook.sqlite").rename(study / "away")
+    person.press("openNextButton")
+    person.spin(lambda: not work_of(person).is_busy)
+    assert person.status.is_error
+    assert "is no casebook" in person.status.text
+    assert (person.parameters.volume is volume, work_of(person).opened.name) == (True, "case0")
+    assert person.controller.workspace.prompts()[0].boxes
+    (study / "away").rename(study / "casebook.sqlite")
+    person.press("skipButton")
+    idle(person)
+    assert states(study) == ["skipped", "new", "new"]
+    person.ui("caseTable").selectRow(0)
+    person.settle()
+    person.press("reopenButton")
+    idle(person)
+    assert states(study)[0] == State.REOPENED.value
+
+
+def test_a_case_that_another_program_accepted_is_not_overwritten(person, study):
+    opened(person, study)
+    slicer_balls.box_round(person, 0)
+    with Casebook(study) as casebook:
+        casebook.skip(casebook.case("case0"))
+    person.press("acceptButton")
+    person.spin(lambda: not work_of(person).is_busy)
+    assert person.status.is_error
+    assert "changed by another program" in person.status.text
+    assert states(study) == ["skipped", "new", "new"]
+
+
+def test_the_learner_works_beside_the_window_and_its_version_is_used(person, study):
+    opened(person, study)
+    slicer_balls.box_round(person, 0)
+    person.press("segmentButton")
+    person.wait()
+    learning = work_of(person).learning
+    learning.options = ["--updates", "2"]
+    person.press("acceptButton")
+    person.spin(lambda: learning.is_running)
+    assert "in the background" in person.ui("learnerLabel").text
+    person.spin(lambda: not learning.is_running and not work_of(person).is_busy, 300)
+    assert learning.text.startswith("Learnt from case0: version 1"), learning.text
+    assert person.ui("versionLabel").text.startswith("version 1, learnt from 1 cases")
+    assert person.parameters.model.endswith("version-1")
+    person.press("rollBackButton")
+    idle(person)
+    assert (person.parameters.model, person.ui("versionLabel").text) == ("prompted", "as shipped")
