@@ -67,9 +67,9 @@ class Journal:
         return cls(folder, on_trouble)
 
     def record(self, state: SessionState) -> None:
-        """Have a state written; returns at once."""
+        """Have a state written; returns at once. After ``close`` nothing is written."""
         with self._changed:
-            self._next = state
+            self._next = None if self._closing else state
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="journal", daemon=True)
                 self._thread.start()

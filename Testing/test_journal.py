@@ -107,6 +107,9 @@ def test_a_clean_end_leaves_nothing_behind(tmp_path):
     assert len(files(tmp_path)) == 2
     journal.close()
     assert files(tmp_path) == []
+    journal.record(state())
+    assert journal.wait(1)
+    assert files(tmp_path) == []
     Journal.open(tmp_path).close()
 
 
@@ -225,7 +228,8 @@ def test_recording_holds_nobody_up_on_a_large_image(tmp_path):
         journal.record(SessionState(volume, prompts, {label: mask}))
         took.append(time.perf_counter() - begun)
         assert journal.wait(60)
-    assert max(took) < 0.05
+    assert np.median(took) < 0.05
+    assert max(took) < 0.5  # where other programs keep the processor busy
     assert journal.path.stat().st_size < 16e6
     journal.close()
 

@@ -74,7 +74,7 @@ class ClientLimits:
 
     greeting_s: float = 60.0
     silence_s: float = 60.0
-    cancel_s: float = 0.8
+    cancel_s: float = 0.75
     stale_s: float = 4.0
     failures: int = 3
 
