@@ -277,7 +277,7 @@ def test_a_long_round_is_cancelled_within_a_second_wherever_it_is(worker):
         assert time.monotonic() - begun < 1
         assert stopped == ["cancelled"]
     assert len(set(seen)) >= 2
-    session = ImageSession(volume, load_network("prompted"))
+    session = ImageSession(volume, load_network(SegmentRequest().model))
     session.set_box(1, BoundingBox((5, 5, 5), (65, 75, 85)))
     finish(session.segment())
     np.testing.assert_array_equal(result.labelmap(shape), session.labelmap())

@@ -97,6 +97,11 @@ def read_weights(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
         raise InputError(f"the weights {path} cannot be read: {error}") from error
 
 
+def weights_paths(name_or_folder: str | Path) -> list[Path]:
+    """All files that ``load_network`` reads weights from. InputError as of ``weights_path``."""
+    return [weights_path(name) for name in (_MEMBERS if name_or_folder == ENSEMBLE else (name_or_folder,))]
+
+
 def weights_path(name_or_folder: str | Path) -> Path:
     """File of shipped weights, or the one model in a folder. InputError where there is none, or several."""
     shipped = SHIPPED / f"{name_or_folder}.safetensors"

@@ -113,11 +113,10 @@ class Workbench:
             self._pool.close()
 
     def _loaded(self, model: str) -> tuple[Hashable, Network]:
-        from InteractiveSegLib.networks.checkpoint import load_network, weights_path
+        from InteractiveSegLib.networks.checkpoint import load_network, weights_paths
 
-        path = weights_path(model)
-        state = path.stat()
-        identity = (str(path.resolve()), state.st_mtime_ns, state.st_size)
+        states = [(str(path.resolve()), path.stat()) for path in weights_paths(model)]
+        identity = tuple((path, state.st_mtime_ns, state.st_size) for path, state in states)
         network = self._networks.pop(identity, None) or load_network(model)
         while len(self._networks) >= _NETWORKS_KEPT:
             self._networks.pop(next(iter(self._networks)))
