@@ -73,7 +73,7 @@ def test_nothing_that_was_accepted_is_lost_by_kills_and_learning_goes_on(tmp_pat
     rng = np.random.default_rng(3)
     kills, seen = 0, 0
     for _ in range(KILLS):
-        if killed_after(rng.uniform(0.01, 0.6), lambda: work(folder, teacher, acknowledged)):
+        if killed_after(rng.uniform(0.01, 0.2), lambda: work(folder, teacher, acknowledged)):
             break
         kills += 1
         with Casebook(folder) as casebook:

@@ -34,7 +34,7 @@ class Parameters:
     box_visible: bool = True
     overlay: str = "none"
     overlay_opacity: Annotated[float, WithinRange(0.0, 1.0)] = 0.5
-    model: str = "ensemble"
+    model: str = "prompted"
     device: str = "auto"
     rounds: int = 0
     smoothness: float = 0.0
