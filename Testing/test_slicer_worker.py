@@ -38,12 +38,16 @@ def test_killing_the_worker_at_ten_random_moments_loses_nothing(person):
     person.wait()
     assert person.labelmap().any()
     person.scribble("foreground", (10, 22, 35), (10, 26, 35))
+    started = time.monotonic()
+    person.press("segmentButton")
+    person.wait()
+    round_seconds = time.monotonic() - started
     failed = 0
     for number in range(KILLS):
         before = seen(person)
         button = ("segmentButton", "fineTuneButton")[number % 2]
         person.press(button)
-        moment = time.monotonic() + rng.uniform(0.0, 0.6)
+        moment = time.monotonic() + rng.uniform(0.0, 0.9 * round_seconds)
         person.spin(lambda moment=moment: time.monotonic() > moment and worker_pid() > 0)
         os.kill(worker_pid(), signal.SIGKILL)
         person.wait()
