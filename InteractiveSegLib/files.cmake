@@ -65,6 +65,7 @@ set(PACKAGE_SCRIPTS
   evaluation/showcase.py
   evaluation/simulated_annotator.py
   evaluation/slice_annotator.py
+  evaluation/slowdown.py
   evaluation/speed.py
   evaluation/statistics.py
   evaluation/stream_command.py
@@ -90,6 +91,7 @@ set(PACKAGE_SCRIPTS
   learning/automatic_network.py
   learning/automatic_teacher.py
   learning/background.py
+  learning/doubt.py
   learning/judge.py
   learning/learner.py
   learning/lesson_store.py

@@ -33,6 +33,14 @@ def add_learn(commands: argparse._SubParsersAction) -> None:
     command.add_argument(
         "--expected-cases", type=int, metavar="N", help="of the stream; all of the casebook's if unsaid"
     )
+    command.add_argument(
+        "--look-at",
+        type=int,
+        default=8,
+        metavar="N",
+        help="new cases at most of which the version in use is asked afterwards how unsure it is, for the order "
+        "'uncertain' of casebook next (8)",
+    )
     command.add_argument("--low-priority", action="store_true", help="give way to all other programs, use one core")
     instead = command.add_mutually_exclusive_group()
     instead.add_argument("--versions", action="store_true", help="show the versions and learn nothing")
@@ -57,6 +65,7 @@ def _learn(options: argparse.Namespace) -> None:
 
 def _teach(casebook: Casebook, options: argparse.Namespace) -> None:
     from InteractiveSegLib.learning.background import lower_priority
+    from InteractiveSegLib.learning.doubt import DoubtSettings
     from InteractiveSegLib.learning.learner import StreamLearner, teacher_named
     from InteractiveSegLib.learning.settings import LearnSettings
 
@@ -70,7 +79,8 @@ def _teach(casebook: Casebook, options: argparse.Namespace) -> None:
         seed=options.seed,
     )
     teacher = teacher_named(options.network)
-    learner = StreamLearner(casebook, teacher, settings, device=device_named(options.device))
+    doubt = DoubtSettings(options.look_at)
+    learner = StreamLearner(casebook, teacher, settings, device=device_named(options.device), doubt=doubt)
     learnt = shown(learner.steps(), options)
     if not learnt:
         say(options, "every accepted case for training has been learnt")

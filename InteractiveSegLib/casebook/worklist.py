@@ -30,7 +30,7 @@ def next_case(casebook: Casebook, order: str = "fixed", doubts: Mapping[str, flo
     Parameters
     ----------
     order : "fixed", as they were added; "random", always the same one; "uncertain", the one of the largest doubt
-    doubts : name -> how unsure the network in use is of a case, as a share of the object
+    doubts : name -> how unsure the version in use is of a case, 0 to 1, of the new cases that it has looked at
 
     Raises
     ------
@@ -55,7 +55,8 @@ def next_case(casebook: Casebook, order: str = "fixed", doubts: Mapping[str, flo
         name = max(known, key=lambda each: (known[each], each))
         chosen = next(case for case in new if case.name == name)
         return NextCase(
-            chosen, f"the network is least sure of it (doubt {known[name]:.2f}, looked at {len(known)} cases); {place}"
+            chosen,
+            f"the network is least sure of it (doubt {known[name]:.2f}, looked at {len(known)} cases); {place}",
         )
     unknown = "no network has looked at the cases, so " if order == "uncertain" else ""
     return NextCase(new[0], f"{unknown}it was added first; {place}")

@@ -22,6 +22,7 @@ from InteractiveSegLib.learning.settings import DARK, LearnSettings
 from InteractiveSegLib.learning.taught_case import TaughtCase
 from InteractiveSegLib.learning.taught_image import PatientAxes, TaughtImage, resampled, seen
 from InteractiveSegLib.networks.checkpoint import read_weights, write_weights
+from InteractiveSegLib.prompts import BoundingBox
 from InteractiveSegLib.training.trainer import Loss
 
 _FILE = "automatic.safetensors"
@@ -110,3 +111,9 @@ class AutomaticTeacher:
         self, network: AutomaticNetwork, volume: Volume, accepted: AcceptedMask, seed: int
     ) -> NDArray[np.integer]:
         return network.labelmap(network.probabilities(volume))
+
+    def foregrounds(
+        self, network: AutomaticNetwork, volume: Volume, boxes: Mapping[int, BoundingBox]
+    ) -> dict[int, NDArray[np.floating]]:
+        found = network.probabilities(volume)
+        return {label: found[1 + place] for place, label in enumerate(network.labels)}

@@ -19,6 +19,7 @@ from InteractiveSegLib.casebook.entries import Acceptance
 from InteractiveSegLib.casebook.splits import TRAIN, VALIDATION
 from InteractiveSegLib.errors import InputError, OutputError
 from InteractiveSegLib.evaluation.metrics import dice
+from InteractiveSegLib.learning.doubt import DoubtSettings, doubt_steps
 from InteractiveSegLib.learning.judge import JudgeSettings, judged
 from InteractiveSegLib.learning.lesson_store import LessonStore
 from InteractiveSegLib.learning.replay import reservoir
@@ -67,6 +68,7 @@ class StreamLearner:
     Parameters
     ----------
     teacher : for the kind of network
+    doubt : how many cases that are still to be done the version in use looks at when all is learnt
     device : where it trains
     """
 
@@ -77,16 +79,19 @@ class StreamLearner:
         settings: LearnSettings | None = None,
         judge: JudgeSettings | None = None,
         device: torch.device = _CPU,
+        doubt: DoubtSettings | None = None,
     ) -> None:
         self.casebook, self.teacher, self.device = casebook, teacher, device
         self.settings, self.judge = settings or LearnSettings(), judge or JudgeSettings()
+        self.doubt = doubt or DoubtSettings()
         self.folder = casebook.folder / "learning" / teacher.name
         self.store = LessonStore(self.folder / "lessons")
 
     def steps(self) -> Steps[list[Learnt]]:
         """Learn from every case that was accepted and not learnt yet; a training that was interrupted goes on.
 
-        A case whose image was moved or has changed is put off, and the others are learnt.
+        A case whose image was moved or has changed is put off, and the others are learnt. Then the version in use looks
+        at new cases, for the worklist's order of doubt.
 
         Raises
         ------
@@ -104,6 +109,8 @@ class StreamLearner:
                     unreadable.add(plan.acceptance.id)
                     case = self.casebook.case_of_id(plan.acceptance.case_id)
                     learnt.append(Learnt(case.name, None, False, f"put off: {error}"))
+            if (version := in_use(self.casebook, self.teacher.name)) is not None:
+                yield from doubt_steps(self.casebook, self.teacher, version, self.doubt)
         finally:
             lock.release()
         return learnt

@@ -96,6 +96,17 @@ class PromptedTeacher:
         finish(session.segment(adapt=False))
         return session.labelmap()
 
+    def foregrounds(
+        self, network: PromptedNetwork, volume: Volume, boxes: Mapping[int, BoundingBox]
+    ) -> dict[int, NDArray[np.floating]]:
+        """From the boxes alone."""
+        if not boxes:
+            return {}
+        session = ImageSession(volume, network)
+        session.prompts = Prompts(dict(boxes))
+        finish(session.segment(adapt=False))
+        return {label: session.probability(label) for label in session.current.objects}
+
 
 def simulated_prompts(labels: NDArray[np.integer], seed: int) -> Prompts:
     """Scribbles on every object of a labelmap (K, J, I) and on the background round them; a function of the seed."""

@@ -14,10 +14,11 @@ from torch.utils.data import Dataset
 
 from InteractiveSegLib.casebook.acceptance import AcceptedMask
 from InteractiveSegLib.geometry import Volume
-from InteractiveSegLib.learning.settings import LearnSettings
+from InteractiveSegLib.learning.settings import FALLING, LearnSettings
 from InteractiveSegLib.learning.taught_case import TaughtCase
 from InteractiveSegLib.progress import Steps
-from InteractiveSegLib.training.trainer import Loss, TrainSettings, train
+from InteractiveSegLib.prompts import BoundingBox
+from InteractiveSegLib.training.trainer import Loss, TrainSettings, steady, train, warm_cosine
 
 CHECKPOINT_EVERY = 25  # updates
 
@@ -64,6 +65,15 @@ class Teacher(Protocol, Generic[Net, Lesson]):
         """Labelmap that the network gives for a case that was accepted, for judging it."""
         ...
 
+    def foregrounds(
+        self, network: Net, volume: Volume, boxes: Mapping[int, BoundingBox]
+    ) -> dict[int, NDArray[np.floating]]:
+        """Label -> probability (K, J, I) in an image that nobody has worked on.
+
+        boxes : where each label is to be expected; for networks that need one
+        """
+        ...
+
 
 def teach_steps(
     teacher: Teacher[Net, Lesson],
@@ -98,5 +108,6 @@ def teach_steps(
         checkpoint_every=CHECKPOINT_EVERY,
     )
     batches = teacher.batches(lessons, network, settings, seed)
-    taught = yield from train(network, batches, teacher.loss(settings), steps, folder, device)
+    schedule = warm_cosine if settings.rate == FALLING else steady
+    taught = yield from train(network, batches, teacher.loss(settings), steps, folder, device, schedule)
     return taught.cpu()
