@@ -71,7 +71,9 @@ def test_the_latest_case_has_its_share():
         Mixture(1.5)
 
 
-@pytest.mark.parametrize("wrong", [{"replay": "all"}, {"updates": 0}, {"learning_rate": 0.0}, {"person_weight": -1.0}])
+@pytest.mark.parametrize(
+    "wrong", [{"replay": "all"}, {"rate": "slow"}, {"updates": 0}, {"learning_rate": 0.0}, {"person_weight": -1.0}]
+)
 def test_settings_out_of_range_are_refused(wrong):
     with pytest.raises(InputError, match=str(next(iter(wrong.values())))):
         LearnSettings(**wrong)

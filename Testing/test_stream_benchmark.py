@@ -7,7 +7,7 @@ from blobs import noisy
 from taught_blobs import QUICK, SHAPE, blob, scribbled, tiny_prompted
 
 from InteractiveSegLib.cli import main
-from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.errors import InputError, InteractiveSegError
 from InteractiveSegLib.evaluation import stream_command
 from InteractiveSegLib.evaluation.automatic_stream import (
     AutomaticStreamSettings,
@@ -22,6 +22,7 @@ from InteractiveSegLib.evaluation.interactive_stream import (
     StreamScore,
     interactive_stream_steps,
 )
+from InteractiveSegLib.evaluation.slowdown import RoundTimes, SlowdownSettings, slowdown_steps, slowdown_table
 from InteractiveSegLib.evaluation.statistics import trend
 from InteractiveSegLib.evaluation.stream_report import (
     automatic_table,
@@ -137,6 +138,25 @@ def test_effort_is_what_a_robot_needs_until_the_mask_is_good(tmp_path, data):
     assert not list((tmp_path / "fixed").rglob("version-*"))
     assert list((tmp_path / "out").rglob("version-*"))
     assert fixed[0] == costs[0]
+
+
+def test_rounds_are_timed_alone_and_beside_a_learner_that_trains(tmp_path, data):
+    settings = SlowdownSettings(1, 3, 1, str(tiny_prompted(tmp_path).initial))
+    times = finish(slowdown_steps(BLOBS, data, tmp_path / "out", settings))
+    assert (len(times.alone), len(times.loaded)) == (3, 3)
+    [training] = (tmp_path / "out").glob("casebook/learning/prompted/training-*")
+    assert len((training / "losses.csv").read_text().splitlines()) >= 25
+    with pytest.raises(InputError, match="6 cases, but 9 are needed"):
+        finish(slowdown_steps(BLOBS, data, tmp_path / "x", replace(settings, learnt=8)))
+    table = slowdown_table(RoundTimes("a", (1.0, 2.0, 6.0), (2.0, 3.0, 9.0)))
+    assert "1.50 times as long (a," in table
+
+
+def test_a_learner_that_ends_is_told_of(tmp_path, data, monkeypatch):
+    monkeypatch.setattr("InteractiveSegLib.evaluation.slowdown._UPDATES", 0)
+    settings = SlowdownSettings(1, 1, 1, str(tiny_prompted(tmp_path).initial))
+    with pytest.raises(InteractiveSegError, match="updates 0 must be at least 1"):
+        finish(slowdown_steps(BLOBS, data, tmp_path / "out", settings))
 
 
 def test_a_series_that_falls_is_told_from_one_that_does_not():

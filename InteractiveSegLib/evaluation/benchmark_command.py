@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from InteractiveSegLib.device import device_named
 from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.evaluation.stream_command import PARTS
 from InteractiveSegLib.networks import DEFAULT_NETWORK
 from InteractiveSegLib.terminal import add_common, say, shown
 
@@ -51,9 +52,9 @@ def add_benchmark(commands: argparse._SubParsersAction) -> None:
     streams = command.add_argument_group("streams of cases")
     streams.add_argument(
         "--parts",
-        default="interactive,automatic,forgetting,effort",
+        default=",".join(PARTS),
         metavar="A,B,...",
-        help="of interactive, automatic, forgetting, effort",
+        help=f"of {', '.join(PARTS)}",
     )
     streams.add_argument("--seeds", type=_count, default=1, metavar="N", help="orders of the automatic stream")
     command.add_argument("--quick", action="store_true", help=f"{_QUICK_CASES} cases, {_QUICK_ROUNDS} rounds")

@@ -94,7 +94,7 @@ def interactive_stream_steps(
         done = 0
         for after in settings.after:
             for cases in streamed[done:after]:
-                yield from _accepted_steps(casebook, dataset, data, cases)
+                yield from accepted_steps(casebook, dataset, data, cases)
                 yield from _learnt_steps(learner, output)
             done = max(done, after)
             version = in_use(casebook, "prompted")
@@ -124,7 +124,7 @@ def _patients(dataset: Dataset, data: Path, settings: InteractiveStreamSettings)
     return [groups[patient] for patient in order], [name for patient in sorted(tested) for name in groups[patient]]
 
 
-def _accepted_steps(casebook: Casebook, dataset: Dataset, data: Path, cases: Sequence[str]) -> Steps[None]:
+def accepted_steps(casebook: Casebook, dataset: Dataset, data: Path, cases: Sequence[str]) -> Steps[None]:
     """Take a patient's cases in and accept them with the truth and the scribbles."""
     for number, name in enumerate(cases):
         yield Progress(number, len(cases), f"accepting {name}")
@@ -134,7 +134,7 @@ def _accepted_steps(casebook: Casebook, dataset: Dataset, data: Path, cases: Seq
         if entry.state is State.ACCEPTED:
             continue
         case = dataset.load(data, name)
-        prompts = _drawn(case)
+        prompts = drawn(case)
         marks = prompts.scribbles.to_labelmap(case.truth.shape)
         mask = AcceptedMask(case.truth, traced(case.truth, marks > 0, model=case.truth), prompts)
         accept(casebook, casebook.begin(entry), mask)
@@ -167,11 +167,11 @@ def _tested_steps(
 
 
 def _scored(case: Case, method: str, name: str, after: int) -> Iterator[StreamScore]:
-    found = segmenter(method, case.volume, 0, _CPU).segment(_drawn(case))
+    found = segmenter(method, case.volume, 0, _CPU).segment(drawn(case))
     seconds = sum(found.stages.values())
     for value, title in case.objects.items():
         yield StreamScore(case.name, title, name, after, dice(found.labelmap == value, case.truth == value), seconds)
 
 
-def _drawn(case: Case) -> Prompts:
+def drawn(case: Case) -> Prompts:
     return Prompts(scribbles=Scribbles.from_labelmap(case.scribbles[0]))

@@ -14,7 +14,7 @@ from InteractiveSegLib.terminal import say, shown
 if TYPE_CHECKING:
     from InteractiveSegLib.evaluation.datasets import Dataset
 
-PARTS = ("interactive", "automatic", "forgetting", "effort")
+PARTS = ("interactive", "automatic", "forgetting", "effort", "slowdown")
 
 
 def run_streams(options: argparse.Namespace) -> None:
@@ -29,6 +29,7 @@ def run_streams(options: argparse.Namespace) -> None:
         "automatic": _automatic,
         "forgetting": _forgetting,
         "effort": _effort,
+        "slowdown": _slowdown,
     }
     for part in wanted:
         folder = options.output / part
@@ -81,6 +82,13 @@ def _effort(options: argparse.Namespace, folder: Path) -> str:
         costs.append(shown(effort_stream_steps(_listed("hippocampus"), options.data, place, settings), options))
     save_effort(*costs, folder / "effort.png")
     return f"### Effort a case along a stream of hippocampi, interactive network\n\n{effort_table(*costs)}\n"
+
+
+def _slowdown(options: argparse.Namespace, folder: Path) -> str:
+    from InteractiveSegLib.evaluation.slowdown import SlowdownSettings, slowdown_steps, slowdown_table
+
+    times = shown(slowdown_steps(_listed("ACDC"), options.data, folder, SlowdownSettings(model=options.model)), options)
+    return f"### Rounds of scribbles while the learner trains, ACDC\n\n{slowdown_table(times)}\n"
 
 
 def _listed(word: str) -> Dataset:

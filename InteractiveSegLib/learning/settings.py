@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from InteractiveSegLib.errors import InputError
 
 RESERVOIR, DARK, NONE = REPLAYS = ("reservoir", "dark", "none")
+FALLING, STEADY = RATES = ("falling", "steady")
 
 
 @dataclass(frozen=True)
@@ -14,8 +15,9 @@ class LearnSettings:
     """One training a case.
 
     updates : optimiser steps after a case
-    learning_rate : of the first steps; it falls to 0 with half a cosine in every training
-    averaging : decay of the running average of the weights
+    learning_rate : of the first steps
+    rate : "falling" takes it to 0 with half a cosine in every training; "steady" leaves it
+    averaging : decay of the running average of the weights; 0 takes the last ones
     replay : "reservoir" mixes earlier cases into every training; "dark" also holds the network to what it answered on
         them when they were new (Buzzega et al., NeurIPS 2020); "none" learns from the latest case alone
     buffer : earlier cases that are kept for replay, at most
@@ -29,6 +31,7 @@ class LearnSettings:
 
     updates: int = 150
     learning_rate: float = 2e-3
+    rate: str = FALLING
     averaging: float = 0.97
     replay: str = RESERVOIR
     buffer: int = 24
@@ -42,6 +45,8 @@ class LearnSettings:
     def __post_init__(self) -> None:
         if self.replay not in REPLAYS:
             raise InputError(f"replay must be one of {', '.join(REPLAYS)}, not {self.replay!r}")
+        if self.rate not in RATES:
+            raise InputError(f"rate must be one of {', '.join(RATES)}, not {self.rate!r}")
         for name in ("updates", "buffer", "expected_cases"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} {getattr(self, name)} must be at least 1")

@@ -59,6 +59,11 @@ def warm_cosine(fraction_done: float, warmup: float = 0.03) -> float:
     return 0.5 * (1 + math.cos(math.pi * (fraction_done - warmup) / (1 - warmup)))
 
 
+def steady(fraction_done: float) -> float:
+    """Factor of a learning rate that does not change."""
+    return 1.0
+
+
 def train(
     network: nn.Module,
     batches: Dataset[Batch],
