@@ -5,11 +5,13 @@ set(PACKAGE_SCRIPTS
   InteractiveSegUI/casebook_work.py
   InteractiveSegUI/controller.py
   InteractiveSegUI/history.py
+  InteractiveSegUI/install.py
   InteractiveSegUI/jobs.py
   InteractiveSegUI/journaling.py
   InteractiveSegUI/learning_process.py
   InteractiveSegUI/overlays.py
   InteractiveSegUI/overwriting.py
+  InteractiveSegUI/packages.py
   InteractiveSegUI/panel.py
   InteractiveSegUI/parameters.py
   InteractiveSegUI/prompt_nodes.py
@@ -22,6 +24,7 @@ set(PACKAGE_SCRIPTS
   InteractiveSegUI/sections/editor_section.py
   InteractiveSegUI/sections/image_section.py
   InteractiveSegUI/sections/overlay_section.py
+  InteractiveSegUI/sections/packages_section.py
   InteractiveSegUI/sections/recovery_section.py
   InteractiveSegUI/sections/run_section.py
   InteractiveSegUI/sections/scribbles_section.py
@@ -44,7 +47,9 @@ set(PACKAGE_RESOURCES
   Resources/UI/Editor.ui
   Resources/UI/Image.ui
   Resources/UI/Overlay.ui
+  Resources/UI/Packages.ui
   Resources/UI/Recovery.ui
   Resources/UI/Run.ui
   Resources/UI/Scribbles.ui
+  Resources/requirements.txt
   )

@@ -50,6 +50,7 @@ class Controller:
     ----------
     listeners : called after every change, to bring the panel up to date
     before_write : called before masks are replaced, so that the Segment Editor can save its own undo state
+    gate : calls an action that computes, at once or when what it needs has been installed
     """
 
     def __init__(self, parameters: Parameters, client: WorkerClient) -> None:
@@ -59,6 +60,7 @@ class Controller:
         self.recorder = Recorder(self.workspace, self.history, self._on_step, self._on_error)
         self.listeners: list[Callable[[], None]] = []
         self.before_write: list[Callable[[], None]] = []
+        self.gate: Callable[[Callable[[], None]], None] = lambda action: action()
         self.status = Status()
         self._job: Job | None = None
         self._volume: tuple[tuple, Volume] | None = None
@@ -128,6 +130,7 @@ class Controller:
             stopped=self._on_stopped,
         )
         self._show(Status(name, Progress(0, 0, "")))
+        self.client.try_again()
         self._job = self.client.submit(request, callbacks)
         self.changed()
 

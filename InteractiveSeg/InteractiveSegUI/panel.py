@@ -14,6 +14,7 @@ from InteractiveSegLib.worker.client import WorkerClient
 from InteractiveSegUI.box_placing import BoxPlacing
 from InteractiveSegUI.casebook_work import CasebookWork
 from InteractiveSegUI.controller import Controller
+from InteractiveSegUI.install import Installer
 from InteractiveSegUI.jobs import QProcessTransport, call_later
 from InteractiveSegUI.journaling import Journaling
 from InteractiveSegUI.overlays import Overlays
@@ -25,6 +26,7 @@ from InteractiveSegUI.sections.cases_section import CasesSection
 from InteractiveSegUI.sections.editor_section import EditorSection
 from InteractiveSegUI.sections.image_section import ImageSection
 from InteractiveSegUI.sections.overlay_section import OverlaySection
+from InteractiveSegUI.sections.packages_section import PackagesSection
 from InteractiveSegUI.sections.recovery_section import RecoverySection
 from InteractiveSegUI.sections.run_section import RunSection
 from InteractiveSegUI.sections.scribbles_section import ScribblesSection
@@ -49,6 +51,7 @@ class Panel:
         self.segmenting = Segmenting(controller, self.overlays)
         self.journaling = Journaling(controller, Path(slicer.app.temporaryPath))
         self.casebook_work = CasebookWork(controller)
+        self.installer = Installer(controller)
         self.sections: list[Section] = [
             RecoverySection(controller, self.journaling),
             CasesSection(controller, self.casebook_work),
@@ -58,6 +61,7 @@ class Panel:
             RunSection(controller, self.segmenting),
             OverlaySection(controller, self.overlays),
             AdvancedSection(controller),
+            PackagesSection(self.installer),
             EditorSection(controller, self.scribbling),
         ]
         for section in self.sections:

@@ -15,7 +15,7 @@ from PySide6.QtCore import QObject, Signal
 from PySide6.QtWidgets import QApplication, QMainWindow
 from trame_slicer.core import SlicerApp
 
-from slicer_host import mrml_widgets, parameter_node, qt_modules, scripted_module
+from slicer_host import mrml_widgets, packaging, parameter_node, qt_modules, scripted_module
 from slicer_host.pythonqt import Wrapped, WrappedClass
 from slicer_host.segment_editor import qMRMLSegmentEditorWidget
 
@@ -72,6 +72,9 @@ class _Application:
     def layoutManager(self) -> None:
         return None
 
+    def processEvents(self) -> None:
+        QApplication.processEvents()
+
     def testingEnabled(self) -> bool:
         return True
 
@@ -106,6 +109,7 @@ def start() -> SlicerApp:
     for name, widget in (*mrml_widgets.WIDGETS.items(), ("qMRMLSegmentEditorWidget", qMRMLSegmentEditorWidget)):
         setattr(slicer, name, WrappedClass(widget))
     _module("i18n", tr=lambda text: text, translate=lambda _context, text: text)
+    _module("packaging", **packaging.PUBLIC)
     _module("parameterNodeWrapper", **parameter_node.PUBLIC)
     _module("ScriptedLoadableModule", __all__=list(scripted_module.PUBLIC), **scripted_module.PUBLIC)
     return core

@@ -23,7 +23,7 @@ class CasesSection(Section):
         super().__init__(controller)
         self._work = work
         self._shown: Any = None
-        self.on_click(self.ui.openCasebookButton, self._choose_casebook)
+        self.on_click(self.ui.openCasebookButton, self._choose_casebook, computes=True)
         self.on_click(self.ui.openNextButton, lambda: work.open_next(_ORDERS[self.ui.orderBox.currentIndex]))
         self.on_click(self.ui.openCaseButton, lambda: work.open_case(self._chosen()))
         self.on_click(self.ui.acceptButton, work.accept)

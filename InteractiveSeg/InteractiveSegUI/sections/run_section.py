@@ -16,8 +16,8 @@ class RunSection(Section):
 
     def __init__(self, controller: Controller, segmenting: Segmenting) -> None:
         super().__init__(controller)
-        self.on_click(self.ui.segmentButton, lambda: segmenting.segment(adapt=False), "S")
-        self.on_click(self.ui.fineTuneButton, lambda: segmenting.segment(adapt=True), "T")
+        self.on_click(self.ui.segmentButton, lambda: segmenting.segment(adapt=False), "S", computes=True)
+        self.on_click(self.ui.fineTuneButton, lambda: segmenting.segment(adapt=True), "T", computes=True)
         self.on_click(self.ui.undoButton, controller.undo, "Ctrl+Z")
         self.on_click(self.ui.redoButton, controller.redo, "Ctrl+Y")
         self.on_click(self.ui.cancelButton, controller.cancel, "Esc")

@@ -57,12 +57,18 @@ class Section:
     def close(self) -> None:
         """The module goes away."""
 
-    def on_click(self, button: Any, action: Callable[[], None], key: str = "") -> None:
-        """Have a button, and a key, call an action; its errors are shown in the status line."""
+    def on_click(self, button: Any, action: Callable[[], None], key: str = "", computes: bool = False) -> None:
+        """Have a button, and a key, call an action; its errors are shown in the status line.
+
+        computes : the action needs the worker; where its packages are missing, they are offered first
+        """
 
         def act() -> None:
             with self.controller.errors_shown():
-                action()
+                if computes:
+                    self.controller.gate(action)
+                else:
+                    action()
 
         button.connect("clicked()", act)
         if key:

@@ -1,0 +1,57 @@
+"""Which packages are there, and how the others get there; with and without network."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from slicer.i18n import tr as _
+
+from InteractiveSegUI.install import Installer
+from InteractiveSegUI.packages import offline_page, required_packages
+from InteractiveSegUI.sections.section import Section
+
+
+class PackagesSection(Section):
+    ui_file: ClassVar[str] = "Packages.ui"
+
+    def __init__(self, installer: Installer) -> None:
+        super().__init__(installer.controller)
+        self._installer = installer
+        self._was_busy = False
+        self.on_click(self.ui.installButton, installer.install)
+        self.on_click(self.ui.lookAgainButton, self._look)
+        self.ui.offlineButton.connect("toggled(bool)", self._show_offline_page)
+        self._show_offline_page(False)
+
+    def enter(self) -> None:
+        self._look()
+
+    def update(self) -> None:
+        busy = self._installer.is_busy
+        self.ui.installButton.enabled = not busy
+        self.ui.lookAgainButton.enabled = not busy
+        if self._was_busy and not busy:
+            self._look()
+            if self._installer.has_failed:
+                self.ui.packagesButton.collapsed = False
+                self.ui.offlineButton.checked = True
+        self._was_busy = busy
+
+    def _look(self) -> None:
+        packages = required_packages(self._installer.requirements)
+        missing = [package for package in packages if package.is_missing]
+        there = ", ".join(f"{package.name} {package.installed}" for package in packages if package not in missing)
+        lines = [_("Installed: {names}").format(names=there)] if there else []
+        if missing:
+            names = ", ".join(package.described for package in missing)
+            lines.append(_("Missing: {names}").format(names=names))
+        self.ui.packagesLabel.text = "\n".join(lines)
+        for widget in (self.ui.installButton, self.ui.lookAgainButton, self.ui.offlineButton):
+            widget.visible = bool(missing)
+        if not missing:
+            self.ui.offlineButton.checked = False
+
+    def _show_offline_page(self, shown: bool) -> None:
+        if shown:
+            self.ui.offlineText.plainText = offline_page(self._installer.requirements)
+        self.ui.offlineText.visible = shown
