@@ -20,7 +20,7 @@ from InteractiveSegLib.networks.network import Member, Network, classical_featur
 from InteractiveSegLib.predict import classical_answer, feature_steps, foreground_probability, prompted_feature_steps
 from InteractiveSegLib.progress import Steps
 from InteractiveSegLib.prompts import BoundingBox
-from InteractiveSegLib.refine import EnergySettings, label_steps
+from InteractiveSegLib.refine import Border, EnergySettings, label_steps
 from InteractiveSegLib.working_grid import GridSettings, WorkingGrid, working_grid
 
 
@@ -247,7 +247,13 @@ def object_steps(
     outside = ~grid.inside(box).to(device)
     marks = object_marks(grid, foreground_kji, background_kji, others_kji, device)
     foreground, background, others = marks.foreground, marks.background, marks.others
-    fit_labels = partial(label_steps, image=boxed.image, spacing_mm=grid.spacing_kji_mm, settings=settings.energy)
+    fit_labels = partial(
+        label_steps,
+        image=boxed.image,
+        spacing_mm=grid.spacing_kji_mm,
+        settings=settings.energy,
+        border=Border(),
+    )
     scribbled = bool(foreground.any() or background.any())
     shown = ~outside if box_drawn else torch.ones_like(outside)
     prompts = (shown, foreground, marks.of_nothing)

@@ -35,7 +35,7 @@ def feature_steps(network: BlockSixNetwork, image: Tensor, spacing_mm: Sequence[
     for start in range(0, slices.shape[0], _SLICES_AT_ONCE):
         yield Progress(start, slices.shape[0], "looking at the image")
         parts.append(network.features(slices[start : start + _SLICES_AT_ONCE]))
-    return torch.cat(parts).movedim(1, 0).movedim(1, axis + 1)
+    return torch.cat(parts).movedim(1, 0).movedim(1, axis + 1).contiguous()
 
 
 @torch.no_grad()
@@ -54,7 +54,7 @@ def prompted_feature_steps(
     yield Progress(0, 1, "measuring distances")
     given = sliced_channels(image, spacing_mm, box, foreground, background, start, others, settings)
     features = yield from network.feature_steps(given.channels[None], given.spacing_mm)
-    return features[0].movedim(1, given.axis + 1)
+    return features[0].movedim(1, given.axis + 1).contiguous()
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ import torch
 
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.progress import finish
-from InteractiveSegLib.refine import _CHECK_EVERY, EnergySettings, _Problem, edge_weights, energy, label_steps
+from InteractiveSegLib.refine import _CHECK_EVERY, Border, EnergySettings, _Problem, edge_weights, energy, label_steps
 
 DEFAULT = EnergySettings()
 CLOSE = EnergySettings(gap=1e-4, iterations=3000)
@@ -149,6 +149,56 @@ def test_fitting_ends_when_the_gap_is_reached():
         for gap in (0.05, 0.005, -1.0)
     ]
     assert checks[0] < checks[1] < checks[2] == 200 / _CHECK_EVERY
+
+
+def test_a_fit_from_the_last_border_is_as_good_and_quicker():
+    spacing_mm = (3.0, 0.7, 0.5)
+    probability, image = random_object((12, 20, 28), spacing_mm)
+    weights = edge_weights(image, spacing_mm, DEFAULT)
+    changed = probability.clone()
+    changed[4:6, 5:8, 5:8] = 0.9
+    foreground, background = torch.zeros(2, *image.shape, dtype=torch.bool)
+    background[0], background[:, :3] = True, True
+    foreground[6, 10, 10:14] = True
+    given = {"foreground": foreground, "background": background}
+    border = Border()
+    finish(label_steps(probability, image, spacing_mm, **given, border=border))
+    checks = {}
+    for name, start in (("anew", None), ("from the border", border)):
+        steps = label_steps(changed, image, spacing_mm, **given, border=start)
+        checks[name] = 0
+        try:
+            while True:
+                next(steps)
+                checks[name] += 1
+        except StopIteration as end:
+            labels = end.value
+        minimum = energy(
+            exact_labels(changed, image, spacing_mm, DEFAULT, foreground, background), changed, weights, DEFAULT
+        )
+        assert minimum * (1 - 1e-6) <= energy(labels, changed, weights, DEFAULT) <= 1.01 * minimum
+    assert checks["from the border"] < checks["anew"]
+
+
+def test_a_border_of_another_part_of_the_image_is_no_start():
+    spacing_mm = (1.0, 1.0, 1.0)
+    probability, image = random_object((8, 12, 14), spacing_mm)
+    closed = torch.zeros(image.shape, dtype=torch.bool)
+    closed[:, :, 10:] = True
+    border = Border()
+    finish(label_steps(probability, image, spacing_mm, border=border))
+    after = finish(label_steps(probability, image, spacing_mm, background=closed, border=border))
+    assert torch.equal(after, fitted(probability, image, spacing_mm, background=closed))
+
+
+def test_where_every_label_is_given_nothing_is_fitted():
+    shape = (4, 5, 6)
+    foreground = torch.zeros(shape, dtype=torch.bool)
+    foreground[1:3, 2, 2:5] = True
+    labels = fitted(
+        torch.full(shape, 0.5), torch.zeros(shape), (1, 1, 1), foreground=foreground, background=~foreground
+    )
+    assert torch.equal(labels, foreground)
 
 
 def test_scribbled_voxels_keep_their_labels_against_any_odds():
