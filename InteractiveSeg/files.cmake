@@ -31,6 +31,7 @@ set(PACKAGE_SCRIPTS
   InteractiveSegUI/sections/section.py
   InteractiveSegUI/segment_io.py
   InteractiveSegUI/segmenting.py
+  InteractiveSegUI/self_testing.py
   InteractiveSegUI/session_nodes.py
   InteractiveSegUI/volume_io.py
   InteractiveSegUI/workspace.py

@@ -151,6 +151,7 @@ set(PACKAGE_SCRIPTS
   rounds.py
   segment_command.py
   segment_result.py
+  self_test.py
   session.py
   session_state.py
   terminal.py

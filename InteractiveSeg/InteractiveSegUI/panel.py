@@ -32,6 +32,7 @@ from InteractiveSegUI.sections.run_section import RunSection
 from InteractiveSegUI.sections.scribbles_section import ScribblesSection
 from InteractiveSegUI.sections.section import Section
 from InteractiveSegUI.segmenting import Segmenting
+from InteractiveSegUI.self_testing import SelfTesting
 
 
 class Panel:
@@ -61,7 +62,7 @@ class Panel:
             RunSection(controller, self.segmenting),
             OverlaySection(controller, self.overlays),
             AdvancedSection(controller),
-            PackagesSection(self.installer),
+            PackagesSection(self.installer, SelfTesting(controller)),
             EditorSection(controller, self.scribbling),
         ]
         for section in self.sections:

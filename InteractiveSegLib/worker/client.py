@@ -29,9 +29,9 @@ Blocking, in a command or a test, with a process of its own or on another machin
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from InteractiveSegLib.errors import InteractiveSegError
 from InteractiveSegLib.geometry import Volume
@@ -115,6 +115,11 @@ class WorkerClient:
     def volume(self) -> Volume | None:
         """The image that requests are about."""
         return self._volume
+
+    @property
+    def versions(self) -> Mapping[str, Any]:
+        """As of ``Connection``, of the process that runs; empty where none does."""
+        return self._connection.versions if self._connection is not None else {}
 
     def set_image(self, volume: Volume | None) -> None:
         """Have another image, without prompts; what was under way about the one before is stale."""

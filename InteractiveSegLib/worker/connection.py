@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from InteractiveSegLib.errors import InteractiveSegError
 from InteractiveSegLib.worker.handshake import disagreement, hello
@@ -32,6 +32,7 @@ class Connection:
     ----------
     heard : messages so far, signs of life included
     was_ready : it had been, so that it is worth another try
+    versions : what the process said it is made of, such as "python" and "torch"; "cuda" says whether there is a GPU
     known : image, and name -> immutable part of the prompts on it, that the process was sent and keeps
     """
 
@@ -49,6 +50,7 @@ class Connection:
         self._lines: deque[str] = deque(maxlen=_LINES_KEPT)
         self.stage: Stage = "starting"
         self.heard, self.was_ready = 0, False
+        self.versions: dict[str, Any] = {}
         self.known: tuple[int, Mapping[str, object]] = (0, {})
 
     def start(self) -> None:
@@ -101,9 +103,11 @@ class Connection:
             if trouble:
                 self.fail(trouble)
                 return
+            self.versions.update(message.fields)
             self.stage = "warming up"
             self._on_stage()
         elif message.kind == "ready":
+            self.versions.update(message.fields)
             self.stage, self.was_ready = "ready", True
             self._on_stage()
         elif message.kind == "fatal":

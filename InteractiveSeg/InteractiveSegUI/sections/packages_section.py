@@ -1,4 +1,4 @@
-"""Which packages are there, and how the others get there; with and without network."""
+"""Which packages are there, how the others get there, with and without network, and whether all works together."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ from slicer.i18n import tr as _
 from InteractiveSegUI.install import Installer
 from InteractiveSegUI.packages import offline_page, required_packages
 from InteractiveSegUI.sections.section import Section
+from InteractiveSegUI.self_testing import SelfTesting
 
 
 class PackagesSection(Section):
     ui_file: ClassVar[str] = "Packages.ui"
 
-    def __init__(self, installer: Installer) -> None:
+    def __init__(self, installer: Installer, self_testing: SelfTesting) -> None:
         super().__init__(installer.controller)
-        self._installer = installer
+        self._installer, self._self_testing = installer, self_testing
         self._was_busy = False
         self.on_click(self.ui.installButton, installer.install)
         self.on_click(self.ui.lookAgainButton, self._look)
+        self.on_click(self.ui.selfTestButton, self_testing.start, computes=True)
         self.ui.offlineButton.connect("toggled(bool)", self._show_offline_page)
         self._show_offline_page(False)
 
@@ -27,7 +29,10 @@ class PackagesSection(Section):
         self._look()
 
     def update(self) -> None:
-        busy = self._installer.is_busy
+        busy, test = self._installer.is_busy, self._self_testing
+        self.ui.selfTestButton.enabled = not busy and not test.is_running
+        self.ui.selfTestLabel.text = test.text
+        self.ui.selfTestLabel.visible = bool(test.text)
         self.ui.installButton.enabled = not busy
         self.ui.lookAgainButton.enabled = not busy
         if self._was_busy and not busy:
@@ -36,6 +41,9 @@ class PackagesSection(Section):
                 self.ui.packagesButton.collapsed = False
                 self.ui.offlineButton.checked = True
         self._was_busy = busy
+
+    def close(self) -> None:
+        self._self_testing.close()
 
     def _look(self) -> None:
         packages = required_packages(self._installer.requirements)
