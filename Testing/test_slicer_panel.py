@@ -3,27 +3,7 @@
 import numpy as np
 import pytest
 import slicer_balls as balls
-
-from InteractiveSegLib.cli import main
-from InteractiveSegLib.image_io import read_labelmap, read_volume, write_image, write_labelmap
-
-
-def by_command_line(folder, person, *options):
-    """The labelmap of ``interactiveseg segment`` for the prompts in the scene."""
-    workspace = person.controller.workspace
-    volume = workspace.volume()
-    write_image(folder / "image.nrrd", volume.array_kji, volume.geometry)
-    prompts, _ = workspace.prompts()
-    arguments = ["--no-adapt"] if "--no-adapt" in options else []
-    for label, box in prompts.boxes.items():
-        (k0, j0, i0), (k1, j1, i1) = box.start_kji, box.stop_kji
-        arguments += ["--box", *map(str, (i0, j0, k0, i1, j1, k1)), "--box-label", str(label)]
-    if len(prompts.scribbles):
-        write_labelmap(folder / "s.nrrd", prompts.scribbles.to_labelmap(volume.geometry.shape_kji), volume.geometry)
-        arguments += ["--scribbles", str(folder / "s.nrrd")]
-    arguments += ["-o", str(folder / "mask.nrrd"), "--quiet"]
-    assert main(["segment", str(folder / "image.nrrd"), *arguments]) == 0
-    return read_labelmap(folder / "mask.nrrd", read_volume(folder / "image.nrrd").geometry)
+from scene_by_command import by_command_line
 
 
 def test_box_scribbles_undo_second_segment_save_and_reload(person, tmp_path):
