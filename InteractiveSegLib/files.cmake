@@ -135,6 +135,7 @@ set(PACKAGE_SCRIPTS
   propagate/displacement.py
   propagate/image_propagator.py
   propagate/label_fusion.py
+  propagate/marked_slices.py
   propagate/proxy_mask.py
   propagate/registration.py
   propagate/registration_cache.py
