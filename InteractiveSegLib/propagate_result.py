@@ -17,8 +17,8 @@ from InteractiveSegLib.prompts import BoundingBox
 if TYPE_CHECKING:
     from InteractiveSegLib.propagate.proxy_mask import ProxyMask
 
-SHADES = 255
-"""Value of the maps that stands for 1."""
+SHADES = 100
+"""Value of the maps that stands for 1: they are in percent."""
 
 
 @dataclass(frozen=True, eq=False)

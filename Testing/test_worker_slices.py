@@ -13,6 +13,7 @@ from InteractiveSegLib.prompts import BoundingBox
 from InteractiveSegLib.propagate import registration
 from InteractiveSegLib.propagate.proxy_mask import PropagateSettings, propagate_steps
 from InteractiveSegLib.propagate.slice_pool import SlicePool
+from InteractiveSegLib.propagate_result import SHADES
 from InteractiveSegLib.segment_result import WorkingProbability
 from InteractiveSegLib.worker.blocking import BlockingWorker
 from InteractiveSegLib.worker.job import JobCallbacks
@@ -49,7 +50,7 @@ def test_a_worker_propagates_as_this_process_does(worker, wandering):
     whole = BoundingBox.whole(SHAPE_KJI)
     np.testing.assert_array_equal(result.masks[1].within(whole), proxy.labelmap() == 1)
     assert result.box == proxy.box
-    np.testing.assert_allclose(result.confidence / 255, proxy.confidence.astype(float), atol=0.003)
+    np.testing.assert_allclose(result.confidence / SHADES, proxy.confidence.astype(float), atol=0.006)
     assert result.residual[6 - proxy.box.start_kji[0]].max() == 0
     assert result.residual.max() > 0
     np.testing.assert_array_equal(result.slice_confidence[0], proxy.slice_confidence[0])
