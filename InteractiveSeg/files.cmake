@@ -3,6 +3,7 @@ set(PACKAGE_SCRIPTS
   InteractiveSegUI/__init__.py
   InteractiveSegUI/box_placing.py
   InteractiveSegUI/casebook_work.py
+  InteractiveSegUI/confidence_plot.py
   InteractiveSegUI/controller.py
   InteractiveSegUI/history.py
   InteractiveSegUI/install.py
@@ -15,6 +16,7 @@ set(PACKAGE_SCRIPTS
   InteractiveSegUI/panel.py
   InteractiveSegUI/parameters.py
   InteractiveSegUI/prompt_nodes.py
+  InteractiveSegUI/propagating.py
   InteractiveSegUI/recorder.py
   InteractiveSegUI/scribbling.py
   InteractiveSegUI/sections/__init__.py
@@ -29,10 +31,14 @@ set(PACKAGE_SCRIPTS
   InteractiveSegUI/sections/run_section.py
   InteractiveSegUI/sections/scribbles_section.py
   InteractiveSegUI/sections/section.py
+  InteractiveSegUI/sections/slices_section.py
   InteractiveSegUI/segment_io.py
   InteractiveSegUI/segmenting.py
   InteractiveSegUI/self_testing.py
   InteractiveSegUI/session_nodes.py
+  InteractiveSegUI/slice_marking.py
+  InteractiveSegUI/slice_nodes.py
+  InteractiveSegUI/slice_views.py
   InteractiveSegUI/volume_io.py
   InteractiveSegUI/workspace.py
   )
@@ -52,5 +58,6 @@ set(PACKAGE_RESOURCES
   Resources/UI/Recovery.ui
   Resources/UI/Run.ui
   Resources/UI/Scribbles.ui
+  Resources/UI/Slices.ui
   Resources/requirements.txt
   )

@@ -6,10 +6,11 @@ import numpy as np
 import slicer
 
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.geometry import Geometry, ras_to_kji
+from InteractiveSegLib.geometry import Geometry
 from InteractiveSegLib.prompts import BoundingBox
 from InteractiveSegUI.controller import Controller
 from InteractiveSegUI.prompt_nodes import box_pose, is_placed, place_roi
+from InteractiveSegUI.slice_views import axis_across, index_shown
 from InteractiveSegUI.workspace import box_key
 
 _K_AXIS = 0
@@ -104,11 +105,9 @@ class BoxPlacing:
     def _shown_slice(self, axis: int) -> int:
         """Index along an axis of the slice shown in the view that looks along it."""
         geometry = self._controller.workspace.geometry()
-        for node in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
-            to_ras = slicer.util.arrayFromVTKMatrix(node.GetSliceToRAS())
-            if _axis_across(to_ras[:3, 2], geometry) == axis:
-                index = round(ras_to_kji(to_ras[:3, 3][None], geometry)[0, axis])
-                return int(np.clip(index, 0, geometry.shape_kji[axis] - 1))
+        for view in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
+            if axis_across(view, geometry) == axis:
+                return int(np.clip(index_shown(view, geometry, axis), 0, geometry.shape_kji[axis] - 1))
         raise InputError("no slice view looks along the depth of the box")
 
     def _on_placed(self, roi: slicer.vtkMRMLMarkupsROINode) -> None:
@@ -128,12 +127,4 @@ class BoxPlacing:
     def _axis_drawn_across(geometry: Geometry) -> int:
         crosshair = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
         view = crosshair.GetCursorPositionXYZ([0.0, 0.0, 0.0]) if crosshair is not None else None
-        if view is None:
-            return _K_AXIS
-        return _axis_across(slicer.util.arrayFromVTKMatrix(view.GetSliceToRAS())[:3, 2], geometry)
-
-
-def _axis_across(normal_ras: np.ndarray, geometry: Geometry) -> int:
-    """The voxel axis, 0 to 2 of kji, that is most nearly along a direction."""
-    axes = geometry.ijk_to_ras[:3, :3]
-    return 2 - int(np.abs(normal_ras @ (axes / np.linalg.norm(axes, axis=0))).argmax())
+        return axis_across(view, geometry) if view is not None else _K_AXIS

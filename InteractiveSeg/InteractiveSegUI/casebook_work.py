@@ -22,7 +22,7 @@ from InteractiveSegUI.learning_process import LearningProcess
 from InteractiveSegUI.segment_io import label_of, labels_of
 from InteractiveSegUI.session_nodes import KeptSegment, put_session
 
-_ROUNDS = ("Segment", "Fine-tune")
+_ROUNDS = ("Segment", "Fine-tune", "Propagate")
 
 
 class CasebookWork:

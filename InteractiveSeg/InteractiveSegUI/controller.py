@@ -100,13 +100,21 @@ class Controller:
             self.recorder.watch()
         self.changed()
 
-    def run(self, name: str, request: Request, prompts: Prompts, apply: Callable[[Any], str]) -> None:
+    def run(
+        self,
+        name: str,
+        request: Request,
+        prompts: Prompts,
+        apply: Callable[[Any], str],
+        failed: Callable[[JobError], None] = lambda _: None,
+    ) -> None:
         """Have the worker do something with the volume and its prompts; nothing waits for it.
 
         Parameters
         ----------
         name : for the status line
         apply : takes the result and returns what the status line says; not called when prompts or image have changed
+        failed : is told of an error before the status line says it
         """
         self.cancel()
         self._give_image()
@@ -123,10 +131,14 @@ class Controller:
             with self.errors_shown():
                 self.say(apply(result))
 
+        def on_error(error: JobError) -> None:
+            failed(error)
+            self._on_job_error(error)
+
         callbacks = JobCallbacks(
             progress=lambda progress: self._show(Status(f"{name}: {progress.text}", progress)),
             result=on_result,
-            error=self._on_job_error,
+            error=on_error,
             stopped=self._on_stopped,
         )
         self._show(Status(name, Progress(0, 0, "")))

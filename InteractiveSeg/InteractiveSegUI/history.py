@@ -9,7 +9,8 @@ from typing import Any
 _STEPS_KEPT = 50
 
 State = Mapping[tuple[str, ...], Any]
-"""What can be undone, by key: ``("mask", segment)``, ``("box", segment)``, ``("scribbles",)``; values are immutable."""
+"""What can be undone, by key: ``("mask", segment)``, ``("box", segment)``, ``("marks",)``, ``("slices",)``; values are
+immutable."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,6 +11,7 @@ from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.geometry import Volume
 from InteractiveSegLib.journal import Journal, Recoverable, recoverable
 from InteractiveSegLib.prompts import Prompts, Scribbles
+from InteractiveSegLib.propagate.marked_slices import MarkedSlices
 from InteractiveSegLib.session_state import SessionState
 from InteractiveSegUI.controller import Controller
 from InteractiveSegUI.jobs import call_later
@@ -110,7 +111,10 @@ class Journaling:
         path = storage.GetFullNameFromFileName() if storage is not None else ""
         marks = recorder.known(MARKS)
         prompts = Prompts(boxes, marks.all if marks is not None else Scribbles.none())
-        return SessionState(volume, prompts, masks, {"segments": segments}, path or "")
+        settings: dict = {"segments": segments}
+        if recorder.slices is not None and recorder.slices.slices:
+            settings["slices"] = recorder.slices.fields()
+        return SessionState(volume, prompts, masks, settings, path or "")
 
     def _restore(self, found: Recoverable, node: slicer.vtkMRMLScalarVolumeNode) -> None:
         state = found.state
@@ -119,7 +123,9 @@ class Journaling:
             KeptSegment(int(text), segment["name"], segment["colour"])
             for text, segment in state.settings.get("segments", {}).items()
         ]
-        put_session(self._controller, segments, state.prompts, state.masks)
+        kept = state.settings.get("slices")
+        slices = MarkedSlices.of_fields(kept) if kept is not None else None
+        put_session(self._controller, segments, state.prompts, state.masks, slices)
         self.discard()
         self._controller.say(f"The session on {node.GetName()} was recovered.")
 

@@ -1,70 +1,133 @@
-"""Probability and uncertainty over the image, on the grid they were computed on."""
+"""Maps over the image, on the grid they were computed on, with a legend of their colours."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import slicer
+from numpy.typing import NDArray
 
+from InteractiveSegLib.geometry import Geometry
+from InteractiveSegLib.propagate_result import SHADES, PropagateResult
 from InteractiveSegLib.segment_result import WorkingProbability
 from InteractiveSegUI.controller import Controller
 from InteractiveSegUI.segment_io import labels_of
 
-KINDS = ("none", "probability", "uncertainty")
-_COLOURS = {
-    "probability": "vtkMRMLColorTableNodeFileViridis.txt",
-    "uncertainty": "vtkMRMLColorTableNodeFileInferno.txt",
-}
+T = TypeVar("T")
+
+_BRIGHT, _HOT = "vtkMRMLColorTableNodeFileViridis.txt", "vtkMRMLColorTableNodeFileInferno.txt"
 _SHOWN_ABOVE = 0.05
+_SURE = 0.95
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """One map: its title, its colours, the value that stands for 1, and which shares of it are shown."""
+
+    title: str
+    colours: str
+    one: float
+    shown: tuple[float, float]
+
+
+_KINDS = {
+    "probability": _Kind("probability", _BRIGHT, 1.0, (_SHOWN_ABOVE, 1.0)),
+    "uncertainty": _Kind("uncertainty", _HOT, 1.0, (_SHOWN_ABOVE, 1.0)),
+    "confidence": _Kind("confidence, %", _BRIGHT, SHADES, (0.0, _SURE)),
+    "residual": _Kind("residual, %", _HOT, SHADES, (_SHOWN_ABOVE, 1.0)),
+}
 
 
 class Overlays:
-    """The last probabilities of each object; of the segment that is worked on one is shown in front of the image."""
+    """The last maps of each object; of the segment that is worked on one is shown in front of the image.
+
+    Where a propagation is sure, its confidence is not shown: what is to be looked at stays visible.
+    """
 
     def __init__(self, controller: Controller) -> None:
         self._controller = controller
         self._probabilities: dict[int, WorkingProbability] = {}
+        self._before: dict[int, WorkingProbability] = {}
+        self._propagated: dict[int, PropagateResult] = {}
 
     def show(self, probabilities: Mapping[int, WorkingProbability]) -> None:
         """Keep the probabilities of a round and show them where the person wants it."""
-        self._probabilities.update(probabilities)
+        for label, probability in probabilities.items():
+            if label in self._probabilities:
+                self._before[label] = self._probabilities[label]
+            self._probabilities[label] = probability
         self.update()
 
+    def show_propagated(self, results: Mapping[int, PropagateResult]) -> None:
+        """Keep the maps of a propagation, by label, and show them where the person wants it."""
+        self._propagated.update(results)
+        self.update()
+
+    @property
+    def propagated(self) -> PropagateResult | None:
+        """The last propagation of the segment that is worked on."""
+        return self._of_segment(self._propagated)
+
+    def rounds(self, labels: Collection[int]) -> tuple[dict[int, WorkingProbability], dict[int, WorkingProbability]]:
+        """The network's probabilities of these labels in its last round, and in the one before it."""
+        last, before = (
+            {label: found[label] for label in labels if label in found} for found in (self._probabilities, self._before)
+        )
+        return last, before
+
     def forget(self) -> None:
-        """Another volume: take the overlay away."""
-        self._probabilities.clear()
+        """Another volume or segmentation: take the overlay away."""
+        for kept in (self._probabilities, self._before, self._propagated):
+            kept.clear()
         self.update()
 
     def update(self) -> None:
         """Bring the views in line with the parameters."""
         parameters = self._controller.parameters
         node = slicer.mrmlScene.GetSingletonNode("InteractiveSegOverlay", "vtkMRMLScalarVolumeNode")
-        found = self._of_segment() if parameters.overlay != "none" else None
+        kind = _KINDS.get(parameters.overlay)
+        found = self._map(parameters.overlay) if kind is not None else None
         if found is None:
             if node is not None:
                 self._put_in_front(None, 0.0)
             return
         if node is None:
             node = self._new_node()
-        geometry = found.geometry(self._controller.workspace.geometry())
-        values = found.values if parameters.overlay == "probability" else found.uncertainty
+        if node.GetDisplayNode() is None:  # a scene that is closed keeps the node, which is a singleton, without it
+            node.CreateDefaultDisplayNodes()
+            slicer.modules.colors.logic().AddDefaultColorLegendDisplayNode(node).SetSaveWithScene(False)
+        values, geometry = found
         slicer.util.updateVolumeFromArray(node, np.ascontiguousarray(values))
         node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(geometry.ijk_to_ras))
         node.SetName(parameters.overlay)
         display = node.GetDisplayNode()
-        display.SetAndObserveColorNodeID(_COLOURS[parameters.overlay])
+        display.SetAndObserveColorNodeID(kind.colours)
         display.AutoWindowLevelOff()
-        display.SetWindowLevelMinMax(0.0, 1.0)
-        display.SetThreshold(_SHOWN_ABOVE, 1.0)
+        display.SetWindowLevelMinMax(0.0, kind.one)
+        display.SetThreshold(*(kind.one * share for share in kind.shown))
         display.ApplyThresholdOn()
+        legend = slicer.modules.colors.logic().GetColorLegendDisplayNode(node)
+        legend.SetTitleText(kind.title)
+        legend.SetLabelFormat("%.1f" if kind.one == 1 else "%.0f")
         self._put_in_front(node, parameters.overlay_opacity)
 
-    def _of_segment(self) -> WorkingProbability | None:
+    def _map(self, name: str) -> tuple[NDArray, Geometry] | None:
+        """Values (K, J, I) of a map of the segment that is worked on, and their grid."""
+        by_network = name in ("probability", "uncertainty")
+        found = self._of_segment(self._probabilities if by_network else self._propagated)
+        if found is None:
+            return None
+        value = "values" if name == "probability" else name
+        return getattr(found, value), found.geometry(self._controller.workspace.geometry())
+
+    def _of_segment(self, kept: Mapping[int, T]) -> T | None:
         parameters = self._controller.parameters
         if parameters.segmentation is None:
             return None
-        return self._probabilities.get(labels_of(parameters.segmentation).get(parameters.segment, 0))
+        return kept.get(labels_of(parameters.segmentation).get(parameters.segment, 0))
 
     @staticmethod
     def _new_node() -> slicer.vtkMRMLScalarVolumeNode:
@@ -73,9 +136,7 @@ class Overlays:
         node.SetSingletonTag("InteractiveSegOverlay")
         node.SetHideFromEditors(True)
         node.SetSaveWithScene(False)
-        node = slicer.mrmlScene.AddNode(node)
-        node.CreateDefaultDisplayNodes()
-        return node
+        return slicer.mrmlScene.AddNode(node)
 
     @staticmethod
     def _put_in_front(node: slicer.vtkMRMLScalarVolumeNode | None, opacity: float) -> None:

@@ -19,6 +19,7 @@ from InteractiveSegUI.jobs import QProcessTransport, call_later
 from InteractiveSegUI.journaling import Journaling
 from InteractiveSegUI.overlays import Overlays
 from InteractiveSegUI.parameters import Parameters
+from InteractiveSegUI.propagating import Propagating
 from InteractiveSegUI.scribbling import Scribbling
 from InteractiveSegUI.sections.advanced_section import AdvancedSection
 from InteractiveSegUI.sections.box_section import BoxSection
@@ -31,8 +32,10 @@ from InteractiveSegUI.sections.recovery_section import RecoverySection
 from InteractiveSegUI.sections.run_section import RunSection
 from InteractiveSegUI.sections.scribbles_section import ScribblesSection
 from InteractiveSegUI.sections.section import Section
+from InteractiveSegUI.sections.slices_section import SlicesSection
 from InteractiveSegUI.segmenting import Segmenting
 from InteractiveSegUI.self_testing import SelfTesting
+from InteractiveSegUI.slice_marking import SliceMarking
 
 
 class Panel:
@@ -51,6 +54,8 @@ class Panel:
         self.scribbling = Scribbling(controller)
         self.segmenting = Segmenting(controller, self.overlays)
         self.journaling = Journaling(controller, Path(slicer.app.temporaryPath))
+        self.marking = SliceMarking(controller)
+        self.propagating = Propagating(controller, self.marking, self.overlays)
         self.casebook_work = CasebookWork(controller)
         self.installer = Installer(controller)
         self.sections: list[Section] = [
@@ -60,6 +65,7 @@ class Panel:
             BoxSection(controller, BoxPlacing(controller)),
             ScribblesSection(controller, self.scribbling),
             RunSection(controller, self.segmenting),
+            SlicesSection(controller, self.marking, self.propagating, self.overlays),
             OverlaySection(controller, self.overlays),
             AdvancedSection(controller),
             PackagesSection(self.installer, SelfTesting(controller)),
@@ -124,8 +130,8 @@ class Panel:
         parameters = self.controller.parameters
         chosen = (parameters.volume, parameters.segmentation)
         if chosen != self._watched:
-            if not self._watched or chosen[0] is not self._watched[0]:
-                self.overlays.forget()
+            self.overlays.forget()
+            self.propagating.forget()
             self._watched = chosen
             self.controller.watch()
         else:

@@ -18,10 +18,11 @@ class Parameters:
     brush_percent : diameter of the brush in percent of the view's height
     sphere_brush : scribble in 3D
     box_visible : show the boxes in the views
-    overlay : "none", "probability" or "uncertainty"
+    overlay : "none", "probability", "uncertainty" (of the network), "confidence" or "residual" (of a propagation)
     overlay_opacity : 0 to 1
     model : a shipped network, or a folder with a model
     device : "auto", "cpu" or "cuda"
+    propagate_method, propagate_preset : of ``SlicesToPropagate``
     rounds, smoothness, sigma : of ``SegmentRequest``; 0 leaves them as they are for the network
     """
 
@@ -36,6 +37,8 @@ class Parameters:
     overlay_opacity: Annotated[float, WithinRange(0.0, 1.0)] = 0.5
     model: str = "prompted"
     device: str = "auto"
+    propagate_method: str = "elastix"
+    propagate_preset: str = "mr"
     rounds: int = 0
     smoothness: float = 0.0
     sigma: float = 0.0

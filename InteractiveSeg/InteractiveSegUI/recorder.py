@@ -14,10 +14,11 @@ from slicer.util import VTKObservationMixin
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.packed_mask import PackedMask
 from InteractiveSegLib.prompts import BACKGROUND, Scribbles
+from InteractiveSegLib.propagate.marked_slices import MarkedSlices
 from InteractiveSegUI.history import History, State, Step
 from InteractiveSegUI.prompt_nodes import is_placed
 from InteractiveSegUI.segment_io import label_of, labelmap_time
-from InteractiveSegUI.workspace import MARKS, Workspace, box_key, mask_key, same
+from InteractiveSegUI.workspace import MARKS, SLICES, Workspace, box_key, mask_key, same
 
 _MODIFIED = (slicer.vtkSegmentation.SegmentModified, slicer.vtkSegmentation.SourceRepresentationModified)
 
@@ -61,6 +62,11 @@ class Recorder(VTKObservationMixin):
         ids = self._workspace.segmentation_node.GetSegmentation().GetSegmentIDs()
         return {segment_id: self._known.get(mask_key(segment_id)) for segment_id in ids}
 
+    @property
+    def slices(self) -> MarkedSlices | None:
+        """Marked as done; None while no volume or no segmentation is chosen, or where they cannot be read."""
+        return self._known.get(SLICES)
+
     def watch(self) -> None:
         """Look at the nodes that the parameters name; what they hold is known from here on."""
         self.removeObservers()
@@ -85,6 +91,7 @@ class Recorder(VTKObservationMixin):
             roi = self._workspace.roi(segment_id)
             if roi is not None:
                 self.watch_roi(roi, segment_id)
+        self._known[SLICES] = self._workspace.slices()  # last, since it may raise
 
     def watch_scribbles(self) -> None:
         """Strokes on the scribbles, where there are any yet, are steps."""
@@ -148,8 +155,11 @@ class Recorder(VTKObservationMixin):
             self._own -= 1
 
     def _record_edits(self, now: dict[tuple[str, ...], Any]) -> None:
-        """What was painted or erased by hand becomes hard marks; painted ones last, so that they count."""
+        """What was painted or erased by hand becomes hard marks; painted ones last, so that they count. Marked slices
+        follow what was changed on them.
+        """
         values, edited, erased, painted = {}, [], [], []
+        slices = self.slices
         for key, after in now.items():
             before, segment_id = self._known.get(key), key[1]
             if same(before, after):
@@ -159,6 +169,9 @@ class Recorder(VTKObservationMixin):
             label = label_of(self._workspace.segmentation_node, segment_id)
             erased.append(_difference(before, after, BACKGROUND))
             painted.append(_difference(after, before, label))
+            if slices is not None:
+                indices = np.concatenate([erased[-1].indices_kji, painted[-1].indices_kji])
+                slices = slices.redrawn(label, indices, after)
         if not values:
             return
         edits = Scribbles.none()
@@ -168,6 +181,9 @@ class Recorder(VTKObservationMixin):
         values[MARKS] = marks.with_edits(edits)
         with self._unobserved():
             self._workspace.restore({MARKS: values[MARKS]})
+            if slices is not self.slices:
+                values[SLICES] = slices
+                self._workspace.restore({SLICES: slices})
         names = ", ".join(self._workspace.name_of(segment_id) for segment_id in edited)
         self._record(f"Edit of {names}", values)
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from InteractiveSegLib.packed_mask import PackedMask
 from InteractiveSegLib.prompts import Prompts, Scribbles
+from InteractiveSegLib.propagate.marked_slices import MarkedSlices
 from InteractiveSegUI.controller import Controller
 from InteractiveSegUI.prompt_nodes import Marks, place_roi
 from InteractiveSegUI.segment_io import set_label
-from InteractiveSegUI.workspace import MARKS, mask_key
+from InteractiveSegUI.workspace import MARKS, SLICES, mask_key
 
 
 @dataclass(frozen=True)
@@ -23,9 +24,13 @@ class KeptSegment:
 
 
 def put_session(
-    controller: Controller, segments: Sequence[KeptSegment], prompts: Prompts, masks: Mapping[int, PackedMask]
+    controller: Controller,
+    segments: Sequence[KeptSegment],
+    prompts: Prompts,
+    masks: Mapping[int, PackedMask],
+    slices: MarkedSlices | None = None,
 ) -> None:
-    """A new segmentation on the chosen volume, with these segments, their masks, boxes and scribbles."""
+    """A new segmentation on the chosen volume, with these segments, their masks, boxes, scribbles and marked slices."""
     workspace = controller.workspace
     segmentation, geometry = workspace.new_segmentation(), workspace.geometry()
     for kept in segments:
@@ -38,4 +43,5 @@ def put_session(
         workspace.parameters.segment = segment_id
     if len(prompts.scribbles):
         workspace.restore({MARKS: Marks(prompts.scribbles, Scribbles.none())})
+    workspace.restore({SLICES: slices})
     controller.watch()

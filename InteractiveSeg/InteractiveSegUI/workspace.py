@@ -10,6 +10,7 @@ from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.geometry import Geometry, Volume
 from InteractiveSegLib.packed_mask import PackedMask
 from InteractiveSegLib.prompts import BACKGROUND, BoundingBox, Prompts
+from InteractiveSegLib.propagate.marked_slices import MarkedSlices
 from InteractiveSegUI.history import State
 from InteractiveSegUI.parameters import Parameters
 from InteractiveSegUI.prompt_nodes import (
@@ -27,9 +28,11 @@ from InteractiveSegUI.prompt_nodes import (
     write_marks,
 )
 from InteractiveSegUI.segment_io import grid_in, label_of, labels_of, read_mask, require_grid, write_mask
+from InteractiveSegUI.slice_nodes import read_slices, write_slices
 from InteractiveSegUI.volume_io import geometry_of, volume_of
 
 MARKS = ("marks",)
+SLICES = ("slices",)
 
 
 def mask_key(segment_id: str) -> tuple[str, str]:
@@ -138,6 +141,10 @@ class Workspace:
         node = self.scribbles_node
         return read_marks(node, require_grid(node, self.volume_node) if node is not None else self.geometry())
 
+    def slices(self) -> MarkedSlices:
+        """Marked as done. InputError as of ``read_slices``."""
+        return read_slices(self.volume_node, self.segmentation_node, self.geometry())
+
     def prompts(self) -> tuple[Prompts, tuple[str, ...]]:
         """All that was drawn, and sentences on what was cut or converted.
 
@@ -182,6 +189,8 @@ class Workspace:
         """What the scene holds for a key of the history."""
         if key == MARKS:
             return self.marks()
+        if key == SLICES:
+            return self.slices()
         kind, segment_id = key
         if kind == "mask":
             return read_mask(self.segmentation_node, segment_id, self.grid())
@@ -196,6 +205,10 @@ class Workspace:
             if key == MARKS:
                 node = self.required_scribbles()
                 write_marks(node, value, grid_in(node, self.volume_node))
+                continue
+            if key == SLICES:
+                if value is not None:  # what could not be read stays as it was
+                    write_slices(self.volume_node, self.segmentation_node, value)
                 continue
             kind, segment_id = key
             if self.segmentation_node.GetSegmentation().GetSegment(segment_id) is None:

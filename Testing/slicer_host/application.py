@@ -97,6 +97,11 @@ def start() -> SlicerApp:
     qt_modules.CUSTOM_WIDGETS["qMRMLSegmentEditorWidget"] = qMRMLSegmentEditorWidget
     qt_modules.install()
     core = SlicerApp()
+    colours = slicer.vtkSlicerColorLogic()
+    core.app_logic.SetHomeDirectory(tempfile.mkdtemp(prefix="slicer-home-"))
+    colours.SetMRMLApplicationLogic(core.app_logic)
+    core.register_module_logic(colours, logic_name="Colors")
+    _add_colours_of_files(core)
     window = QMainWindow()
     slicer.app = _Application(core)
     slicer.mrmlScene = core.scene
@@ -104,6 +109,7 @@ def start() -> SlicerApp:
         segmentations=SimpleNamespace(logic=lambda: core.segmentations_logic),
         markups=SimpleNamespace(logic=lambda: core.markups_logic._logic),
         volumes=SimpleNamespace(logic=lambda: core.volumes_logic),
+        colors=SimpleNamespace(logic=lambda: colours),
     )
     slicer.util.mainWindow = lambda: Wrapped(window)
     for name, widget in (*mrml_widgets.WIDGETS.items(), ("qMRMLSegmentEditorWidget", qMRMLSegmentEditorWidget)):
@@ -113,6 +119,22 @@ def start() -> SlicerApp:
     _module("parameterNodeWrapper", **parameter_node.PUBLIC)
     _module("ScriptedLoadableModule", __all__=list(scripted_module.PUBLIC), **scripted_module.PUBLIC)
     return core
+
+
+def _add_colours_of_files(core: SlicerApp) -> None:
+    """Colour tables that Slicer reads from its share folder, which slicer-core lacks."""
+    from matplotlib import colormaps
+
+    for name in ("Viridis", "Inferno"):
+        node = slicer.vtkMRMLColorTableNode()
+        node.SetTypeToFile()
+        node.SetSingletonTag(f"File{name}.txt")
+        node.SetName(name)
+        node.SetSaveWithScene(False)
+        node.SetNumberOfColors(256)
+        for index, colour in enumerate(colormaps[name.lower()](range(256))):
+            node.SetColor(index, f"{index}", *colour)
+        core.scene.AddNode(node)
 
 
 def _module(name: str, **members: Any) -> None:

@@ -10,7 +10,7 @@ from InteractiveSegUI.controller import Controller
 from InteractiveSegUI.prompt_nodes import Marks
 from InteractiveSegUI.sections.section import Section
 from InteractiveSegUI.segment_io import label_of
-from InteractiveSegUI.workspace import MARKS, box_key
+from InteractiveSegUI.workspace import MARKS, SLICES, box_key
 
 
 class ImageSection(Section):
@@ -53,13 +53,16 @@ class ImageSection(Section):
         self.controller.workspace.add_segment()
 
     def _remove_segment(self) -> None:
-        """The segment, its box and its scribbles."""
+        """The segment, its box, its scribbles and what slices were marked for it."""
         workspace = self.controller.workspace
         node, segment_id = workspace.segmentation_node, workspace.segment_id
         label = label_of(node, segment_id)
         marks = workspace.marks()
         kept = Marks(*(scribbles.without(label) for scribbles in (marks.drawn, marks.edited)))
-        self.controller.change(f"Remove {workspace.name_of(segment_id)}", {MARKS: kept, box_key(segment_id): None})
+        state = {MARKS: kept, box_key(segment_id): None}
+        if self.controller.recorder.slices is not None:
+            state[SLICES] = self.controller.recorder.slices.without_label(label)
+        self.controller.change(f"Remove {workspace.name_of(segment_id)}", state)
         node.GetSegmentation().RemoveSegment(segment_id)
         left = list(node.GetSegmentation().GetSegmentIDs())
         self.controller.parameters.segment = left[0] if left else ""

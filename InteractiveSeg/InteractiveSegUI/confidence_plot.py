@@ -1,0 +1,61 @@
+"""How sure a propagation is of each slice, as a small picture."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+import qt
+from numpy.typing import NDArray
+
+_HEIGHT, _WIDTH, _MARGIN = 72, 280, 14
+_SURE, _UNSURE = (68, 1, 84), (253, 150, 39)
+_DONE, _NEXT, _AXIS = (30, 150, 90), (200, 30, 30), (128, 128, 128)
+
+
+@dataclass(frozen=True, eq=False)
+class ConfidenceCurve:
+    """What is drawn.
+
+    values : (n,) 0 to 1, one a slice; nan where nothing is said
+    done : indices of slices that are marked
+    proposed : index of the slice that is proposed, None where none is
+    """
+
+    values: NDArray[np.float64]
+    done: Collection[int] = ()
+    proposed: int | None = None
+
+
+def confidence_plot(curve: ConfidenceCurve) -> qt.QPixmap:
+    """A bar a slice, from the first slice on the left to the last; marked slices green, the proposed one red below."""
+    pixmap = qt.QPixmap(_WIDTH, _HEIGHT)
+    pixmap.fill(qt.QColor(0, 0, 0, 0))
+    painter = qt.QPainter(pixmap)
+    count, floor = len(curve.values), _HEIGHT - _MARGIN
+    edges = np.rint(np.linspace(_MARGIN, _WIDTH - 1, count + 1)).astype(int).tolist()
+    for index, value in enumerate(curve.values.tolist()):
+        left, width = edges[index], max(1, edges[index + 1] - edges[index])
+        if value == value:  # not nan
+            height, colour = round(value * (floor - 4)), _DONE if index in curve.done else _mixed(value)
+            painter.fillRect(left, floor - height, width, height, _colour(colour))
+        if index == curve.proposed:
+            painter.fillRect(left - 1, floor + 1, width + 2, 5, _colour(_NEXT))
+    painter.fillRect(_MARGIN, floor, _WIDTH - _MARGIN, 1, _colour(_AXIS))
+    painter.setPen(_colour(_AXIS))
+    painter.drawText(0, 12, "1")
+    painter.drawText(0, floor, "0")
+    painter.drawText(_MARGIN, _HEIGHT - 1, "0")
+    last = str(count - 1)
+    painter.drawText(_WIDTH - 8 * len(last), _HEIGHT - 1, last)
+    painter.end()
+    return pixmap
+
+
+def _mixed(value: float) -> tuple[int, ...]:
+    return tuple(round(low + value * (high - low)) for low, high in zip(_UNSURE, _SURE, strict=True))
+
+
+def _colour(rgb: tuple[int, ...]) -> qt.QColor:
+    return qt.QColor(*rgb)

@@ -1,0 +1,108 @@
+"""A few slices become a volume: slices that are done, propagation, the next slice."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import ClassVar
+
+import numpy as np
+import qt
+from slicer.i18n import tr as _
+
+from InteractiveSegLib.propagate.annotated_slice import AXIS_NAMES
+from InteractiveSegLib.propagate.marked_slices import Place, name_of
+from InteractiveSegUI.confidence_plot import ConfidenceCurve, confidence_plot
+from InteractiveSegUI.controller import Controller
+from InteractiveSegUI.overlays import Overlays
+from InteractiveSegUI.propagating import Propagating
+from InteractiveSegUI.sections.section import Section
+from InteractiveSegUI.slice_marking import SliceMarking
+
+
+class SlicesSection(Section):
+    ui_file: ClassVar[str] = "Slices.ui"
+
+    def __init__(
+        self, controller: Controller, marking: SliceMarking, propagating: Propagating, overlays: Overlays
+    ) -> None:
+        super().__init__(controller)
+        self._marking, self._propagating, self._overlays = marking, propagating, overlays
+        self._listed: list[tuple[Place, str]] = []
+        self._plotted: tuple = ()
+        self.on_click(self.ui.markSliceButton, marking.mark, "M")
+        self.on_click(self.ui.propagateButton, propagating.propagate, "P")
+        self.on_click(self.ui.nextSliceButton, propagating.suggest, "X")
+        self.on_click(self.ui.shapesButton, propagating.propagate_shapes)
+        self.on_click(self.ui.showSliceButton, lambda: marking.jump(self._chosen()))
+        self.on_click(self.ui.unmarkSliceButton, lambda: marking.remove(self._chosen()))
+        self.on_click(self.ui.unmarkAllButton, marking.remove_all)
+        self.on_click(self.ui.alignViewsButton, marking.align)
+        self.ui.sliceTable.connect("itemSelectionChanged()", self.update)
+
+    def bind(self) -> None:
+        super().bind()
+        self._marking.view.watch()
+
+    def unbind(self) -> None:
+        super().unbind()
+        self._marking.view.unwatch()
+
+    def update(self) -> None:
+        ui, parameters, controller = self.ui, self.controller.parameters, self.controller
+        chosen = parameters.volume is not None and parameters.segmentation is not None
+        ready = chosen and controller.workspace.exists(parameters.segment) and not controller.is_busy
+        self._fill()
+        for button in (ui.markSliceButton, ui.propagateButton, ui.nextSliceButton):
+            button.enabled = ready
+        picked = 0 <= ui.sliceTable.currentRow() < len(self._listed)
+        ui.showSliceButton.enabled = ui.unmarkSliceButton.enabled = picked
+        ui.unmarkAllButton.enabled = chosen and (bool(self._listed) or controller.recorder.slices is None)
+        ui.alignViewsButton.enabled = parameters.volume is not None
+        offered = self._propagating.lacks_elastix and parameters.propagate_method == "elastix"
+        ui.offerLabel.visible = ui.shapesButton.visible = offered
+        ui.shapesButton.enabled = ready
+        ui.offerLabel.text = _(
+            "Registration needs the Python package itk-elastix, which is not installed. Without it, the shapes of the "
+            "slices can be blended."
+        )
+        advice = self._propagating.advice
+        ui.adviceLabel.text = "" if advice is None else "\n".join([*(s.text for s in advice.suggestions), advice.text])
+        self._plot()
+
+    def _chosen(self) -> Place:
+        return self._listed[self.ui.sliceTable.currentRow()][0]
+
+    def _fill(self) -> None:
+        listed = self._marking.listed()
+        if listed == self._listed:
+            return
+        self._listed = listed
+        table = self.ui.sliceTable
+        table.setRowCount(len(listed))
+        for number, (place, names) in enumerate(listed):
+            for column, text in enumerate((name_of(place), names)):
+                item = qt.QTableWidgetItem(text)
+                item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable)
+                table.setItem(number, column, item)
+
+    def _plot(self) -> None:
+        """Along the axis with most slices that are done."""
+        result, advice = self._overlays.propagated, self._propagating.advice
+        axes = Counter(place[0] for place, _names in self._listed)
+        axis = axes.most_common(1)[0][0] if axes else 0
+        done = frozenset(index for (of_axis, index), _names in self._listed if of_axis == axis)
+        best = advice.suggestions[0] if advice is not None and advice.suggestions else None
+        proposed = best.index if best is not None and best.axis == axis else None
+        wanted = (result, axis, done, proposed)
+        if wanted == self._plotted:
+            return
+        self._plotted = wanted
+        shown = result is not None and not np.isnan(result.slice_confidence[axis]).all()
+        self.ui.plotCaption.visible = self.ui.plotLabel.visible = shown
+        if shown:
+            values = result.slice_confidence[axis]
+            lowest = int(np.nanargmin(values))
+            self.ui.plotCaption.text = _("Confidence of the slices along {axis}, lowest at {index}:").format(
+                axis=AXIS_NAMES[axis], index=lowest
+            )
+            self.ui.plotLabel.setPixmap(confidence_plot(ConfidenceCurve(values, done, proposed)))

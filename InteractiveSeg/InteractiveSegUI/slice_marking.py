@@ -1,0 +1,99 @@
+"""Slices that are done: marked with what the segments are there, listed, taken back."""
+
+from __future__ import annotations
+
+from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.propagate.marked_slices import MarkedSlice, MarkedSlices, Place, name_of
+from InteractiveSegUI.controller import Controller
+from InteractiveSegUI.overwriting import is_completed
+from InteractiveSegUI.segment_io import label_of, labels_of
+from InteractiveSegUI.slice_views import WorkingView, align_views, place_shown, show_place
+from InteractiveSegUI.workspace import SLICES
+
+
+class SliceMarking:
+    """Marks slices of the segment that is worked on, or of every segment, and shows them again.
+
+    Attributes
+    ----------
+    view : that the person works in
+    """
+
+    def __init__(self, controller: Controller) -> None:
+        self._controller = controller
+        self.view = WorkingView()
+
+    @property
+    def slices(self) -> MarkedSlices:
+        """All of the volume. InputError where they cannot be read, or belong to an image of another shape."""
+        workspace = self._controller.workspace
+        known = self._controller.recorder.slices or workspace.slices()
+        known.require_shape(workspace.geometry().shape_kji)
+        return known if known.slices else MarkedSlices(workspace.geometry().shape_kji)
+
+    def labels(self) -> dict[int, str]:
+        """Label -> name of the segments that are worked on.
+
+        Raises
+        ------
+        InputError : there is none, or it is completed.
+        """
+        workspace, controller = self._controller.workspace, self._controller
+        node, chosen = workspace.segmentation_node, workspace.segment_id
+        if not controller.parameters.every_segment:
+            if is_completed(node, chosen):
+                raise InputError(f"{workspace.name_of(chosen)} is marked as completed: change its status to go on")
+            return {label_of(node, chosen): workspace.name_of(chosen)}
+        ids = [each for each in node.GetSegmentation().GetSegmentIDs() if not is_completed(node, each)]
+        if not ids:
+            raise InputError("every segment is marked as completed: change the status of one to go on")
+        return {label_of(node, segment_id): workspace.name_of(segment_id) for segment_id in ids}
+
+    def mark(self) -> None:
+        """What the segments are on the slice shown in the view that is worked in is right; an empty slice as well.
+
+        Raises
+        ------
+        InputError : as ``labels``; the view shows no slice of the volume, or several.
+        """
+        controller, workspace = self._controller, self._controller.workspace
+        controller.recorder.flush()
+        labels = self.labels()
+        workspace.grid()
+        place = place_shown(self.view.node, workspace.geometry())
+        masks = controller.recorder.masks()
+        drawn = {label: masks[workspace.segment_of(label)] for label in labels}
+        slices = self.slices
+        marked = MarkedSlice.of_masks(place, drawn, slices.shape_kji)
+        name = f"Mark {marked.name}"
+        controller.change(name, {SLICES: slices.with_slice(marked)})
+        held = f"{marked.pixels} pixels" if marked.pixels else "empty, the object is not there"
+        controller.say(f"{marked.name} is done for {', '.join(labels.values())}: {held}.")
+
+    def remove(self, place: Place) -> None:
+        """The slice is not done; its mask stays as it is."""
+        self._controller.change(f"Remove mark of {name_of(place)}", {SLICES: self.slices.without_slice(place)})
+
+    def remove_all(self) -> None:
+        """No slice is done, also of those that cannot be read or belong to an image of another shape."""
+        workspace = self._controller.workspace
+        self._controller.change("Remove all marks of slices", {SLICES: MarkedSlices(workspace.geometry().shape_kji)})
+
+    def jump(self, place: Place) -> None:
+        """Show a slice in the view that looks along its axis."""
+        show_place(place, self._controller.workspace.geometry())
+
+    def align(self) -> None:
+        """Turn the views to the slices of the volume."""
+        align_views(self._controller.workspace.geometry())
+
+    def listed(self) -> list[tuple[Place, str]]:
+        """Each marked slice by place, and the names of the segments it is marked for."""
+        slices, node = self._controller.recorder.slices, self._controller.parameters.segmentation
+        if slices is None or node is None:
+            return []
+        names = {label: self._controller.workspace.name_of(segment_id) for segment_id, label in labels_of(node).items()}
+        return [
+            (each.place, ", ".join(names.get(label, f"label {label}") for label in each.masks))
+            for each in sorted(slices.slices, key=lambda each: each.place)
+        ]
