@@ -194,7 +194,22 @@ def test_tables_say_what_was_measured(tmp_path):
     save_effort(costs, costs, tmp_path / "effort.png")
     assert (tmp_path / "effort.png").read_bytes().startswith(b"\x89PNG")
     result = StreamResult([{"effort": 0.3, "mask": 0.95}], {1: 0.5, 2: 0.75}, 0.8)
-    assert cells(automatic_table([result])) == ["0", "0.500", "0.750", "0.800", "30.0 %", "0.950"]
+    assert cells(automatic_table([result])) == [
+        "0",
+        "0.500",
+        "0.750",
+        "0.800",
+        "-0.050",
+        "30.0 %",
+        "0.950",
+    ]
+
+
+def test_a_stream_can_be_shortened():
+    settings = AutomaticStreamSettings().shortened(12)
+    assert (settings.streamed, settings.after, settings.learn.expected_cases) == (12, (1, 2, 5, 10, 12), 12)
+    assert settings.shortened(50) == settings
+    assert AutomaticStreamSettings().shortened(80) == AutomaticStreamSettings()
 
 
 def test_the_command_runs_the_parts_that_are_asked_for(tmp_path, data, capsys, monkeypatch):
@@ -209,6 +224,9 @@ def test_the_command_runs_the_parts_that_are_asked_for(tmp_path, data, capsys, m
     assert main([*words, "--parts", "effort"]) == 0
     assert "### Effort a case along a stream of hippocampi" in capsys.readouterr().out
     assert (tmp_path / "out" / "effort" / "effort.png").is_file()
+    assert main([*words, "--parts", "effort", "--cases", "1"]) == 0
+    costs = (tmp_path / "out" / "effort" / "learning" / "costs.json").read_text()
+    assert len(json.loads(costs)) == 2  # what was done is kept
     assert main([*words, "--parts", "effort,all"]) == 2
     assert "--parts all: there are interactive" in capsys.readouterr().err
     assert main(["benchmark", "--task", "stream"]) == 2

@@ -55,6 +55,12 @@ class AutomaticStreamSettings:
         """The same stream in another order, with other weights at the start."""
         return replace(self, learn=replace(self.learn, seed=seed))
 
+    def shortened(self, cases: int) -> AutomaticStreamSettings:
+        """A stream of at most so many cases; the last of them is followed by a test."""
+        streamed = min(cases, self.streamed)
+        after = (*(number for number in self.after if number < streamed), streamed)
+        return replace(self, streamed=streamed, after=after, learn=replace(self.learn, expected_cases=streamed))
+
 
 @dataclass(frozen=True)
 class StreamResult:

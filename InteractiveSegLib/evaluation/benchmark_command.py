@@ -37,7 +37,12 @@ def add_benchmark(commands: argparse._SubParsersAction) -> None:
     data.add_argument("--only", metavar="A,B,...", help="only datasets whose name holds one of these words")
     data.add_argument("--images", type=Path, metavar="FOLDER", help="any images, with --labels")
     data.add_argument("--labels", type=Path, metavar="FOLDER", help="labelmaps named as the images")
-    data.add_argument("--cases", type=_count, metavar="N", help="at most N cases a dataset, evenly spread over it")
+    data.add_argument(
+        "--cases",
+        type=_count,
+        metavar="N",
+        help="at most N cases a dataset, evenly spread over it; of a stream, at most N accepted cases (or patients)",
+    )
     data.add_argument("--split", choices=("report", "tuning", "all"), default="report")
     users = command.add_argument_group("what is compared")
     users.add_argument("--model", default=DEFAULT_NETWORK, help="network whose stages head the table")

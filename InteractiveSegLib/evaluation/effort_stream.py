@@ -84,6 +84,7 @@ def effort_stream_steps(
     kept, place = output / "costs.json", output / "casebook"
     output.mkdir(parents=True, exist_ok=True)
     costs = [CaseCost(**cost) for cost in json.loads(kept.read_text())] if kept.is_file() else []
+    costs = costs[: settings.cases]
     with Casebook(place) if place.is_dir() else Casebook.created(place, SplitSettings(0, 0)) as casebook:
         learner = StreamLearner(casebook, PromptedTeacher(settings.start), settings.learn)
         for number in range(len(costs), settings.cases):

@@ -44,6 +44,8 @@ def _interactive(options: argparse.Namespace, folder: Path) -> str:
     from InteractiveSegLib.learning.settings import LearnSettings
 
     settings = InteractiveStreamSettings(start=options.model, learn=LearnSettings(seed=options.seed))
+    if options.cases is not None:
+        settings = replace(settings, after=tuple(number for number in settings.after if number <= options.cases))
     scores = shown(interactive_stream_steps(_listed("ACDC"), options.data, folder, settings), options)
     return f"### Patients accepted one by one, ACDC, experts' scribbles\n\n{interactive_table(scores)}\n"
 
@@ -55,9 +57,9 @@ def _automatic(options: argparse.Namespace, folder: Path) -> str:
     results = []
     for seed in range(options.seed, options.seed + options.seeds):
         settings = AutomaticStreamSettings(jobs=options.jobs).with_seed(seed)
-        results.append(
-            shown(automatic_stream_steps(_hippocampus(), options.data, folder / str(seed), settings), options)
-        )
+        settings = settings.shortened(options.cases or settings.streamed)
+        place = folder / f"seed-{seed}-of-{settings.streamed}"
+        results.append(shown(automatic_stream_steps(_hippocampus(), options.data, place, settings), options))
     save_curve(results, folder / "curve.png")
     return f"### A stream of hippocampi, a few slices of each annotated\n\n{automatic_table(results)}\n"
 
@@ -66,7 +68,12 @@ def _forgetting(options: argparse.Namespace, folder: Path) -> str:
     from InteractiveSegLib.evaluation.forgetting import ForgettingSettings, forgetting_steps
     from InteractiveSegLib.evaluation.stream_report import forgetting_table
 
-    steps = forgetting_steps(_hippocampus(), _listed("left atrium"), options.data, folder, ForgettingSettings())
+    settings = ForgettingSettings()
+    if options.cases is not None:
+        first, second, again = (min(n, options.cases) for n in (settings.first, settings.second, settings.again))
+        settings = replace(settings, first=first, second=second, again=again)
+    place = folder / f"{settings.first}-{settings.second}-{settings.again}"
+    steps = forgetting_steps(_hippocampus(), _listed("left atrium"), options.data, place, settings)
     table = forgetting_table(shown(steps, options), "hippocampus", "left atrium")
     return f"### Forgetting: Dice on hippocampi\n\n{table}\n"
 
@@ -78,6 +85,7 @@ def _effort(options: argparse.Namespace, folder: Path) -> str:
     costs = []
     for learning in (True, False):
         settings = EffortStreamSettings(start=options.model, learning=learning)
+        settings = replace(settings, cases=min(settings.cases, options.cases or settings.cases))
         place = folder / ("learning" if learning else "fixed")
         costs.append(shown(effort_stream_steps(_listed("hippocampus"), options.data, place, settings), options))
     save_effort(*costs, folder / "effort.png")
