@@ -3,18 +3,24 @@ import math
 import numpy as np
 import pytest
 import torch
+from taught_blobs import tiny_automatic
 
 from InteractiveSegLib.casebook.acceptance import AcceptedMask
 from InteractiveSegLib.casebook.origins import Origin
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.geometry import Geometry, Volume
+from InteractiveSegLib.learning.automatic_network import AutomaticNetwork
 from InteractiveSegLib.learning.mixture import Mixture
 from InteractiveSegLib.learning.patches import marginal, patch_loss
 from InteractiveSegLib.learning.replay import reservoir
 from InteractiveSegLib.learning.settings import LearnSettings
 from InteractiveSegLib.learning.targets import soft_target, trust, voxel_weights
 from InteractiveSegLib.learning.taught_case import taught_case
+from InteractiveSegLib.learning.taught_image import TaughtImage
+from InteractiveSegLib.learning.teacher import teach_steps
+from InteractiveSegLib.progress import finish
 from InteractiveSegLib.training.losses import dice_cross_entropy_of, soft_dice_cross_entropy
+from InteractiveSegLib.training.trainer import warm_cosine
 
 
 def test_trust_in_masks_grows_over_the_stream_and_the_first_is_believed():
@@ -77,6 +83,25 @@ def test_the_latest_case_has_its_share():
 def test_settings_out_of_range_are_refused(wrong):
     with pytest.raises(InputError, match=str(next(iter(wrong.values())))):
         LearnSettings(**wrong)
+
+
+def test_an_annealed_rate_falls_over_the_expected_stream_and_not_within_a_training():
+    settings = LearnSettings(learning_rate=0.01, rate="annealed", expected_cases=4)
+    found = [settings.at(place) for place in (0, 1, 2, 4, 9)]
+    assert [each.learning_rate for each in found] == pytest.approx([0.01, 0.00853553, 0.005, 0.0005, 0.0005])
+    assert {each.rate for each in found} == {"steady"}
+    assert LearnSettings().at(3) == LearnSettings()
+
+
+@pytest.mark.parametrize(("rate", "expected"), [("falling", warm_cosine), ("steady", lambda done: 1.0)])
+def test_a_training_has_the_rate_that_was_asked_for(tmp_path, monkeypatch, rate, expected):
+    used = []
+    monkeypatch.setattr(torch.optim.AdamW, "step", lambda self: used.append(self.param_groups[0]["lr"]))
+    lesson = TaughtImage(np.ones((6, 8, 8), np.float32), (1,), np.ones((1, 6, 8, 8)), np.ones((6, 8, 8), np.float32))
+    network = AutomaticNetwork([1], (1.0, 1.0, 1.0), (4, 8))
+    settings = LearnSettings(updates=3, learning_rate=0.5, rate=rate)
+    finish(teach_steps(tiny_automatic(), network, [lesson], settings, 0, tmp_path, torch.device("cpu")))
+    assert used == pytest.approx([0.5 * expected(step / 3) for step in range(3)])
 
 
 def test_the_soft_loss_is_what_one_gets_by_hand():

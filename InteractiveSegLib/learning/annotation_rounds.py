@@ -84,7 +84,8 @@ class AnnotationRounds:
         device: torch.device = _CPU,
         propagate: PropagateSettings | None = None,
     ) -> None:
-        self.volume, self.network, self.teacher, self.learn, self.place = volume, network, teacher, learn, place
+        self.volume, self.network, self.teacher, self.place = volume, network, teacher, place
+        self.learn = learn.at(place.number)
         self.folder, self.axes, self.pool, self.device = folder, axes, pool, device
         self.propagate = propagate
         self.first_labels = network.labels if network else ()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 from InteractiveSegLib.errors import InputError
 
 RESERVOIR, DARK, NONE = REPLAYS = ("reservoir", "dark", "none")
-FALLING, STEADY = RATES = ("falling", "steady")
+FALLING, STEADY, ANNEALED = RATES = ("falling", "steady", "annealed")
+_LEAST_RATE = 0.05  # of the first one, when the expected stream is over
 
 
 @dataclass(frozen=True)
@@ -16,14 +18,15 @@ class LearnSettings:
 
     updates : optimiser steps after a case
     learning_rate : of the first steps
-    rate : "falling" takes it to 0 with half a cosine in every training; "steady" leaves it
+    rate : "falling" takes it to 0 with half a cosine in every training; "steady" leaves it; "annealed" leaves it within
+        a training and lets it fall with half a cosine over the expected stream
     averaging : decay of the running average of the weights; 0 takes the last ones
     replay : "reservoir" mixes earlier cases into every training; "dark" also holds the network to what it answered on
         them when they were new (Buzzega et al., NeurIPS 2020); "none" learns from the latest case alone
     buffer : earlier cases that are kept for replay, at most
     latest : part of the batches that come from the latest case, while there are others
     dark_share : weight of the squared distance to the earlier answers, in logits
-    expected_cases : length of the stream, over which trust in the masks grows
+    expected_cases : length of the stream, over which trust in the masks grows, and over which the rate is annealed
     smoothing : targets are blended with the network's first answer, where no person decided
     person_weight : a voxel on which a person decided counts so much more than others
     seed : of all random choices
@@ -55,3 +58,11 @@ class LearnSettings:
                 f"learning_rate {self.learning_rate} must be above 0, person_weight {self.person_weight} and "
                 f"dark_share {self.dark_share} not below"
             )
+
+    def at(self, place: int) -> LearnSettings:
+        """Those of the training of case number ``place`` (from 0) of the stream."""
+        if self.rate != ANNEALED:
+            return self
+        done = min(place / self.expected_cases, 1.0)
+        factor = max(_LEAST_RATE, 0.5 * (1 + math.cos(math.pi * done)))
+        return replace(self, learning_rate=self.learning_rate * factor, rate=STEADY)
