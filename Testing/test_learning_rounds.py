@@ -14,7 +14,7 @@ from InteractiveSegLib.geometry import Geometry, Volume
 from InteractiveSegLib.guidance import Suggestion
 from InteractiveSegLib.learning.annotation_rounds import AnnotationRounds, StreamPlace
 from InteractiveSegLib.learning.learner import StreamLearner
-from InteractiveSegLib.learning.targets import trust
+from InteractiveSegLib.learning.targets import sharpened, trust
 from InteractiveSegLib.learning.versions import in_use
 from InteractiveSegLib.progress import finish
 from InteractiveSegLib.propagate.annotated_slice import AnnotatedSlice
@@ -78,7 +78,8 @@ def test_targets_are_soft_and_a_persons_slices_are_not_blended(tmp_path):
     finish(rounds.annotate_steps(truth_on(1, 3, 5)))
     taught = rounds.taught([1, 7])
     alpha = trust(2, QUICK.expected_cases)
-    expected = alpha * rounds.proxy.probability(1)[4] + (1 - alpha) * rounds.first[1, 4]
+    mask = sharpened(rounds.proxy.probability(1)[None], QUICK.sharpness)[0]
+    expected = alpha * mask[4] + (1 - alpha) * rounds.first[1, 4]
     assert taught.targets[1][4] == pytest.approx(expected, abs=1e-6)
     assert np.array_equal(taught.targets[1][3], blob(1)[3])
     assert (taught.weight[3] == 2).all()
@@ -86,7 +87,7 @@ def test_targets_are_soft_and_a_persons_slices_are_not_blended(tmp_path):
     assert taught.targets[7].max() == 0
     plain = rounds_of(1, network, tmp_path / "c", 2, settings=replace(QUICK, smoothing=False))
     finish(plain.annotate_steps(truth_on(1, 3, 5)))
-    assert plain.taught([1]).targets[1][4] == pytest.approx(rounds.proxy.probability(1)[4], abs=1e-6)
+    assert plain.taught([1]).targets[1][4] == pytest.approx(mask[4], abs=1e-6)
 
 
 def test_the_mask_of_the_rounds_goes_into_the_casebook_and_teaches_the_next_version(tmp_path):

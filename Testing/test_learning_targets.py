@@ -14,7 +14,7 @@ from InteractiveSegLib.learning.mixture import Mixture
 from InteractiveSegLib.learning.patches import marginal, patch_loss
 from InteractiveSegLib.learning.replay import reservoir
 from InteractiveSegLib.learning.settings import LearnSettings
-from InteractiveSegLib.learning.targets import soft_target, trust, voxel_weights
+from InteractiveSegLib.learning.targets import sharpened, soft_target, trust, voxel_weights
 from InteractiveSegLib.learning.taught_case import taught_case
 from InteractiveSegLib.learning.taught_image import TaughtImage
 from InteractiveSegLib.learning.teacher import teach_steps
@@ -78,11 +78,35 @@ def test_the_latest_case_has_its_share():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"replay": "all"}, {"rate": "slow"}, {"updates": 0}, {"learning_rate": 0.0}, {"person_weight": -1.0}]
+    "wrong",
+    [
+        {"replay": "all"},
+        {"rate": "slow"},
+        {"updates": 0},
+        {"learning_rate": 0.0},
+        {"person_weight": -1.0},
+        {"sharpness": 0.0},
+    ],
 )
 def test_settings_out_of_range_are_refused(wrong):
     with pytest.raises(InputError, match=str(next(iter(wrong.values())))):
         LearnSettings(**wrong)
+
+
+def test_propagated_labels_are_made_surer_without_another_decision():
+    given = np.array([[0.5, 0.3, 0.1, 0.0, 1.0, 0.4], [0.0, 0.3, 0.1, 0.0, 0.0, 0.2]])
+    found = sharpened(given, 2.0)
+    assert found.dtype == np.float32
+    some = [0.5, 0.36 / 0.52, 0.04 / 0.68, 0.0, 1.0, 0.36 / 0.52]
+    assert found.sum(axis=0) == pytest.approx(some, abs=1e-6)
+    assert found[0] == pytest.approx(np.array(some) * [1.0, 0.5, 0.5, 0.0, 1.0, 0.8], abs=1e-6)
+    assert sharpened(given, 1.0) == pytest.approx(given)
+    rng = np.random.default_rng(0)
+    soft = rng.dirichlet([1, 1, 1], 200).T[:2]
+    sure = sharpened(soft, 4.0)
+    assert ((sure.sum(axis=0) > 0.5) == (soft.sum(axis=0) > 0.5)).all()
+    assert (sure.argmax(axis=0) == soft.argmax(axis=0)).all()
+    assert ((sure > 0) & (sure < 1)).mean() > 0.9  # never thresholded
 
 
 def test_an_annealed_rate_falls_over_the_expected_stream_and_not_within_a_training():

@@ -31,7 +31,7 @@ from InteractiveSegLib.guidance import (
 from InteractiveSegLib.learning.automatic_network import AutomaticNetwork
 from InteractiveSegLib.learning.automatic_teacher import AutomaticTeacher
 from InteractiveSegLib.learning.settings import LearnSettings
-from InteractiveSegLib.learning.targets import soft_target, trust, voxel_weights
+from InteractiveSegLib.learning.targets import sharpened, soft_target, trust, voxel_weights
 from InteractiveSegLib.learning.taught_case import TaughtCase
 from InteractiveSegLib.learning.taught_image import TaughtImage
 from InteractiveSegLib.learning.teacher import teach_steps
@@ -150,12 +150,15 @@ class AnnotationRounds:
         return self.network
 
     def taught(self, labels: Sequence[int]) -> TaughtCase:
-        """The proxy mask, blended with the first answer, as what is to be learnt; soft, never thresholded."""
+        """What is to be learnt: the proxy mask, sharpened and blended with the first answer, never thresholded."""
         proxy = self._required_proxy()
         origins = self.origins()
+        inside = sharpened(proxy.probabilities, self.learn.sharpness)
         targets = {}
         for label in labels:
-            mask = proxy.probability(label) if label in proxy.labels else np.zeros(origins.shape, np.float32)
+            mask = np.zeros(origins.shape, np.float32)
+            if label in proxy.labels:
+                mask[proxy.box.slices] = inside[proxy.labels.index(label)]
             targets[label] = soft_target(mask, self._first(label), self._alpha, origins)
         return TaughtCase(self.volume, targets, voxel_weights(origins, self.learn.person_weight), Prompts())
 

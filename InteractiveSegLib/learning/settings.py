@@ -28,6 +28,7 @@ class LearnSettings:
     dark_share : weight of the squared distance to the earlier answers, in logits
     expected_cases : length of the stream, over which trust in the masks grows, and over which the rate is annealed
     smoothing : targets are blended with the network's first answer, where no person decided
+    sharpness : of propagated masks as targets; the log-odds that propagation gives are too small by about this factor
     person_weight : a voxel on which a person decided counts so much more than others
     seed : of all random choices
     """
@@ -42,6 +43,7 @@ class LearnSettings:
     dark_share: float = 0.05
     expected_cases: int = 40
     smoothing: bool = True
+    sharpness: float = 4.0
     person_weight: float = 1.0
     seed: int = 0
 
@@ -53,10 +55,10 @@ class LearnSettings:
         for name in ("updates", "buffer", "expected_cases"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} {getattr(self, name)} must be at least 1")
-        if not (self.learning_rate > 0 and self.person_weight >= 0 and self.dark_share >= 0):
+        if not (self.learning_rate > 0 and self.sharpness > 0 and self.person_weight >= 0 and self.dark_share >= 0):
             raise InputError(
-                f"learning_rate {self.learning_rate} must be above 0, person_weight {self.person_weight} and "
-                f"dark_share {self.dark_share} not below"
+                f"learning_rate {self.learning_rate} and sharpness {self.sharpness} must be above 0, person_weight "
+                f"{self.person_weight} and dark_share {self.dark_share} not below"
             )
 
     def at(self, place: int) -> LearnSettings:

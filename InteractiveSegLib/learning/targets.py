@@ -38,6 +38,30 @@ def soft_target(
     return np.where(origins == Origin.PERSON, target, blended)
 
 
+def sharpened(probabilities: NDArray[np.floating], sharpness: float) -> NDArray[np.float32]:
+    """Labels that were propagated, made surer without another decision at any voxel.
+
+    The log-odds of any object against none are multiplied, and the logarithms of the labels' shares of it.
+
+    Parameters
+    ----------
+    probabilities : (L, ...), those of one voxel sum to at most 1
+    sharpness : factor; 1 leaves them as they are
+
+    Returns
+    -------
+    (L, ...) float32, soft as before; where any object was as probable as none, it still is
+    """
+    given = probabilities.astype(np.float32)
+    if sharpness == 1:
+        return given
+    some = np.clip(given.sum(axis=0), 0, 1)
+    for_some, for_none = some**sharpness, (1 - some) ** sharpness
+    largest = given.max(axis=0)
+    shares = np.divide(given, largest, out=np.zeros_like(given), where=largest > 0) ** sharpness
+    return for_some / (for_some + for_none) * shares / np.maximum(shares.sum(axis=0), 1)
+
+
 def voxel_weights(origins: NDArray[np.integer], person_weight: float) -> NDArray[np.float32]:
     """``1 + lambda`` where a person decided, 1 elsewhere."""
     return np.where(origins == Origin.PERSON, np.float32(1 + person_weight), np.float32(1))
