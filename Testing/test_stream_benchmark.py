@@ -101,7 +101,7 @@ def test_the_automatic_stream_is_compared_with_offline_training_of_as_many_updat
     result = finish(automatic_stream_steps(BLOBS, data, tmp_path / "out", settings))
     assert [record["updates"] for record in result.records] == [8, 8, 8]
     assert result.records[0]["before"] is None
-    assert all(0 < record["effort"] <= 0.36 for record in result.records)
+    assert all(0 < record["effort"] <= 0.38 for record in result.records)
     assert sorted(result.curve) == [1, 3]
     log = (tmp_path / "out" / "offline" / "losses.csv").read_text().splitlines()
     assert len(log) == 24

@@ -23,7 +23,7 @@ from InteractiveSegLib.files import replacing
 from InteractiveSegLib.learning.annotation_rounds import AnnotationRounds, StreamPlace
 from InteractiveSegLib.learning.automatic_network import AutomaticNetwork
 from InteractiveSegLib.learning.automatic_teacher import AutomaticTeacher
-from InteractiveSegLib.learning.settings import LearnSettings
+from InteractiveSegLib.learning.settings import FALLING, ROUND_SETTINGS, LearnSettings
 from InteractiveSegLib.learning.taught_case import TaughtCase
 from InteractiveSegLib.learning.teacher import teach_steps
 from InteractiveSegLib.progress import Progress, Steps
@@ -45,7 +45,7 @@ class AutomaticStreamSettings:
     streamed: int = 80
     tested: int = 40
     after: tuple[int, ...] = (1, 2, 5, 10, 20, 40, 80)
-    learn: LearnSettings = field(default_factory=lambda: LearnSettings(updates=16, averaging=0.9, expected_cases=80))
+    learn: LearnSettings = field(default_factory=lambda: replace(ROUND_SETTINGS, expected_cases=80))
     annotator: AnnotatorSettings = field(default_factory=AnnotatorSettings)
     propagate: PropagateSettings = field(default_factory=PropagateSettings)
     widths: tuple[int, ...] = (16, 32, 64)
@@ -190,7 +190,7 @@ def _offline_steps(
     labels = sorted({value for case in cases for value in case.objects})
     network = teacher.started(None, cases[0].volume, labels)
     lessons = [teacher.lesson(truth_taught(case, labels), network) for case in cases]
-    learn = replace(settings.learn, updates=updates, latest=1 / len(lessons), averaging=0.99)
+    learn = replace(settings.learn, updates=updates, latest=1 / len(lessons), averaging=0.99, rate=FALLING)
     taught = yield from teach_steps(teacher, network, lessons, learn, settings.learn.seed, folder, _CPU)
     found = mean_dice(taught, (dataset.load(data, name) for name in tested))
     with replacing(kept) as temporary:

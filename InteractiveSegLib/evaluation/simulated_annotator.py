@@ -23,8 +23,8 @@ class AnnotatorSettings:
 
     rounds: int = 4
     first: int = 3
-    later: int = 2
-    patience: float = 0.36
+    later: int = 3
+    patience: float = 0.38
 
     def __post_init__(self) -> None:
         if min(self.rounds, self.first, self.later) < 1 or not 0 < self.patience <= 1:

@@ -68,3 +68,7 @@ class LearnSettings:
         done = min(place / self.expected_cases, 1.0)
         factor = max(_LEAST_RATE, 0.5 * (1 + math.cos(math.pi * done)))
         return replace(self, learning_rate=self.learning_rate * factor, rate=STEADY)
+
+
+# Rounds are so short that a falling rate and a long average would leave them half of what they learn.
+ROUND_SETTINGS = LearnSettings(updates=16, rate=STEADY, averaging=0.8, latest=0.25, buffer=48, smoothing=False)
