@@ -1,15 +1,19 @@
-# make demo   the main job on a real scan
-# make test   all tests
-# Both install what they need into .venv first.
+# make demo       the main job on a real scan
+# make test       all tests
+# make pictures   the pictures of the panel and the slice views in Resources
+# All install what they need into .venv first.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 
-.PHONY: demo test lint format clean
+.PHONY: demo pictures test lint format clean
 
 demo: $(VENV)/installed
 	$(BIN)/interactiveseg demo --output demo_output
+
+pictures: $(VENV)/installed
+	$(BIN)/python Testing/panel_pictures.py
 
 # the tests' own process uses one thread, and another number of threads rounds differently
 test: export OMP_NUM_THREADS = 1

@@ -1,6 +1,7 @@
 """The extension installs every file of both packages, and what it installs runs."""
 
 import json
+import re
 import shutil
 import struct
 import subprocess
@@ -73,6 +74,15 @@ def test_the_index_entry_fits_the_extension():
     assert entry["build_dependencies"] == ["PyTorch"]
     assert 'EXTENSION_DEPENDS "PyTorch"' in cmake
     assert "US 11379985 B2" in cmake
+
+
+def test_the_pictures_of_the_index_and_of_the_readme_are_there():
+    cmake = (REPOSITORY / "CMakeLists.txt").read_text("utf-8")
+    readme = (REPOSITORY / "README.md").read_text("utf-8")
+    shown = re.findall(r"EXTENSION_SCREENSHOTURLS (.+)", cmake)[0]
+    names = [*re.findall(r"main/(Resources/\w+\.png)", shown), *re.findall(r"\((Resources/\w+\.png)\)", readme)]
+    assert len(names) >= 7
+    assert all((REPOSITORY / name).read_bytes().startswith(b"\x89PNG") for name in names)
 
 
 def test_the_icon_is_128_pixels_wide():

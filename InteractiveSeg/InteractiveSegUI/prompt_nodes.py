@@ -16,7 +16,7 @@ from InteractiveSegUI.segment_io import labelmap, shared_layer
 
 _SEGMENT, _SEGMENTATION, _VOLUME = "InteractiveSeg.Segment", "InteractiveSeg.Segmentation", "InteractiveSeg.Volume"
 DRAWN, EDITED = "drawn", "edited"
-_BACKGROUND_COLOUR = (0.95, 0.95, 0.95)
+_BACKGROUND_COLOUR = (0.25, 0.6, 1.0)
 
 
 def new_roi(segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str) -> slicer.vtkMRMLMarkupsROINode:
@@ -128,7 +128,7 @@ def new_scribbles(
 def scribble_segment(
     node: slicer.vtkMRMLSegmentationNode, label: int, name: str, colour: tuple[float, ...], kind: str = DRAWN
 ) -> str:
-    """Id of the segment of the marks of a label, in the colour of its object (light grey for background).
+    """Id of the segment of the marks of a label, in the colour of its object (blue for background).
 
     kind : ``DRAWN``, or ``EDITED``, which is not shown: the edit itself is
     """

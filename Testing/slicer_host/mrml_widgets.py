@@ -156,7 +156,7 @@ class qMRMLSegmentsTableView(QWidget):
         for row, segment_id in enumerate(ids):
             segment = self._node.GetSegmentation().GetSegment(segment_id)
             visible, colour, name = QTableWidgetItem("\u25c9"), QTableWidgetItem(), QTableWidgetItem(segment.GetName())
-            colour.setBackground(QColor.fromRgbF(*segment.GetColor()))
+            colour.setData(Qt.ItemDataRole.DecorationRole, QColor.fromRgbF(*segment.GetColor()))
             for item in (visible, colour):
                 item.setFlags(Qt.ItemFlag.ItemIsSelectable | Qt.ItemFlag.ItemIsEnabled)
             name.setData(Qt.ItemDataRole.UserRole, segment_id)

@@ -97,4 +97,4 @@ def save_png(path: Path, *pictures: NDArray[np.uint8]) -> None:
     """Pictures of one height side by side."""
     from PIL import Image
 
-    Image.fromarray(np.concatenate(pictures, axis=1)).quantize(192).save(path, optimize=True)
+    Image.fromarray(np.concatenate(pictures, axis=1)).save(path, optimize=True)
