@@ -277,3 +277,48 @@ def test_a_start_mask_or_lasso_needs_an_object_label(label):
         Prompts().with_start(label, PackedMask.of(np.ones(SHAPE_KJI, bool)))
     with pytest.raises(InputError, match="1 to 254"):
         Prompts().with_lasso(label, Scribbles.none(), box)
+
+
+def test_a_part_of_a_mask_is_packed_where_it_lies_in_the_image():
+    part = np.zeros((3, 4, 5), np.uint8)
+    part[1, 1:3, 2:5] = 7
+    packed = PackedMask.of_part(part, BoundingBox((4, 10, 20), (7, 14, 25)))
+    assert packed.box == BoundingBox((5, 11, 22), (6, 13, 25))
+    assert packed.voxels == 6
+    whole = np.zeros(SHAPE_KJI, bool)
+    whole[5, 11:13, 22:25] = True
+    assert packed.equals(PackedMask.of(whole))
+
+
+def test_an_empty_part_is_no_mask():
+    with pytest.raises(InputError):
+        PackedMask.of_part(np.zeros((3, 4, 5), bool), BoundingBox((0, 0, 0), (3, 4, 5)))
+
+
+def test_the_prompts_of_one_object_have_the_marks_of_the_others_as_background():
+    scribbles = Scribbles(np.array([[1, 1, 1], [2, 2, 2], [3, 3, 3]]), np.array([1, 2, BACKGROUND]))
+    boxes = {1: BoundingBox((0, 0, 0), (2, 2, 2)), 2: BoundingBox((1, 1, 1), (4, 4, 4))}
+    start = PackedMask.of(np.ones(SHAPE_KJI, bool))
+    own = Prompts(boxes, scribbles, starts={2: start}, lassoed={1: boxes[1]}).for_object(2)
+    assert dict(own.boxes) == {2: boxes[2]}
+    assert dict(own.starts) == {2: start}
+    assert dict(own.lassoed) == {}
+    assert own.scribbles.indices_kji.tolist() == scribbles.indices_kji.tolist()
+    assert own.scribbles.labels.tolist() == [BACKGROUND, 2, BACKGROUND]
+    assert own.labels == (2,)
+
+
+def test_an_object_without_prompts_has_none_of_its_own():
+    prompts = Prompts({1: BoundingBox((0, 0, 0), (2, 2, 2))}).for_object(3)
+    assert prompts.labels == ()
+    with pytest.raises(InputError):
+        prompts.for_object(BACKGROUND)
+
+
+def test_marks_without_those_of_one_label():
+    scribbles = Scribbles(np.array([[1, 1, 1], [2, 2, 2], [3, 3, 3]]), np.array([1, 2, 1]))
+    left = scribbles.without(1)
+    assert left.indices_kji.tolist() == [[2, 2, 2]]
+    assert left.labels.tolist() == [2]
+    assert scribbles.without(9).equals(scribbles)
+    assert len(left.without(2)) == 0

@@ -118,6 +118,18 @@ def test_segment_offers_the_packages_and_goes_on_when_they_are_there(bare):
     assert len(bare.asked) == 1
 
 
+def test_segment_does_not_wait_for_what_only_propagation_needs(bare):
+    require(bare, "itk-elastix>=99")
+    assert "Missing: itk-elastix (300 MB, to register slices)" in bare.ui("packagesLabel").text
+    balls.in_scene(bare)
+    bare.add_segment()
+    balls.box_round(bare, 0)
+    bare.press("segmentButton")
+    bare.wait()
+    assert bare.asked == []
+    assert bare.labelmap().any()
+
+
 def test_segment_without_the_packages_names_them(bare):
     balls.in_scene(bare)
     bare.add_segment()

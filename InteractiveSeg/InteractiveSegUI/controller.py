@@ -50,7 +50,8 @@ class Controller:
     ----------
     listeners : called after every change, to bring the panel up to date
     before_write : called before masks are replaced, so that the Segment Editor can save its own undo state
-    gate : calls an action that computes, at once or when what it needs has been installed
+    gate : ``gate(action, essential)`` calls an action that computes, at once or when packages have been installed that
+        are missing; with ``essential``, only those without which nothing can be computed
     """
 
     def __init__(self, parameters: Parameters, client: WorkerClient) -> None:
@@ -60,7 +61,7 @@ class Controller:
         self.recorder = Recorder(self.workspace, self.history, self._on_step, self._on_error)
         self.listeners: list[Callable[[], None]] = []
         self.before_write: list[Callable[[], None]] = []
-        self.gate: Callable[[Callable[[], None]], None] = lambda action: action()
+        self.gate: Callable[..., None] = lambda action, essential=False: action()
         self.status = Status()
         self._job: Job | None = None
         self._volume: tuple[tuple, Volume] | None = None

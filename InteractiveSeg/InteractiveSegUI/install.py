@@ -43,9 +43,12 @@ class Installer:
     def missing(self) -> list[Package]:
         return missing_packages(self.requirements)
 
-    def ensure(self, go_on: Callable[[], None]) -> None:
-        """Do something that needs the packages; where some are missing, offer to install them first."""
-        if self.missing():
+    def ensure(self, go_on: Callable[[], None], essential: bool = False) -> None:
+        """Do something that computes; where packages are missing, offer to install them first.
+
+        essential : only a package without which nothing can be computed is worth the question
+        """
+        if any(package.is_essential or not essential for package in self.missing()):
             self.install(go_on)
         else:
             go_on()

@@ -84,6 +84,12 @@ class Overlays:
             kept.clear()
         self.update()
 
+    def close(self) -> None:
+        """The scene goes away. A singleton would outlive it, and name nodes that are others in the next scene."""
+        node = slicer.mrmlScene.GetSingletonNode("InteractiveSegOverlay", "vtkMRMLScalarVolumeNode")
+        if node is not None:
+            slicer.mrmlScene.RemoveNode(node)
+
     def update(self) -> None:
         """Bring the views in line with the parameters."""
         parameters = self._controller.parameters

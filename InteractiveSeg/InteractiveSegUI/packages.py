@@ -19,9 +19,10 @@ _DOWNLOAD = {
     "monai": "2 MB",
     "safetensors": "1 MB",
     "rich": "2 MB",
-    "itk-elastix": "300 MB",
+    "itk-elastix": "300 MB, to register slices",
 }
 """Wheels for Python 3.12 on Linux with all that they depend on, beyond what Slicer brings."""
+_FOR_ONE_FEATURE = ("itk-elastix",)
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,11 @@ class Package:
     def is_missing(self) -> bool:
         installed = self.installed
         return not installed or _numbers(installed) < _numbers(self.least)
+
+    @property
+    def is_essential(self) -> bool:
+        """Nothing can be computed without it."""
+        return self.name not in _FOR_ONE_FEATURE
 
     @property
     def described(self) -> str:

@@ -97,6 +97,7 @@ class Panel:
             return
         self.scribbling.stop()
         self.journaling.close()
+        self.overlays.close()
         self.controller.close()
         self.controller.parameters.RemoveObserver(self._observation)
         self._observation, self._watched = None, ()

@@ -66,7 +66,7 @@ class Section:
         def act() -> None:
             with self.controller.errors_shown():
                 if computes:
-                    self.controller.gate(action)
+                    self.controller.gate(action, essential=True)
                 else:
                     action()
 
