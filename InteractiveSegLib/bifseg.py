@@ -16,7 +16,7 @@ from InteractiveSegLib.geodesic import GeodesicSettings, geodesic_distance
 from InteractiveSegLib.geometry import Volume
 from InteractiveSegLib.intensity import normalised
 from InteractiveSegLib.networks.ensemble import Ensemble
-from InteractiveSegLib.networks.network import Member, Network, classical_feature, members
+from InteractiveSegLib.networks.network import Member, Network, classical_feature
 from InteractiveSegLib.predict import classical_answer, feature_steps, foreground_probability, prompted_feature_steps
 from InteractiveSegLib.progress import Steps
 from InteractiveSegLib.prompts import BoundingBox
@@ -98,7 +98,7 @@ class BoxedImage:
     """What is computed once a box: the crop on the working grid and the features of the frozen blocks.
 
     image : (K, J, I) float32 in [0, 1]
-    features : (F, K, J, I) float32, of the network that looks at the image alone; None where there is none
+    features : (F, K, J, I) float32, of the network that looks at the image alone; None where none has looked yet
     not_finite : voxels of the crop that were NaN or infinite and count as the darkest finite value
     """
 
@@ -201,18 +201,20 @@ def _bring_to_float32_range(values: NDArray[np.float64]) -> None:
     np.clip(values, -1e6, 1e6, out=values)
 
 
-def boxed_image_steps(
-    volume: Volume, box: BoundingBox, network: Network, settings: BifsegSettings, device: torch.device
-) -> Steps[BoxedImage]:
-    """Crop, resample and encode the surroundings of a box that lies within the image."""
+def boxed_image(volume: Volume, box: BoundingBox, settings: BifsegSettings, device: torch.device) -> BoxedImage:
+    """The surroundings of a box that lies within the image, cropped and resampled; without features."""
     grid = working_grid(box, volume.geometry, settings.grid)
     intensities, not_finite = crop_intensities(volume, grid.crop)
-    image = grid.averaged(torch.from_numpy(intensities)).to(device)
-    features = None
-    for member in members(network):
-        if not member.takes_prompts:
-            features = yield from feature_steps(member, image, grid.spacing_kji_mm)
-    return BoxedImage(grid, image, features, not_finite)
+    return BoxedImage(grid, grid.averaged(torch.from_numpy(intensities)).to(device), None, not_finite)
+
+
+def encoded_steps(boxed: BoxedImage, networks: Sequence[Member]) -> Steps[BoxedImage]:
+    """The same with the features of the network that looks at the image alone, if one of these does and they lack."""
+    for network in networks:
+        if not network.takes_prompts and boxed.features is None:
+            features = yield from feature_steps(network, boxed.image, boxed.grid.spacing_kji_mm)
+            boxed = replace(boxed, features=features)
+    return boxed
 
 
 def object_steps(

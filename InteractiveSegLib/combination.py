@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from InteractiveSegLib.adapt import SoftAdaptSettings, soft_adapt_steps
-from InteractiveSegLib.bifseg import BifsegSettings, BoxedImage, boxed_image_steps
+from InteractiveSegLib.bifseg import BifsegSettings, boxed_image
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.geometry import Volume
 from InteractiveSegLib.networks.network import Network, sees_start_masks
@@ -121,7 +121,7 @@ def _odds_steps(
         tuple(a + o for a, o in zip(held.stop_kji, offset, strict=True)),
     )
     bifseg = BifsegSettings.for_network(network)
-    boxed: BoxedImage = yield from boxed_image_steps(volume, box, network, bifseg, device)
+    boxed = boxed_image(volume, box, bifseg, device)
     grid = boxed.grid
 
     def working(values: NDArray) -> Tensor:

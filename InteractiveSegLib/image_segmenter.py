@@ -14,14 +14,15 @@ from InteractiveSegLib.bifseg import (
     BifsegSettings,
     BoxedImage,
     ObjectLabels,
-    boxed_image_steps,
+    boxed_image,
     crop_intensities,
+    encoded_steps,
 )
 from InteractiveSegLib.errors import InputError, is_out_of_memory
 from InteractiveSegLib.full_resolution import full_resolution_steps
 from InteractiveSegLib.geometry import Volume
-from InteractiveSegLib.networks.network import Network, sees_start_masks
-from InteractiveSegLib.object_answer import answer_steps
+from InteractiveSegLib.networks.network import Member, Network, sees_start_masks
+from InteractiveSegLib.object_answer import answer_steps, answering
 from InteractiveSegLib.object_box import object_box
 from InteractiveSegLib.progress import Steps
 from InteractiveSegLib.prompts import BoundingBox, Prompts
@@ -112,7 +113,8 @@ class ImageSegmenter:
     ) -> Steps[ObjectMask]:
         box, note = object_box(prompts, label, self.volume.geometry)
         notes += [note] if note else []
-        boxed = yield from self._encoded(box, device)
+        scribbled = any(len(marks) for marks in prompts.scribbles.for_label(label))
+        boxed = yield from self._encoded(box, answering(self._network, scribbled), device)
         grid = boxed.grid
         if boxed.not_finite:
             notes.append(
@@ -170,11 +172,12 @@ class ImageSegmenter:
         mask[box.counted_from(grid.crop).slices] = part
         return grid.averaged(torch.from_numpy(mask))
 
-    def _encoded(self, box: BoundingBox, device: torch.device) -> Steps[BoxedImage]:
+    def _encoded(self, box: BoundingBox, networks: Sequence[Member], device: torch.device) -> Steps[BoxedImage]:
         """Features of a box; those of the boxes used last are kept."""
         boxed = self._boxed.pop(box, None)
         if boxed is None or boxed.image.device != device:
-            boxed = yield from boxed_image_steps(self.volume, box, self._network, self.settings, device)
+            boxed = boxed_image(self.volume, box, self.settings, device)
+        boxed = yield from encoded_steps(boxed, networks)
         while self._boxed and sum(kept.bytes for kept in self._boxed.values()) > _BYTES_KEPT:
             self._boxed.pop(next(iter(self._boxed)))
         self._boxed[box] = boxed

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from InteractiveSegLib.bifseg import BifsegSettings, BoxedImage, ObjectLabels, object_marks, object_steps
-from InteractiveSegLib.networks.network import Network, members
+from InteractiveSegLib.networks.network import Member, Network, members
 from InteractiveSegLib.progress import Steps
 from InteractiveSegLib.prompts import BoundingBox
 from InteractiveSegLib.refine import label_steps
@@ -16,6 +16,11 @@ from InteractiveSegLib.refine import label_steps
 _SUREST = 1e-4  # no network is surer than this of what it says
 _PROMPTED_SHARE = 0.5  # of the first network, within a drawn box
 _PROMPTED_SHARE_OF_SCRIBBLES = 0.7  # and from scribbles alone, which leave open to the others where the object ends
+
+
+def answering(network: Network, scribbled: bool) -> tuple[Member, ...]:
+    """The networks that have a say: of several the first alone where there is no scribble for others to learn from."""
+    return members(network) if scribbled else members(network)[:1]
 
 
 def answer_steps(
@@ -32,20 +37,20 @@ def answer_steps(
     start: Tensor | None = None,
     others_kji: Sequence[NDArray[np.int32]] = (),
 ) -> Steps[ObjectLabels]:
-    """Segment one object on the working grid; arguments as those of ``object_steps``.
+    """Segment one object on the working grid; arguments as those of ``object_steps``, for all networks that answer.
 
     Of several networks each is fitted to the image by itself; the weighted mean of their log-odds meets the energy.
     """
     found: list[ObjectLabels] = []
-    together = len(members(network)) > 1
-    for member in members(network):
+    together = answering(network, bool(len(foreground_kji) + len(background_kji)))
+    for member in together:
         answer = yield from object_steps(
             boxed,
             box,
             foreground_kji,
             background_kji,
             member,
-            settings.for_member(member) if together else settings,
+            settings if member is network else settings.for_member(member),
             box_drawn=box_drawn,
             adapt=adapt,
             seed=seed,
@@ -54,7 +59,7 @@ def answer_steps(
             classical=found[-1].classical if found else None,
         )
         found.append(answer)
-    if not together:
+    if len(found) == 1:
         return found[0]
     grid, device = boxed.grid, boxed.image.device
     first, *rest = (answer.probability.logit(_SUREST) for answer in found)

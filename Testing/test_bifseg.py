@@ -6,7 +6,7 @@ import torch
 from blobs import SHAPE_KJI, blob_volume
 
 from InteractiveSegLib import bifseg
-from InteractiveSegLib.bifseg import BifsegSettings, boxed_image_steps, object_steps
+from InteractiveSegLib.bifseg import BifsegSettings, boxed_image, encoded_steps, object_steps
 from InteractiveSegLib.networks.pcnet import PCNet
 from InteractiveSegLib.networks.prompted import PromptedNetwork
 from InteractiveSegLib.progress import finish
@@ -27,7 +27,7 @@ def segmented(network, foreground=(), background=(), *others, box=None, **settin
     """The first round of marks (voxels); those on every other object are among the background's."""
     settings = BifsegSettings(**{"grid": FULL, **settings})
     extent = box or BoundingBox.whole(SHAPE_KJI)
-    boxed = finish(boxed_image_steps(blob_volume(), extent, network, settings, CPU))
+    boxed = finish(encoded_steps(boxed_image(blob_volume(), extent, settings, CPU), [network]))
     marks = [np.array(voxels, np.int32).reshape(-1, 3) for voxels in (foreground, background, *others)]
     steps = object_steps(
         boxed,

@@ -6,9 +6,10 @@ import torch
 from blobs import SHAPE_KJI, blob_volume
 
 from InteractiveSegLib.adapt import AdaptSettings
-from InteractiveSegLib.bifseg import BifsegSettings, boxed_image_steps, object_steps
+from InteractiveSegLib.bifseg import BifsegSettings, boxed_image, encoded_steps, object_steps
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.networks.ensemble import Ensemble
+from InteractiveSegLib.networks.network import members
 from InteractiveSegLib.networks.pcnet import PCNet
 from InteractiveSegLib.networks.pnet import PNet
 from InteractiveSegLib.networks.prompted import PromptedNetwork
@@ -37,7 +38,7 @@ def answers(ensemble, box, adapt):
     given = {"box_drawn": box is not None, "adapt": adapt, "seed": 0}
 
     def odds(steps, network, settings):
-        boxed = finish(boxed_image_steps(blob_volume(), extent, network, settings, CPU))
+        boxed = finish(encoded_steps(boxed_image(blob_volume(), extent, settings, CPU), members(network)))
         return finish(steps(boxed, extent, INSIDE, BESIDE, network, settings, **given)).probability.logit(1e-4)
 
     alone = [odds(object_steps, member, SETTINGS.for_member(member)) for member in ensemble.members]
@@ -52,6 +53,19 @@ def test_the_log_odds_of_both_are_averaged_and_those_of_the_prompted_one_count_m
     prompted, of_image, together = answers(ensemble, box, adapt)
     assert (prompted - of_image).abs().max() > 0.2
     torch.testing.assert_close(together, share * prompted + (1 - share) * of_image, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("adapt", [False, True], ids=["as it is", "adapted"])
+def test_from_a_box_alone_the_prompted_network_answers_alone(ensemble, adapt):
+    sessions = [
+        ImageSession(blob_volume(), ensemble, SETTINGS),
+        ImageSession(blob_volume(), ensemble.prompted, SETTINGS.for_member(ensemble.prompted)),
+    ]
+    for session in sessions:
+        session.set_box(1, BOX)
+        finish(session.segment(adapt=adapt))
+    together, alone = (session.current.objects[1].probability for session in sessions)
+    np.testing.assert_allclose(together, alone, atol=1e-5)
 
 
 def test_settings_of_the_person_hold_for_both_networks(ensemble):

@@ -641,16 +641,15 @@ def test_flips_and_turns_of_the_grid_do_not_change_the_mask(oblique_geometry, se
 
 @pytest.fixture
 def full_gpu(monkeypatch):
-    """A session believes it has a GPU, whose memory is full once the features are under way."""
-    real = segmenter_module.boxed_image_steps
+    """A session believes it has a GPU, whose memory is full."""
+    real = segmenter_module.boxed_image
 
-    def steps(volume, box, network, settings, device):
+    def boxed(volume, box, settings, device):
         if device.type == "cuda":
-            yield Progress(0, 5, "looking at the image")
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nSee documentation")
-        return (yield from real(volume, box, network, settings, device))
+        return real(volume, box, settings, device)
 
-    monkeypatch.setattr(segmenter_module, "boxed_image_steps", steps)
+    monkeypatch.setattr(segmenter_module, "boxed_image", boxed)
 
 
 @pytest.mark.usefixtures("full_gpu")
@@ -684,7 +683,7 @@ def test_a_full_memory_of_the_cpu_is_an_error_that_leaves_the_session_as_it_was(
         yield
 
     session = boxed_session()
-    monkeypatch.setattr(segmenter_module, "boxed_image_steps", full)
+    monkeypatch.setattr(segmenter_module, "encoded_steps", full)
     with pytest.raises(torch.OutOfMemoryError):
         finish(session.segment())
     assert not session.current.objects
