@@ -23,6 +23,8 @@ from InteractiveSegLib.prompts import BoundingBox
 from InteractiveSegLib.refine import Border, EnergySettings, label_steps
 from InteractiveSegLib.working_grid import GridSettings, WorkingGrid, working_grid
 
+_VOXELS_OF_ONE_OF_SEVERAL = 8192  # that an update sees: half as many as of a network that answers alone
+
 
 @dataclass(frozen=True)
 class BifsegSettings:
@@ -31,7 +33,8 @@ class BifsegSettings:
     Lengths that should grow with the object are given in voxels of the working grid along its finest axis, so that a
     hippocampus, a liver and a cell are treated alike; ``on`` turns them into mm for a grid.
 
-    smoothness_voxels : lambda of the energy
+    smoothness_voxels, smoothness_voxels_of_box : lambda of the energy: where there are scribbles, and where there is a
+        box alone, None for the same
     contrast_voxels : of the geodesic distance
     contradiction_voxels : epsilon of the interaction weights
     classical_share, classical_share_of_box : how much the classical answer counts in the log-odds, beside what the
@@ -45,6 +48,7 @@ class BifsegSettings:
     geodesic: GeodesicSettings = field(default_factory=GeodesicSettings)
     cues: CueSettings = field(default_factory=CueSettings)
     smoothness_voxels: float = 2.0
+    smoothness_voxels_of_box: float | None = None
     contrast_voxels: float = 20.0
     contradiction_voxels: float = 4.0
     classical_share: float = 1.0
@@ -56,7 +60,7 @@ class BifsegSettings:
         """Defaults for a network: one that sees prompts needs less fine-tuning, a 2D one affords a finer grid than a 3D
         one; t1 of both is the paper's."""
         if isinstance(network, Ensemble):
-            return cls(grid=GridSettings(max_voxels=60**3))
+            return cls(grid=GridSettings(max_voxels=60**3), smoothness_voxels_of_box=4.0)
         if network.takes_prompts:
             return cls(
                 grid=GridSettings(max_voxels=64**3),
@@ -72,22 +76,28 @@ class BifsegSettings:
     def for_member(self, member: Member) -> "BifsegSettings":
         """Defaults for one of several networks that answer together; what a user may change holds for all of them."""
         own = self.for_network(member)
-        rounds = min(own.adapt.rounds, self.adapt.rounds)
+        adapt = replace(
+            own.adapt, rounds=min(own.adapt.rounds, self.adapt.rounds), max_voxels=_VOXELS_OF_ONE_OF_SEVERAL
+        )
         return replace(
             own,
             grid=self.grid,
             energy=self.energy,
             cues=self.cues,
             smoothness_voxels=self.smoothness_voxels,
-            adapt=replace(own.adapt, rounds=rounds),
+            smoothness_voxels_of_box=self.smoothness_voxels_of_box,
+            adapt=adapt,
         )
 
-    def on(self, grid: WorkingGrid) -> "BifsegSettings":
-        """The same settings with the lengths of the stages in mm."""
+    def on(self, grid: WorkingGrid, scribbled: bool = True) -> "BifsegSettings":
+        """The same settings with the lengths of the stages in mm, of an object with or without scribbles."""
         unit = min(grid.spacing_kji_mm)
+        smoothness = self.smoothness_voxels if scribbled else self.smoothness_voxels_of_box
+        if smoothness is None:
+            smoothness = self.smoothness_voxels
         return replace(
             self,
-            energy=replace(self.energy, smoothness_mm=self.smoothness_voxels * unit),
+            energy=replace(self.energy, smoothness_mm=smoothness * unit),
             geodesic=replace(self.geodesic, contrast_mm=self.contrast_voxels * unit),
             adapt=replace(self.adapt, contradiction_mm=self.contradiction_voxels * unit),
         )
@@ -245,7 +255,7 @@ def object_steps(
     classical : (K, J, I), the classical answer to these prompts, where another network has found it already
     """
     device, grid = boxed.image.device, boxed.grid
-    settings = settings.on(grid)
+    settings = settings.on(grid, bool(len(foreground_kji) + len(background_kji)))
     outside = ~grid.inside(box).to(device)
     marks = object_marks(grid, foreground_kji, background_kji, others_kji, device)
     foreground, background, others = marks.foreground, marks.background, marks.others

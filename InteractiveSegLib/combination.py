@@ -13,7 +13,7 @@ from InteractiveSegLib.adapt import SoftAdaptSettings, soft_adapt_steps
 from InteractiveSegLib.bifseg import BifsegSettings, boxed_image
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.geometry import Volume
-from InteractiveSegLib.networks.network import Network, sees_start_masks
+from InteractiveSegLib.networks.network import Member, Network, members, sees_start_masks
 from InteractiveSegLib.predict import foreground_probability, prompted_feature_steps
 from InteractiveSegLib.progress import Progress, Steps
 from InteractiveSegLib.prompts import BoundingBox
@@ -58,7 +58,7 @@ def combine_steps(
 
     Parameters
     ----------
-    network : one that sees start masks, in eval mode; it is not changed
+    network : one that sees start masks, in eval mode; it is not changed. Of several the first
     seed : of the voxels that fine-tuning looks at
 
     Returns
@@ -70,6 +70,7 @@ def combine_steps(
     InputError : the network does not look at start masks.
     """
     settings = settings or CombinationSettings()
+    network = members(network)[0]
     if not sees_start_masks(network):
         raise InputError("this network does not look at masks: it cannot be combined with propagated slices")
     drawn = annotated_voxels(proxy)
@@ -102,7 +103,7 @@ def _odds_steps(
     proxy: ProxyMask,
     channel: int,
     drawn: NDArray[np.bool_],
-    network: Network,
+    network: Member,
     settings: CombinationSettings,
     seed: int,
     device: torch.device,

@@ -21,7 +21,7 @@ from InteractiveSegLib.bifseg import (
 from InteractiveSegLib.errors import InputError, is_out_of_memory
 from InteractiveSegLib.full_resolution import full_resolution_steps
 from InteractiveSegLib.geometry import Volume
-from InteractiveSegLib.networks.network import Member, Network, sees_start_masks
+from InteractiveSegLib.networks.network import Network, sees_start_masks
 from InteractiveSegLib.object_answer import answer_steps, answering
 from InteractiveSegLib.object_box import object_box
 from InteractiveSegLib.progress import Steps
@@ -113,8 +113,7 @@ class ImageSegmenter:
     ) -> Steps[ObjectMask]:
         box, note = object_box(prompts, label, self.volume.geometry)
         notes += [note] if note else []
-        scribbled = any(len(marks) for marks in prompts.scribbles.for_label(label))
-        boxed = yield from self._encoded(box, answering(self._network, scribbled), device)
+        boxed = self._cropped(box, device)
         grid = boxed.grid
         if boxed.not_finite:
             notes.append(
@@ -122,6 +121,9 @@ class ImageSegmenter:
                 "they count as the darkest finite value"
             )
         foreground, background = (marks[grid.crop.contains(marks)] for marks in prompts.scribbles.for_label(label))
+        scribbled = bool(len(foreground) + len(background))
+        boxed = yield from encoded_steps(boxed, answering(self._network, scribbled))
+        self._keep(box, boxed)
         marked_objects = [other for other in prompts.scribbles.object_labels() if other != label]
         others = [prompts.scribbles.for_label(other)[0] for other in marked_objects]
         start = self._start(prompts, label, box, grid, notes)
@@ -144,7 +146,7 @@ class ImageSegmenter:
             intensities, _ = crop_intensities(self.volume, grid.crop)
             spacing = self.volume.geometry.spacing_kji_mm
             mask = yield from full_resolution_steps(
-                grid, found.probability, found.labels, intensities, spacing, self.settings.on(grid).energy
+                grid, found.probability, found.labels, intensities, spacing, self.settings.on(grid, scribbled).energy
             )
         inside = np.zeros_like(mask)
         within_crop = box.counted_from(grid.crop).slices
@@ -172,16 +174,19 @@ class ImageSegmenter:
         mask[box.counted_from(grid.crop).slices] = part
         return grid.averaged(torch.from_numpy(mask))
 
-    def _encoded(self, box: BoundingBox, networks: Sequence[Member], device: torch.device) -> Steps[BoxedImage]:
-        """Features of a box; those of the boxes used last are kept."""
-        boxed = self._boxed.pop(box, None)
-        if boxed is None or boxed.image.device != device:
-            boxed = boxed_image(self.volume, box, self.settings, device)
-        boxed = yield from encoded_steps(boxed, networks)
+    def _cropped(self, box: BoundingBox, device: torch.device) -> BoxedImage:
+        """A box as it was kept, or without features."""
+        kept = self._boxed.get(box)
+        if kept is None or kept.image.device != device:
+            return boxed_image(self.volume, box, self.settings, device)
+        return kept
+
+    def _keep(self, box: BoundingBox, boxed: BoxedImage) -> None:
+        """For later rounds, beside the boxes used last."""
+        self._boxed.pop(box, None)
         while self._boxed and sum(kept.bytes for kept in self._boxed.values()) > _BYTES_KEPT:
             self._boxed.pop(next(iter(self._boxed)))
         self._boxed[box] = boxed
-        return boxed
 
     def _on_device(self, compute: Callable[[torch.device], Steps[Result]], notes: list[str]) -> Steps[Result]:
         """Run a step on the session's device, or on the CPU when the device's memory does not suffice."""

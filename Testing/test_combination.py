@@ -36,6 +36,12 @@ def test_the_network_puts_right_what_the_propagation_is_unsure_of(case, network)
     assert combined.confidence is proxy.confidence
 
 
+def test_of_an_ensemble_the_network_that_sees_masks_is_asked(case, network):
+    volume, _, proxy = case
+    alone, together = (finish(combine_steps(volume, proxy, each)) for each in (network, load_network("ensemble")))
+    np.testing.assert_array_equal(alone.probabilities, together.probabilities)
+
+
 def test_annotated_slices_stay_exact_along_every_axis(case, network):
     volume, truth, _ = case
     rough = truth.copy()

@@ -17,6 +17,7 @@ from InteractiveSegLib.object_answer import answer_steps
 from InteractiveSegLib.progress import finish
 from InteractiveSegLib.prompts import BoundingBox
 from InteractiveSegLib.session import ImageSession
+from InteractiveSegLib.worker.segment_request import SegmentRequest
 from InteractiveSegLib.working_grid import GridSettings
 
 BOX = BoundingBox((2, 4, 6), (11, 17, 21))
@@ -91,3 +92,12 @@ def test_a_session_leaves_both_networks_as_they_were(ensemble):
 def test_a_3d_network_is_refused_beside_the_prompted_one():
     with pytest.raises(InputError, match="2D network beside the prompted one, not a 3D"):
         Ensemble(PromptedNetwork((4, 4)), PCNet(channels=2, compressed=2))
+
+
+def test_a_border_is_dearer_where_there_is_a_box_alone_unless_the_person_says_what_it_costs(ensemble):
+    grid = boxed_image(blob_volume(), BOX, SETTINGS, CPU).grid
+    shipped = BifsegSettings.for_network(ensemble)
+    assert shipped.on(grid, scribbled=False).energy.smoothness_mm == 2 * shipped.on(grid).energy.smoothness_mm
+    asked = SegmentRequest(smoothness=7.0).changed(shipped)
+    for scribbled in (False, True):
+        assert asked.on(grid, scribbled).energy.smoothness_mm == 7.0 * min(grid.spacing_kji_mm)

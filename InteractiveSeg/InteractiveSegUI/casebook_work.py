@@ -13,6 +13,7 @@ import slicer
 from InteractiveSegLib.casebook.case_view import CasebookView, CaseWork, OpenedCase
 from InteractiveSegLib.casebook.effort import EDIT, OPENED, ROUND, STROKE, Event
 from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.networks import DEFAULT_NETWORK
 from InteractiveSegLib.packed_mask import PackedMask
 from InteractiveSegLib.prompts import Scribbles
 from InteractiveSegLib.worker.casebook_request import CasebookRequest
@@ -209,7 +210,7 @@ class CasebookWork:
 
     def _use(self, view: CasebookView) -> None:
         """Segment with the version in use."""
-        self._controller.parameters.model = view.model or "prompted"
+        self._controller.parameters.model = view.model or DEFAULT_NETWORK
 
     def _on_error(self, error: JobError) -> None:
         self._busy = False

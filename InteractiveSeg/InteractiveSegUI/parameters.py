@@ -7,6 +7,8 @@ from typing import Annotated
 from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 
+from InteractiveSegLib.networks import DEFAULT_NETWORK
+
 
 @parameterNodeWrapper
 class Parameters:
@@ -35,7 +37,7 @@ class Parameters:
     box_visible: bool = True
     overlay: str = "none"
     overlay_opacity: Annotated[float, WithinRange(0.0, 1.0)] = 0.5
-    model: str = "prompted"
+    model: str = DEFAULT_NETWORK
     device: str = "auto"
     propagate_method: str = "elastix"
     propagate_preset: str = "mr"

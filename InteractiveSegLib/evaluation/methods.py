@@ -168,7 +168,7 @@ class _Network:
         self._adapt = variant in ("", "straight")
         settings = self._session.segmenter.settings
         if variant == "plain":
-            self._session.segmenter.settings = replace(settings, smoothness_voxels=0.0)
+            self._session.segmenter.settings = replace(settings, smoothness_voxels=0.0, smoothness_voxels_of_box=None)
         if variant == "straight":
             self._session.segmenter.settings = replace(settings, cues=replace(settings.cues, contrast=0.0))
 

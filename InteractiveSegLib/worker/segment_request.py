@@ -75,7 +75,7 @@ class SegmentRequest:
     def changed(self, settings: BifsegSettings) -> BifsegSettings:
         """Settings of a network, changed by those of the request."""
         if self.smoothness is not None:
-            settings = replace(settings, smoothness_voxels=self.smoothness)
+            settings = replace(settings, smoothness_voxels=self.smoothness, smoothness_voxels_of_box=None)
         if self.sigma is not None:
             settings = replace(settings, energy=replace(settings.energy, sigma=self.sigma))
         if self.rounds is not None:
