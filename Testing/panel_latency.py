@@ -14,7 +14,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from panel_session import PanelSession
 
+from InteractiveSegLib.propagate import registration
+
 SHAPE_KJI = (300, 512, 512)
+METHODS = ("elastix", "shape") if registration.has_elastix() else ("shape",)
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,18 @@ def latencies(person: PanelSession, shape_kji: tuple[int, int, int], object_shar
         note(button.removesuffix("Button"), lambda button=button: person.press(button))
     person.ui("overlayBox").setCurrentText("probability")
     note("show the probability", person.controller.changed)
+    for index in range(k - dk + 4, k + dk, max(1, dk // 3)):
+        person.look_at((index, j, i))
+        note("mark a slice as done", lambda: person.press("markSliceButton"))
+    for method in METHODS:
+        person.ui("methodBox").setCurrentText(method)
+        round_(f"propagate: {method}", "propagateButton")
+        note("next slice", lambda: person.press("nextSliceButton"), lambda: not person.controller.is_busy)
+        assert person.panel.propagating.advice.suggestions, person.status
+    for kind in ("confidence", "residual"):
+        note(f"show the {kind}", lambda kind=kind: person.ui("overlayBox").setCurrentText(kind))
+    note("undo the propagation", lambda: person.press("undoButton"))
+    note("remove all marks of slices", lambda: person.press("unmarkAllButton"))
     note("add a second segment", person.add_segment)
     return found
 

@@ -9,7 +9,7 @@ import numpy as np
 import qt
 from numpy.typing import NDArray
 
-_HEIGHT, _WIDTH, _MARGIN = 72, 280, 14
+_HEIGHT, _WIDTH, _MARGIN = 72, 320, 14
 _SURE, _UNSURE = (68, 1, 84), (253, 150, 39)
 _DONE, _NEXT, _AXIS = (30, 150, 90), (200, 30, 30), (128, 128, 128)
 
@@ -18,7 +18,7 @@ _DONE, _NEXT, _AXIS = (30, 150, 90), (200, 30, 30), (128, 128, 128)
 class ConfidenceCurve:
     """What is drawn.
 
-    values : (n,) 0 to 1, one a slice; nan where nothing is said
+    values : (n,) 0 to 1, one a slice; nan where nothing is said, but not everywhere
     done : indices of slices that are marked
     proposed : index of the slice that is proposed, None where none is
     """
@@ -29,14 +29,18 @@ class ConfidenceCurve:
 
 
 def confidence_plot(curve: ConfidenceCurve) -> qt.QPixmap:
-    """A bar a slice, from the first slice on the left to the last; marked slices green, the proposed one red below."""
+    """A bar a slice, from the first of which anything is said to the last; marked slices green, the proposed one red
+    below.
+    """
     pixmap = qt.QPixmap(_WIDTH, _HEIGHT)
     pixmap.fill(qt.QColor(0, 0, 0, 0))
     painter = qt.QPainter(pixmap)
-    count, floor = len(curve.values), _HEIGHT - _MARGIN
-    edges = np.rint(np.linspace(_MARGIN, _WIDTH - 1, count + 1)).astype(int).tolist()
-    for index, value in enumerate(curve.values.tolist()):
-        left, width = edges[index], max(1, edges[index + 1] - edges[index])
+    said = np.flatnonzero(~np.isnan(curve.values))
+    first, last, floor = int(said[0]), int(said[-1]), _HEIGHT - _MARGIN
+    edges = np.rint(np.linspace(_MARGIN, _WIDTH - 1, last - first + 2)).astype(int).tolist()
+    for index in range(first, last + 1):
+        left, value = edges[index - first], float(curve.values[index])
+        width = max(1, edges[index - first + 1] - left)
         if value == value:  # not nan
             height, colour = round(value * (floor - 4)), _DONE if index in curve.done else _mixed(value)
             painter.fillRect(left, floor - height, width, height, _colour(colour))
@@ -46,9 +50,8 @@ def confidence_plot(curve: ConfidenceCurve) -> qt.QPixmap:
     painter.setPen(_colour(_AXIS))
     painter.drawText(0, 12, "1")
     painter.drawText(0, floor, "0")
-    painter.drawText(_MARGIN, _HEIGHT - 1, "0")
-    last = str(count - 1)
-    painter.drawText(_WIDTH - 8 * len(last), _HEIGHT - 1, last)
+    painter.drawText(_MARGIN, _HEIGHT - 1, str(first))
+    painter.drawText(_WIDTH - 8 * len(str(last)), _HEIGHT - 1, str(last))
     painter.end()
     return pixmap
 

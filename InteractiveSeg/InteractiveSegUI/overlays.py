@@ -19,25 +19,30 @@ from InteractiveSegUI.segment_io import labels_of
 T = TypeVar("T")
 
 _BRIGHT, _HOT = "vtkMRMLColorTableNodeFileViridis.txt", "vtkMRMLColorTableNodeFileInferno.txt"
-_SHOWN_ABOVE = 0.05
-_SURE = 0.95
+_LEGEND_SIZE = (0.09, 0.3)  # of a view
 
 
 @dataclass(frozen=True)
 class _Kind:
-    """One map: its title, its colours, the value that stands for 1, and which shares of it are shown."""
+    """One map.
+
+    title, label_format : of the legend
+    most : value that has the last colour; the first is that of 0
+    shown : lowest and highest value that are shown
+    """
 
     title: str
     colours: str
-    one: float
+    label_format: str
+    most: float
     shown: tuple[float, float]
 
 
 _KINDS = {
-    "probability": _Kind("probability", _BRIGHT, 1.0, (_SHOWN_ABOVE, 1.0)),
-    "uncertainty": _Kind("uncertainty", _HOT, 1.0, (_SHOWN_ABOVE, 1.0)),
-    "confidence": _Kind("confidence, %", _BRIGHT, SHADES, (0.0, _SURE)),
-    "residual": _Kind("residual, %", _HOT, SHADES, (_SHOWN_ABOVE, 1.0)),
+    "probability": _Kind("probability", _BRIGHT, "%.1f", 1.0, (0.05, 1.0)),
+    "uncertainty": _Kind("uncertainty", _HOT, "%.1f", 1.0, (0.05, 1.0)),
+    "confidence": _Kind("confidence, %", _BRIGHT, "%.0f", SHADES, (0.0, 0.95 * SHADES)),
+    "residual": _Kind("residual, %", _HOT, "%.0f", SHADES / 2, (0.05 * SHADES, SHADES)),
 }
 
 
@@ -99,12 +104,10 @@ class Overlays:
         if found is None:
             if node is not None:
                 self._put_in_front(None, 0.0)
+                slicer.modules.colors.logic().GetColorLegendDisplayNode(node).SetVisibility(False)
             return
         if node is None:
             node = self._new_node()
-        if node.GetDisplayNode() is None:  # a scene that is closed keeps the node, which is a singleton, without it
-            node.CreateDefaultDisplayNodes()
-            slicer.modules.colors.logic().AddDefaultColorLegendDisplayNode(node).SetSaveWithScene(False)
         values, geometry = found
         slicer.util.updateVolumeFromArray(node, np.ascontiguousarray(values))
         node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(geometry.ijk_to_ras))
@@ -112,13 +115,15 @@ class Overlays:
         display = node.GetDisplayNode()
         display.SetAndObserveColorNodeID(kind.colours)
         display.AutoWindowLevelOff()
-        display.SetWindowLevelMinMax(0.0, kind.one)
-        display.SetThreshold(*(kind.one * share for share in kind.shown))
+        display.SetWindowLevelMinMax(0.0, kind.most)
+        display.SetThreshold(*kind.shown)
         display.ApplyThresholdOn()
+        self._put_in_front(node, parameters.overlay_opacity)
         legend = slicer.modules.colors.logic().GetColorLegendDisplayNode(node)
         legend.SetTitleText(kind.title)
-        legend.SetLabelFormat("%.1f" if kind.one == 1 else "%.0f")
-        self._put_in_front(node, parameters.overlay_opacity)
+        legend.SetLabelFormat(kind.label_format)
+        legend.SetVisibility(True)
+        legend.Modified()  # a view looks whether to show it when the legend changes, not when a volume comes in front
 
     def _map(self, name: str) -> tuple[NDArray, Geometry] | None:
         """Values (K, J, I) of a map of the segment that is worked on, and their grid."""
@@ -142,7 +147,13 @@ class Overlays:
         node.SetSingletonTag("InteractiveSegOverlay")
         node.SetHideFromEditors(True)
         node.SetSaveWithScene(False)
-        return slicer.mrmlScene.AddNode(node)
+        node = slicer.mrmlScene.AddNode(node)
+        node.CreateDefaultDisplayNodes()
+        legend = slicer.modules.colors.logic().AddDefaultColorLegendDisplayNode(node)
+        legend.SetSaveWithScene(False)
+        legend.SetSize(*_LEGEND_SIZE)
+        legend.SetNumberOfLabels(3)
+        return node
 
     @staticmethod
     def _put_in_front(node: slicer.vtkMRMLScalarVolumeNode | None, opacity: float) -> None:

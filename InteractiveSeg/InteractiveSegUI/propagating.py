@@ -28,7 +28,7 @@ class Propagating:
     Attributes
     ----------
     advice : on the next slice, as of the last time it was asked for; None before
-    lacks_elastix : the worker said so
+    lacks_elastix : it is not installed, as the worker said, or as was seen before it was asked
     """
 
     def __init__(self, controller: Controller, marking: SliceMarking, overlays: Overlays) -> None:
@@ -40,6 +40,14 @@ class Propagating:
     def forget(self) -> None:
         """Another volume or segmentation."""
         self._proposed, self.advice = [], None
+
+    @property
+    def advice_text(self) -> str:
+        """The slice and the reason, and whether it is enough."""
+        if self.advice is None:
+            return ""
+        said = [each.text for each in self.advice.suggestions]
+        return "; ".join([*said, self.advice.text] if self.advice.enough else said)
 
     def propagate(self) -> None:
         """Start it.
@@ -123,12 +131,10 @@ class Propagating:
 
     def _show(self, advice: Advice) -> str:
         self.advice = advice
-        if not advice.suggestions:
-            return f"Next slice: {advice.text}."
-        best = advice.suggestions[0]
-        self._proposed.append((best.axis, best.index))
-        self._marking.jump((best.axis, best.index))
-        return f"Next slice: {best.text}. {advice.text.capitalize() if advice.enough else ''}".strip()
+        for best in advice.suggestions:
+            self._proposed.append((best.axis, best.index))
+            self._marking.jump((best.axis, best.index))
+        return f"Next slice: {self.advice_text}."
 
     def _on_error(self, error: JobError) -> None:
         self.lacks_elastix = error.type_name == MissingPackageError.__name__

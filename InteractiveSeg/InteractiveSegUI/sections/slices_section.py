@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import ClassVar
 
 import numpy as np
@@ -14,6 +15,7 @@ from InteractiveSegLib.propagate.marked_slices import Place, name_of
 from InteractiveSegUI.confidence_plot import ConfidenceCurve, confidence_plot
 from InteractiveSegUI.controller import Controller
 from InteractiveSegUI.overlays import Overlays
+from InteractiveSegUI.packages import Package
 from InteractiveSegUI.propagating import Propagating
 from InteractiveSegUI.sections.section import Section
 from InteractiveSegUI.slice_marking import SliceMarking
@@ -30,9 +32,9 @@ class SlicesSection(Section):
         self._listed: list[tuple[Place, str]] = []
         self._plotted: tuple = ()
         self.on_click(self.ui.markSliceButton, marking.mark, "M")
-        self.on_click(self.ui.propagateButton, propagating.propagate, "P")
-        self.on_click(self.ui.nextSliceButton, propagating.suggest, "X")
-        self.on_click(self.ui.shapesButton, propagating.propagate_shapes)
+        self.on_click(self.ui.propagateButton, lambda: self._compute(propagating.propagate), "P")
+        self.on_click(self.ui.nextSliceButton, lambda: self._compute(propagating.suggest), "X")
+        self.on_click(self.ui.shapesButton, propagating.propagate_shapes, computes=True)
         self.on_click(self.ui.showSliceButton, lambda: marking.jump(self._chosen()))
         self.on_click(self.ui.unmarkSliceButton, lambda: marking.remove(self._chosen()))
         self.on_click(self.ui.unmarkAllButton, marking.remove_all)
@@ -65,9 +67,14 @@ class SlicesSection(Section):
             "Registration needs the Python package itk-elastix, which is not installed. Without it, the shapes of the "
             "slices can be blended."
         )
-        advice = self._propagating.advice
-        ui.adviceLabel.text = "" if advice is None else "\n".join([*(s.text for s in advice.suggestions), advice.text])
+        ui.adviceLabel.text = self._propagating.advice_text
         self._plot()
+
+    def _compute(self, action: Callable[[], None]) -> None:
+        """Registration needs a package that is offered first; shapes do without it."""
+        by_shape = self.controller.parameters.propagate_method == "shape"
+        self._propagating.lacks_elastix = not by_shape and Package("itk-elastix", "0").is_missing
+        self.controller.gate(action, essential=by_shape)
 
     def _chosen(self) -> Place:
         return self._listed[self.ui.sliceTable.currentRow()][0]
