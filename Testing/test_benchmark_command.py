@@ -13,6 +13,7 @@ from InteractiveSegLib.evaluation import benchmark
 from InteractiveSegLib.evaluation.trial import trial
 from InteractiveSegLib.geometry import Geometry
 from InteractiveSegLib.image_io import write_image
+from InteractiveSegLib.networks import DEFAULT_NETWORK
 from InteractiveSegLib.networks.checkpoint import save_network
 from InteractiveSegLib.networks.pnet import PNet
 
@@ -91,7 +92,8 @@ def test_a_network_heads_the_table_and_its_cases_are_shown(here, run):
     assert run(*words) == (code, output, error)
 
 
-def test_quick_takes_few_cases_and_rounds_and_by_default_every_method(run, monkeypatch):
+@pytest.mark.parametrize(("words", "model"), [(("--model", "net"), "net"), ((), DEFAULT_NETWORK)])
+def test_quick_takes_few_cases_and_rounds_and_by_default_every_method(run, monkeypatch, words, model):
     ran = []
 
     def quick(case, method, user, person, settings):
@@ -99,8 +101,8 @@ def test_quick_takes_few_cases_and_rounds_and_by_default_every_method(run, monke
         return trial(case, "box", user, person, settings)
 
     monkeypatch.setattr(benchmark, "trial", quick)
-    assert run(*FOLDERS, "--quick", "--model", "net")[0] == 0
-    methods = ("net", "net:fixed", "net:plain", "box", "grabcut", "grow", "geodesic", "mixtures", "walker")
+    assert run(*FOLDERS, "--quick", *words)[0] == 0
+    methods = (model, f"{model}:fixed", f"{model}:plain", "box", "grabcut", "grow", "geodesic", "mixtures", "walker")
     assert ran == [(case, method, "robot", 2, 2) for case in ("Fall_ä", "b") for method in methods]
 
 

@@ -25,7 +25,7 @@ from InteractiveSegLib.evaluation.datasets import Dataset, FolderDataset
 from InteractiveSegLib.evaluation.methods import BASELINES, model_of
 from InteractiveSegLib.evaluation.trial import HUMAN, USERS, Score, TrialSettings, trial
 from InteractiveSegLib.files import replacing
-from InteractiveSegLib.networks.checkpoint import weights_path
+from InteractiveSegLib.networks.checkpoint import weights_paths
 from InteractiveSegLib.progress import Progress, Steps
 
 
@@ -206,8 +206,8 @@ def _remember(output: Path, datasets: Sequence[Dataset | FolderDataset], setting
     weights = {}
     for method in settings.methods:
         if method not in BASELINES:
-            path = weights_path(model_of(method)[0])
-            weights[method] = hashlib.sha256(path.read_bytes()).hexdigest()
+            read = b"".join(path.read_bytes() for path in weights_paths(model_of(method)[0]))
+            weights[method] = hashlib.sha256(read).hexdigest()
     images = {dataset.name: _origin(dataset) for dataset in datasets}
     facts = {"version": __version__, "trial": asdict(settings.trial), "weights": weights, "images": images}
     path = output / "settings.json"
