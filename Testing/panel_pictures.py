@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from panel_session import REPOSITORY, PanelSession
+from propagation_picture import propagation_picture
 
 from InteractiveSegLib.evaluation.demo import ventricles
 from InteractiveSegLib.evaluation.metrics import dice
@@ -116,3 +117,4 @@ def save_all(folder: Path) -> None:
 
 if __name__ == "__main__":
     save_all(REPOSITORY / "Resources")
+    propagation_picture(REPOSITORY / "Resources")

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from test_slicer_slices import draw, finished, mark, needs_elastix
+from drawn_slices import draw, finished, mark
+from test_slicer_slices import needs_elastix
 
 from InteractiveSegLib.cli import main
 from InteractiveSegLib.evaluation.metrics import dice

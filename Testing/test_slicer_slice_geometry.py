@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from drawn_slices import draw, finished, look, mark
 from moving_shapes import dice, image_of, wandering_disc
 from test_slicer_geometry import moved, under, under_a_bend
-from test_slicer_slices import done, draw, finished, look, mark
+from test_slicer_slices import done
 
 from InteractiveSegLib.geometry import Geometry
 from InteractiveSegLib.progress import finish

@@ -6,6 +6,7 @@ import time
 import numpy as np
 import pytest
 import slicer_balls as balls
+from drawn_slices import draw, finished, look, mark
 
 from InteractiveSegLib.cli import main
 from InteractiveSegLib.image_io import read_labelmap, read_volume, write_image, write_labelmap
@@ -13,50 +14,10 @@ from InteractiveSegLib.packed_mask import PackedMask
 from InteractiveSegLib.propagate import registration
 
 needs_elastix = pytest.mark.skipif(not registration.has_elastix(), reason="itk-elastix is not installed")
-AXES = "kji"
-
-
-def draw(person, truth, *places, segment_id=None):
-    """What a person has painted with the Segment Editor on some slices, and on no others."""
-    from InteractiveSegUI.workspace import mask_key
-
-    workspace = person.controller.workspace
-    segment_id = segment_id or person.parameters.segment
-    before = workspace.masks()[segment_id]
-    voxels = np.zeros(truth.shape, bool)
-    if before is not None:
-        voxels[before.box.slices] = before.mask_kji
-    for axis, index in places:
-        at = tuple(index if other == axis else slice(None) for other in range(3))
-        voxels[at] = truth[at]
-    workspace.restore({mask_key(segment_id): PackedMask.of(voxels) if voxels.any() else None})
-    person.settle()
-
-
-def look(person, place, view):
-    """Scroll a view to a slice, with the mouse in it."""
-    middle = [n // 2 for n in person.controller.workspace.geometry().shape_kji]
-    middle[place[0]] = place[1]
-    person.look_at(middle)
-    person.views.enter(view)
-    person.views.move(view, (200, 200))
-
-
-def mark(person, *places):
-    for place in places:
-        look(person, place, ("Red", "Green", "Yellow")[place[0]])
-        person.press("markSliceButton")
-        assert not person.status.is_error, person.status
 
 
 def done(person):
     return [(each.axis, each.index) for each in person.controller.recorder.slices.slices]
-
-
-def finished(person, button):
-    person.press(button)
-    person.wait()
-    assert not person.status.is_error, person.status
 
 
 def by_command_line(folder, person, indices, *options):
