@@ -115,13 +115,16 @@ def _seconds(act: Callable[[], None]) -> tuple[float, float]:
 
 def _turns(until: Callable[[], bool]) -> Iterator[tuple[float, float]]:
     """Seconds of each turn of the event loop, until something is so."""
-    from PySide6.QtWidgets import QApplication
+    from PySide6.QtCore import QEventLoop
 
+    loop = QEventLoop()
+    handled: list[bool] = []
     while True:
-        yield _seconds(QApplication.processEvents)
+        yield _seconds(lambda: handled.append(loop.processEvents()))
         if until():
             return
-        time.sleep(0.001)
+        if not handled.pop():
+            time.sleep(0.001)
 
 
 if __name__ == "__main__":

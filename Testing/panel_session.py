@@ -15,6 +15,7 @@ import numpy as np
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 MODULE_FILE = REPOSITORY / "InteractiveSeg" / "InteractiveSeg.py"
+_IDLE_S = 0.001  # where no event waits: a person's event loop sleeps until one comes
 
 
 @cache
@@ -87,15 +88,16 @@ class PanelSession:
 
     def spin(self, until: Callable[[], bool], timeout_s: float = 90.0) -> None:
         """Let the event loop run until something is so."""
-        from PySide6.QtWidgets import QApplication
+        from PySide6.QtCore import QEventLoop
 
-        started = time.monotonic()
+        started, loop = time.monotonic(), QEventLoop()
         while True:
-            QApplication.processEvents()
+            waits = not loop.processEvents()
             if until():
                 return
             assert time.monotonic() - started < timeout_s, f"in vain: {self.status}"
-            time.sleep(0.002)
+            if waits:
+                time.sleep(_IDLE_S)
 
     def settle(self) -> None:
         """Let what the module has put off for a free moment happen."""

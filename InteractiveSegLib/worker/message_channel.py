@@ -12,6 +12,7 @@ from InteractiveSegLib.worker.handshake import disagreement
 from InteractiveSegLib.worker.protocol import Decoder, Message, ProtocolError, encode
 
 _READ_BYTES = 1 << 20
+_PIPE_BYTES = 1 << 20  # so that image and worker change places seldom while voxels travel; 64 KiB is usual
 _BEAT_S = 2.0
 _TIME_TO_END_S = 3.0
 
@@ -105,6 +106,11 @@ def claim_standard_streams() -> tuple[int, int]:
     What a library prints goes to standard error from here on, also from C++; a child process inherits neither stream.
     """
     source, sink = os.dup(0), os.dup(1)
+    if sys.platform == "linux":
+        import fcntl
+
+        with suppress(OSError):  # no pipe, or more than the system allows
+            fcntl.fcntl(source, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
     if sys.platform == "win32":
         import msvcrt
 
