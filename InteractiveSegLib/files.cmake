@@ -178,6 +178,7 @@ set(PACKAGE_SCRIPTS
   worker/handshake.py
   worker/job.py
   worker/message_channel.py
+  worker/prepare_request.py
   worker/propagate_request.py
   worker/protocol.py
   worker/request_kinds.py

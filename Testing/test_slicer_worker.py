@@ -107,3 +107,27 @@ def test_no_turn_of_the_event_loop_is_long_on_a_large_image(person):
     assert slowest.computing_ms < 100, slowest
     assert max(latency.longest_ms for latency in found) < 600
     assert min(latency.overhead_s for latency in found if latency.overhead_s is not None) < 1.0
+
+
+def test_a_drawn_box_makes_the_worker_ready_for_the_round(person):
+    """The voxels travel before the button is pressed; the status line is the person's."""
+    from InteractiveSegLib.worker import client
+
+    balls.in_scene(person)
+    person.add_segment()
+    balls.box_round(person, 0)
+    said = person.status
+    person.spin(lambda: person.controller.client.status.stage == "busy")
+    person.spin(lambda: person.controller.client.status.stage == "ready")
+    assert person.status is said
+    assert not person.controller.is_busy
+    sent = []
+    before = client.voxels_message
+    client.voxels_message = lambda *arguments: sent.append(before(*arguments)) or sent[-1]
+    try:
+        person.press("segmentButton")
+        person.wait()
+    finally:
+        client.voxels_message = before
+    assert person.labelmap().any()
+    assert sent == []

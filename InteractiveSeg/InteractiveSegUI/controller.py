@@ -147,6 +147,13 @@ class Controller:
         self._job = self.client.submit(request, callbacks)
         self.changed()
 
+    def prepare(self, request: Request, prompts: Prompts) -> None:
+        """Have the worker get ready for what the person will ask for; it is not told how that goes."""
+        if self._job is None:
+            self._give_image()
+            self.client.prompts = prompts
+            self.client.submit(request)
+
     def cancel(self) -> None:
         if self._job is not None:
             self._job.cancel()

@@ -43,6 +43,10 @@ class Installer:
     def missing(self) -> list[Package]:
         return missing_packages(self.requirements)
 
+    def can_compute(self) -> bool:
+        """Whether all is there without which nothing can be computed."""
+        return not any(package.is_essential for package in self.missing())
+
     def ensure(self, go_on: Callable[[], None], essential: bool = False) -> None:
         """Do something that computes; where packages are missing, offer to install them first.
 

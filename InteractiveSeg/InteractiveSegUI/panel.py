@@ -52,12 +52,12 @@ class Panel:
         self.controller = controller = Controller(parameters, self.client)
         self.overlays = Overlays(controller)
         self.scribbling = Scribbling(controller)
-        self.segmenting = Segmenting(controller, self.overlays)
+        self.installer = Installer(controller)
+        self.segmenting = Segmenting(controller, self.overlays, self.installer.can_compute)
         self.journaling = Journaling(controller, Path(slicer.app.temporaryPath))
         self.marking = SliceMarking(controller)
         self.propagating = Propagating(controller, self.marking, self.overlays)
         self.casebook_work = CasebookWork(controller)
-        self.installer = Installer(controller)
         self.sections: list[Section] = [
             RecoverySection(controller, self.journaling),
             CasesSection(controller, self.casebook_work),
@@ -105,7 +105,7 @@ class Panel:
             section.unbind()
 
     def enter(self) -> None:
-        """The module is shown: its keys work, and the worker gets ready."""
+        """The module is shown: its keys work."""
         for shortcut in self._shortcuts:
             shortcut.enabled = True
         for section in self.sections:

@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
+
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.packed_mask import PackedMask
 from InteractiveSegLib.prompts import Prompts
 from InteractiveSegLib.segment_result import SegmentResult
+from InteractiveSegLib.worker.prepare_request import PrepareRequest
 from InteractiveSegLib.worker.segment_request import SegmentRequest
 from InteractiveSegUI.controller import Controller
+from InteractiveSegUI.jobs import call_later
 from InteractiveSegUI.overlays import Overlays
 from InteractiveSegUI.overwriting import is_completed, settled
 from InteractiveSegUI.segment_io import label_of
 from InteractiveSegUI.workspace import mask_key
 
+_OF_BOX = ("Box", "Depth")
+_PAUSE_S = 0.2
+
 
 class Segmenting:
-    """Computes the segment that is worked on, or every segment with prompts, and writes what it may."""
+    """Computes the segment that is worked on, or every segment with prompts, and writes what it may.
 
-    def __init__(self, controller: Controller, overlays: Overlays) -> None:
-        self._controller, self._overlays = controller, overlays
+    Once a box is drawn, worker, network and voxels are made ready for the round that follows.
+
+    Parameters
+    ----------
+    can_compute : whether the packages are there
+    """
+
+    def __init__(self, controller: Controller, overlays: Overlays, can_compute: Callable[[], bool]) -> None:
+        self._controller, self._overlays, self._can_compute = controller, overlays, can_compute
+        self._seen = -1
+        controller.listeners.append(self._on_change)
 
     def request(self, adapt: bool) -> SegmentRequest:
         """The request that the parameters describe."""
@@ -42,18 +59,40 @@ class Segmenting:
         """
         controller, workspace = self._controller, self._controller.workspace
         controller.recorder.flush()
-        node, segment_id = workspace.segmentation_node, workspace.segment_id
-        prompts, notes = workspace.prompts()
-        if not controller.parameters.every_segment:
-            prompts = prompts.for_object(label_of(node, segment_id))
-        if not prompts.labels:
-            raise InputError("nothing to segment: draw a box round the object, or scribble on it")
+        node = workspace.segmentation_node
+        prompts, notes = self._prompts()
         for label in prompts.labels:
             target = workspace.segment_of(label)
             if target is not None and is_completed(node, target):
                 raise InputError(f"{workspace.name_of(target)} is marked as completed: change its status to go on")
         name = "Fine-tune" if adapt else "Segment"
         controller.run(name, self.request(adapt), prompts, lambda result: self._apply(name, prompts, notes, result))
+
+    def _prompts(self) -> tuple[Prompts, tuple[str, ...]]:
+        """Of what is to be computed, and notes on them. InputError where there are none, as ``Workspace.prompts``."""
+        workspace = self._controller.workspace
+        label = label_of(workspace.segmentation_node, workspace.segment_id)
+        prompts, notes = workspace.prompts()
+        if not self._controller.parameters.every_segment:
+            prompts = prompts.for_object(label)
+        if not prompts.labels:
+            raise InputError("nothing to segment: draw a box round the object, or scribble on it")
+        return prompts, notes
+
+    def _on_change(self) -> None:
+        version, name = self._controller.recorder.version, self._controller.history.undo_name
+        if version != self._seen:
+            self._seen = version
+            if name.startswith(_OF_BOX):
+                call_later(_PAUSE_S, lambda: self._prepare(version))
+
+    def _prepare(self, version: int) -> None:
+        """The person has paused after a step: get ready for the round."""
+        controller = self._controller
+        is_over = controller.recorder.version != version or not controller.history.is_begun
+        if not is_over and self._can_compute():
+            with suppress(InputError):  # it is told when a round is asked for
+                controller.prepare(PrepareRequest(self.request(adapt=False)), self._prompts()[0])
 
     def _apply(self, name: str, prompts: Prompts, notes: tuple[str, ...], result: SegmentResult) -> str:
         workspace = self._controller.workspace

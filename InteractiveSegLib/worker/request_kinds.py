@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from InteractiveSegLib.progress import Steps
 from InteractiveSegLib.worker.casebook_request import CasebookRequest
+from InteractiveSegLib.worker.prepare_request import PrepareRequest
 from InteractiveSegLib.worker.propagate_request import PropagateRequest
 from InteractiveSegLib.worker.protocol import Message
 from InteractiveSegLib.worker.segment_request import SegmentRequest
@@ -43,5 +44,5 @@ class Request(Protocol):
 
 
 REQUEST_KINDS: dict[str, type[Request]] = {
-    kind.kind: kind for kind in (SegmentRequest, PropagateRequest, SuggestRequest, CasebookRequest)
+    kind.kind: kind for kind in (SegmentRequest, PrepareRequest, PropagateRequest, SuggestRequest, CasebookRequest)
 }

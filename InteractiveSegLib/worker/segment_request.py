@@ -16,6 +16,7 @@ from InteractiveSegLib.worker.protocol import Message
 
 if TYPE_CHECKING:
     from InteractiveSegLib.bifseg import BifsegSettings
+    from InteractiveSegLib.image_segmenter import ImageSegmenter
     from InteractiveSegLib.worker.workbench import Workbench
 
 
@@ -84,12 +85,16 @@ class SegmentRequest:
 
     def steps(self, bench: Workbench) -> Steps[SegmentResult]:
         """Compute the masks; where voxels have to be sent for, those that a round looks at."""
-        image = bench.required_image
-        segmenter = bench.segmenter(self.model, self.device, self.seed, self.changed)
-        for crop in segmenter.crops(bench.prompts):
-            yield from image.fetch(crop)
+        segmenter = yield from self.prepared(bench)
         round_ = yield from segmenter.round_steps(bench.prompts, self.adapt)
         return SegmentResult.of_round(round_, self.with_probability, str(segmenter.device))
+
+    def prepared(self, bench: Workbench) -> Steps[ImageSegmenter]:
+        """The segmenter of the round, once all voxels are there that it will look at."""
+        segmenter = bench.segmenter(self.model, self.device, self.seed, self.changed)
+        for crop in segmenter.crops(bench.prompts):
+            yield from bench.required_image.fetch(crop)
+        return segmenter
 
     @staticmethod
     def result_message(result: SegmentResult) -> Message:
