@@ -17,6 +17,7 @@ from panel_session import PanelSession
 from InteractiveSegLib.propagate import registration
 
 SHAPE_KJI = (300, 512, 512)
+ROUNDS = ("segment", "fine-tune", "segment again")
 METHODS = ("elastix", "shape") if registration.has_elastix() else ("shape",)
 
 
@@ -69,9 +70,9 @@ def latencies(person: PanelSession, shape_kji: tuple[int, int, int], object_shar
     note("add a segment", person.add_segment)
     person.place_box((k, j - dj, i - di), (k, j + dj, i + di))
     note("set the depth", lambda: person.ui("depthRange").setValues(k - dk, k + dk))
-    person.controller.client.warm_up()
-    person.spin(lambda: person.controller.client.status.stage == "ready")
-    round_("segment (the voxels travel)", "segmentButton")
+    for stage in ("busy", "ready"):  # the panel has the worker prepared while a person looks at the box
+        person.spin(lambda stage=stage: person.controller.client.status.stage == stage)
+    round_("segment", "segmentButton")
     for tool, offset in (("foreground", 0), ("background", dj - 4)):
         note(f"take up the brush: {tool}", lambda tool=tool: person.press(f"{tool}Button"))
         person.look_at((k, j + offset, i))

@@ -78,7 +78,7 @@ def test_cancel_takes_effect_within_a_second(person):
     started = time.monotonic()
     person.press("cancelButton")
     person.wait()
-    assert time.monotonic() - started < 1.5  # on a loaded machine
+    assert time.monotonic() - started < 1.0
     assert person.status.text == "Cancelled."
     np.testing.assert_array_equal(person.labelmap(), masks)
 
@@ -100,13 +100,15 @@ def test_a_worker_that_cannot_be_started_is_reported(person, monkeypatch, tmp_pa
 
 
 def test_no_turn_of_the_event_loop_is_long_on_a_large_image(person):
-    from panel_latency import SHAPE_KJI, latencies
+    from panel_latency import ROUNDS, SHAPE_KJI, latencies
 
     found = latencies(person, SHAPE_KJI, object_share=1 / 12)
     slowest = max(found, key=lambda latency: latency.computing_ms)
     assert slowest.computing_ms < 100, slowest
     assert max(latency.longest_ms for latency in found) < 600
-    assert min(latency.overhead_s for latency in found if latency.overhead_s is not None) < 1.0
+    rounds = {latency.action: latency.overhead_s for latency in found if latency.action in ROUNDS}
+    assert len(rounds) == 3
+    assert sorted(rounds.values())[1] < 0.3, rounds  # on a loaded machine one of them may be late
 
 
 def test_a_drawn_box_makes_the_worker_ready_for_the_round(person):
