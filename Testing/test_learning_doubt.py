@@ -3,6 +3,7 @@ import pytest
 from blobs import noisy
 from taught_blobs import QUICK, accept_blob, blob, blob_casebook, tiny_automatic, tiny_prompted
 
+from InteractiveSegLib.casebook.acceptance import stream
 from InteractiveSegLib.casebook.doubts import doubts_of, keep_doubts, known_doubts
 from InteractiveSegLib.casebook.image_reference import ImageReference
 from InteractiveSegLib.casebook.worklist import next_case
@@ -67,6 +68,8 @@ def test_objects_are_expected_where_they_usually_are(tmp_path):
         each = [place_of(BoundingBox.of_mask(blob(n)), entry.image.geometry) for n in range(3)]
         assert np.allclose(usual_places(casebook, 12)[1], np.median(each, axis=0))
         assert np.allclose(usual_places(casebook, 1)[1], each[2])
+        stream(casebook)[0].mask.write_text("damaged")
+        assert np.allclose(usual_places(casebook, 12)[1], np.mean(each[1:], axis=0))
 
 
 def test_the_next_case_is_the_one_that_the_version_in_use_is_least_sure_of(tmp_path, teacher, capsys):
