@@ -103,7 +103,11 @@ def save_curve(results: Sequence[StreamResult], path: Path) -> None:
     for number, result in enumerate(results):
         line = axes.plot(list(result.curve), list(result.curve.values()), "o-", label=f"stream, seed {number}")[0]
         axes.axhline(result.offline, linestyle="--", color=line.get_color(), label=f"offline, seed {number}")
+    numbers = sorted({number for result in results for number in result.curve})
     axes.set(xlabel="cases", ylabel="mean Dice on test cases", xscale="log")
+    axes.minorticks_off()
+    axes.set_xticks(numbers, [str(number) for number in numbers])
+    axes.margins(y=0.1)
     _saved(figure, axes, path)
 
 
