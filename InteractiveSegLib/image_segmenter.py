@@ -122,7 +122,7 @@ class ImageSegmenter:
             )
         foreground, background = (marks[grid.crop.contains(marks)] for marks in prompts.scribbles.for_label(label))
         scribbled = bool(len(foreground) + len(background))
-        boxed = yield from encoded_steps(boxed, answering(self._network, scribbled))
+        boxed = yield from encoded_steps(boxed, answering(self._network, grid, label in prompts.boxes, scribbled))
         self._keep(box, boxed)
         marked_objects = [other for other in prompts.scribbles.object_labels() if other != label]
         others = [prompts.scribbles.for_label(other)[0] for other in marked_objects]

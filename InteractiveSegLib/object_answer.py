@@ -12,15 +12,20 @@ from InteractiveSegLib.networks.network import Member, Network, members
 from InteractiveSegLib.progress import Steps
 from InteractiveSegLib.prompts import BoundingBox
 from InteractiveSegLib.refine import label_steps
+from InteractiveSegLib.working_grid import WorkingGrid
 
 _SUREST = 1e-4  # no network is surer than this of what it says
 _PROMPTED_SHARE = 0.5  # of the first network, within a drawn box
-_PROMPTED_SHARE_OF_SCRIBBLES = 0.7  # and from scribbles alone, which leave open to the others where the object ends
+_PROMPTED_SHARE_OF_SCRIBBLES = 0.3  # and from scribbles alone, with slices enough for the others to learn from
 
 
-def answering(network: Network, scribbled: bool) -> tuple[Member, ...]:
-    """The networks that have a say: of several the first alone where there is no scribble for others to learn from."""
-    return members(network) if scribbled else members(network)[:1]
+def answering(network: Network, grid: WorkingGrid, box_drawn: bool, scribbled: bool) -> tuple[Member, ...]:
+    """The networks that have a say: of several the first alone where the others have little to learn from.
+
+    That is so without scribbles, and where there are no more than scribbles on a single slice.
+    """
+    alone = not scribbled or (not box_drawn and 1 in grid.shape_kji)
+    return members(network)[:1] if alone else members(network)
 
 
 def answer_steps(
@@ -42,8 +47,8 @@ def answer_steps(
     Of several networks each is fitted to the image by itself; the weighted mean of their log-odds meets the energy.
     """
     found: list[ObjectLabels] = []
-    together = answering(network, bool(len(foreground_kji) + len(background_kji)))
-    for member in together:
+    scribbled = bool(len(foreground_kji) + len(background_kji))
+    for member in answering(network, boxed.grid, box_drawn, scribbled):
         answer = yield from object_steps(
             boxed,
             box,

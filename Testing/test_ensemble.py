@@ -8,6 +8,7 @@ from blobs import SHAPE_KJI, blob_volume
 from InteractiveSegLib.adapt import AdaptSettings
 from InteractiveSegLib.bifseg import BifsegSettings, boxed_image, encoded_steps, object_steps
 from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.geometry import Geometry, Volume
 from InteractiveSegLib.networks.ensemble import Ensemble
 from InteractiveSegLib.networks.network import members
 from InteractiveSegLib.networks.pcnet import PCNet
@@ -15,7 +16,7 @@ from InteractiveSegLib.networks.pnet import PNet
 from InteractiveSegLib.networks.prompted import PromptedNetwork
 from InteractiveSegLib.object_answer import answer_steps
 from InteractiveSegLib.progress import finish
-from InteractiveSegLib.prompts import BoundingBox
+from InteractiveSegLib.prompts import BACKGROUND, BoundingBox, Scribbles
 from InteractiveSegLib.session import ImageSession
 from InteractiveSegLib.worker.segment_request import SegmentRequest
 from InteractiveSegLib.working_grid import GridSettings
@@ -47,13 +48,30 @@ def answers(ensemble, box, adapt):
 
 
 @pytest.mark.parametrize("adapt", [False, True], ids=["as it is", "adapted"])
-@pytest.mark.parametrize(("box", "share"), [(BOX, 0.5), (None, 0.7)], ids=["box", "scribbles alone"])
-def test_the_log_odds_of_both_are_averaged_and_those_of_the_prompted_one_count_more_without_a_box(
+@pytest.mark.parametrize(("box", "share"), [(BOX, 0.5), (None, 0.3)], ids=["box", "scribbles alone"])
+def test_the_log_odds_of_both_are_averaged_and_those_of_the_prompted_one_count_less_without_a_box(
     ensemble, box, share, adapt
 ):
     prompted, of_image, together = answers(ensemble, box, adapt)
     assert (prompted - of_image).abs().max() > 0.2
     torch.testing.assert_close(together, share * prompted + (1 - share) * of_image, rtol=1e-3, atol=1e-3)
+
+
+def test_from_scribbles_on_a_single_slice_the_prompted_network_answers_alone(ensemble):
+    whole = blob_volume()
+    volume = Volume(whole.array_kji[6:7], Geometry((1, *SHAPE_KJI[1:]), whole.geometry.ijk_to_ras))
+    marks = np.concatenate([INSIDE, BESIDE]) - (6, 0, 0)
+    scribbles = Scribbles(marks, np.repeat([1, BACKGROUND], [len(INSIDE), len(BESIDE)]))
+    found = []
+    for network, settings in (
+        (ensemble, SETTINGS),
+        (ensemble.prompted, SETTINGS.for_member(ensemble.prompted)),
+    ):
+        session = ImageSession(volume, network, settings)
+        session.add_scribbles(scribbles)
+        finish(session.segment())
+        found.append(session.current.objects[1].probability)
+    np.testing.assert_allclose(*found, atol=1e-5)
 
 
 @pytest.mark.parametrize("adapt", [False, True], ids=["as it is", "adapted"])
