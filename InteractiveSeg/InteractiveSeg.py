@@ -1,6 +1,7 @@
 """3D Slicer module: interactive segmentation that adapts to the image in front of the user."""
 
 import sys
+import time
 from pathlib import Path
 
 import qt
@@ -125,14 +126,51 @@ def make_importable():
 
 
 class InteractiveSegTest(ScriptedLoadableModuleTest):
-    """Makes the panel in an empty scene, within Slicer, and takes it away again."""
+    """The panel within Slicer: what needs no packages always, a round with the worker where they are installed."""
 
     def setUp(self):
         slicer.mrmlScene.Clear()
+        self.widget = qt.QWidget()
+        self.panel = InteractiveSegLogic().new_panel(qt.QVBoxLayout(self.widget))
+        self.panel.enter()
+
+    def tearDown(self):
+        self.panel.close()
 
     def runTest(self):
-        self.setUp()
-        widget = qt.QWidget()
-        panel = InteractiveSegLogic().new_panel(qt.QVBoxLayout(widget))
-        assert not panel.controller.is_busy
-        panel.close()
+        for test in (self.test_a_mask_is_written_undone_and_done_again, self.test_the_self_test_passes):
+            self.setUp()
+            try:
+                test()
+            finally:
+                self.tearDown()
+
+    def test_a_mask_is_written_undone_and_done_again(self):
+        from InteractiveSegLib.self_test import SelfTestCase
+        from InteractiveSegUI.session_nodes import KeptSegment, put_session
+        from InteractiveSegUI.workspace import mask_key
+
+        case, controller = SelfTestCase.drawn(), self.panel.controller
+        matrix = slicer.util.vtkMatrixFromArray(case.volume.geometry.ijk_to_ras)
+        controller.parameters.volume = slicer.util.addVolumeFromArray(case.volume.array_kji.copy(), matrix)
+        put_session(controller, [KeptSegment(1, "ball")], case.prompts, {})
+        prompts, _notes = controller.workspace.prompts()
+        assert dict(prompts.boxes) == dict(case.prompts.boxes)
+        assert prompts.scribbles.equals(case.prompts.scribbles)
+        mask = case.mask
+        controller.change("Segment", {mask_key(controller.parameters.segment): mask})
+        assert all(found.equals(mask) for found in controller.workspace.masks().values())
+        controller.undo()
+        assert not any(controller.workspace.masks().values())
+        controller.redo()
+        assert all(found.equals(mask) for found in controller.workspace.masks().values())
+
+    def test_the_self_test_passes(self):
+        if not self.panel.installer.can_compute():
+            self.delayDisplay("The packages are not installed: no worker is tested.")
+            return
+        testing, started = self.panel.self_testing, time.monotonic()
+        testing.start()
+        while testing.is_running and time.monotonic() - started < 300:
+            slicer.app.processEvents()
+        assert testing.passed, testing.text

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from InteractiveSegLib.evaluation.metrics import dice
 from InteractiveSegLib.geometry import Geometry, Volume
+from InteractiveSegLib.packed_mask import PackedMask
 from InteractiveSegLib.prompts import BACKGROUND, BoundingBox, Prompts, Scribbles
 from InteractiveSegLib.segment_result import SegmentResult
 
@@ -51,6 +52,11 @@ class SelfTestCase:
             Prompts({1: box}, Scribbles(np.array(on_object + on_neighbour), labels)),
             truth,
         )
+
+    @property
+    def mask(self) -> PackedMask:
+        """The truth, as a segment has it."""
+        return PackedMask.of(self.truth_kji)
 
     def dice(self, result: SegmentResult) -> float:
         """Of a result for the prompts, with the truth."""

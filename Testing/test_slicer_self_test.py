@@ -3,7 +3,6 @@
 import numpy as np
 import slicer_balls as balls
 
-from InteractiveSegLib.packed_mask import PackedMask
 from InteractiveSegLib.segment_result import SegmentResult
 from InteractiveSegLib.self_test import SelfTestCase
 
@@ -65,5 +64,5 @@ def test_the_prompts_of_the_case_fit_its_truth():
     np.testing.assert_array_equal(case.truth_kji[tuple(voxels.T)], labels == 1)
     inside = np.argwhere(case.truth_kji)
     assert case.prompts.boxes[1].contains(inside).all()
-    assert case.dice(SegmentResult({1: PackedMask.of(case.truth_kji)})) == 1
+    assert case.dice(SegmentResult({1: case.mask})) == 1
     assert SelfTestCase.drawn().volume.array_kji.tobytes() == case.volume.array_kji.tobytes()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import slicer
+from slicer.i18n import tr as _
 
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.geometry import Geometry
@@ -37,7 +38,7 @@ class BoxPlacing:
         interaction = slicer.app.applicationLogic().GetInteractionNode()
         interaction.SetPlaceModePersistence(0)
         interaction.SetCurrentInteractionMode(interaction.Place)
-        self._controller.say("Click two opposite corners of the object in a slice view.")
+        self._controller.say(_("Click two opposite corners of the object in a slice view."))
 
     def remove(self) -> None:
         """Remove the box; Undo brings it back."""
@@ -121,7 +122,7 @@ class BoxPlacing:
             found = workspace.box(roi.GetAttribute("InteractiveSeg.Segment"))
             inside = found[0].intersected(geometry.shape_kji)
             place_roi(roi, inside, geometry)
-            self._controller.say("Set the first and the last slice of the object, then press Segment.")
+            self._controller.say(_("Set the first and the last slice of the object, then press Segment."))
 
     @staticmethod
     def _axis_drawn_across(geometry: Geometry) -> int:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import slicer
+from slicer.i18n import tr as _
 
 from InteractiveSegLib.errors import InteractiveSegError
 from InteractiveSegLib.geometry import Volume
@@ -22,7 +23,7 @@ from InteractiveSegUI.parameters import Parameters
 from InteractiveSegUI.recorder import Recorder
 from InteractiveSegUI.workspace import Workspace
 
-_STALE = "The prompts or the image changed meanwhile: the result was dropped. Press the button again."
+_STALE = _("The prompts or the image changed meanwhile: the result was dropped. Press the button again.")
 
 
 @dataclass(frozen=True)
@@ -163,14 +164,14 @@ class Controller:
         if name:
             self._before_writing()
             self.recorder.undo()
-            self.say(f"{name}: undone")
+            self.say(_("{name}: undone").format(name=name))
 
     def redo(self) -> None:
         name = self._flushed().redo_name
         if name:
             self._before_writing()
             self.recorder.redo()
-            self.say(f"{name}: done again")
+            self.say(_("{name}: done again").format(name=name))
 
     def change(self, name: str, state: State) -> None:
         """One named step of undo, which puts values into the scene, by key (``workspace.mask_key`` and the like)."""
@@ -230,7 +231,7 @@ class Controller:
 
     def _on_stopped(self, how: str) -> None:
         self._job = None
-        self.say(_STALE if how == "stale" else "Cancelled.")
+        self.say(_STALE if how == "stale" else _("Cancelled."))
 
     def _on_error(self, error: Exception) -> None:
         self.say(str(error) or type(error).__name__, is_error=True)

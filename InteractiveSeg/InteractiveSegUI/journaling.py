@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 
 import slicer
+from slicer.i18n import tr as _
 
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.geometry import Volume
@@ -70,7 +71,8 @@ class Journaling:
         volume, difference = volume_of(node), []
         thread = threading.Thread(target=lambda: difference.append(identity.difference(volume)), daemon=True)
         thread.start()
-        self._controller.say(f"Comparing {volume.name} with the volume of the interrupted session ...")
+        text = _("Comparing {name} with the volume of the interrupted session ...")
+        self._controller.say(text.format(name=volume.name))
 
         def go_on() -> None:
             if thread.is_alive():
@@ -127,7 +129,7 @@ class Journaling:
         slices = MarkedSlices.of_fields(kept) if kept is not None else None
         put_session(self._controller, segments, state.prompts, state.masks, slices)
         self.discard()
-        self._controller.say(f"The session on {node.GetName()} was recovered.")
+        self._controller.say(_("The session on {name} was recovered.").format(name=node.GetName()))
 
     @staticmethod
     def _volume_like(found: Recoverable) -> slicer.vtkMRMLScalarVolumeNode | None:

@@ -53,6 +53,7 @@ class Panel:
         self.overlays = Overlays(controller)
         self.scribbling = Scribbling(controller)
         self.installer = Installer(controller)
+        self.self_testing = SelfTesting(controller)
         self.segmenting = Segmenting(controller, self.overlays, self.installer.can_compute)
         self.journaling = Journaling(controller, Path(slicer.app.temporaryPath))
         self.marking = SliceMarking(controller)
@@ -68,7 +69,7 @@ class Panel:
             SlicesSection(controller, self.marking, self.propagating, self.overlays),
             OverlaySection(controller, self.overlays),
             AdvancedSection(controller),
-            PackagesSection(self.installer, SelfTesting(controller)),
+            PackagesSection(self.installer, self.self_testing),
             EditorSection(controller, self.scribbling),
         ]
         for section in self.sections:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 
+from slicer.i18n import tr as _
+
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.packed_mask import PackedMask
 from InteractiveSegLib.prompts import Prompts
@@ -118,6 +120,7 @@ class Segmenting:
         version = self._controller.recorder.version
         self._controller.change(name, {mask_key(segment_id): mask for segment_id, mask in found.masks.items()})
         self._overlays.show(result.probabilities)
-        same = ("the mask stayed as it was",) if self._controller.recorder.version == version else ()
+        same = (_("the mask stayed as it was"),) if self._controller.recorder.version == version else ()
         said = " ".join(f"{note.rstrip('.')}." for note in (*same, *notes, *result.notes, *found.notes))
-        return f"{name}: {result.seconds:.1f} s on {result.device}. {said}".strip()
+        text = _("{name}: {seconds:.1f} s on {device}.")
+        return f"{text.format(name=name, seconds=result.seconds, device=result.device)} {said}".strip()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Property, Qt, Signal
+from PySide6.QtCore import Property, QEvent, Qt, Signal
 from PySide6.QtWidgets import QDoubleSpinBox, QHBoxLayout, QSlider, QToolButton, QWidget
 
 _STEPS = 1000
@@ -20,7 +20,8 @@ class ctkCollapsibleButton(QWidget):
         self._header.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         self._header.setArrowType(Qt.ArrowType.DownArrow)
         self._header.clicked.connect(lambda: self._set_collapsed(not self._collapsed))
-        self._collapsed = False
+        self._collapsed, self._own = False, False
+        self._hidden: set[QWidget] = set()
         self.setContentsMargins(0, self._HEADER, 0, 0)
 
     def resizeEvent(self, event) -> None:
@@ -37,14 +38,31 @@ class ctkCollapsibleButton(QWidget):
         self._header.setArrowType(Qt.ArrowType.RightArrow if collapsed else Qt.ArrowType.DownArrow)
         for child in self.findChildren(QWidget, options=Qt.FindChildOption.FindDirectChildrenOnly):
             if child is not self._header:
-                child.setVisible(not collapsed)
+                self._show(child)
         self.setMaximumHeight(self._HEADER if collapsed else 16777215)
         self.contentsCollapsed.emit(collapsed)
 
+    def _show(self, child: QWidget) -> None:
+        """A child is seen while this is open, unless it was hidden by itself, before or meanwhile."""
+        self._own = True
+        child.setVisible(not self._collapsed and child not in self._hidden)
+        self._own = False
+
     def childEvent(self, event) -> None:
-        if event.added() and getattr(self, "_collapsed", False) and isinstance(event.child(), QWidget):
-            event.child().setVisible(False)
+        child = event.child()
+        if event.added() and hasattr(self, "_hidden") and isinstance(child, QWidget):
+            child.installEventFilter(self)
+            if self._collapsed:
+                self._show(child)
         super().childEvent(event)
+
+    def eventFilter(self, child, event) -> bool:
+        if not self._own and event.type() in (QEvent.Type.HideToParent, QEvent.Type.ShowToParent):
+            hidden = event.type() == QEvent.Type.HideToParent
+            (self._hidden.add if hidden else self._hidden.discard)(child)
+            if not hidden:
+                self._show(child)
+        return super().eventFilter(child, event)
 
     text = Property(str, lambda self: self._header.text(), _set_text)
     collapsed = Property(bool, lambda self: self._collapsed, _set_collapsed)
