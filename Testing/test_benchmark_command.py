@@ -93,7 +93,7 @@ def test_a_network_heads_the_table_and_its_cases_are_shown(here, run):
 
 
 @pytest.mark.parametrize(("words", "model"), [(("--model", "net"), "net"), ((), DEFAULT_NETWORK)])
-def test_quick_takes_few_cases_and_rounds_and_by_default_every_method(run, monkeypatch, words, model):
+def test_quick_takes_few_cases_rounds_and_methods(run, monkeypatch, words, model):
     ran = []
 
     def quick(case, method, user, person, settings):
@@ -102,8 +102,7 @@ def test_quick_takes_few_cases_and_rounds_and_by_default_every_method(run, monke
 
     monkeypatch.setattr(benchmark, "trial", quick)
     assert run(*FOLDERS, "--quick", *words)[0] == 0
-    methods = (model, f"{model}:fixed", f"{model}:plain", "box", "grabcut", "grow", "geodesic", "mixtures", "walker")
-    assert ran == [(case, method, "robot", 2, 2) for case in ("Fall_ä", "b") for method in methods]
+    assert sorted(ran) == sorted(("Fall_ä", method, "robot", 2, 2) for method in (model, "box", "grow", "mixtures"))
 
 
 def test_an_image_that_cannot_be_read_is_a_note_in_the_report(here, run):

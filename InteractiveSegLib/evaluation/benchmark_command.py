@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
     from InteractiveSegLib.evaluation.datasets import Dataset
     from InteractiveSegLib.evaluation.folder_dataset import FolderDataset
 
-_QUICK_CASES, _QUICK_ROUNDS = 2, 2
+_QUICK_CASES, _QUICK_ROUNDS = 1, 2
 _BASELINES = "box,grabcut,grow,geodesic,mixtures,walker"
+_QUICK_BASELINES = "box,grow,mixtures"
 
 
 def add_benchmark(commands: argparse._SubParsersAction) -> None:
@@ -51,7 +53,9 @@ def add_benchmark(commands: argparse._SubParsersAction) -> None:
         metavar="A,B,...",
         help=f"default: MODEL,MODEL:fixed,MODEL:plain,{_BASELINES}; and any models, and MODEL:straight",
     )
-    users.add_argument("--users", default="robot,human", metavar="A,B,...", help="of robot, sloppy, clicks, human")
+    users.add_argument(
+        "--users", metavar="A,B,...", help="of robot, sloppy, clicks, human; robot and human where none is named"
+    )
     users.add_argument("--rounds", type=int, default=3, help="rounds of scribbles that every robot draws")
     users.add_argument("--cap", type=int, help="go on to Dice 0.90, at most to this round (20 is usual)")
     streams = command.add_argument_group("streams of cases")
@@ -62,8 +66,13 @@ def add_benchmark(commands: argparse._SubParsersAction) -> None:
         help=f"of {', '.join(PARTS)}",
     )
     streams.add_argument("--seeds", type=_count, default=1, metavar="N", help="orders of the automatic stream")
-    command.add_argument("--quick", action="store_true", help=f"{_QUICK_CASES} cases, {_QUICK_ROUNDS} rounds")
-    command.add_argument("--jobs", type=_count, default=1, metavar="N", help="processes at a time")
+    command.add_argument(
+        "--quick",
+        action="store_true",
+        help=f"by default {_QUICK_CASES} case a dataset, {_QUICK_ROUNDS} rounds of one robot, the methods "
+        f"MODEL,{_QUICK_BASELINES}, and a process a core: a look in minutes",
+    )
+    command.add_argument("--jobs", type=_count, metavar="N", help="processes at a time, by default 1")
     command.add_argument("-o", "--output", type=Path, default=Path("benchmark_output"), metavar="FOLDER")
     add_common(command)
     command.set_defaults(run=_benchmark)
@@ -78,6 +87,7 @@ def _count(word: str) -> int:
 
 def _benchmark(options: argparse.Namespace) -> None:
     device = device_named(options.device)
+    options.jobs = options.jobs or ((os.cpu_count() or 1) if options.quick else 1)
     if options.task == "speed":
         from InteractiveSegLib.evaluation.speed import speed_steps
 
@@ -100,10 +110,12 @@ def _benchmark(options: argparse.Namespace) -> None:
 
     datasets, data = _datasets(options)
     rounds = _QUICK_ROUNDS if options.quick else options.rounds
-    methods = options.methods or ",".join([*(f"{options.model}{v}" for v in ("", ":fixed", ":plain")), _BASELINES])
+    methods = options.methods or _default_methods(options.model, options.quick)
     settings = BenchmarkSettings(
         methods=tuple(word.strip() for word in methods.split(",")),
-        users=tuple(word.strip() for word in options.users.split(",")),
+        users=tuple(
+            word.strip() for word in (options.users or ("robot" if options.quick else "robot,human")).split(",")
+        ),
         cases=_QUICK_CASES if options.quick and options.cases is None else options.cases,
         split=options.split,
         jobs=options.jobs,
@@ -120,6 +132,12 @@ def _benchmark(options: argparse.Namespace) -> None:
     shown(save_showcase(outcome.scores, datasets, data, options.output, settings), options)
     print(text)
     say(options, f"table, CSV, plots and pictures: {options.output}")
+
+
+def _default_methods(model: str, quick: bool) -> str:
+    if quick:
+        return f"{model},{_QUICK_BASELINES}"
+    return ",".join([*(f"{model}{variant}" for variant in ("", ":fixed", ":plain")), _BASELINES])
 
 
 def _datasets(options: argparse.Namespace) -> tuple[Sequence[Dataset | FolderDataset], Path]:
