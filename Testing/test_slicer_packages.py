@@ -182,6 +182,8 @@ def test_torch_comes_through_the_extension(bare, monkeypatch):
     bare.press("installButton")
     assert bare.status.is_error
     assert "Extensions Manager" in bare.status.text
+    assert not bare.ui("packagesButton").collapsed
+    assert '"torch>=99"' in bare.ui("offlineText").plainText
     assert bare.asked == []
 
     make_wheel(bare.wheels, "torch", "99.1")

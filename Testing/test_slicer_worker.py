@@ -111,13 +111,17 @@ def test_no_turn_of_the_event_loop_is_long_on_a_large_image(person):
     assert sorted(rounds.values())[1] < 0.3, rounds  # on a loaded machine one of them may be late
 
 
-def test_a_drawn_box_makes_the_worker_ready_for_the_round(person):
+@pytest.mark.parametrize("drawn", ["box", "scribble"])
+def test_what_is_drawn_first_makes_the_worker_ready_for_the_round(person, drawn):
     """The voxels travel before the button is pressed; the status line is the person's."""
     from InteractiveSegLib.worker import client
 
     balls.in_scene(person)
     person.add_segment()
-    balls.box_round(person, 0)
+    if drawn == "box":
+        balls.box_round(person, 0)
+    else:
+        person.scribble("foreground", (10, 22, 16), (10, 26, 32))
     said = person.status
     person.spin(lambda: person.controller.client.status.stage == "busy")
     person.spin(lambda: person.controller.client.status.stage == "ready")

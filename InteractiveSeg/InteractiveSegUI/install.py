@@ -28,14 +28,14 @@ class Installer:
     Attributes
     ----------
     is_busy : packages are being installed
-    has_failed : the last time, they were not installed
+    failures : how often they could not be installed
     """
 
     def __init__(self, controller: Controller, requirements: Path = REQUIREMENTS) -> None:
         self.controller = controller
         self.requirements = requirements
         self.is_busy = False
-        self.has_failed = False
+        self.failures = 0
         self._go_on: Callable[[], None] = lambda: None
         self._lines: list[str] = []
         controller.gate = self.ensure
@@ -76,7 +76,7 @@ class Installer:
             names = ", ".join(package.name for package in missing)
             self.controller.say(_("Nothing was installed; missing: {names}.").format(names=names), is_error=True)
             return
-        self._go_on, self.is_busy, self.has_failed, self._lines = go_on, True, False, []
+        self._go_on, self.is_busy, self._lines = go_on, True, []
         self.controller.say(_("Installing PyTorch ...") if with_torch else _("Installing packages ..."))
         call_later(_PAINT_S, self._install_torch if with_torch else self._install_others)
 
@@ -151,7 +151,8 @@ class Installer:
             go_on()
 
     def _fail(self, text: str) -> None:
-        self.is_busy, self.has_failed, self._go_on = False, True, lambda: None
+        self.is_busy, self._go_on = False, lambda: None
+        self.failures += 1
         self.controller.say(text, is_error=True)
 
 

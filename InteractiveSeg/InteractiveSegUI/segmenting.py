@@ -27,7 +27,7 @@ _PAUSE_S = 0.2
 class Segmenting:
     """Computes the segment that is worked on, or every segment with prompts, and writes what it may.
 
-    Once a box is drawn, worker, network and voxels are made ready for the round that follows.
+    Once a box or the first scribble is drawn, worker, network and voxels are made ready for the round that follows.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ class Segmenting:
         version, name = self._controller.recorder.version, self._controller.history.undo_name
         if version != self._seen:
             self._seen = version
-            if name.startswith(_OF_BOX):
+            if name.startswith(_OF_BOX) or self._controller.client.status.stage == "stopped":
                 call_later(_PAUSE_S, lambda: self._prepare(version))
 
     def _prepare(self, version: int) -> None:

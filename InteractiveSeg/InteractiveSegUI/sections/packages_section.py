@@ -18,7 +18,7 @@ class PackagesSection(Section):
     def __init__(self, installer: Installer, self_testing: SelfTesting) -> None:
         super().__init__(installer.controller)
         self._installer, self._self_testing = installer, self_testing
-        self._was_busy = False
+        self._was_busy, self._failures = False, 0
         self.on_click(self.ui.installButton, installer.install)
         self.on_click(self.ui.lookAgainButton, self._look)
         self.on_click(self.ui.selfTestButton, self_testing.start, computes=True)
@@ -37,10 +37,10 @@ class PackagesSection(Section):
         self.ui.lookAgainButton.enabled = not busy
         if self._was_busy and not busy:
             self._look()
-            if self._installer.has_failed:
-                self.ui.packagesButton.collapsed = False
-                self.ui.offlineButton.checked = True
-        self._was_busy = busy
+        if self._installer.failures > self._failures:
+            self.ui.packagesButton.collapsed = False
+            self.ui.offlineButton.checked = True
+        self._was_busy, self._failures = busy, self._installer.failures
 
     def close(self) -> None:
         self._self_testing.close()
