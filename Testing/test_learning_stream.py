@@ -13,6 +13,7 @@ from InteractiveSegLib.errors import InputError, OutputError
 from InteractiveSegLib.learning import learner as learner_module
 from InteractiveSegLib.learning.background import start_learner
 from InteractiveSegLib.learning.learner import StreamLearner, teacher_named
+from InteractiveSegLib.learning.prompted_teacher import PromptedTeacher
 from InteractiveSegLib.learning.versions import KEPT, in_use, roll_back, versions
 from InteractiveSegLib.networks.checkpoint import load_network, read_weights
 from InteractiveSegLib.progress import finish
@@ -61,6 +62,14 @@ def test_a_version_of_the_interactive_network_is_a_model_like_any_other(tmp_path
         accept_blob(casebook, 0)
         finish(StreamLearner(casebook, tiny_prompted(tmp_path), QUICK).steps())
         assert load_network(in_use(casebook, "prompted").folder).takes_prompts
+
+
+@pytest.mark.parametrize("name", ["pnet", "ensemble"])
+def test_networks_that_cannot_be_taught_are_refused(tmp_path, name):
+    with blob_casebook(tmp_path, ["train"]) as casebook:
+        accept_blob(casebook, 0)
+        [learnt] = finish(StreamLearner(casebook, PromptedTeacher(name), QUICK).steps())
+        assert (learnt.version, "only the network that sees prompts" in learnt.reason) == (None, True)
 
 
 def taught(folder, teacher, settings=QUICK, stop_at=()):

@@ -1,4 +1,5 @@
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -189,8 +190,12 @@ def test_tables_say_what_was_measured(tmp_path):
     memory = Memory("none", (0.8, 0.55, 0.7), 0.6)
     assert memory.lost == pytest.approx(0.25)
     assert cells(forgetting_table([memory], "A", "B")) == ["none", "0.800", "0.550", "0.700", "+0.250", "0.600"]
-    costs = [CaseCost(f"c{n}", 2, 12 - n, 3.0, 0.5 + 0.01 * n, 0.9) for n in range(9)]
-    assert cells(effort_table(costs, []))[:4] == ["learning", "11.0", "5.0", "-1.00"]
+    costs = [CaseCost(f"c{n}", 2, 12 - n, 3.0, 0.5 + 0.01 * n, 0.9, 7) for n in range(9)]
+    rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in effort_table(costs, costs[:1]).splitlines()[2:]]
+    title = "strokes until the mask is good"
+    assert rows[0] == ["learning", title, "11.0", "5.0", "-1.00", f"{1 / math.factorial(9):.3g}"]
+    assert [row[2:5] for row in rows[1:3]] == [["7", "7", "+nan"], ["0.510", "0.570", "+1.00"]]
+    assert rows[3] == ["not learning", title, "12.0", "12.0", "+nan", "nan"]
     save_effort(costs, costs, tmp_path / "effort.png")
     assert (tmp_path / "effort.png").read_bytes().startswith(b"\x89PNG")
     result = StreamResult([{"effort": 0.3, "mask": 0.95}], {1: 0.5, 2: 0.75}, 0.8)

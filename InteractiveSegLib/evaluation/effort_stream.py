@@ -1,4 +1,7 @@
-"""What a case costs along the stream: a robot corrects until the mask is good, the mask is accepted and learnt."""
+"""What a case costs along the stream: a robot scribbles until the mask is good, puts the rest right by hand, accepts.
+
+The accepted mask is the truth: a person who accepts a mask stands for it. What is put right by hand is counted.
+"""
 
 from __future__ import annotations
 
@@ -37,8 +40,8 @@ class EffortStreamSettings:
     """How long the robot works on a case.
 
     cases : of the stream
-    goal : Dice of every object at which the robot accepts
-    cap : rounds after which it accepts what there is
+    goal : Dice of every object at which the robot stops scribbling
+    cap : rounds after which it does so in any case
     learning : False streams the same cases with the network as it was, for comparison
     """
 
@@ -47,7 +50,7 @@ class EffortStreamSettings:
     cap: int = 8
     start: str = "prompted"
     learning: bool = True
-    learn: LearnSettings = field(default_factory=lambda: LearnSettings(updates=60, averaging=0.95))
+    learn: LearnSettings = field(default_factory=LearnSettings)
 
     def __post_init__(self) -> None:
         if self.cases < 1 or self.cap < 1 or not 0 < self.goal < 1:
@@ -58,7 +61,10 @@ class EffortStreamSettings:
 
 @dataclass(frozen=True)
 class CaseCost:
-    """rounds : of corrections. first, last : mean Dice before the first mark and of the accepted mask."""
+    """rounds : of scribbles. first, last : mean Dice before the first mark and after the last.
+
+    edited : voxels that are put right by hand after the last round
+    """
 
     case: str
     rounds: int
@@ -66,6 +72,7 @@ class CaseCost:
     length_mm: float
     first: float
     last: float
+    edited: int
 
 
 def effort_stream_steps(
@@ -117,15 +124,18 @@ def _worked_on(
         scores = [dice(labels == value, case.truth == value) for value in case.objects]
         first = float(np.mean(scores)) if rounds == 0 else first
         if min(scores) >= settings.goal or rounds == settings.cap:
-            return CaseCost(case.name, rounds, strokes, length_mm, first, float(np.mean(scores))), labels, prompts
+            edited, last = int(np.count_nonzero(labels != case.truth)), float(np.mean(scores))
+            return CaseCost(case.name, rounds, strokes, length_mm, first, last, edited), labels, prompts
         drawn = correct(labels, case.truth, spacing, rng, scribbled=prompts.scribbles)
         prompts = prompts.with_scribbles(drawn.scribbles)
         strokes, length_mm, rounds = strokes + drawn.strokes, length_mm + drawn.length_mm, rounds + 1
 
 
 def _accepted(casebook: Casebook, image: Path, case: Case, labels: np.ndarray, prompts: Prompts) -> None:
+    """Accept the truth, of which the network's labels were right in part."""
     known = {entry.name: entry for entry in casebook.cases()}
     entry = known.get(case.name) or casebook.add(ImageReference.of(image), case.name, split=TRAIN)
     if entry.state is not State.ACCEPTED:
-        marks = prompts.scribbles.to_labelmap(labels.shape) > 0
-        accept(casebook, casebook.begin(entry), AcceptedMask(labels, traced(labels, marks, model=labels), prompts))
+        decided = (prompts.scribbles.to_labelmap(labels.shape) > 0) | (labels != case.truth)
+        origins = traced(case.truth, decided, model=labels)
+        accept(casebook, casebook.begin(entry), AcceptedMask(case.truth, origins, prompts))

@@ -43,7 +43,7 @@ def _interactive(options: argparse.Namespace, folder: Path) -> str:
     from InteractiveSegLib.evaluation.stream_report import interactive_table
     from InteractiveSegLib.learning.settings import LearnSettings
 
-    settings = InteractiveStreamSettings(start=options.model, learn=LearnSettings(seed=options.seed))
+    settings = InteractiveStreamSettings(start=_taught(options), learn=LearnSettings(seed=options.seed))
     if options.cases is not None:
         settings = replace(settings, after=tuple(number for number in settings.after if number <= options.cases))
     scores = shown(interactive_stream_steps(_listed("ACDC"), options.data, folder, settings), options)
@@ -84,7 +84,7 @@ def _effort(options: argparse.Namespace, folder: Path) -> str:
 
     costs = []
     for learning in (True, False):
-        settings = EffortStreamSettings(start=options.model, learning=learning)
+        settings = EffortStreamSettings(start=_taught(options), learning=learning)
         settings = replace(settings, cases=min(settings.cases, options.cases or settings.cases))
         place = folder / ("learning" if learning else "fixed")
         costs.append(shown(effort_stream_steps(_listed("hippocampus"), options.data, place, settings), options))
@@ -97,6 +97,13 @@ def _slowdown(options: argparse.Namespace, folder: Path) -> str:
 
     times = shown(slowdown_steps(_listed("ACDC"), options.data, folder, SlowdownSettings(model=options.model)), options)
     return f"### Rounds of scribbles while the learner trains, ACDC\n\n{slowdown_table(times)}\n"
+
+
+def _taught(options: argparse.Namespace) -> str:
+    """The network that the interactive learner starts from."""
+    from InteractiveSegLib.networks import DEFAULT_NETWORK
+
+    return "prompted" if options.model == DEFAULT_NETWORK else options.model
 
 
 def _listed(word: str) -> Dataset:

@@ -17,7 +17,11 @@ from InteractiveSegLib.evaluation.statistics import mean_interval, paired_p, tre
 from InteractiveSegLib.evaluation.tables import markdown_table
 from InteractiveSegLib.files import replacing
 
-_PART = 3  # of the stream: its beginning and its end are compared
+_COSTS = (  # field of CaseCost, title, digits, the way to better
+    ("strokes", "strokes until the mask is good", 1, -1),
+    ("edited", "voxels put right by hand after them", 0, -1),
+    ("first", "Dice from the box alone", 3, 1),
+)
 
 
 def interactive_table(scores: Sequence[StreamScore]) -> str:
@@ -72,28 +76,16 @@ def forgetting_table(found: Sequence[Memory], first: str, second: str) -> str:
 
 
 def effort_table(learning: Sequence[CaseCost], fixed: Sequence[CaseCost]) -> str:
-    """Strokes a case at the beginning and at the end of the stream, and the test of their trend."""
+    """What a case costs in the first and in the last third of the stream, and the test of the trend."""
     rows = []
-    for name, costs in (("learning", learning), ("not learning", fixed)):
-        if not costs:
-            continue
-        strokes, first = [cost.strokes for cost in costs], [cost.first for cost in costs]
-        part = max(1, len(costs) // _PART)
-        tau, p = trend(strokes)
-        ends = [f"{np.mean(strokes[:part]):.1f}", f"{np.mean(strokes[-part:]):.1f}"]
-        dice = [f"{np.mean(first[:part]):.3f}", f"{np.mean(first[-part:]):.3f}"]
-        rows.append([name, *ends, f"{tau:+.2f}", f"{p:.3g}", *dice, f"{np.mean([c.last for c in costs]):.3f}"])
-    third = f"{_PART}rd"
-    header = [
-        "network",
-        f"strokes, first {third}",
-        f"last {third}",
-        "Kendall's tau",
-        "p of falling",
-        f"Dice of the box, first {third}",
-        f"last {third}",
-        "accepted",
-    ]
+    for network, costs in (("learning", learning), ("not learning", fixed)):
+        part = max(1, len(costs) // 3)
+        for name, title, digits, better in _COSTS if costs else ():
+            values = [getattr(cost, name) for cost in costs]
+            tau, p = trend([-better * value for value in values])
+            ends = [f"{np.mean(values[:part]):.{digits}f}", f"{np.mean(values[-part:]):.{digits}f}"]
+            rows.append([network, title, *ends, f"{-better * tau:+.2f}", f"{p:.3g}"])
+    header = ["network", "a case", "first third", "last third", "Kendall's tau", "p of getting better"]
     return markdown_table(header, rows)
 
 

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from InteractiveSegLib.bifseg import BifsegSettings
 from InteractiveSegLib.casebook.acceptance import AcceptedMask
+from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.geometry import Volume
 from InteractiveSegLib.learning.mixture import Mixture
 from InteractiveSegLib.learning.settings import LearnSettings
@@ -50,7 +51,12 @@ class PromptedTeacher:
         save_network(network, folder / f"{self.name}.safetensors", facts)
 
     def load(self, folder: Path | None) -> PromptedNetwork:
-        return load_network(self.initial if folder is None else folder)  # type: ignore[return-value]
+        """InputError where the weights are of a network that does not see prompts, or of several."""
+        place = self.initial if folder is None else folder
+        network = load_network(place)
+        if not isinstance(network, PromptedNetwork):
+            raise InputError(f"{place} is {type(network).__name__}: only the network that sees prompts is taught")
+        return network
 
     def lesson(self, case: TaughtCase, network: PromptedNetwork) -> Objects | None:
         settings = BifsegSettings.for_network(network)
