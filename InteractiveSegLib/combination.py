@@ -1,4 +1,6 @@
-"""The propagated mask and the network, put together: each counts where the other is unsure."""
+"""The propagated mask and the network, put together: the network counts where the propagation is unsure and far from
+what was drawn.
+"""
 
 from __future__ import annotations
 
@@ -30,15 +32,19 @@ class CombinationSettings:
     """How much each counts.
 
     trust : power of the confidence that weighs the propagated mask's log-odds; what is left weighs the network's
+    reach : slices from the nearest annotated one; nearer than that, the network counts less in proportion, since few
+        registrations lie between that could be wrong
     adapt : fine-tuning of the network's last block to the propagated mask
     """
 
     trust: float = 0.5
+    reach: float = 8.0
     adapt: SoftAdaptSettings = field(default_factory=SoftAdaptSettings)
 
     def __post_init__(self) -> None:
-        if not self.trust > 0:
-            raise InputError(f"trust must be positive, not {self.trust}")
+        for name in ("trust", "reach"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"{name} must be positive, not {getattr(self, name)}")
 
 
 def combine_steps(
@@ -54,7 +60,8 @@ def combine_steps(
 
     For each label the network sees the propagated mask as a mask to start from and the annotated slices as marks; its
     last block is fitted to the propagated mask, softly. The log-odds of both are then added, weighted voxel by voxel
-    by the propagation's confidence. Annotated slices stay as they are. Outside ``proxy.box`` there is no object.
+    by the propagation's confidence and the distance from the annotated slices. Annotated slices stay as they are.
+    Outside ``proxy.box`` there is no object.
 
     Parameters
     ----------
@@ -83,7 +90,8 @@ def combine_steps(
     probabilities = proxy.probabilities.copy()
     for k in range(probabilities.shape[1]):
         yield Progress(k, probabilities.shape[1], "weighing the network against the propagated mask")
-        share = proxy.confidence[k].astype(np.float32) ** settings.trust
+        most_of_network = np.minimum(1, slices_away(proxy, k) / settings.reach)
+        share = 1 - most_of_network * (1 - proxy.confidence[k].astype(np.float32) ** settings.trust)
         blended = _blended(proxy.probabilities[:, k].astype(np.float32), of_network[:, k].astype(np.float32), share)
         probabilities[:, k] = np.where(drawn[k], proxy.probabilities[:, k], blended)
     return replace(proxy, probabilities=probabilities)
@@ -96,6 +104,17 @@ def annotated_voxels(proxy: ProxyMask) -> NDArray[np.bool_]:
         start, stop = proxy.box.start_kji[axis], proxy.box.stop_kji[axis]
         np.moveaxis(drawn, axis, 0)[[index - start for index in indices if start <= index < stop]] = True
     return drawn
+
+
+def slices_away(proxy: ProxyMask, k: int) -> NDArray[np.float32]:
+    """(J, I) in slice k of a propagated mask's box: slices from the nearest annotated one, along whichever axis."""
+    nearest = np.full(proxy.box.shape_kji[1:], np.inf, np.float32)
+    for axis, indices in proxy.annotated.items():
+        start, stop = proxy.box.start_kji[axis], proxy.box.stop_kji[axis]
+        places = np.array([start + k]) if axis == 0 else np.arange(start, stop)
+        away = np.abs(places[:, None] - np.array(indices)).min(axis=1)
+        np.minimum(nearest, away[:, None] if axis == 1 else away, out=nearest)
+    return nearest
 
 
 def _odds_steps(

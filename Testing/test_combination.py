@@ -6,7 +6,7 @@ import torch
 from moving_shapes import dice, disc, image_of, slices_of, volume_of, wandering_disc
 
 from InteractiveSegLib.adapt import SoftAdaptSettings, soft_adapt_steps
-from InteractiveSegLib.combination import CombinationSettings, annotated_voxels, combine_steps
+from InteractiveSegLib.combination import CombinationSettings, annotated_voxels, combine_steps, slices_away
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.networks.checkpoint import load_network
 from InteractiveSegLib.progress import finish
@@ -90,9 +90,28 @@ def test_a_network_that_does_not_look_at_masks_is_refused(case):
         next(combine_steps(volume, proxy, load_network("pnet").eval()))
 
 
-def test_trust_must_be_positive():
-    with pytest.raises(InputError, match="trust"):
-        CombinationSettings(trust=0)
+@pytest.mark.parametrize("name", ["trust", "reach"])
+def test_shares_must_be_positive(name):
+    with pytest.raises(InputError, match=f"{name} must be positive, not 0"):
+        CombinationSettings(**{name: 0})
+
+
+def test_the_distance_is_to_the_nearest_annotated_slice_of_any_axis(case):
+    volume, truth, _ = case
+    annotated = slices_of(truth, (0, 6, 12)) + slices_of(truth, (20,), axis=1) + slices_of(truth, (14, 30), axis=2)
+    proxy = finish(propagate_steps(volume, annotated, PropagateSettings("shape")))
+    k, j, i = np.ogrid[tuple(slice(*span) for span in zip(proxy.box.start_kji, proxy.box.stop_kji, strict=True))]
+    along_k = np.minimum(np.minimum(k, abs(k - 6)), 12 - k)
+    expected = np.minimum(np.minimum(along_k, abs(j - 20)), np.minimum(abs(i - 14), abs(i - 30)))
+    found = np.stack([slices_away(proxy, index) for index in range(proxy.box.shape_kji[0])])
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_near_to_an_annotated_slice_the_network_counts_less(case, network):
+    volume, _, proxy = case
+    near, far = (finish(combine_steps(volume, proxy, network, CombinationSettings(reach=reach))) for reach in (60, 1))
+    changes = [np.abs(mask.probabilities.astype(float) - proxy.probabilities).sum() for mask in (near, far)]
+    assert 0 < changes[0] < 0.5 * changes[1]
 
 
 class Line(torch.nn.Module):
