@@ -24,13 +24,14 @@ class InteractiveSeg(ScriptedLoadableModule):
         super().__init__(parent)
         self.parent.title = _("InteractiveSeg")
         self.parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
-        self.parent.dependencies = ["Markups", "Segmentations", "SegmentEditor"]
+        self.parent.dependencies = ["Colors", "Markups", "Segmentations", "SegmentEditor"]
         self.parent.contributors = ["The InteractiveSeg developers"]
         self.parent.helpText = _(
             "Draw a box round an object and get a mask; scribble where it is wrong, and the network is fine-tuned to "
             "this image. Everything runs on this computer, in a process beside Slicer: the window never waits.<br>"
             "1. Choose a volume and add a segment. 2. Place a box with two clicks and set its first and last slice. "
             "3. Press Segment. 4. Scribble on object and background, press Fine-tune to this image. "
+            "Or draw the object on a few slices, mark each as done, and press Propagate. "
             "Not for clinical use."
         )
         self.parent.acknowledgementText = _(
