@@ -6,6 +6,7 @@ from taught_blobs import QUICK, accept_blob, blob, blob_casebook, tiny_automatic
 from InteractiveSegLib.casebook.acceptance import stream
 from InteractiveSegLib.casebook.doubts import doubts_of, keep_doubts, known_doubts
 from InteractiveSegLib.casebook.image_reference import ImageReference
+from InteractiveSegLib.casebook.window_actions import act
 from InteractiveSegLib.casebook.worklist import next_case
 from InteractiveSegLib.cli import main
 from InteractiveSegLib.errors import InputError
@@ -95,6 +96,8 @@ def test_the_next_case_is_the_one_that_the_version_in_use_is_least_sure_of(tmp_p
     assert main(["casebook", "next", str(tmp_path / "book"), "--order", "uncertain"]) == 0
     said = capsys.readouterr()
     assert (said.out.strip(), "least sure" in said.err) == (least, True)
+    opened = act(tmp_path / "book", "next", order="uncertain").opened
+    assert (opened.name, "least sure" in opened.reason) == (least, True)
 
 
 def test_only_the_version_in_use_has_a_say_and_looks_at_a_case_once(tmp_path, monkeypatch):
