@@ -122,6 +122,16 @@ def test_the_brush_marks_a_disk_or_a_sphere(boxed, sphere, slices):
     assert set(marks.labels.tolist()) == {1}
 
 
+def test_the_very_first_stroke_can_be_undone(person):
+    balls.in_scene(person)
+    person.add_segment()
+    person.scribble("foreground", (K, J, I - 4), (K, J, I + 4))
+    assert len(person.controller.workspace.marks().all)
+    assert person.controller.history.undo_name == "Scribble"
+    person.press("undoButton")
+    assert len(person.controller.workspace.marks().all) == 0
+
+
 def test_the_eraser_takes_marks_of_every_label(boxed):
     boxed.scribble("foreground", (K, J, I - 4), (K, J, I + 4))
     boxed.scribble("background", (K, J - 14, I), (K, J - 14, I + 6))

@@ -118,7 +118,6 @@ def test_what_is_drawn_first_makes_the_worker_ready_for_the_round(person, drawn)
 
     balls.in_scene(person)
     person.add_segment()
-    person.settle()
     if drawn == "box":
         balls.box_round(person, 0)
     else:

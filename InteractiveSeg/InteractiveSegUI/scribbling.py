@@ -35,6 +35,7 @@ class Scribbling:
         """
         controller, workspace = self._controller, self._controller.workspace
         workspace.geometry()
+        controller.recorder.flush()  # the marks so far are known before there are others
         segment_id = workspace.scribble_segment(background=tool == "background")
         node = workspace.required_scribbles()
         controller.recorder.watch_scribbles()
