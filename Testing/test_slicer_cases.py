@@ -12,6 +12,7 @@ from InteractiveSegLib.casebook.origins import Origin
 from InteractiveSegLib.casebook.splits import SplitSettings
 from InteractiveSegLib.casebook.states import State
 from InteractiveSegLib.image_io import write_image
+from InteractiveSegLib.networks import DEFAULT_NETWORK
 
 
 @pytest.fixture
@@ -152,4 +153,4 @@ def test_the_learner_works_beside_the_window_and_its_version_is_used(person, stu
     assert person.parameters.model.endswith("version-1")
     person.press("rollBackButton")
     idle(person)
-    assert (person.parameters.model, person.ui("versionLabel").text) == ("prompted", "as shipped")
+    assert (person.parameters.model, person.ui("versionLabel").text) == (DEFAULT_NETWORK, "as shipped")
