@@ -19,7 +19,7 @@ from InteractiveSegLib.evaluation.propagation_benchmark import (
 )
 from InteractiveSegLib.evaluation.propagation_methods import METHODS
 from InteractiveSegLib.evaluation.propagation_report import propagation_report, write_scores
-from InteractiveSegLib.evaluation.slice_annotator import boundary_pixels, stages
+from InteractiveSegLib.evaluation.slice_annotator import STRATEGIES, boundary_pixels, stages
 from InteractiveSegLib.image_io import write_image, write_labelmap
 from InteractiveSegLib.progress import finish
 from InteractiveSegLib.propagate.proxy_mask import PropagateSettings, propagate_steps
@@ -47,7 +47,7 @@ def test_the_outline_of_a_square_is_what_a_person_draws():
     assert boundary_pixels(labels).tolist() == [0, 16 + 4 + 1, 0]
 
 
-@pytest.mark.parametrize("strategy", ["guided", "fixed interval", "random"])
+@pytest.mark.parametrize("strategy", STRATEGIES)
 def test_a_person_draws_more_and_more_until_it_is_good(case, by_shape, strategy):
     found = list(stages(case, strategy, by_shape, goal=0.97))
     assert found[0].slices == 3
@@ -55,6 +55,18 @@ def test_a_person_draws_more_and_more_until_it_is_good(case, by_shape, strategy)
     assert all(stage.dice < 0.97 for stage in found[:-1])
     assert all(0 < stage.effort <= 1 for stage in found)
     assert [stage.slices for stage in found] == list(range(3, 3 + len(found)))
+
+
+def test_who_halves_gaps_keeps_what_was_drawn_and_draws_in_the_middle_of_the_widest(case):
+    drawn = []
+
+    def propagated(annotated):
+        drawn.append([each.index for each in annotated])
+        return finish(propagate_steps(case.volume, annotated, PropagateSettings("shape")))
+
+    list(stages(case, "halved gaps", propagated, goal=1.1))
+    assert drawn[:4] == [[0, 6, 12], [0, 3, 6, 12], [0, 3, 6, 9, 12], [0, 1, 3, 6, 9, 12]]
+    assert drawn[-1] == list(range(13))
 
 
 def test_who_is_never_content_draws_every_slice(case, by_shape):
@@ -86,7 +98,7 @@ def test_a_run_scores_all_methods_and_goes_on_where_it_stopped(folders, monkeypa
     assert set(scores) == set(METHODS)
     assert scores["propagate"].dice > 0.95 > scores["shape"].dice
     assert scores["propagate"].surface_dice > scores["fill"].surface_dice
-    assert len(outcome.efforts) == 6
+    assert len(outcome.efforts) == 2 * len(STRATEGIES)
 
     def never(*_):
         raise AssertionError("it was done before")

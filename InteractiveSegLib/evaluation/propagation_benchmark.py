@@ -120,7 +120,7 @@ def propagation_steps(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot write into {output}: {error.strerror or error}") from error
-    facts = {"version": __version__, **{name: getattr(settings, name) for name in _FACTS}}
+    facts = {"version": __version__, "strategies": STRATEGIES, **{name: getattr(settings, name) for name in _FACTS}}
     between: list[Between] = []
     efforts: list[Effort] = []
     notes: list[str] = []

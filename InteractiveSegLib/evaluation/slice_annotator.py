@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from InteractiveSegLib.guidance import GuidanceSettings, expected_outlines, from
 from InteractiveSegLib.propagate.annotated_slice import AnnotatedSlice
 from InteractiveSegLib.propagate.proxy_mask import ProxyMask
 
-STRATEGIES = ("guided", "fixed interval", "random")
+STRATEGIES = ("guided", "fixed interval", "halved gaps", "random")
 _FIRST = 3
 
 
@@ -52,7 +53,8 @@ def stages(
     """Annotate k slices of the object with the truth until a Dice is reached.
 
     All strategies know on which slices the object begins and ends. "guided" starts with these two and the middle one
-    and goes on with the slice that is suggested; "fixed interval" spreads so many slices evenly; "random" draws them.
+    and goes on with the slice that is suggested; "halved gaps" starts with the same and goes on with the middle of the
+    widest gap; "fixed interval" spreads so many slices evenly, anew for every number of them; "random" draws them.
     From ten slices on, every round adds a tenth.
     """
     truth = case.truth
@@ -76,10 +78,21 @@ def stages(
         count += more
         if strategy == "guided":
             chosen = sorted({*chosen, *_suggested(proxy, held.tolist(), chosen, more)})
+        elif strategy == "halved gaps":
+            chosen = _halved(held.tolist(), chosen, more)
 
 
 def _even(held: NDArray[np.integer], count: int) -> list[int]:
     return sorted({int(held[place]) for place in np.linspace(0, len(held) - 1, count).round().astype(int)})
+
+
+def _halved(held: Sequence[int], chosen: Sequence[int], count: int) -> list[int]:
+    """With so many more slices, each in the middle of the widest gap there was."""
+    places = sorted(held.index(index) for index in chosen)
+    for _ in range(count):
+        lower, upper = max(pairwise(places), key=lambda gap: gap[1] - gap[0])
+        places = sorted([*places, (lower + upper) // 2])
+    return [held[place] for place in places]
 
 
 def _suggested(proxy: ProxyMask, held: Sequence[int], chosen: Sequence[int], count: int) -> list[int]:
