@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from slicer.i18n import tr as _
 
 from InteractiveSegLib.errors import InputError, MissingPackageError
 from InteractiveSegLib.guidance import Advice, GuidanceSettings
@@ -124,17 +125,17 @@ class Propagating:
         version = controller.recorder.version
         controller.change("Propagate", {mask_key(segment_id): mask for segment_id, mask in found.masks.items()})
         self._overlays.show_propagated(dict.fromkeys(names, result))
-        same = ("the mask stayed as it was",) if controller.recorder.version == version else ()
-        hand = (f"{kept} voxels are as you marked them by hand",) if kept else ()
+        same = (_("the mask stayed as it was"),) if controller.recorder.version == version else ()
+        hand = (_("{count} voxels are as you marked them by hand").format(count=kept),) if kept else ()
         said = " ".join(f"{note.rstrip('.')}." for note in (*same, *hand, *result.notes, *found.notes))
-        return f"Propagate: {result.seconds:.1f} s. {said}".strip()
+        return f"{_('Propagate: {seconds:.1f} s.').format(seconds=result.seconds)} {said}".strip()
 
     def _show(self, advice: Advice) -> str:
         self.advice = advice
         for best in advice.suggestions:
             self._proposed.append((best.axis, best.index))
             self._marking.jump((best.axis, best.index))
-        return f"Next slice: {self.advice_text}."
+        return _("Next slice: {advice}.").format(advice=self.advice_text)
 
     def _on_error(self, error: JobError) -> None:
         self.lacks_elastix = error.type_name == MissingPackageError.__name__

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from slicer.i18n import tr as _
+
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.propagate.marked_slices import MarkedSlice, MarkedSlices, Place, name_of
 from InteractiveSegUI.controller import Controller
@@ -65,19 +67,21 @@ class SliceMarking:
         drawn = {label: masks[workspace.segment_of(label)] for label in labels}
         slices = self.slices
         marked = MarkedSlice.of_masks(place, drawn, slices.shape_kji)
-        name = f"Mark {marked.name}"
-        controller.change(name, {SLICES: slices.with_slice(marked)})
-        held = f"{marked.pixels} pixels" if marked.pixels else "empty, the object is not there"
-        controller.say(f"{marked.name} is done for {', '.join(labels.values())}: {held}.")
+        controller.change(_("Mark {slice}").format(slice=marked.name), {SLICES: slices.with_slice(marked)})
+        empty, held = _("empty, the object is not there"), _("{count} pixels").format(count=marked.pixels)
+        text = _("{slice} is done for {names}: {held}.")
+        names = ", ".join(labels.values())
+        controller.say(text.format(slice=marked.name, names=names, held=held if marked.pixels else empty))
 
     def remove(self, place: Place) -> None:
         """The slice is not done; its mask stays as it is."""
-        self._controller.change(f"Remove mark of {name_of(place)}", {SLICES: self.slices.without_slice(place)})
+        name = _("Remove mark of {slice}").format(slice=name_of(place))
+        self._controller.change(name, {SLICES: self.slices.without_slice(place)})
 
     def remove_all(self) -> None:
         """No slice is done, also of those that cannot be read or belong to an image of another shape."""
-        workspace = self._controller.workspace
-        self._controller.change("Remove all marks of slices", {SLICES: MarkedSlices(workspace.geometry().shape_kji)})
+        none = MarkedSlices(self._controller.workspace.geometry().shape_kji)
+        self._controller.change(_("Remove all marks of slices"), {SLICES: none})
 
     def jump(self, place: Place) -> None:
         """Show a slice in the view that looks along its axis."""
