@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from functools import cache
@@ -22,17 +21,18 @@ _IDLE_S = 0.001  # where no event waits: a person's event loop sleeps until one 
 def bed() -> Any:
     """Start the test bed once in this process; returns its slice views."""
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
-    programs = Path(tempfile.mkdtemp(prefix="programs-"))
-    python_slicer = programs / "PythonSlicer"  # Slicer has it on its path
-    python_slicer.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
-    python_slicer.chmod(0o755)
-    os.environ["PATH"] = f"{programs}{os.pathsep}{os.environ['PATH']}"
     if str(REPOSITORY / "Testing") not in sys.path:
         sys.path.insert(0, str(REPOSITORY / "Testing"))
     from slicer_host.application import load_module, start
     from slicer_host.segment_editor import qMRMLSegmentEditorWidget
+    from slicer_host.temporary import temporary_folder
     from slicer_host.views import Views
 
+    programs = temporary_folder("programs-")
+    python_slicer = programs / "PythonSlicer"  # Slicer has it on its path
+    python_slicer.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    python_slicer.chmod(0o755)
+    os.environ["PATH"] = f"{programs}{os.pathsep}{os.environ['PATH']}"
     core = start()
     views = qMRMLSegmentEditorWidget.views = Views(core)
     views.module = load_module(MODULE_FILE, "InteractiveSeg")

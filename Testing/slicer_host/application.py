@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -18,6 +17,7 @@ from trame_slicer.core import SlicerApp
 from slicer_host import mrml_widgets, packaging, parameter_node, qt_modules, scripted_module
 from slicer_host.pythonqt import Wrapped, WrappedClass
 from slicer_host.segment_editor import qMRMLSegmentEditorWidget
+from slicer_host.temporary import temporary_folder
 
 
 class _ModuleManager(QObject):
@@ -54,7 +54,7 @@ class _Application:
     def __init__(self, core: SlicerApp) -> None:
         self._core, self._signals = core, Wrapped(_ApplicationSignals())
         self._manager = Wrapped(_ModuleManager())
-        self.temporaryPath = tempfile.mkdtemp(prefix="slicer-")
+        self.temporaryPath = str(temporary_folder("slicer-"))
         self.slicerHome = self.temporaryPath
 
     def connect(self, signature: str, receiver: Callable) -> None:
@@ -98,7 +98,7 @@ def start() -> SlicerApp:
     qt_modules.install()
     core = SlicerApp()
     colours = slicer.vtkSlicerColorLogic()
-    home = Path(tempfile.mkdtemp(prefix="slicer-home-"))
+    home = temporary_folder("slicer-home-")
     (home / "share" / "ColorFiles").mkdir(parents=True)
     core.app_logic.SetHomeDirectory(str(home))
     core.app_logic.SetShareDirectory("share")
