@@ -191,11 +191,14 @@ def test_tables_say_what_was_measured(tmp_path):
     assert memory.lost == pytest.approx(0.25)
     assert cells(forgetting_table([memory], "A", "B")) == ["none", "0.800", "0.550", "0.700", "+0.250", "0.600"]
     costs = [CaseCost(f"c{n}", 2, 12 - n, 3.0, 0.5 + 0.01 * n, 0.9, 7) for n in range(9)]
-    rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in effort_table(costs, costs[:1]).splitlines()[2:]]
-    title = "strokes until the mask is good"
-    assert rows[0] == ["learning", title, "11.0", "5.0", "-1.00", f"{1 / math.factorial(9):.3g}"]
-    assert [row[2:5] for row in rows[1:3]] == [["7", "7", "+nan"], ["0.510", "0.570", "+1.00"]]
-    assert rows[3] == ["not learning", title, "12.0", "12.0", "+nan", "nan"]
+    slower = [replace(cost, strokes=20) for cost in costs]
+    rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in effort_table(costs, slower).splitlines()[2:]]
+    title, surely = "strokes until the mask is good", f"{1 / math.factorial(9):.3g}"
+    assert rows[0] == [title, "learning", "11.0", "5.0", "-1.00", surely]
+    assert rows[1] == [title, "not learning", "20.0", "20.0", "+nan", "nan"]
+    assert rows[2] == [title, "difference", "-9.0", "-15.0", "-1.00", surely]
+    assert rows[6] == ["Dice from the box alone", "learning", "0.510", "0.570", "+1.00", surely]
+    assert len(effort_table(costs, []).splitlines()) == 5
     save_effort(costs, costs, tmp_path / "effort.png")
     assert (tmp_path / "effort.png").read_bytes().startswith(b"\x89PNG")
     result = StreamResult([{"effort": 0.3, "mask": 0.95}], {1: 0.5, 2: 0.75}, 0.8)

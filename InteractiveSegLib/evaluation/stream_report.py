@@ -76,16 +76,26 @@ def forgetting_table(found: Sequence[Memory], first: str, second: str) -> str:
 
 
 def effort_table(learning: Sequence[CaseCost], fixed: Sequence[CaseCost]) -> str:
-    """What a case costs in the first and in the last third of the stream, and the test of the trend."""
+    """What a case costs in the first and in the last third of the stream, and the test of the trend.
+
+    The difference to the network that does not learn, on the same cases, is free of how hard each case is.
+    """
+    alike = [case for case in zip(learning, fixed, strict=False) if case[0].case == case[1].case]
     rows = []
-    for network, costs in (("learning", learning), ("not learning", fixed)):
-        part = max(1, len(costs) // 3)
-        for name, title, digits, better in _COSTS if costs else ():
-            values = [getattr(cost, name) for cost in costs]
+    for name, title, digits, better in _COSTS:
+        series = {
+            "learning": [getattr(cost, name) for cost in learning],
+            "not learning": [getattr(cost, name) for cost in fixed],
+            "difference": [getattr(one, name) - getattr(other, name) for one, other in alike],
+        }
+        for network, values in series.items():
+            if not values:
+                continue
+            part = max(1, len(values) // 3)
             tau, p = trend([-better * value for value in values])
             ends = [f"{np.mean(values[:part]):.{digits}f}", f"{np.mean(values[-part:]):.{digits}f}"]
-            rows.append([network, title, *ends, f"{-better * tau:+.2f}", f"{p:.3g}"])
-    header = ["network", "a case", "first third", "last third", "Kendall's tau", "p of getting better"]
+            rows.append([title, network, *ends, f"{-better * tau:+.2f}", f"{p:.3g}"])
+    header = ["a case", "network", "first third", "last third", "Kendall's tau", "p of getting better"]
     return markdown_table(header, rows)
 
 
