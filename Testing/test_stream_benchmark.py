@@ -201,9 +201,9 @@ def test_tables_say_what_was_measured(tmp_path):
     assert len(effort_table(costs, []).splitlines()) == 5
     save_effort(costs, costs, tmp_path / "effort.png")
     assert (tmp_path / "effort.png").read_bytes().startswith(b"\x89PNG")
-    result = StreamResult([{"effort": 0.3, "mask": 0.95}], {1: 0.5, 2: 0.75}, 0.8)
+    result = StreamResult([{"effort": 0.3, "mask": 0.95}], {1: 0.5, 2: 0.75}, 0.8, 3)
     assert cells(automatic_table([result])) == [
-        "0",
+        "3",
         "0.500",
         "0.750",
         "0.800",

@@ -64,11 +64,15 @@ class AutomaticStreamSettings:
 
 @dataclass(frozen=True)
 class StreamResult:
-    """records : one a streamed case. curve : cases -> mean Dice on the test cases. offline : that of the full truth."""
+    """records : one a streamed case. curve : cases -> mean Dice on the test cases. offline : that of the full truth.
+
+    seed : of the order and of the first weights
+    """
 
     records: Sequence[dict[str, Any]]
     curve: dict[int, float]
     offline: float
+    seed: int = 0
 
 
 def automatic_stream_steps(
@@ -98,7 +102,7 @@ def automatic_stream_steps(
     curve = {number: record["test"] for number, record in enumerate(state.records, 1) if "test" in record}
     updates = sum(record["updates"] for record in state.records)
     offline = yield from _offline_steps(dataset, data, streamed, tested, output / "offline", settings, updates)
-    return StreamResult(state.records, curve, offline)
+    return StreamResult(state.records, curve, offline, settings.learn.seed)
 
 
 def split_cases(dataset: Dataset, data: Path, settings: AutomaticStreamSettings) -> tuple[list[str], list[str]]:

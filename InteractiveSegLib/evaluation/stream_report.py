@@ -50,11 +50,11 @@ def automatic_table(results: Sequence[StreamResult]) -> str:
     """Test Dice along the stream and offline, and what the annotation cost; one row a seed."""
     after = sorted({number for result in results for number in result.curve})
     rows = []
-    for number, result in enumerate(results):
+    for result in results:
         effort, mask = (float(np.mean([record[name] for record in result.records])) for name in ("effort", "mask"))
         curve = [f"{result.curve[each]:.3f}" if each in result.curve else "" for each in after]
         lead = f"{list(result.curve.values())[-1] - result.offline:+.3f}"
-        rows.append([str(number), *curve, f"{result.offline:.3f}", lead, f"{100 * effort:.1f} %", f"{mask:.3f}"])
+        rows.append([str(result.seed), *curve, f"{result.offline:.3f}", lead, f"{100 * effort:.1f} %", f"{mask:.3f}"])
     header = [
         "seed",
         *(f"after {each}" for each in after),
@@ -102,9 +102,9 @@ def effort_table(learning: Sequence[CaseCost], fixed: Sequence[CaseCost]) -> str
 def save_curve(results: Sequence[StreamResult], path: Path) -> None:
     """Test Dice against the number of streamed cases, a line a seed, with the offline Dice dashed."""
     figure, axes = _figure()
-    for number, result in enumerate(results):
-        line = axes.plot(list(result.curve), list(result.curve.values()), "o-", label=f"stream, seed {number}")[0]
-        axes.axhline(result.offline, linestyle="--", color=line.get_color(), label=f"offline, seed {number}")
+    for result in results:
+        line = axes.plot(list(result.curve), list(result.curve.values()), "o-", label=f"stream, seed {result.seed}")[0]
+        axes.axhline(result.offline, linestyle="--", color=line.get_color(), label=f"offline, seed {result.seed}")
     numbers = sorted({number for result in results for number in result.curve})
     axes.set(xlabel="cases", ylabel="mean Dice on test cases", xscale="log")
     axes.minorticks_off()
