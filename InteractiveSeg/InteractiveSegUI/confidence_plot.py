@@ -10,7 +10,7 @@ import qt
 from numpy.typing import NDArray
 
 _HEIGHT, _WIDTH, _MARGIN = 72, 320, 14
-_SURE, _UNSURE = (68, 1, 84), (253, 150, 39)
+_SURE, _UNSURE = (70, 120, 200), (253, 150, 39)
 _DONE, _NEXT, _AXIS = (30, 150, 90), (200, 30, 30), (128, 128, 128)
 
 
