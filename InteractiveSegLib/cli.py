@@ -7,7 +7,6 @@ Results go to standard output, progress and messages to standard error.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,9 +27,6 @@ from InteractiveSegLib.worker_command import add_worker
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     options = _parser().parse_args(arguments)
-    # before PyTorch is loaded: threads that spin while they wait for one another make a round several times as long
-    # on a computer whose cores other programs use too
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         options.run(options)
     except InputError as error:

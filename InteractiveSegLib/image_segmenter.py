@@ -122,7 +122,9 @@ class ImageSegmenter:
             )
         foreground, background = (marks[grid.crop.contains(marks)] for marks in prompts.scribbles.for_label(label))
         scribbled = bool(len(foreground) + len(background))
-        boxed = yield from encoded_steps(boxed, answering(self._network, grid, label in prompts.boxes, scribbled))
+        drawn = label in prompts.boxes
+        networks = answering(self._network, grid, box_drawn=drawn, scribbled=scribbled, adapt=adapt)
+        boxed = yield from encoded_steps(boxed, networks)
         self._keep(box, boxed)
         marked_objects = [other for other in prompts.scribbles.object_labels() if other != label]
         others = [prompts.scribbles.for_label(other)[0] for other in marked_objects]
@@ -134,7 +136,7 @@ class ImageSegmenter:
             background,
             self._network,
             self.settings,
-            box_drawn=label in prompts.boxes,
+            box_drawn=drawn,
             adapt=adapt,
             seed=self.seed,
             start=None if start is None else start.to(device),

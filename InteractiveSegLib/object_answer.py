@@ -19,12 +19,14 @@ _PROMPTED_SHARE = 0.5  # of the first network, within a drawn box
 _PROMPTED_SHARE_OF_SCRIBBLES = 0.3  # and from scribbles alone, with slices enough for the others to learn from
 
 
-def answering(network: Network, grid: WorkingGrid, box_drawn: bool, scribbled: bool) -> tuple[Member, ...]:
-    """The networks that have a say: of several the first alone where the others have little to learn from.
+def answering(
+    network: Network, grid: WorkingGrid, *, box_drawn: bool, scribbled: bool, adapt: bool
+) -> tuple[Member, ...]:
+    """The networks that have a say: of several the first alone where the others are not fitted or learn little.
 
-    That is so without scribbles, and where there are no more than scribbles on a single slice.
+    They learn little without scribbles, and where there are no more than scribbles on a single slice.
     """
-    alone = not scribbled or (not box_drawn and 1 in grid.shape_kji)
+    alone = not adapt or not scribbled or (not box_drawn and 1 in grid.shape_kji)
     return members(network)[:1] if alone else members(network)
 
 
@@ -48,7 +50,7 @@ def answer_steps(
     """
     found: list[ObjectLabels] = []
     scribbled = bool(len(foreground_kji) + len(background_kji))
-    for member in answering(network, boxed.grid, box_drawn, scribbled):
+    for member in answering(network, boxed.grid, box_drawn=box_drawn, scribbled=scribbled, adapt=adapt):
         answer = yield from object_steps(
             boxed,
             box,

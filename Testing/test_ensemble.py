@@ -47,14 +47,18 @@ def answers(ensemble, box, adapt):
     return *alone, odds(answer_steps, ensemble, SETTINGS)
 
 
-@pytest.mark.parametrize("adapt", [False, True], ids=["as it is", "adapted"])
 @pytest.mark.parametrize(("box", "share"), [(BOX, 0.5), (None, 0.3)], ids=["box", "scribbles alone"])
-def test_the_log_odds_of_both_are_averaged_and_those_of_the_prompted_one_count_less_without_a_box(
-    ensemble, box, share, adapt
-):
-    prompted, of_image, together = answers(ensemble, box, adapt)
+def test_the_log_odds_of_both_are_averaged_and_those_of_the_prompted_one_count_less_without_a_box(ensemble, box, share):
+    prompted, of_image, together = answers(ensemble, box, adapt=True)
     assert (prompted - of_image).abs().max() > 0.2
     torch.testing.assert_close(together, share * prompted + (1 - share) * of_image, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("box", [BOX, None], ids=["box", "scribbles alone"])
+def test_without_fine_tuning_the_prompted_network_answers_alone(ensemble, box):
+    prompted, of_image, together = answers(ensemble, box, adapt=False)
+    assert (prompted - of_image).abs().max() > 0.2
+    torch.testing.assert_close(together, prompted, rtol=1e-3, atol=1e-3)
 
 
 def test_from_scribbles_on_a_single_slice_the_prompted_network_answers_alone(ensemble):
