@@ -33,7 +33,8 @@ def save_overlay(
 ) -> None:
     """Write a PNG with one slice across each array axis through ``at_kji``: box, scribbles, mask and truth as outlines.
 
-    The planes are named as for an image stored in axial slices. Scribbles are shown in their own slices only.
+    The planes are named as for an image stored in axial slices; of a single slice there is no other plane to show.
+    Scribbles are shown in their own slices only.
 
     Raises
     ------
@@ -45,11 +46,13 @@ def save_overlay(
     except ImportError as error:
         raise MissingPackageError("drawing overlays", "matplotlib") from error
     window = _window(volume, next(iter(prompts.boxes.values()), BoundingBox.whole(volume.geometry.shape_kji)))
-    figure = Figure(figsize=(12, 4.4), facecolor="black", layout="constrained")
-    for axes, (name, axis) in zip(figure.subplots(1, 3), _PLANES, strict=True):
+    single = [plane for plane in _PLANES if volume.geometry.shape_kji[plane[1]] == 1][:1]
+    planes = single or _PLANES
+    figure = Figure(figsize=(4 * max(len(planes), 2), 4.6), facecolor="black", layout="constrained")
+    for axes, (name, axis) in zip(figure.subplots(1, len(planes), squeeze=False)[0], planes, strict=True):
         _draw_plane(axes, volume, mask, prompts, int(at_kji[axis]), axis, truth, window)
         axes.set_title(f"{name}, slice {int(at_kji[axis])}", color="white", fontsize=10)
-    legend = f"{title}   mask orange, truth green, box blue, scribbles red and violet" if title else ""
+    legend = f"{title}\nmask orange, truth green, box blue, scribbles red and violet" if title else ""
     figure.suptitle(legend, color="white", fontsize=11)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=110, format="png")
