@@ -90,7 +90,13 @@ def interaction_weights(
 
 
 def adapt_steps(
-    head: Head, features: Tensor, labels: Tensor, weights: Tensor, settings: AdaptSettings, seed: int
+    head: Head,
+    features: Tensor,
+    labels: Tensor,
+    weights: Tensor,
+    settings: AdaptSettings,
+    seed: int,
+    added: Tensor | None = None,
 ) -> Steps[Head]:
     """Fit a copy of block 6 to one image on cached features; ``head`` itself is not changed.
 
@@ -102,6 +108,7 @@ def adapt_steps(
     features : (F, *S), output of blocks 1-5
     labels : (*S) bool; weights : (*S) float, at least 0
     seed : of the draw of voxels
+    added : (*S) log-odds that are added to those of block 6: it learns what they leave unsaid, rather than the labels
 
     Returns
     -------
@@ -111,20 +118,20 @@ def adapt_steps(
     chosen, chosen_weights = _draw(weights, labels, settings, seed)
     if chosen.numel() == 0:
         return head
-    sample = features.flatten(1)[:, chosen]
+    logits_of = _Columns(features, chosen, added)
     target = labels.flatten()[chosen].long()
     optimizer = torch.optim.Adam(head.parameters(), lr=settings.learning_rate)
     for step in range(settings.updates):
-        loss = weighted_cross_entropy(head.on_columns(sample), target[None], chosen_weights[None])
+        loss = weighted_cross_entropy(logits_of(head), target[None], chosen_weights[None])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         yield Progress(step + 1, settings.updates, f"fine-tuning to this image, loss {loss.item():.3f}")
     marks = torch.nonzero(weights.flatten() == settings.scribble_weight).flatten()
     if marks.numel():
-        seen, given = features.flatten(1)[:, marks], labels.flatten()[marks].long()[None]
+        logits_of, given = _Columns(features, marks, added), labels.flatten()[marks].long()[None]
         with torch.no_grad():
-            losses = [cross_entropy(tried.on_columns(seen), given) for tried in (before, head)]
+            losses = [cross_entropy(logits_of(tried), given) for tried in (before, head)]
         if losses[1] > losses[0]:
             return copy.deepcopy(before).eval()
     return head
@@ -166,6 +173,21 @@ def soft_adapt_steps(
         optimizer.step()
         yield Progress(step + 1, settings.updates, f"fine-tuning to the propagated mask, loss {loss.item():.3f}")
     return head
+
+
+class _Columns:
+    """Chosen voxels of features (F, *S), and of log-odds (*S) that are added to the logits of the foreground."""
+
+    def __init__(self, features: Tensor, chosen: Tensor, added: Tensor | None) -> None:
+        self._features = features.flatten(1)[:, chosen]
+        self._added = None if added is None else added.flatten()[chosen]
+
+    def __call__(self, head: Head) -> Tensor:
+        """Logits (1, 2, N)."""
+        logits = head.on_columns(self._features)
+        if self._added is None:
+            return logits
+        return torch.stack([logits[:, 0], logits[:, 1] + self._added], dim=1)
 
 
 def _draw(weights: Tensor, labels: Tensor, settings: AdaptSettings, seed: int) -> tuple[Tensor, Tensor]:

@@ -250,7 +250,8 @@ def object_steps(
     box_drawn : the box comes from the user, rather than from the scribbles
     foreground_kji, background_kji : (N, 3) scribbled voxels of the image, all within ``boxed.grid.crop``
     others_kji : those of ``background_kji`` that mark other objects, (N, 3) each
-    adapt : fit block 6 to this image, with or without scribbles; the network itself is not changed
+    adapt : fit block 6 to this image; the network itself is not changed. With scribbles it learns what the classical
+        answer leaves unsaid; from a box alone, which the classical answer knows little of, it learns the labels
     start : (K, J, I) float in [0, 1] on the working grid, a mask to start from; only networks that see prompts use it
     classical : (K, J, I), the classical answer to these prompts, where another network has found it already
     """
@@ -298,7 +299,9 @@ def object_steps(
     head, rounds = network.block6, 0
     for rounds in range(1, settings.adapt.rounds + 1):
         weights = interaction_weights(probability, first, foreground, background, distance, settings.adapt)
-        head = yield from adapt_steps(head, features, labels, weights, settings.adapt, seed + rounds)
+        head = yield from adapt_steps(
+            head, features, labels, weights, settings.adapt, seed + rounds, added if scribbled else None
+        )
         probability = foreground_probability(head, features, added)
         before = labels
         labels = yield from fit_labels(probability, foreground=foreground & ~outside, background=(background | outside))

@@ -1,5 +1,6 @@
 """The answer of one network to an object's prompts, or of several together."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,14 +10,15 @@ from torch import Tensor
 
 from InteractiveSegLib.bifseg import BifsegSettings, BoxedImage, ObjectLabels, object_marks, object_steps
 from InteractiveSegLib.networks.network import Member, Network, members
+from InteractiveSegLib.predict import slice_axis
 from InteractiveSegLib.progress import Steps
 from InteractiveSegLib.prompts import BoundingBox
 from InteractiveSegLib.refine import label_steps
 from InteractiveSegLib.working_grid import WorkingGrid
 
 _SUREST = 1e-4  # no network is surer than this of what it says
-_PROMPTED_SHARE = 0.5  # of the first network, within a drawn box
-_PROMPTED_SHARE_OF_SCRIBBLES = 0.3  # and from scribbles alone, with slices enough for the others to learn from
+_LEAST_SHARE = 0.6  # of the first network, however much is marked for the others to learn from
+_MARKED = 0.6  # part of the slices marked, at which the rest of its share has fallen by 1/e
 
 
 def answering(
@@ -46,11 +48,14 @@ def answer_steps(
 ) -> Steps[ObjectLabels]:
     """Segment one object on the working grid; arguments as those of ``object_steps``, for all networks that answer.
 
-    Of several networks each is fitted to the image by itself; the weighted mean of their log-odds meets the energy.
+    Of several networks the first answers as it was trained, and each other is fitted to the image by itself; the
+    weighted mean of their log-odds meets the energy. The first, which knows from training what scribbles mean, counts
+    the more the fewer slices of the box are marked: from few marks the others learn little of the object.
     """
     found: list[ObjectLabels] = []
     scribbled = bool(len(foreground_kji) + len(background_kji))
-    for member in answering(network, boxed.grid, box_drawn=box_drawn, scribbled=scribbled, adapt=adapt):
+    networks = answering(network, boxed.grid, box_drawn=box_drawn, scribbled=scribbled, adapt=adapt)
+    for member in networks:
         answer = yield from object_steps(
             boxed,
             box,
@@ -59,7 +64,7 @@ def answer_steps(
             member,
             settings if member is network else settings.for_member(member),
             box_drawn=box_drawn,
-            adapt=adapt,
+            adapt=adapt and (member is not networks[0] or len(networks) == 1),
             seed=seed,
             start=start,
             others_kji=others_kji,
@@ -69,17 +74,27 @@ def answer_steps(
     if len(found) == 1:
         return found[0]
     grid, device = boxed.grid, boxed.image.device
-    first, *rest = (answer.probability.logit(_SUREST) for answer in found)
-    share = _PROMPTED_SHARE if box_drawn else _PROMPTED_SHARE_OF_SCRIBBLES
-    probability = (share * first + (1 - share) * torch.stack(rest).mean(dim=0)).sigmoid()
     marks = object_marks(grid, foreground_kji, background_kji, others_kji, device)
-    outside = ~grid.inside(box).to(device)
+    inside = grid.inside(box).to(device)
+    share = _share_of_first(marks.foreground, inside, grid.spacing_kji_mm)
+    first, *rest = (answer.probability.logit(_SUREST) for answer in found)
+    probability = (share * first + (1 - share) * torch.stack(rest).mean(dim=0)).sigmoid()
     labels = yield from label_steps(
         probability,
         boxed.image,
         grid.spacing_kji_mm,
-        marks.foreground & ~outside,
-        marks.background | outside,
+        marks.foreground & inside,
+        marks.background | ~inside,
         settings.on(grid).energy,
     )
     return ObjectLabels(probability, labels, max(answer.rounds for answer in found), found[-1].classical)
+
+
+def _share_of_first(foreground: Tensor, inside: Tensor, spacing_mm: Sequence[float]) -> float:
+    """Weight of the first network's log-odds, from the part of the box's slices on which the object is marked.
+
+    foreground, inside : (K, J, I) bool, marks of the object and the box
+    """
+    axis = slice_axis(inside.shape, spacing_mm)
+    marked, within = (int(mask.movedim(axis, 0).flatten(1).any(dim=1).sum()) for mask in (foreground & inside, inside))
+    return _LEAST_SHARE + (1 - _LEAST_SHARE) * math.exp(-marked / within / _MARKED)

@@ -61,8 +61,8 @@ def toy(features=6):
     return values, labels, torch.ones(SHAPE_KJI)
 
 
-def adapted(block6, features, labels, weights, settings=DEFAULT, seed=0):
-    return finish(adapt_steps(block6, features, labels, weights, settings, seed))
+def adapted(block6, features, labels, weights, settings=DEFAULT, seed=0, added=None):
+    return finish(adapt_steps(block6, features, labels, weights, settings, seed, added))
 
 
 def same_weights(one, other):
@@ -272,3 +272,31 @@ def test_an_update_costs_a_twentieth_of_a_pass_through_the_network(network, shap
     with FlopCounterMode(display=False) as cached:
         adapted(network.block6, features, labels, torch.ones(shape_kji), AdaptSettings(updates=updates))
     assert 0 < cached.get_total_flops() / updates <= whole.get_total_flops() / 20
+
+
+def test_the_head_outweighs_what_is_wrong_in_the_log_odds_added_to_it():
+    features, labels, weights = toy()
+    wrong = torch.where(labels, -2.0, 2.0)
+    settings = AdaptSettings(updates=200)
+
+    def right(added):
+        fitted = adapted(head(), features, labels, weights, settings, added=added)
+        return ((foreground_probability(fitted, features, wrong) > 0.5) == labels).float().mean()
+
+    assert right(wrong) > 0.95
+    assert right(None) < 0.5  # one that does not know of them says as little as the labels need
+
+
+def test_scribbles_met_with_the_added_log_odds_are_not_met_less_well_after_fitting():
+    features, labels, weights = toy()
+    weights = weights.clone()
+    weights[1, 3] = AdaptSettings().scribble_weight
+    added = torch.where(labels, 3.0, -3.0)
+    block6 = head()
+
+    def loss(fitted):
+        probability = foreground_probability(fitted.eval(), features, added)[1, 3]
+        return torch.nn.functional.binary_cross_entropy(probability, labels[1, 3].float())
+
+    for seed in range(5):
+        assert loss(adapted(block6, features, labels, weights, seed=seed, added=added)) <= loss(block6) + 1e-6

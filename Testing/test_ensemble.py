@@ -1,4 +1,6 @@
-"""Two networks as one: each is fitted to the image by itself, and the mean of their log-odds counts."""
+"""Two networks as one: the second is fitted to the image by itself, and the mean of their log-odds counts."""
+
+import math
 
 import numpy as np
 import pytest
@@ -34,29 +36,39 @@ def ensemble():
     return Ensemble(PromptedNetwork((4, 4)).eval(), PNet(channels=4).eval()).eval()
 
 
-def answers(ensemble, box, adapt):
-    """Log-odds of each member by itself, and of both together."""
+def answers(ensemble, box, adapt, foreground=INSIDE):
+    """Log-odds of each member by itself, the first as it was trained, and of both together."""
     extent = box or BoundingBox.whole(SHAPE_KJI)
-    given = {"box_drawn": box is not None, "adapt": adapt, "seed": 0}
+    given = {"box_drawn": box is not None, "seed": 0}
 
-    def odds(steps, network, settings):
+    def odds(steps, network, settings, adapt):
         boxed = finish(encoded_steps(boxed_image(blob_volume(), extent, settings, CPU), members(network)))
-        return finish(steps(boxed, extent, INSIDE, BESIDE, network, settings, **given)).probability.logit(1e-4)
+        found = finish(steps(boxed, extent, foreground, BESIDE, network, settings, adapt=adapt, **given))
+        return found.probability.logit(1e-4)
 
-    alone = [odds(object_steps, member, SETTINGS.for_member(member)) for member in ensemble.members]
-    return *alone, odds(answer_steps, ensemble, SETTINGS)
+    prompted, of_image = ensemble.members
+    return (
+        odds(object_steps, prompted, SETTINGS.for_member(prompted), False),
+        odds(object_steps, of_image, SETTINGS.for_member(of_image), adapt),
+        odds(answer_steps, ensemble, SETTINGS, adapt),
+    )
 
 
-@pytest.mark.parametrize(("box", "share"), [(BOX, 0.5), (None, 0.3)], ids=["box", "scribbles alone"])
-def test_the_log_odds_of_both_are_averaged_and_those_of_the_prompted_one_count_less_without_a_box(ensemble, box, share):
-    prompted, of_image, together = answers(ensemble, box, adapt=True)
+@pytest.mark.parametrize(("box", "slices"), [(BOX, 9), (None, SHAPE_KJI[0])], ids=["box", "scribbles alone"])
+@pytest.mark.parametrize("marked", [1, 4])
+def test_the_log_odds_are_averaged_and_the_prompted_one_counts_less_the_more_slices_are_marked(
+    ensemble, box, slices, marked
+):
+    foreground = np.concatenate([INSIDE + np.int32([k, 0, 0]) for k in range(-2, marked - 2)])
+    prompted, of_image, together = answers(ensemble, box, True, foreground)
     assert (prompted - of_image).abs().max() > 0.2
+    share = 0.6 + 0.4 * math.exp(-marked / slices / 0.6)
     torch.testing.assert_close(together, share * prompted + (1 - share) * of_image, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("box", [BOX, None], ids=["box", "scribbles alone"])
 def test_without_fine_tuning_the_prompted_network_answers_alone(ensemble, box):
-    prompted, of_image, together = answers(ensemble, box, adapt=False)
+    prompted, of_image, together = answers(ensemble, box, False)
     assert (prompted - of_image).abs().max() > 0.2
     torch.testing.assert_close(together, prompted, rtol=1e-3, atol=1e-3)
 

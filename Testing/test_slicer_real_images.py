@@ -9,7 +9,7 @@ from InteractiveSegLib.image_io import read_labelmap, read_volume
 from InteractiveSegLib.prompts import BACKGROUND, BoundingBox
 
 HEART = ("acdc_cardiac/patient001_frame01", 3, 1, 0.8)
-HIPPOCAMPUS = ("hippocampus_msd/hippocampus_001", 2, 1, 0.5)
+HIPPOCAMPUS = ("hippocampus_msd/hippocampus_001", 2, 1, 0.6)
 _MARGIN = 2
 
 

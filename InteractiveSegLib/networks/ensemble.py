@@ -8,7 +8,7 @@ from InteractiveSegLib.networks.prompted import PromptedNetwork
 
 
 class Ensemble(nn.Module):
-    """A prompted network and P-Net. Each is fitted to the image by itself, then the mean of their log-odds counts.
+    """A prompted network and P-Net, which is fitted to the image by itself; then the mean of their log-odds counts.
 
     They err in different places: one has learnt what a session's scribbles mean, the other learns most from this image.
 
