@@ -277,7 +277,7 @@ def test_an_update_costs_a_twentieth_of_a_pass_through_the_network(network, shap
 def test_the_head_outweighs_what_is_wrong_in_the_log_odds_added_to_it():
     features, labels, weights = toy()
     wrong = torch.where(labels, -2.0, 2.0)
-    settings = AdaptSettings(updates=200)
+    settings = AdaptSettings(updates=200, learning_rate=0.05)
 
     def right(added):
         fitted = adapted(head(), features, labels, weights, settings, added=added)
