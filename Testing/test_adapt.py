@@ -276,7 +276,7 @@ def test_an_update_costs_a_twentieth_of_a_pass_through_the_network(network, shap
 
 def test_the_head_outweighs_what_is_wrong_in_the_log_odds_added_to_it():
     features, labels, weights = toy()
-    wrong = torch.where(labels, -2.0, 2.0)
+    wrong = torch.where(labels, -6.0, 6.0)
     settings = AdaptSettings(updates=200, learning_rate=0.05)
 
     def right(added):
@@ -284,7 +284,7 @@ def test_the_head_outweighs_what_is_wrong_in_the_log_odds_added_to_it():
         return ((foreground_probability(fitted, features, wrong) > 0.5) == labels).float().mean()
 
     assert right(wrong) > 0.95
-    assert right(None) < 0.5  # one that does not know of them says as little as the labels need
+    assert right(None) < 0.9  # one that does not know of them says no more than the labels need
 
 
 def test_scribbles_met_with_the_added_log_odds_are_not_met_less_well_after_fitting():
