@@ -250,8 +250,9 @@ def object_steps(
     box_drawn : the box comes from the user, rather than from the scribbles
     foreground_kji, background_kji : (N, 3) scribbled voxels of the image, all within ``boxed.grid.crop``
     others_kji : those of ``background_kji`` that mark other objects, (N, 3) each
-    adapt : fit block 6 to this image; the network itself is not changed. With scribbles it learns what the classical
-        answer leaves unsaid; from a box alone, which the classical answer knows little of, it learns the labels
+    adapt : fit block 6 to this image; the network itself is not changed. With scribbles in a box it learns what the
+        classical answer leaves unsaid; else it learns the labels, since people's scribbles without a box mark most
+        slices, and of a box alone the classical answer knows little
     start : (K, J, I) float in [0, 1] on the working grid, a mask to start from; only networks that see prompts use it
     classical : (K, J, I), the classical answer to these prompts, where another network has found it already
     """
@@ -300,7 +301,7 @@ def object_steps(
     for rounds in range(1, settings.adapt.rounds + 1):
         weights = interaction_weights(probability, first, foreground, background, distance, settings.adapt)
         head = yield from adapt_steps(
-            head, features, labels, weights, settings.adapt, seed + rounds, added if scribbled else None
+            head, features, labels, weights, settings.adapt, seed + rounds, added if scribbled and box_drawn else None
         )
         probability = foreground_probability(head, features, added)
         before = labels

@@ -17,7 +17,8 @@ from InteractiveSegLib.refine import label_steps
 from InteractiveSegLib.working_grid import WorkingGrid
 
 _SUREST = 1e-4  # no network is surer than this of what it says
-_LEAST_SHARE = 0.6  # of the first network, however much is marked for the others to learn from
+_SHARE_OF_SCRIBBLES = 0.3  # of the first network, from scribbles alone
+_LEAST_SHARE = 0.6  # of it within a drawn box, however much is marked for the others to learn from
 _MARKED = 0.6  # part of the slices marked, at which the rest of its share has fallen by 1/e
 
 
@@ -48,9 +49,9 @@ def answer_steps(
 ) -> Steps[ObjectLabels]:
     """Segment one object on the working grid; arguments as those of ``object_steps``, for all networks that answer.
 
-    Of several networks the first answers as it was trained, and each other is fitted to the image by itself; the
-    weighted mean of their log-odds meets the energy. The first, which knows from training what scribbles mean, counts
-    the more the fewer slices of the box are marked: from few marks the others learn little of the object.
+    Of several networks each is fitted to the image by itself, but within a drawn box the first answers as it was
+    trained; the weighted mean of their log-odds meets the energy. In a box the first, which knows from training what
+    scribbles mean, counts the more the fewer slices are marked: from few marks the others learn little of the object.
     """
     found: list[ObjectLabels] = []
     scribbled = bool(len(foreground_kji) + len(background_kji))
@@ -64,7 +65,7 @@ def answer_steps(
             member,
             settings if member is network else settings.for_member(member),
             box_drawn=box_drawn,
-            adapt=adapt and (member is not networks[0] or len(networks) == 1),
+            adapt=adapt and (len(networks) == 1 or not box_drawn or member is not networks[0]),
             seed=seed,
             start=start,
             others_kji=others_kji,
@@ -76,7 +77,7 @@ def answer_steps(
     grid, device = boxed.grid, boxed.image.device
     marks = object_marks(grid, foreground_kji, background_kji, others_kji, device)
     inside = grid.inside(box).to(device)
-    share = _share_of_first(marks.foreground, inside, grid.spacing_kji_mm)
+    share = _share_in_box(marks.foreground, inside, grid.spacing_kji_mm) if box_drawn else _SHARE_OF_SCRIBBLES
     first, *rest = (answer.probability.logit(_SUREST) for answer in found)
     probability = (share * first + (1 - share) * torch.stack(rest).mean(dim=0)).sigmoid()
     labels = yield from label_steps(
@@ -90,7 +91,7 @@ def answer_steps(
     return ObjectLabels(probability, labels, max(answer.rounds for answer in found), found[-1].classical)
 
 
-def _share_of_first(foreground: Tensor, inside: Tensor, spacing_mm: Sequence[float]) -> float:
+def _share_in_box(foreground: Tensor, inside: Tensor, spacing_mm: Sequence[float]) -> float:
     """Weight of the first network's log-odds, from the part of the box's slices on which the object is marked.
 
     foreground, inside : (K, J, I) bool, marks of the object and the box

@@ -37,7 +37,7 @@ def ensemble():
 
 
 def answers(ensemble, box, adapt, foreground=INSIDE):
-    """Log-odds of each member by itself, the first as it was trained, and of both together."""
+    """Log-odds of each member by itself, the first as it was trained where there is a box, and of both together."""
     extent = box or BoundingBox.whole(SHAPE_KJI)
     given = {"box_drawn": box is not None, "seed": 0}
 
@@ -48,22 +48,25 @@ def answers(ensemble, box, adapt, foreground=INSIDE):
 
     prompted, of_image = ensemble.members
     return (
-        odds(object_steps, prompted, SETTINGS.for_member(prompted), False),
+        odds(object_steps, prompted, SETTINGS.for_member(prompted), adapt and box is None),
         odds(object_steps, of_image, SETTINGS.for_member(of_image), adapt),
         odds(answer_steps, ensemble, SETTINGS, adapt),
     )
 
 
-@pytest.mark.parametrize(("box", "slices"), [(BOX, 9), (None, SHAPE_KJI[0])], ids=["box", "scribbles alone"])
 @pytest.mark.parametrize("marked", [1, 4])
-def test_the_log_odds_are_averaged_and_the_prompted_one_counts_less_the_more_slices_are_marked(
-    ensemble, box, slices, marked
-):
+def test_in_a_box_the_prompted_network_counts_less_the_more_slices_are_marked(ensemble, marked):
     foreground = np.concatenate([INSIDE + np.int32([k, 0, 0]) for k in range(-2, marked - 2)])
-    prompted, of_image, together = answers(ensemble, box, True, foreground)
+    prompted, of_image, together = answers(ensemble, BOX, True, foreground)
     assert (prompted - of_image).abs().max() > 0.2
-    share = 0.6 + 0.4 * math.exp(-marked / slices / 0.6)
+    share = 0.6 + 0.4 * math.exp(-marked / BOX.shape_kji[0] / 0.6)
     torch.testing.assert_close(together, share * prompted + (1 - share) * of_image, rtol=1e-3, atol=1e-3)
+
+
+def test_from_scribbles_alone_the_log_odds_of_both_fitted_networks_are_averaged(ensemble):
+    prompted, of_image, together = answers(ensemble, None, True)
+    assert (prompted - of_image).abs().max() > 0.2
+    torch.testing.assert_close(together, 0.3 * prompted + 0.7 * of_image, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("box", [BOX, None], ids=["box", "scribbles alone"])
