@@ -178,7 +178,8 @@ def test_a_network_grows_with_the_labels_and_keeps_what_it_knew():
     image = torch.rand(6, 8, 10)
     larger = network.grown([5, 2, 9])
     assert larger.labels == (5, 2, 9)
-    assert torch.equal(larger.logits(image)[:2], network.logits(image))
+    # processors may add up in another order for another number of channels
+    torch.testing.assert_close(larger.logits(image)[:2], network.logits(image), rtol=0, atol=1e-5)
     assert (larger.logits(image)[2:] < larger.logits(image)[0]).all()
     assert network.grown([5]) is network
     with pytest.raises(InputError, match="different numbers"):
