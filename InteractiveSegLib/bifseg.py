@@ -16,7 +16,7 @@ from InteractiveSegLib.geodesic import GeodesicSettings, geodesic_distance
 from InteractiveSegLib.geometry import Volume
 from InteractiveSegLib.intensity import normalised
 from InteractiveSegLib.networks.ensemble import Ensemble
-from InteractiveSegLib.networks.network import Member, Network, classical_feature
+from InteractiveSegLib.networks.network import Member, Network
 from InteractiveSegLib.predict import classical_answer, feature_steps, foreground_probability, prompted_feature_steps
 from InteractiveSegLib.progress import Steps
 from InteractiveSegLib.prompts import BoundingBox
@@ -38,7 +38,7 @@ class BifsegSettings:
     contrast_voxels : of the geodesic distance
     contradiction_voxels : epsilon of the interaction weights
     classical_share, classical_share_of_box : how much the classical answer counts in the log-odds, beside what the
-        network says: where there are scribbles, and where there is a box alone. Models from elsewhere do without it
+        network says: where there are scribbles, and where there is a box alone
     adapt_to_box : fine-tune from a box alone, too; a network that sees the box is surer of it than its own first labels
     """
 
@@ -66,7 +66,8 @@ class BifsegSettings:
                 grid=GridSettings(max_voxels=64**3),
                 adapt=AdaptSettings(rounds=1),
                 smoothness_voxels=4.0,
-                classical_share_of_box=1.0,
+                classical_share=0.0,
+                classical_share_of_box=0.0,
                 adapt_to_box=False,
             )
         if network.dimensions == 2:
@@ -130,13 +131,13 @@ class ObjectLabels:
     probability : (K, J, I) float32, of the foreground
     labels : (K, J, I) bool
     rounds : of adaptation
-    classical : (K, J, I) log-odds, the classical answer to the prompts; None where a model from elsewhere goes without
+    classical : (K, J, I) log-odds, the classical answer to the prompts
     """
 
     probability: Tensor
     labels: Tensor
     rounds: int
-    classical: Tensor | None = None
+    classical: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -272,19 +273,13 @@ def object_steps(
     shown = ~outside if box_drawn else torch.ones_like(outside)
     prompts = (shown, foreground, marks.of_nothing)
     spacing, share = grid.spacing_kji_mm, settings.classical_share if scribbled else settings.classical_share_of_box
-    features, added = boxed.features, None
+    features = boxed.features
     if network.takes_prompts:
-        features = yield from prompted_feature_steps(
-            network, boxed.image, spacing, *prompts, start, others, settings.cues
-        )
-        held = classical_feature(network)
-        if held is not None:
-            classical = features[held]
-            added = (share - 1) * classical
-    else:
-        if classical is None:
-            classical = classical_answer(boxed.image, spacing, *prompts, others, settings.cues)
-        added = share * classical
+        seen = yield from prompted_feature_steps(network, boxed.image, spacing, *prompts, start, others, settings.cues)
+        features, classical = seen.features, seen.classical
+    elif classical is None:
+        classical = classical_answer(boxed.image, spacing, *prompts, others, settings.cues)
+    added = share * classical
     probability = foreground_probability(network.block6, features, added)
     labels = yield from fit_labels(probability, foreground=foreground & ~outside, background=(background | outside))
     if not adapt or not (scribbled or settings.adapt_to_box):

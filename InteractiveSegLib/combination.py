@@ -156,7 +156,7 @@ def _odds_steps(
     elsewhere = [working(other & drawn) > 0 for other in others]
     background = working(~given.any(axis=0) & drawn) > 0
     marks = _without_shared([foreground, background, *elsewhere])
-    features = yield from prompted_feature_steps(
+    seen = yield from prompted_feature_steps(
         network,
         boxed.image,
         grid.spacing_kji_mm,
@@ -169,14 +169,14 @@ def _odds_steps(
     confidence = working(proxy.confidence)
     head = yield from soft_adapt_steps(
         network.block6,
-        features,
+        seen.features,
         working(proxy.probabilities[channel]),
         confidence,
         working(drawn) > 0.5,
         settings.adapt,
         seed,
     )
-    probability = foreground_probability(head, features).clamp(_FLOOR, 1 - _FLOOR)
+    probability = foreground_probability(head, seen.features).clamp(_FLOOR, 1 - _FLOOR)
     odds = grid.interpolated(torch.logit(probability)).cpu().numpy()
     return held, odds[box.counted_from(grid.crop).slices]
 

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from InteractiveSegLib.cues import CueSettings, encode
+from InteractiveSegLib.cues import CHANNELS, CueSettings, encode
 from InteractiveSegLib.networks.block_six import BlockSixNetwork
 from InteractiveSegLib.networks.external import ExternalNetwork
 from InteractiveSegLib.networks.network import Head
 from InteractiveSegLib.networks.prompted import PromptedNetwork
 from InteractiveSegLib.progress import Progress, Steps
 
+_CLASSICAL = CHANNELS.index("classical answer")
 _SLICES_AT_ONCE = 8
 
 
@@ -38,6 +39,18 @@ def feature_steps(network: BlockSixNetwork, image: Tensor, spacing_mm: Sequence[
     return torch.cat(parts).movedim(1, 0).movedim(1, axis + 1).contiguous()
 
 
+@dataclass(frozen=True, eq=False)
+class PromptedFeatures:
+    """What a network that sees prompts makes of an image and the prompts on it.
+
+    features : (F, K, J, I)
+    classical : (K, J, I) log-odds, the classical answer to the same prompts
+    """
+
+    features: Tensor
+    classical: Tensor
+
+
 @torch.no_grad()
 def prompted_feature_steps(
     network: PromptedNetwork | ExternalNetwork,
@@ -49,12 +62,14 @@ def prompted_feature_steps(
     start: Tensor | None = None,
     others: Sequence[Tensor] = (),
     settings: CueSettings = CueSettings(),
-) -> Steps[Tensor]:
-    """Features (F, K, J, I) of an image (K, J, I) in [0, 1] and the prompts on it, each as in ``cues.encode``."""
+) -> Steps[PromptedFeatures]:
+    """Features of an image (K, J, I) in [0, 1] and the prompts on it, each as in ``cues.encode``."""
     yield Progress(0, 1, "measuring distances")
     given = sliced_channels(image, spacing_mm, box, foreground, background, start, others, settings)
     features = yield from network.feature_steps(given.channels[None], given.spacing_mm)
-    return features[0].movedim(1, given.axis + 1).contiguous()
+    return PromptedFeatures(
+        features[0].movedim(1, given.axis + 1).contiguous(), given.channels[_CLASSICAL].movedim(0, given.axis)
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +122,7 @@ def classical_answer(
 ) -> Tensor:
     """Log-odds (K, J, I) of the foreground by distances and intensities alone, as in ``cues.encode``."""
     drawn = [marks[None] for marks in (box, foreground, background)]
-    return encode(image[None], spacing_mm, *drawn, None, [other[None] for other in others], settings)[0, -1]
+    return encode(image[None], spacing_mm, *drawn, None, [other[None] for other in others], settings)[0, _CLASSICAL]
 
 
 @torch.no_grad()

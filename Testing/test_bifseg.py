@@ -109,16 +109,8 @@ def test_a_box_alone_has_a_share_of_its_own():
     assert not torch.equal(odds(ON_BLOB, classical_share=1.0), odds(ON_BLOB, classical_share=0.0))
 
 
-def test_a_network_that_holds_the_classical_answer_counts_it_by_the_share_too():
-    network, marks = networks()["prompted"], (ON_BLOB, BESIDE, ON_OTHER)
-    none, half, whole = (
-        segmented(network, *marks, classical_share=share).probability.logit() for share in (0.0, 0.5, 1.0)
-    )
-    assert (whole - none).abs().max() == pytest.approx(10, abs=0.01)
-    torch.testing.assert_close(half - none, 0.5 * (whole - none), rtol=1e-2, atol=1e-2)
-
-
-def test_the_whole_share_is_what_the_network_itself_says(monkeypatch):
+@pytest.mark.parametrize("box", [None, BoundingBox((2, 4, 6), (11, 17, 21))], ids=["marks", "box"])
+def test_a_network_that_sees_prompts_answers_by_itself(monkeypatch, box):
     network, own = networks()["prompted"], []
     real = network.block6.on_columns
 
@@ -127,5 +119,11 @@ def test_the_whole_share_is_what_the_network_itself_says(monkeypatch):
         return own[-1][None]
 
     monkeypatch.setattr(network.block6, "on_columns", kept)
-    odds = segmented(network, ON_BLOB, BESIDE, classical_share=1.0).probability.logit()
+    marks = () if box else (ON_BLOB, BESIDE)
+    odds = segmented(network, *marks, box=box, **_shares(network)).probability.logit()
     torch.testing.assert_close(odds.flatten(), own[0][1] - own[0][0], rtol=1e-3, atol=1e-3)
+
+
+def _shares(network):
+    defaults = BifsegSettings.for_network(network)
+    return {name: getattr(defaults, name) for name in ("classical_share", "classical_share_of_box")}

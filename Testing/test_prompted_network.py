@@ -1,6 +1,5 @@
 import pytest
 import torch
-from torch import nn
 
 from InteractiveSegLib.cues import CHANNELS, encode
 from InteractiveSegLib.errors import InputError
@@ -27,11 +26,9 @@ SHAPES = [
 
 
 def small(widths=(4, 4, 4), seed=0):
-    """A narrow network in eval mode, fresh but for a gain other than 1."""
+    """A narrow network in eval mode."""
     torch.manual_seed(seed)
-    network = PromptedNetwork(widths)
-    nn.init.constant_(network.block6.gain, 0.5)
-    return network.eval()
+    return PromptedNetwork(widths).eval()
 
 
 def looked_through(network, seed=1):
@@ -74,7 +71,7 @@ def test_the_answer_has_the_shape_of_the_image(shape, spacing):
     assert torch.isfinite(logits).all()
     features = finish(network.feature_steps(channels, spacing))
     assert features.shape == (2, network.feature_channels, *shape)
-    assert network.feature_channels == 5
+    assert network.feature_channels == 4
 
 
 @torch.no_grad()
@@ -132,7 +129,7 @@ def test_spacing_in_other_units_gives_the_same():
 
 @torch.no_grad()
 def test_a_single_slice_is_a_volume_with_nothing_beyond_it():
-    level, x = looked_through(small()).down[0], channels_of((1, 11, 14))
+    level, x = looked_through(small()).down[1], channels_of((1, 11, 14))[:, :4]
     torch.testing.assert_close(level(x), level.through(level.within(x)))
 
 
@@ -157,32 +154,13 @@ def test_an_image_is_seen_alike_whatever_lies_beside_it_in_the_batch():
 
 
 @torch.no_grad()
-def test_the_last_feature_is_the_classical_answer():
-    channels = channels_of((3, 9, 14))
-    features = finish(small().feature_steps(channels, CUBES))
-    assert torch.equal(features[:, -1], channels[:, CHANNELS.index("classical answer")])
-
-
-@torch.no_grad()
-def test_the_head_adds_the_classical_answer_times_its_gain():
-    network = small()
-    features = finish(network.feature_steps(channels_of((3, 9, 14)), CUBES))
-    more = features.clone()
-    more[:, -1] += 3.0
-    added = network.block6(more) - network.block6(features)
-    torch.testing.assert_close(added[:, 1], torch.full_like(added[:, 1], 1.5))
-    assert not added[:, 0].any()
-
-
-@torch.no_grad()
-def test_where_the_features_say_nothing_the_classical_answer_decides():
-    network = small()
-    nn.init.zeros_(network.block6[4].weight)
-    nn.init.zeros_(network.block6[4].bias)
-    features = torch.zeros(5, 1, 1, 3)
-    features[-1] = torch.tensor([-2.0, 0.0, 4.0])
-    expected = torch.tensor([-1.0, 0.0, 2.0]).sigmoid()  # at a gain of one half
-    torch.testing.assert_close(foreground_probability(network.block6, features)[0, 0], expected)
+def test_the_classical_answer_alone_of_all_channels_is_not_looked_at():
+    network, channels = small(), channels_of((3, 9, 14))
+    expected = network(channels, CUBES)
+    for index, name in enumerate(CHANNELS):
+        others = channels.clone()
+        others[:, index] = 1 - others[:, index]
+        assert torch.equal(network(others, CUBES), expected) == (name == "classical answer"), name
 
 
 @torch.no_grad()
@@ -266,31 +244,32 @@ def test_slices_are_looked_at_along_their_own_axis(axis):
     turned_mm = [0.75, 0.5]
     turned_mm.insert(axis, 3.0)
     turned = [values.movedim(0, axis) for values in (*given, *others)]
-    found = finish(prompted_feature_steps(network, turned[0], turned_mm, *turned[1:4], others=turned[4:]))
+    found = finish(prompted_feature_steps(network, turned[0], turned_mm, *turned[1:4], others=turned[4:])).features
     torch.testing.assert_close(found.movedim(axis + 1, 1), expected, rtol=1e-4, atol=1e-5)
 
 
 @torch.no_grad()
 def test_a_mask_to_start_from_is_seen():
     network, given = small(), drawn((5, 9, 14))
-    without = finish(prompted_feature_steps(network, *given[:1], THICK, *given[1:]))
+
+    def features(*start):
+        return finish(prompted_feature_steps(network, given[0], THICK, *given[1:], *start)).features
+
     start = given[1].float()
-    assert not torch.allclose(finish(prompted_feature_steps(network, given[0], THICK, *given[1:], start)), without)
-    nothing = torch.zeros_like(start)
-    assert torch.equal(finish(prompted_feature_steps(network, given[0], THICK, *given[1:], nothing)), without)
+    assert not torch.allclose(features(start), features())
+    assert torch.equal(features(torch.zeros_like(start)), features())
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
 @torch.no_grad()
-def test_marks_on_other_objects_are_seen_as_other_than_background():
-    network, given, others = small(), drawn((5, 9, 14)), other_objects((5, 9, 14))
-
-    def features(background, *others):
-        steps = prompted_feature_steps(network, given[0], THICK, *given[1:3], background, others=others)
-        return finish(steps)
-
-    plain = features(given[3] | others[0] | others[1])
-    assert not torch.allclose(features(given[3], *others), plain, atol=1e-2)
-    assert not torch.allclose(features(given[3]), plain, atol=1e-2)
+def test_the_classical_answer_comes_with_the_features(axis):
+    image, *marks = (values.movedim(0, axis) for values in (*drawn((5, 9, 14)), *other_objects((5, 9, 14))))
+    spacing_mm = [0.75, 0.5]
+    spacing_mm.insert(axis, 3.0)
+    seen = finish(prompted_feature_steps(small(), image, spacing_mm, *marks[:3], others=marks[3:]))
+    expected = classical_answer(image, spacing_mm, *marks[:3], marks[3:])
+    torch.testing.assert_close(seen.classical, expected, rtol=1e-4, atol=1e-3)
+    assert not torch.allclose(seen.classical, classical_answer(image, spacing_mm, *marks[:3]), atol=0.1)
 
 
 @torch.no_grad()
@@ -318,4 +297,4 @@ def test_gradients_stay_on_for_the_caller_between_reports():
     given = drawn((5, 9, 14))
     for _ in prompted_feature_steps(small(), given[0], THICK, *given[1:]):
         assert torch.is_grad_enabled()
-    assert not finish(prompted_feature_steps(small(), given[0], THICK, *given[1:])).requires_grad
+    assert not finish(prompted_feature_steps(small(), given[0], THICK, *given[1:])).features.requires_grad

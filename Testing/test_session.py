@@ -2,6 +2,7 @@
 
 import gc
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -413,7 +414,7 @@ def test_an_overlap_goes_to_the_more_probable_object(monkeypatch):
         found = yield from real(boxed, box, *args, **options)
         slope = torch.linspace(0.9, 0.6, found.labels.shape[2]) if not calls else torch.tensor(0.75)
         calls.append(box)
-        return type(found)(torch.ones_like(found.probability) * slope, found.labels, found.rounds)
+        return replace(found, probability=torch.ones_like(found.probability) * slope)
 
     monkeypatch.setattr(segmenter_module, "answer_steps", slanted)
     session = boxed_session()

@@ -350,6 +350,12 @@ def test_a_correction_marks_what_the_network_got_wrong(found, corrected):
     assert [rounds.count(n) / 40 for n in range(3)] == pytest.approx([0.4, 0.35, 0.25], abs=0.15)
 
 
+def test_how_often_errors_are_corrected_can_be_chosen():
+    network = Constant(found=False)
+    session_loss(network, blob_batch(), corrected=(0, 0, 0, 0, 1))
+    assert len(network.seen) == 5
+
+
 def test_what_was_found_is_sometimes_where_the_next_round_starts():
     batch, start = blob_batch(), CHANNELS.index("start mask")
     carried = []
@@ -367,7 +373,7 @@ def test_training_lowers_the_loss():
     network = fresh().train()
     optimizer = torch.optim.Adam(network.parameters(), lr=0.02)
     losses = []
-    for _ in range(12):
+    for _ in range(20):
         loss = session_loss(network, blob_batch())
         optimizer.zero_grad()
         loss.backward()

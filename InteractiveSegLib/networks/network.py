@@ -24,8 +24,3 @@ def sees_start_masks(network: Network) -> bool:
     if isinstance(network, ExternalNetwork):
         return "start mask" in network.card.channels
     return network.takes_prompts
-
-
-def classical_feature(network: Member) -> int | None:
-    """Which of the features is the classical answer that block 6 adds to the log-odds; None where it adds none."""
-    return network.feature_channels - 1 if isinstance(network, PromptedNetwork) else None

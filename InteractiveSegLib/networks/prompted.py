@@ -16,12 +16,14 @@ from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.networks.block_six import BlockSix
 from InteractiveSegLib.progress import Progress, Steps, finish
 
-_CLASSICAL = CHANNELS.index("classical answer")
+_SEEN = [index for index, name in enumerate(CHANNELS) if name != "classical answer"]
 _ISOTROPIC = 1.5  # slices up to this much thicker than pixels are pooled with them
 
 
 class PromptedNetwork(nn.Module):
-    """U-Net on image and cues; its last block adds to the classical answer and can be fitted to one image.
+    """U-Net on image and cues; its last block can be fitted to one image.
+
+    The classical answer is the one cue that it is not shown: a network that can copy it learns less.
 
     Axis k is that of the slices. An axis is pooled once the others have become as coarse as it is, so the same weights
     serve cubes, thick slices and single slices.
@@ -39,16 +41,14 @@ class PromptedNetwork(nn.Module):
         if len(widths) < 2 or any(width < 4 or width % 4 for width in widths):
             raise InputError(f"widths {tuple(widths)} must be at least two multiples of 4")
         self.config: dict[str, Any] = {"widths": list(widths), "dropout": dropout}
-        inputs = [len(CHANNELS), *widths[:-1]]
+        inputs = [len(_SEEN), *widths[:-1]]
         self.down = nn.ModuleList(_Level(a, b) for a, b in zip(inputs, widths, strict=True))
         self.up = nn.ModuleList(_Level(fine + coarse, fine) for fine, coarse in pairwise(widths))
-        self.feature_channels = widths[0] + 1
-        self.block6 = ResidualHead(widths[0], widths[0], dropout)
+        self.feature_channels = widths[0]
+        self.block6 = BlockSix(3, widths[0], widths[0], dropout)
 
     def feature_steps(self, channels: Tensor, spacing_mm: Sequence[float]) -> Steps[Tensor]:
         """Features (B, ``feature_channels``, K, J, I) of encoded prompts (B, C, K, J, I); one report a level.
-
-        The last feature is the classical answer itself.
 
         Raises
         ------
@@ -56,7 +56,7 @@ class PromptedNetwork(nn.Module):
         """
         if channels.ndim != 5 or channels.shape[1] != len(CHANNELS):
             raise InputError(f"expected (B, {len(CHANNELS)}, K, J, I), got {tuple(channels.shape)}")
-        x = channels.contiguous(memory_format=torch.channels_last_3d)
+        x = channels[:, _SEEN].contiguous(memory_format=torch.channels_last_3d)
         total = len(self.down) + len(self.up)
         spacing = [mm / min(spacing_mm) for mm in spacing_mm]
         skips: list[Tensor] = []
@@ -72,28 +72,11 @@ class PromptedNetwork(nn.Module):
             yield Progress(total - 1 - index, total, "looking at the image")
             skip = skips[index]
             x = self.up[index](torch.cat([skip, F.interpolate(x, skip.shape[2:])], dim=1))
-        return torch.cat([x, channels[:, _CLASSICAL : _CLASSICAL + 1]], dim=1)
+        return x
 
     def forward(self, channels: Tensor, spacing_mm: Sequence[float]) -> Tensor:
         """Two-class logits (B, 2, K, J, I)."""
         return self.block6(finish(self.feature_steps(channels, spacing_mm)))
-
-
-class ResidualHead(BlockSix):
-    """Block 6 that corrects the classical answer, its last input, rather than starting from nothing."""
-
-    def __init__(self, in_channels: int, hidden: int, dropout: float) -> None:
-        super().__init__(3, in_channels, hidden, dropout)
-        self.gain = nn.Parameter(torch.ones(()))
-
-    def forward(self, features: Tensor) -> Tensor:
-        return self._added(super().forward(features[:, :-1]), features[:, -1])
-
-    def on_columns(self, features: Tensor) -> Tensor:
-        return self._added(super().on_columns(features[:-1]), features[-1])
-
-    def _added(self, logits: Tensor, classical: Tensor) -> Tensor:
-        return torch.stack([logits[:, 0], logits[:, 1] + self.gain * classical], dim=1)
 
 
 class _Level(nn.Module):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -69,12 +69,15 @@ class PromptedTasks(Dataset):
         return item
 
 
-def session_loss(network: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
-    """Soft Dice and cross-entropy of the first answer, or of one after the network's own errors were corrected."""
-    return dice_cross_entropy_of(session_logits(network, batch), batch["label"][:, None])
+def session_loss(network: nn.Module, batch: Mapping[str, Tensor], corrected: Sequence[float] = _CORRECTED) -> Tensor:
+    """Soft Dice and cross-entropy of the first answer, or of one after the network's own errors were corrected.
+
+    corrected : parts of the batches of which the errors are corrected not at all, once, twice and so on
+    """
+    return dice_cross_entropy_of(session_logits(network, batch, corrected), batch["label"][:, None])
 
 
-def session_logits(network: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
+def session_logits(network: nn.Module, batch: Mapping[str, Tensor], corrected: Sequence[float] = _CORRECTED) -> Tensor:
     """Logits (B, 2, K, J, I) of the first answer to an item of ``PromptedTasks``, or of one after corrections."""
     spacing = batch["spacing"].tolist()
     rng = np.random.default_rng([*batch["seed"].tolist(), 78])
@@ -84,7 +87,7 @@ def session_logits(network: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
     def answer() -> Tensor:
         return network(encode(image, spacing, box, foreground, background, start, [other]), spacing)
 
-    for _ in range(rng.choice(len(_CORRECTED), p=_CORRECTED)):
+    for _ in range(rng.choice(len(corrected), p=corrected)):
         with torch.no_grad():
             network.eval()
             logits = answer()

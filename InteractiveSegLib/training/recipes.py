@@ -27,6 +27,7 @@ from InteractiveSegLib.training.prompted_tasks import PromptedTasks, session_los
 from InteractiveSegLib.training.trainer import Loss, TrainSettings, train
 
 _WIDE = CropSettings(margin_voxels=(0, 20), margin_part=0.8)  # scribbles alone say less of where the object ends
+_OFTEN_CORRECTED = (0.3, 0.25, 0.2, 0.15, 0.1)  # of the batches, from not at all to four times, as scribbles add up
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,8 @@ RECIPES = {
     "prompted": Recipe(
         PromptedNetwork,
         _sessions,
-        session_loss,
-        steps=2800,
+        partial(session_loss, corrected=_OFTEN_CORRECTED),
+        steps=4200,
         learning_rate=1.5e-3,
         accumulated=2,
         slices=Recipe(PromptedNetwork, _sessions_on_slices, session_loss, 1800, 2e-3, accumulated=2),
