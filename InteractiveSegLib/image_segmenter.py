@@ -123,7 +123,7 @@ class ImageSegmenter:
         foreground, background = (marks[grid.crop.contains(marks)] for marks in prompts.scribbles.for_label(label))
         scribbled = bool(len(foreground) + len(background))
         drawn = label in prompts.boxes
-        networks = answering(self._network, grid, box_drawn=drawn, scribbled=scribbled, adapt=adapt)
+        networks = answering(self._network, scribbled=scribbled, adapt=adapt)
         boxed = yield from encoded_steps(boxed, networks)
         self._keep(box, boxed)
         marked_objects = [other for other in prompts.scribbles.object_labels() if other != label]

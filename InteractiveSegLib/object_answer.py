@@ -14,23 +14,17 @@ from InteractiveSegLib.predict import slice_axis
 from InteractiveSegLib.progress import Steps
 from InteractiveSegLib.prompts import BoundingBox
 from InteractiveSegLib.refine import label_steps
-from InteractiveSegLib.working_grid import WorkingGrid
 
 _SUREST = 1e-4  # no network is surer than this of what it says
 _SHARE_OF_SCRIBBLES = 0.3  # of the first network, from scribbles alone
+_SHARE_ON_A_SLICE = 0.7  # of it where these are on a single slice, too little for the others to learn much from
 _LEAST_SHARE = 0.6  # of it within a drawn box, however much is marked for the others to learn from
 _MARKED = 0.6  # part of the slices marked, at which the rest of its share has fallen by 1/e
 
 
-def answering(
-    network: Network, grid: WorkingGrid, *, box_drawn: bool, scribbled: bool, adapt: bool
-) -> tuple[Member, ...]:
-    """The networks that have a say: of several the first alone where the others are not fitted or learn little.
-
-    They learn little without scribbles, and where there are no more than scribbles on a single slice.
-    """
-    alone = not adapt or not scribbled or (not box_drawn and 1 in grid.shape_kji)
-    return members(network)[:1] if alone else members(network)
+def answering(network: Network, *, scribbled: bool, adapt: bool) -> tuple[Member, ...]:
+    """The networks that have a say: of several the first alone where the others are not fitted to scribbles."""
+    return members(network) if adapt and scribbled else members(network)[:1]
 
 
 def answer_steps(
@@ -55,7 +49,7 @@ def answer_steps(
     """
     found: list[ObjectLabels] = []
     scribbled = bool(len(foreground_kji) + len(background_kji))
-    networks = answering(network, boxed.grid, box_drawn=box_drawn, scribbled=scribbled, adapt=adapt)
+    networks = answering(network, scribbled=scribbled, adapt=adapt)
     for member in networks:
         answer = yield from object_steps(
             boxed,
@@ -77,7 +71,10 @@ def answer_steps(
     grid, device = boxed.grid, boxed.image.device
     marks = object_marks(grid, foreground_kji, background_kji, others_kji, device)
     inside = grid.inside(box).to(device)
-    share = _share_in_box(marks.foreground, inside, grid.spacing_kji_mm) if box_drawn else _SHARE_OF_SCRIBBLES
+    if box_drawn:
+        share = _share_in_box(marks.foreground, inside, grid.spacing_kji_mm)
+    else:
+        share = _SHARE_ON_A_SLICE if 1 in grid.shape_kji else _SHARE_OF_SCRIBBLES
     first, *rest = (answer.probability.logit(_SUREST) for answer in found)
     probability = (share * first + (1 - share) * torch.stack(rest).mean(dim=0)).sigmoid()
     labels = yield from label_steps(
