@@ -252,10 +252,11 @@ def object_steps(
     foreground_kji, background_kji : (N, 3) scribbled voxels of the image, all within ``boxed.grid.crop``
     others_kji : those of ``background_kji`` that mark other objects, (N, 3) each
     adapt : fit block 6 to this image; the network itself is not changed. With scribbles in a box it learns what the
-        classical answer leaves unsaid; else it learns the labels, since people's scribbles without a box mark most
-        slices, and of a box alone the classical answer knows little
+        share of the classical answer, if it has one, leaves unsaid; else it learns the labels, since people's scribbles
+        without a box mark most slices, and of a box alone the classical answer knows little
     start : (K, J, I) float in [0, 1] on the working grid, a mask to start from; only networks that see prompts use it
-    classical : (K, J, I), the classical answer to these prompts, where another network has found it already
+    classical : (K, J, I), the classical answer to these prompts, where another network has found it already; one
+        that sees the prompts finds it with its features
     """
     device, grid = boxed.image.device, boxed.grid
     settings = settings.on(grid, bool(len(foreground_kji) + len(background_kji)))

@@ -44,8 +44,9 @@ def answer_steps(
     """Segment one object on the working grid; arguments as those of ``object_steps``, for all networks that answer.
 
     Of several networks each is fitted to the image by itself, but within a drawn box the first answers as it was
-    trained; the weighted mean of their log-odds meets the energy. In a box the first, which knows from training what
-    scribbles mean, counts the more the fewer slices are marked: from few marks the others learn little of the object.
+    trained; the weighted mean of their log-odds meets the energy. The first, which knows from training what scribbles
+    mean, counts more on a single slice, and in a box the more the fewer slices are marked: from few marks the others
+    learn little of the object.
     """
     found: list[ObjectLabels] = []
     scribbled = bool(len(foreground_kji) + len(background_kji))
