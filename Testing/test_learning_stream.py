@@ -106,6 +106,22 @@ def test_the_way_of_replay_makes_a_difference(tmp_path):
     assert len({weights[2] for weights in found.values()}) == 3
 
 
+def test_a_checkpoint_goes_with_its_training_though_the_process_stopped_at_its_very_end(tmp_path, teacher, monkeypatch):
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(learner_module, "prune", stopped)
+    with blob_casebook(tmp_path, ["train"]) as casebook:
+        accept_blob(casebook, 0)
+        with pytest.raises(KeyboardInterrupt):
+            finish(StreamLearner(casebook, teacher, QUICK).steps())
+        assert in_use(casebook, teacher.name).id == 1
+        assert list((casebook.folder / "learning").rglob("training-*"))
+        monkeypatch.undo()
+        assert finish(StreamLearner(casebook, teacher, QUICK).steps()) == []
+        assert not list((casebook.folder / "learning").rglob("training-*"))
+
+
 def test_the_buffer_bounds_what_is_kept_on_disk(tmp_path, teacher):
     with blob_casebook(tmp_path, ["train"] * (KEPT + 3)) as casebook:
         settings = replace(QUICK, updates=1, buffer=2)

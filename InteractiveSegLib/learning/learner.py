@@ -138,12 +138,24 @@ class StreamLearner:
     def _trainings(self) -> list[sqlite3.Row]:
         return self.casebook.database.rows("SELECT * FROM training WHERE learner = ? ORDER BY id", [self.teacher.name])
 
+    def _running(self) -> list[sqlite3.Row]:
+        return [row for row in self._trainings() if row["state"] == RUNNING]
+
+    def _sweep(self) -> None:
+        """Delete the checkpoints of all trainings that are over, also where their process was killed at their end."""
+        running = {self._folder_of(row["id"]) for row in self._running()}
+        for folder in self.folder.glob("training-*"):
+            if folder not in running:
+                shutil.rmtree(folder, ignore_errors=True)
+
     def _next_plan(self, unreadable: Collection[int]) -> _Plan | None:
         current = {found.id: found for found in self._taught()}
-        for row in self._trainings():
-            if row["state"] == RUNNING and row["acceptance_id"] not in current:
+        for row in self._running():
+            if row["acceptance_id"] not in current:
                 self._close(row["id"], DROPPED, "the case was reopened before the training ended")
-            elif row["state"] == RUNNING and row["acceptance_id"] not in unreadable:
+        self._sweep()
+        for row in self._running():
+            if row["acceptance_id"] not in unreadable:
                 return _plan(row, current[row["acceptance_id"]])
         waiting = [found for found in self.waiting() if found.id not in unreadable]
         if not waiting:
@@ -169,7 +181,6 @@ class StreamLearner:
     def _close(self, number: int, state: str, reason: str) -> None:
         with self.casebook.database.writing() as rows:
             rows.execute("UPDATE training SET state = ?, reason = ? WHERE id = ?", [state, reason, number])
-        shutil.rmtree(self._folder_of(number), ignore_errors=True)
 
     def _folder_of(self, number: int) -> Path:
         return self.folder / f"training-{number}"
@@ -214,7 +225,6 @@ class StreamLearner:
             file = candidate.relative_to(self.casebook.folder).as_posix()
             number = add_version(rows, self.teacher.name, plan.parent, verdict.good, file, seen, scores, verdict.reason)
             rows.execute("UPDATE training SET state = ?, reason = ? WHERE id = ?", [DONE, verdict.reason, plan.id])
-        shutil.rmtree(self._folder_of(plan.id), ignore_errors=True)
         prune(self.casebook, self.teacher.name)
         done = [row["acceptance_id"] for row in self._trainings() if row["state"] == DONE]
         self.store.prune({done[n] for n in reservoir(len(done), settings.buffer, settings.seed)})
