@@ -17,7 +17,13 @@ from InteractiveSegLib.geometry import Volume
 from InteractiveSegLib.intensity import normalised
 from InteractiveSegLib.networks.ensemble import Ensemble
 from InteractiveSegLib.networks.network import Member, Network
-from InteractiveSegLib.predict import classical_answer, feature_steps, foreground_probability, prompted_feature_steps
+from InteractiveSegLib.predict import (
+    PromptedFeatures,
+    classical_answer,
+    feature_steps,
+    foreground_probability,
+    prompted_feature_steps,
+)
 from InteractiveSegLib.progress import Steps
 from InteractiveSegLib.prompts import BoundingBox
 from InteractiveSegLib.refine import Border, EnergySettings, label_steps
@@ -109,19 +115,25 @@ class BoxedImage:
     """What is computed once a box: the crop on the working grid and the features of the frozen blocks.
 
     image : (K, J, I) float32 in [0, 1]
-    features : (F, K, J, I) float32, of the network that looks at the image alone; None where none has looked yet
     not_finite : voxels of the crop that were NaN or infinite and count as the darkest finite value
+    features : (F, K, J, I) float32, of the network that looks at the image alone; None where none has looked yet
+    of_box : what the network that sees prompts makes of the box alone, if it was drawn; None where it was not asked
     """
 
     grid: WorkingGrid
     image: Tensor
-    features: Tensor | None
     not_finite: int
+    features: Tensor | None = None
+    of_box: PromptedFeatures | None = None
 
     @property
     def bytes(self) -> int:
         """Memory that image and features take."""
-        return sum(held.nbytes for held in (self.image, self.features) if held is not None)
+        return (
+            self.image.nbytes
+            + (0 if self.features is None else self.features.nbytes)
+            + (0 if self.of_box is None else self.of_box.bytes)
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,15 +228,30 @@ def boxed_image(volume: Volume, box: BoundingBox, settings: BifsegSettings, devi
     """The surroundings of a box that lies within the image, cropped and resampled; without features."""
     grid = working_grid(box, volume.geometry, settings.grid)
     intensities, not_finite = crop_intensities(volume, grid.crop)
-    return BoxedImage(grid, grid.averaged(torch.from_numpy(intensities)).to(device), None, not_finite)
+    return BoxedImage(grid, grid.averaged(torch.from_numpy(intensities)).to(device), not_finite)
 
 
-def encoded_steps(boxed: BoxedImage, networks: Sequence[Member]) -> Steps[BoxedImage]:
-    """The same with the features of the network that looks at the image alone, if one of these does and they lack."""
+def encoded_steps(
+    boxed: BoxedImage, networks: Sequence[Member], drawn: BoundingBox | None, cues: CueSettings
+) -> Steps[BoxedImage]:
+    """The same with what the networks make of it before anything is marked, as far as that lacks.
+
+    Parameters
+    ----------
+    drawn : the box, for networks that start from the answer to it; None where there is none, or a mask to start from
+    """
     for network in networks:
-        if not network.takes_prompts and boxed.features is None:
-            features = yield from feature_steps(network, boxed.image, boxed.grid.spacing_kji_mm)
-            boxed = replace(boxed, features=features)
+        if not network.takes_prompts:
+            if boxed.features is None:
+                features = yield from feature_steps(network, boxed.image, boxed.grid.spacing_kji_mm)
+                boxed = replace(boxed, features=features)
+        elif drawn is not None and boxed.of_box is None:
+            inside = boxed.grid.inside(drawn).to(boxed.image.device)
+            nothing = torch.zeros_like(inside)
+            of_box = yield from prompted_feature_steps(
+                network, boxed.image, boxed.grid.spacing_kji_mm, inside, nothing, nothing, settings=cues
+            )
+            boxed = replace(boxed, of_box=of_box)
     return boxed
 
 
@@ -254,7 +281,8 @@ def object_steps(
     adapt : fit block 6 to this image; the network itself is not changed. With scribbles in a box it learns what the
         share of the classical answer, if it has one, leaves unsaid; else it learns the labels, since people's scribbles
         without a box mark most slices, and of a box alone the classical answer knows little
-    start : (K, J, I) float in [0, 1] on the working grid, a mask to start from; only networks that see prompts use it
+    start : (K, J, I) float in [0, 1] on the working grid, a mask to start from; only networks that see prompts use it.
+        Without one, scribbles in a drawn box correct the answer to the box alone, where ``boxed`` has it
     classical : (K, J, I), the classical answer to these prompts, where another network has found it already; one
         that sees the prompts finds it with its features
     """
@@ -276,7 +304,16 @@ def object_steps(
     spacing, share = grid.spacing_kji_mm, settings.classical_share if scribbled else settings.classical_share_of_box
     features = boxed.features
     if network.takes_prompts:
-        seen = yield from prompted_feature_steps(network, boxed.image, spacing, *prompts, start, others, settings.cues)
+        seen = boxed.of_box if box_drawn and start is None else None
+        if seen is not None and scribbled:
+            found = foreground_probability(
+                network.block6, seen.features, settings.classical_share_of_box * seen.classical
+            )
+            start = torch.where(foreground, 1.0, torch.where(background | outside, 0.0, found))
+        if seen is None or scribbled:
+            seen = yield from prompted_feature_steps(
+                network, boxed.image, spacing, *prompts, start, others, settings.cues
+            )
         features, classical = seen.features, seen.classical
     elif classical is None:
         classical = classical_answer(boxed.image, spacing, *prompts, others, settings.cues)

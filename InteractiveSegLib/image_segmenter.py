@@ -124,11 +124,12 @@ class ImageSegmenter:
         scribbled = bool(len(foreground) + len(background))
         drawn = label in prompts.boxes
         networks = answering(self._network, scribbled=scribbled, adapt=adapt)
-        boxed = yield from encoded_steps(boxed, networks)
+        start = self._start(prompts, label, box, grid, notes)
+        starts_from_box = drawn and start is None and sees_start_masks(self._network)
+        boxed = yield from encoded_steps(boxed, networks, box if starts_from_box else None, self.settings.cues)
         self._keep(box, boxed)
         marked_objects = [other for other in prompts.scribbles.object_labels() if other != label]
         others = [prompts.scribbles.for_label(other)[0] for other in marked_objects]
-        start = self._start(prompts, label, box, grid, notes)
         found: ObjectLabels = yield from answer_steps(
             boxed,
             box,

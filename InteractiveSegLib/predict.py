@@ -50,6 +50,11 @@ class PromptedFeatures:
     features: Tensor
     classical: Tensor
 
+    @property
+    def bytes(self) -> int:
+        """Memory that they take."""
+        return self.features.nbytes + self.classical.nbytes
+
 
 @torch.no_grad()
 def prompted_feature_steps(

@@ -11,7 +11,7 @@ from InteractiveSegLib.networks.pcnet import PCNet
 from InteractiveSegLib.networks.prompted import PromptedNetwork
 from InteractiveSegLib.progress import finish
 from InteractiveSegLib.prompts import BoundingBox
-from InteractiveSegLib.working_grid import GridSettings
+from InteractiveSegLib.working_grid import GridSettings, working_grid
 
 CPU = torch.device("cpu")
 FULL, COARSE = GridSettings(max_voxels=64**3), GridSettings(max_voxels=7**3)
@@ -23,11 +23,12 @@ def networks():
     return {"prompted": PromptedNetwork((4, 4)).eval(), "plain": PCNet(channels=2, compressed=2).eval()}
 
 
-def segmented(network, foreground=(), background=(), *others, box=None, **settings):
+def segmented(network, foreground=(), background=(), *others, box=None, start=None, **settings):
     """The first round of marks (voxels); those on every other object are among the background's."""
     settings = BifsegSettings(**{"grid": FULL, **settings})
     extent = box or BoundingBox.whole(SHAPE_KJI)
-    boxed = finish(encoded_steps(boxed_image(blob_volume(), extent, settings, CPU), [network]))
+    boxed = boxed_image(blob_volume(), extent, settings, CPU)
+    boxed = finish(encoded_steps(boxed, [network], box if start is None else None, settings.cues))
     marks = [np.array(voxels, np.int32).reshape(-1, 3) for voxels in (foreground, background, *others)]
     steps = object_steps(
         boxed,
@@ -39,6 +40,7 @@ def segmented(network, foreground=(), background=(), *others, box=None, **settin
         box_drawn=box is not None,
         adapt=False,
         seed=0,
+        start=start,
         others_kji=marks[2:],
     )
     return finish(steps)
@@ -122,6 +124,21 @@ def test_a_network_that_sees_prompts_answers_by_itself(monkeypatch, box):
     marks = () if box else (ON_BLOB, BESIDE)
     odds = segmented(network, *marks, box=box, **_shares(network)).probability.logit()
     torch.testing.assert_close(odds.flatten(), own[0][1] - own[0][0], rtol=1e-3, atol=1e-3)
+
+
+def test_scribbles_in_a_box_correct_the_answer_to_the_box_alone():
+    network, box = networks()["prompted"], BoundingBox((2, 4, 6), (11, 17, 21))
+    given = {"box": box, **_shares(network)}
+    of_box = segmented(network, **given).probability
+    crop = working_grid(box, blob_volume().geometry, FULL).crop
+    inside, start = box.counted_from(crop).slices, torch.zeros_like(of_box)
+    start[inside] = of_box[inside]
+    for marks, value in ((ON_BLOB, 1.0), (BESIDE, 0.0)):
+        start[tuple((np.array(marks) - crop.start_kji).T)] = value
+    found = segmented(network, ON_BLOB, BESIDE, **given).probability
+    torch.testing.assert_close(found, segmented(network, ON_BLOB, BESIDE, start=start, **given).probability)
+    unaware = segmented(network, ON_BLOB, BESIDE, start=torch.zeros_like(start), **given).probability
+    assert (found - unaware).abs().max() > 1e-3
 
 
 def _shares(network):

@@ -42,7 +42,8 @@ def answers(ensemble, box, adapt, foreground=INSIDE):
     given = {"box_drawn": box is not None, "seed": 0}
 
     def odds(steps, network, settings, adapt):
-        boxed = finish(encoded_steps(boxed_image(blob_volume(), extent, settings, CPU), members(network)))
+        boxed = boxed_image(blob_volume(), extent, settings, CPU)
+        boxed = finish(encoded_steps(boxed, members(network), box, settings.cues))
         found = finish(steps(boxed, extent, foreground, BESIDE, network, settings, adapt=adapt, **given))
         return found.probability.logit(1e-4)
 
