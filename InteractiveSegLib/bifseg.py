@@ -17,6 +17,7 @@ from InteractiveSegLib.geometry import Volume
 from InteractiveSegLib.intensity import normalised
 from InteractiveSegLib.networks.ensemble import Ensemble
 from InteractiveSegLib.networks.network import Member, Network
+from InteractiveSegLib.packed_mask import PackedMask
 from InteractiveSegLib.predict import (
     PromptedFeatures,
     classical_answer,
@@ -190,6 +191,13 @@ def object_marks(
     return ObjectMarks(foreground, background, of_nothing, others)
 
 
+def start_on_grid(start: PackedMask, box: BoundingBox, grid: WorkingGrid) -> Tensor:
+    """The part of a mask to start from that lies in an object's box, (K, J, I) in [0, 1] on the working grid."""
+    mask = np.zeros(grid.crop.shape_kji, np.float32)
+    mask[box.counted_from(grid.crop).slices] = start.within(box)
+    return grid.averaged(torch.from_numpy(mask))
+
+
 def crop_intensities(volume: Volume, crop: BoundingBox) -> tuple[NDArray[np.float32], int]:
     """The crop (K, J, I) in [0, 1], and how many of its voxels are not finite (they count as the darkest finite one).
 
@@ -255,6 +263,14 @@ def encoded_steps(
     return boxed
 
 
+def corrected_answer(
+    network: Member, of_box: PromptedFeatures, marks: ObjectMarks, outside: Tensor, settings: BifsegSettings
+) -> Tensor:
+    """Probability (K, J, I) of the object from its box alone, put right where it is marked and beyond the box."""
+    found = foreground_probability(network.block6, of_box.features, settings.classical_share_of_box * of_box.classical)
+    return torch.where(marks.foreground, 1.0, torch.where(marks.background | outside, 0.0, found))
+
+
 def object_steps(
     boxed: BoxedImage,
     box: BoundingBox,
@@ -306,10 +322,7 @@ def object_steps(
     if network.takes_prompts:
         seen = boxed.of_box if box_drawn and start is None else None
         if seen is not None and scribbled:
-            found = foreground_probability(
-                network.block6, seen.features, settings.classical_share_of_box * seen.classical
-            )
-            start = torch.where(foreground, 1.0, torch.where(background | outside, 0.0, found))
+            start = corrected_answer(network, seen, marks, outside, settings)
         if seen is None or scribbled:
             seen = yield from prompted_feature_steps(
                 network, boxed.image, spacing, *prompts, start, others, settings.cues

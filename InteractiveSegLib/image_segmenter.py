@@ -17,6 +17,7 @@ from InteractiveSegLib.bifseg import (
     boxed_image,
     crop_intensities,
     encoded_steps,
+    start_on_grid,
 )
 from InteractiveSegLib.errors import InputError, is_out_of_memory
 from InteractiveSegLib.full_resolution import full_resolution_steps
@@ -169,13 +170,10 @@ class ImageSegmenter:
             use = "not used" if label in prompts.boxes else "used for its box alone"
             notes.append(f"this network does not look at masks: the start mask of label {label} was {use}")
             return None
-        part = start.within(box)
-        beyond = start.voxels - np.count_nonzero(part)
+        beyond = start.voxels - np.count_nonzero(start.within(box))
         if beyond:
             notes.append(f"{beyond} voxels of the start mask of label {label} lie outside its box and were left out")
-        mask = np.zeros(grid.crop.shape_kji, np.float32)
-        mask[box.counted_from(grid.crop).slices] = part
-        return grid.averaged(torch.from_numpy(mask))
+        return start_on_grid(start, box, grid)
 
     def _cropped(self, box: BoundingBox, device: torch.device) -> BoxedImage:
         """A box as it was kept, or without features."""

@@ -4,7 +4,6 @@ import torch
 from taught_blobs import SHAPE, blob, scribbled, tiny_automatic
 
 from InteractiveSegLib import predict
-from InteractiveSegLib.bifseg import BifsegSettings
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.geometry import Geometry, Volume
 from InteractiveSegLib.learning.automatic_network import AutomaticNetwork
@@ -17,6 +16,7 @@ from InteractiveSegLib.learning.taught_object import TaughtObject, taught_object
 from InteractiveSegLib.learning.taught_sessions import SessionSettings, TaughtSessions, piece_shape
 from InteractiveSegLib.networks.prompted import PromptedNetwork
 from InteractiveSegLib.object_box import object_box
+from InteractiveSegLib.packed_mask import PackedMask
 from InteractiveSegLib.progress import finish
 from InteractiveSegLib.prompts import BoundingBox, Prompts
 from InteractiveSegLib.session import ImageSession
@@ -31,13 +31,15 @@ def ones(shape=SHAPE):
     return np.ones(shape, np.float32)
 
 
-@pytest.mark.parametrize("boxed", [False, True])
-def test_the_network_learns_from_what_a_session_would_show_it(monkeypatch, boxed):
+@pytest.mark.parametrize("given", ["scribbles", "box", "box and mask"])
+def test_the_network_learns_from_what_a_session_would_show_it(monkeypatch, given):
     torch.manual_seed(0)
     network, truth = PromptedNetwork((4, 4)).eval(), blob(0)
     prompts = scribbled(truth)
-    if boxed:
+    if "box" in given:
         prompts = prompts.with_box(1, BoundingBox((1, 3, 2), (7, 15, 18)))
+    if "mask" in given:
+        prompts = prompts.with_start(1, PackedMask.of(truth[:, ::-1]))
     shown, real = [], PromptedNetwork.feature_steps
     monkeypatch.setattr(
         PromptedNetwork,
@@ -47,9 +49,8 @@ def test_the_network_learns_from_what_a_session_would_show_it(monkeypatch, boxed
     session = ImageSession(volume(), network)
     session.prompts = prompts
     finish(session.segment(adapt=False))
-    settings = BifsegSettings.for_network(network)
-    taught = taught_object(volume(), truth.astype(np.float32), ones(), prompts, 1, settings)
-    channels, spacing = shown[0]
+    channels, spacing = shown[-1]
+    taught = taught_object(volume(), truth.astype(np.float32), ones(), prompts, 1, network)
     assert taught.spacing_mm == pytest.approx(tuple(spacing))
     assert np.abs(taught.channels.astype(np.float32) - channels[0].numpy()).max() < 4e-3
     assert np.array_equal(taught.image, channels[0, 0].numpy())
@@ -59,20 +60,20 @@ def test_the_network_learns_from_what_a_session_would_show_it(monkeypatch, boxed
 
 
 def test_an_object_without_prompts_is_learnt_round_its_own_voxels():
-    settings = BifsegSettings.for_network(PromptedNetwork((4, 4)))
-    taught = taught_object(volume(), blob(0).astype(np.float32), ones(), Prompts(), 1, settings)
+    network = PromptedNetwork((4, 4)).eval()
+    taught = taught_object(volume(), blob(0).astype(np.float32), ones(), Prompts(), 1, network)
     assert taught.channels is None
     assert taught.target.sum() == blob(0).sum()
     with pytest.raises(InputError, match="is empty"):
-        taught_object(volume(), np.zeros(SHAPE, np.float32), ones(), Prompts(), 1, settings)
+        taught_object(volume(), np.zeros(SHAPE, np.float32), ones(), Prompts(), 1, network)
     with pytest.raises(InputError, match=r"weight of label 1 has the shape \(1, 2, 3\)"):
-        taught_object(volume(), blob(0).astype(np.float32), ones((1, 2, 3)), Prompts(), 1, settings)
+        taught_object(volume(), blob(0).astype(np.float32), ones((1, 2, 3)), Prompts(), 1, network)
 
 
 def objects():
-    settings = BifsegSettings.for_network(PromptedNetwork((4, 4)))
+    network = PromptedNetwork((4, 4)).eval()
     return [
-        [taught_object(volume(seed), blob(seed).astype(np.float32), ones(), prompts, 1, settings)]
+        [taught_object(volume(seed), blob(seed).astype(np.float32), ones(), prompts, 1, network)]
         for seed, prompts in ((0, scribbled(blob(0))), (1, Prompts()), (2, scribbled(blob(2))))
     ]
 

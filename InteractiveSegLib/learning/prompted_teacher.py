@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from InteractiveSegLib.bifseg import BifsegSettings
 from InteractiveSegLib.casebook.acceptance import AcceptedMask
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.geometry import Volume
@@ -59,10 +58,9 @@ class PromptedTeacher:
         return network
 
     def lesson(self, case: TaughtCase, network: PromptedNetwork) -> Objects | None:
-        settings = BifsegSettings.for_network(network)
         present = [label for label, target in case.targets.items() if target.sum() >= _LEAST_VOXELS]
         objects = [
-            taught_object(case.volume, case.targets[label], case.weight, case.prompts, label, settings)
+            taught_object(case.volume, case.targets[label], case.weight, case.prompts, label, network)
             for label in present
             if (case.targets[label] > 0.5).any() or label in case.prompts.labels
         ]

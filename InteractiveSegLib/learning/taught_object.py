@@ -9,11 +9,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from InteractiveSegLib.bifseg import BifsegSettings, crop_intensities, object_marks
+from InteractiveSegLib.bifseg import (
+    BifsegSettings,
+    BoxedImage,
+    corrected_answer,
+    crop_intensities,
+    encoded_steps,
+    object_marks,
+    start_on_grid,
+)
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.geometry import Volume
+from InteractiveSegLib.networks.prompted import PromptedNetwork
 from InteractiveSegLib.object_box import object_box
 from InteractiveSegLib.predict import slice_axis, sliced_channels
+from InteractiveSegLib.progress import finish
 from InteractiveSegLib.prompts import BoundingBox, Prompts
 from InteractiveSegLib.working_grid import working_grid
 
@@ -63,7 +73,7 @@ def taught_object(
     weight_kji: NDArray[np.floating],
     prompts: Prompts,
     label: int,
-    settings: BifsegSettings,
+    network: PromptedNetwork,
 ) -> TaughtObject:
     """An object with the very input that a session gives the network for these prompts.
 
@@ -72,6 +82,7 @@ def taught_object(
     target_kji : (K, J, I) on the image's grid, how much of each voxel is the object
     weight_kji : (K, J, I), how much each voxel counts
     prompts : all of the image; an object without a prompt of its own is looked for round its own voxels
+    network : in eval mode; scribbles in a drawn box correct its answer to the box
 
     Raises
     ------
@@ -82,6 +93,7 @@ def taught_object(
             raise InputError(
                 f"the {name} of label {label} has the shape {array.shape}, not {volume.geometry.shape_kji}"
             )
+    settings = BifsegSettings.for_network(network)
     prompted = label in prompts.labels
     box = object_box(prompts, label, volume.geometry)[0] if prompted else _box_round(target_kji, volume)
     grid = working_grid(box, volume.geometry, settings.grid)
@@ -99,9 +111,15 @@ def taught_object(
             prompts.scribbles.for_label(other)[0] for other in prompts.scribbles.object_labels() if other != label
         ]
         marks = object_marks(grid, foreground, background, [m[grid.crop.contains(m)] for m in others], _CPU)
-        shown = inside if label in prompts.boxes else torch.ones_like(inside)
+        drawn, scribbled = label in prompts.boxes, bool(marks.foreground.any() or marks.background.any())
+        shown, start = inside if drawn else torch.ones_like(inside), None
+        if label in prompts.starts:
+            start = start_on_grid(prompts.starts[label], box, grid)
+        elif drawn and scribbled:
+            boxed = finish(encoded_steps(BoxedImage(grid, image, 0), [network], box, settings.cues))
+            start = corrected_answer(network, boxed.of_box, marks, ~inside, settings)
         given = sliced_channels(
-            image, grid.spacing_kji_mm, shown, marks.foreground, marks.of_nothing, None, marks.others, settings.cues
+            image, grid.spacing_kji_mm, shown, marks.foreground, marks.of_nothing, start, marks.others, settings.cues
         )
         channels = given.channels.numpy().astype(np.float16)
     spacing = (grid.spacing_kji_mm[axis], *np.delete(grid.spacing_kji_mm, axis).tolist())
