@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from InteractiveSegLib.adapt import SoftAdaptSettings, soft_adapt_steps
-from InteractiveSegLib.bifseg import BifsegSettings, boxed_image
+from InteractiveSegLib.bifseg import BifsegSettings
+from InteractiveSegLib.boxed_image import boxed_image
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.geometry import Volume
 from InteractiveSegLib.networks.network import Member, Network, members, sees_start_masks
@@ -141,7 +142,7 @@ def _odds_steps(
         tuple(a + o for a, o in zip(held.stop_kji, offset, strict=True)),
     )
     bifseg = BifsegSettings.for_network(network)
-    boxed = boxed_image(volume, box, bifseg, device)
+    boxed = boxed_image(volume, box, bifseg.grid, device)
     grid = boxed.grid
 
     def working(values: NDArray) -> Tensor:

@@ -3,6 +3,7 @@ set(PACKAGE_SCRIPTS
   adapt.py
   bifseg.py
   box_difference.py
+  boxed_image.py
   casebook/__init__.py
   casebook/acceptance.py
   casebook/case_rounds.py

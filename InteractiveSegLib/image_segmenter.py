@@ -10,15 +10,8 @@ import numpy as np
 import torch
 
 from InteractiveSegLib.adapt import load_optimizer
-from InteractiveSegLib.bifseg import (
-    BifsegSettings,
-    BoxedImage,
-    ObjectLabels,
-    boxed_image,
-    crop_intensities,
-    encoded_steps,
-    start_on_grid,
-)
+from InteractiveSegLib.bifseg import BifsegSettings, ObjectLabels
+from InteractiveSegLib.boxed_image import BoxedImage, boxed_image, crop_intensities, encoded_steps, start_on_grid
 from InteractiveSegLib.errors import InputError, is_out_of_memory
 from InteractiveSegLib.full_resolution import full_resolution_steps
 from InteractiveSegLib.geometry import Volume
@@ -179,7 +172,7 @@ class ImageSegmenter:
         """A box as it was kept, or without features."""
         kept = self._boxed.get(box)
         if kept is None or kept.image.device != device:
-            return boxed_image(self.volume, box, self.settings, device)
+            return boxed_image(self.volume, box, self.settings.grid, device)
         return kept
 
     def _keep(self, box: BoundingBox, boxed: BoxedImage) -> None:

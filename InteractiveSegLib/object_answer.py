@@ -8,7 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from InteractiveSegLib.bifseg import BifsegSettings, BoxedImage, ObjectLabels, object_marks, object_steps
+from InteractiveSegLib.bifseg import BifsegSettings, ObjectLabels, object_marks, object_steps
+from InteractiveSegLib.boxed_image import BoxedImage
 from InteractiveSegLib.networks.network import Member, Network, members
 from InteractiveSegLib.predict import slice_axis
 from InteractiveSegLib.progress import Steps

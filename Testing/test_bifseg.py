@@ -6,7 +6,8 @@ import torch
 from blobs import SHAPE_KJI, blob_volume
 
 from InteractiveSegLib import bifseg
-from InteractiveSegLib.bifseg import BifsegSettings, boxed_image, encoded_steps, object_steps
+from InteractiveSegLib.bifseg import BifsegSettings, object_steps
+from InteractiveSegLib.boxed_image import boxed_image, encoded_steps
 from InteractiveSegLib.networks.pcnet import PCNet
 from InteractiveSegLib.networks.prompted import PromptedNetwork
 from InteractiveSegLib.progress import finish
@@ -27,7 +28,7 @@ def segmented(network, foreground=(), background=(), *others, box=None, start=No
     """The first round of marks (voxels); those on every other object are among the background's."""
     settings = BifsegSettings(**{"grid": FULL, **settings})
     extent = box or BoundingBox.whole(SHAPE_KJI)
-    boxed = boxed_image(blob_volume(), extent, settings, CPU)
+    boxed = boxed_image(blob_volume(), extent, settings.grid, CPU)
     boxed = finish(encoded_steps(boxed, [network], box if start is None else None, settings.cues))
     marks = [np.array(voxels, np.int32).reshape(-1, 3) for voxels in (foreground, background, *others)]
     steps = object_steps(

@@ -8,7 +8,8 @@ import torch
 from blobs import SHAPE_KJI, blob_volume
 
 from InteractiveSegLib.adapt import AdaptSettings
-from InteractiveSegLib.bifseg import BifsegSettings, boxed_image, encoded_steps, object_steps
+from InteractiveSegLib.bifseg import BifsegSettings, object_steps
+from InteractiveSegLib.boxed_image import boxed_image, encoded_steps
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.geometry import Geometry, Volume
 from InteractiveSegLib.networks.ensemble import Ensemble
@@ -42,7 +43,7 @@ def answers(ensemble, box, adapt, foreground=INSIDE):
     given = {"box_drawn": box is not None, "seed": 0}
 
     def odds(steps, network, settings, adapt):
-        boxed = boxed_image(blob_volume(), extent, settings, CPU)
+        boxed = boxed_image(blob_volume(), extent, settings.grid, CPU)
         boxed = finish(encoded_steps(boxed, members(network), box, settings.cues))
         found = finish(steps(boxed, extent, foreground, BESIDE, network, settings, adapt=adapt, **given))
         return found.probability.logit(1e-4)
@@ -132,7 +133,7 @@ def test_a_3d_network_is_refused_beside_the_prompted_one():
 
 
 def test_a_border_is_dearer_where_there_is_a_box_alone_unless_the_person_says_what_it_costs(ensemble):
-    grid = boxed_image(blob_volume(), BOX, SETTINGS, CPU).grid
+    grid = boxed_image(blob_volume(), BOX, SETTINGS.grid, CPU).grid
     shipped = BifsegSettings.for_network(ensemble)
     assert shipped.on(grid, scribbled=False).energy.smoothness_mm == 2 * shipped.on(grid).energy.smoothness_mm
     asked = SegmentRequest(smoothness=7.0).changed(shipped)

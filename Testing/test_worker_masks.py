@@ -266,7 +266,9 @@ def test_a_long_round_is_cancelled_within_a_second_wherever_it_is(worker):
     worker.client.prompts = worker.client.prompts.with_box(1, BoundingBox((5, 5, 5), (65, 75, 85)))
     seen = []
     result = worker.run(SegmentRequest(), lambda progress: seen.append(progress.text))
-    for text in dict.fromkeys(seen):
+    for number, text in enumerate(dict.fromkeys(seen)):
+        box = BoundingBox((5, 5, 5), (65, 75, 84 - number))  # of another box nothing is known yet
+        worker.client.prompts = worker.client.prompts.with_box(1, box)
         texts, stopped = [], []
         callbacks = JobCallbacks(lambda progress, texts=texts: texts.append(progress.text), stopped=stopped.append)
         job = worker.client.submit(SegmentRequest(), callbacks)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
-from InteractiveSegLib.bifseg import crop_intensities
+from InteractiveSegLib.boxed_image import crop_intensities
 from InteractiveSegLib.errors import InputError, MissingPackageError
 from InteractiveSegLib.geodesic import GeodesicSettings, geodesic_distance
 from InteractiveSegLib.geometry import Geometry, Volume

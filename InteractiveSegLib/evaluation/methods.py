@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from InteractiveSegLib.bifseg import crop_intensities
+from InteractiveSegLib.boxed_image import crop_intensities
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.evaluation.baselines import grow_from_seeds
 from InteractiveSegLib.evaluation.classical import geodesic_mixtures, nearest_scribble, random_walker

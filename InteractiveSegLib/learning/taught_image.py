@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from InteractiveSegLib.bifseg import crop_intensities
+from InteractiveSegLib.boxed_image import crop_intensities
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.geometry import Geometry, Volume
 from InteractiveSegLib.prompts import BoundingBox

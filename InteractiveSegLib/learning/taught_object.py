@@ -9,15 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from InteractiveSegLib.bifseg import (
-    BifsegSettings,
-    BoxedImage,
-    corrected_answer,
-    crop_intensities,
-    encoded_steps,
-    object_marks,
-    start_on_grid,
-)
+from InteractiveSegLib.bifseg import BifsegSettings, corrected_answer, object_marks
+from InteractiveSegLib.boxed_image import BoxedImage, crop_intensities, encoded_steps, start_on_grid
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.geometry import Volume
 from InteractiveSegLib.networks.prompted import PromptedNetwork

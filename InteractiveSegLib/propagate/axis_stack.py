@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from InteractiveSegLib.bifseg import crop_intensities
+from InteractiveSegLib.boxed_image import crop_intensities
 from InteractiveSegLib.geometry import Volume
 from InteractiveSegLib.progress import Progress, Steps
 from InteractiveSegLib.propagate.annotated_slice import AXIS_NAMES
