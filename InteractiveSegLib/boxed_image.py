@@ -39,11 +39,7 @@ class BoxedImage:
     @property
     def bytes(self) -> int:
         """Memory that image and features take."""
-        return (
-            self.image.nbytes
-            + (0 if self.features is None else self.features.nbytes)
-            + (0 if self.of_box is None else self.of_box.bytes)
-        )
+        return sum(held.nbytes for held in (self.image, self.features, self.of_box) if held is not None)
 
 
 def start_on_grid(start: PackedMask, box: BoundingBox, grid: WorkingGrid) -> Tensor:

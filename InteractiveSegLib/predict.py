@@ -51,8 +51,8 @@ class PromptedFeatures:
     classical: Tensor
 
     @property
-    def bytes(self) -> int:
-        """Memory that they take."""
+    def nbytes(self) -> int:
+        """Memory that they take, named as that of a tensor."""
         return self.features.nbytes + self.classical.nbytes
 
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from InteractiveSegLib.bifseg import BifsegSettings, corrected_answer, object_marks
-from InteractiveSegLib.boxed_image import BoxedImage, crop_intensities, encoded_steps, start_on_grid
+from InteractiveSegLib.boxed_image import boxed_image, encoded_steps, start_on_grid
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.geometry import Volume
 from InteractiveSegLib.networks.prompted import PromptedNetwork
@@ -18,7 +18,6 @@ from InteractiveSegLib.object_box import object_box
 from InteractiveSegLib.predict import slice_axis, sliced_channels
 from InteractiveSegLib.progress import finish
 from InteractiveSegLib.prompts import BoundingBox, Prompts
-from InteractiveSegLib.working_grid import working_grid
 
 _CPU = torch.device("cpu")
 _MARGIN = 0.35  # round an object that has no prompts, as round one that has scribbles alone
@@ -89,8 +88,8 @@ def taught_object(
     settings = BifsegSettings.for_network(network)
     prompted = label in prompts.labels
     box = object_box(prompts, label, volume.geometry)[0] if prompted else _box_round(target_kji, volume)
-    grid = working_grid(box, volume.geometry, settings.grid)
-    image = grid.averaged(torch.from_numpy(crop_intensities(volume, grid.crop)[0]))
+    boxed = boxed_image(volume, box, settings.grid, _CPU)
+    grid, image = boxed.grid, boxed.image
     target, weight = (
         grid.averaged(torch.from_numpy(array[grid.crop.slices].astype(np.float32)))
         for array in (target_kji, weight_kji)
@@ -109,8 +108,8 @@ def taught_object(
         if label in prompts.starts:
             start = start_on_grid(prompts.starts[label], box, grid)
         elif drawn and scribbled:
-            boxed = finish(encoded_steps(BoxedImage(grid, image, 0), [network], box, settings.cues))
-            start = corrected_answer(network, boxed.of_box, marks, ~inside, settings)
+            of_box = finish(encoded_steps(boxed, [network], box, settings.cues)).of_box
+            start = corrected_answer(network, of_box, marks, ~inside, settings)
         given = sliced_channels(
             image, grid.spacing_kji_mm, shown, marks.foreground, marks.of_nothing, start, marks.others, settings.cues
         )
