@@ -20,6 +20,7 @@ from InteractiveSegLib.predict import (
     classical_answer,
     foreground_probability,
     prompted_feature_steps,
+    slice_axis,
 )
 from InteractiveSegLib.progress import Steps
 from InteractiveSegLib.prompts import BoundingBox
@@ -27,6 +28,7 @@ from InteractiveSegLib.refine import Border, EnergySettings, label_steps
 from InteractiveSegLib.working_grid import GridSettings, WorkingGrid
 
 _VOXELS_OF_ONE_OF_SEVERAL = 8192  # that an update sees: half as many as of a network that answers alone
+_MARKED_FOR_START = 0.3  # part of the slices marked, from which the answer to the box is shown at full strength
 
 
 @dataclass(frozen=True)
@@ -161,12 +163,32 @@ def object_marks(
     return ObjectMarks(foreground, background, of_nothing, others)
 
 
+def marked_part(foreground: Tensor, inside: Tensor, spacing_mm: Sequence[float]) -> float:
+    """Part of a box's slices in which the object is marked, 0 to 1; slices as ``slice_axis`` has them.
+
+    foreground, inside : (K, J, I) bool, marks of the object and the box
+    """
+    axis = slice_axis(inside.shape, spacing_mm)
+    marked, within = (int(mask.movedim(axis, 0).flatten(1).any(dim=1).sum()) for mask in (foreground & inside, inside))
+    return marked / within
+
+
 def corrected_answer(
-    network: Member, of_box: PromptedFeatures, marks: ObjectMarks, outside: Tensor, settings: BifsegSettings
+    network: Member,
+    of_box: PromptedFeatures,
+    marks: ObjectMarks,
+    inside: Tensor,
+    spacing_mm: Sequence[float],
+    settings: BifsegSettings,
 ) -> Tensor:
-    """Probability (K, J, I) of the object from its box alone, put right where it is marked and beyond the box."""
+    """The mask (K, J, I) in [0, 1] from which scribbles in a drawn box start.
+
+    The probability of the object from its box alone, put right where it is marked and beyond the box. It is paler the
+    fewer slices are marked: a network that is shown a mask changes little of it for a short stroke or two.
+    """
     found = foreground_probability(network.block6, of_box.features, settings.classical_share_of_box * of_box.classical)
-    return torch.where(marks.foreground, 1.0, torch.where(marks.background | outside, 0.0, found))
+    corrected = torch.where(marks.foreground, 1.0, torch.where(marks.background | ~inside, 0.0, found))
+    return min(1.0, marked_part(marks.foreground, inside, spacing_mm) / _MARKED_FOR_START) * corrected
 
 
 def object_steps(
@@ -220,7 +242,7 @@ def object_steps(
     if network.takes_prompts:
         seen = boxed.of_box if box_drawn and start is None else None
         if seen is not None and scribbled:
-            start = corrected_answer(network, seen, marks, outside, settings)
+            start = corrected_answer(network, seen, marks, ~outside, spacing, settings)
         if seen is None or scribbled:
             seen = yield from prompted_feature_steps(
                 network, boxed.image, spacing, *prompts, start, others, settings.cues

@@ -8,10 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from InteractiveSegLib.bifseg import BifsegSettings, ObjectLabels, object_marks, object_steps
+from InteractiveSegLib.bifseg import BifsegSettings, ObjectLabels, marked_part, object_marks, object_steps
 from InteractiveSegLib.boxed_image import BoxedImage
 from InteractiveSegLib.networks.network import Member, Network, members
-from InteractiveSegLib.predict import slice_axis
 from InteractiveSegLib.progress import Steps
 from InteractiveSegLib.prompts import BoundingBox
 from InteractiveSegLib.refine import label_steps
@@ -19,7 +18,7 @@ from InteractiveSegLib.refine import label_steps
 _SUREST = 1e-4  # no network is surer than this of what it says
 _SHARE_OF_SCRIBBLES = 0.3  # of the first network, from scribbles alone
 _SHARE_ON_A_SLICE = 0.7  # of it where these are on a single slice, too little for the others to learn much from
-_LEAST_SHARE = 0.6  # of it within a drawn box, however much is marked for the others to learn from
+_LEAST_SHARE, _MOST_SHARE = 0.6, 0.9  # of it within a drawn box, however much or little the others can learn from
 _MARKED = 0.6  # part of the slices marked, at which the rest of its share has fallen by 1/e
 
 
@@ -74,7 +73,7 @@ def answer_steps(
     marks = object_marks(grid, foreground_kji, background_kji, others_kji, device)
     inside = grid.inside(box).to(device)
     if box_drawn:
-        share = _share_in_box(marks.foreground, inside, grid.spacing_kji_mm)
+        share = _share_in_box(marked_part(marks.foreground, inside, grid.spacing_kji_mm))
     else:
         share = _SHARE_ON_A_SLICE if 1 in grid.shape_kji else _SHARE_OF_SCRIBBLES
     first, *rest = (answer.probability.logit(_SUREST) for answer in found)
@@ -90,11 +89,6 @@ def answer_steps(
     return ObjectLabels(probability, labels, max(answer.rounds for answer in found), found[-1].classical)
 
 
-def _share_in_box(foreground: Tensor, inside: Tensor, spacing_mm: Sequence[float]) -> float:
-    """Weight of the first network's log-odds, from the part of the box's slices on which the object is marked.
-
-    foreground, inside : (K, J, I) bool, marks of the object and the box
-    """
-    axis = slice_axis(inside.shape, spacing_mm)
-    marked, within = (int(mask.movedim(axis, 0).flatten(1).any(dim=1).sum()) for mask in (foreground & inside, inside))
-    return _LEAST_SHARE + (1 - _LEAST_SHARE) * math.exp(-marked / within / _MARKED)
+def _share_in_box(marked: float) -> float:
+    """Weight of the first network's log-odds, from the part of the box's slices on which the object is marked."""
+    return min(_MOST_SHARE, _LEAST_SHARE + (1 - _LEAST_SHARE) * math.exp(-marked / _MARKED))

@@ -122,7 +122,7 @@ def test_an_image_that_cannot_be_read_is_a_note_in_the_report(here, run):
         (("--labels", "labels"), "--images and --labels go together"),
         (("--images", "gone", "--labels", "labels"), "gone cannot be read: No such file"),
         (("--images", "images", "--labels", "net"), "no image in images has a label of the same name in net"),
-        ((*FOLDERS, "--users", "robot,nurse"), "users nurse: there are robot, sloppy, clicks, human"),
+        ((*FOLDERS, "--users", "robot,nurse"), "users nurse: there are robot, sloppy, clicks, short, human"),
         ((*FOLDERS, "--users", "robot,robot"), "users robot, robot: name each of them once"),
         ((*FOLDERS, "--users", "human"), "no case to run under images"),
         ((*FOLDERS, "--methods", "box,box"), "methods box, box: name each of them once"),

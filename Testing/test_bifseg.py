@@ -6,7 +6,7 @@ import torch
 from blobs import SHAPE_KJI, blob_volume
 
 from InteractiveSegLib import bifseg
-from InteractiveSegLib.bifseg import BifsegSettings, object_steps
+from InteractiveSegLib.bifseg import BifsegSettings, marked_part, object_steps
 from InteractiveSegLib.boxed_image import boxed_image, encoded_steps
 from InteractiveSegLib.networks.pcnet import PCNet
 from InteractiveSegLib.networks.prompted import PromptedNetwork
@@ -127,19 +127,30 @@ def test_a_network_that_sees_prompts_answers_by_itself(monkeypatch, box):
     torch.testing.assert_close(odds.flatten(), own[0][1] - own[0][0], rtol=1e-3, atol=1e-3)
 
 
-def test_scribbles_in_a_box_correct_the_answer_to_the_box_alone():
+@pytest.mark.parametrize("slices", [range(0), range(6, 7), range(5, 8)])
+def test_scribbles_in_a_box_correct_the_answer_to_the_box_the_more_slices_they_mark(slices):
     network, box = networks()["prompted"], BoundingBox((2, 4, 6), (11, 17, 21))
     given = {"box": box, **_shares(network)}
+    on_blob = [[k, 10, i] for k in slices for i in (12, 13)]
     of_box = segmented(network, **given).probability
     crop = working_grid(box, blob_volume().geometry, FULL).crop
     inside, start = box.counted_from(crop).slices, torch.zeros_like(of_box)
     start[inside] = of_box[inside]
-    for marks, value in ((ON_BLOB, 1.0), (BESIDE, 0.0)):
-        start[tuple((np.array(marks) - crop.start_kji).T)] = value
-    found = segmented(network, ON_BLOB, BESIDE, **given).probability
-    torch.testing.assert_close(found, segmented(network, ON_BLOB, BESIDE, start=start, **given).probability)
-    unaware = segmented(network, ON_BLOB, BESIDE, start=torch.zeros_like(start), **given).probability
-    assert (found - unaware).abs().max() > 1e-3
+    for marks, value in ((on_blob, 1.0), (BESIDE, 0.0)):
+        start[tuple((np.array(marks, int).reshape(-1, 3) - crop.start_kji).T)] = value
+    start *= min(1.0, len(slices) / 9 / 0.3)
+    found = segmented(network, on_blob, BESIDE, **given).probability
+    torch.testing.assert_close(found, segmented(network, on_blob, BESIDE, start=start, **given).probability)
+    unaware = segmented(network, on_blob, BESIDE, start=torch.zeros_like(start), **given).probability
+    assert ((found - unaware).abs().max() > 1e-3) == (len(slices) > 0)
+
+
+@pytest.mark.parametrize(("slices", "part"), [([], 0.0), ([3, 4], 0.4), ([0, 3], 0.2), (range(8), 1.0)])
+def test_the_part_of_a_boxs_slices_that_is_marked(slices, part):
+    inside, foreground = torch.zeros((2, 6, 5, 8), dtype=torch.bool)
+    inside[1:4, 1:4, 2:7] = True
+    foreground[2, 2, slices] = True
+    assert marked_part(foreground, inside, (0.7, 0.5, 3.0)) == part
 
 
 def _shares(network):

@@ -51,6 +51,15 @@ def test_what_is_missed_gets_the_label_and_what_is_too_much_the_backgrounds():
     assert correction.strokes == 6
 
 
+@pytest.mark.parametrize("views", [1, 2, 3])
+def test_lines_are_drawn_in_so_many_views_the_finest_pixels_first(views):
+    truth = np.zeros((12, 20, 31), np.uint8)
+    truth[2:9, 3:12, 4:15] = 7
+    correction = drawn(np.zeros_like(truth), truth, thickness_voxels=1.0, views=views)
+    assert correction.strokes == views
+    assert (np.ptp(marks(correction, 7), axis=0)[0] == 0) == (views == 1)
+
+
 def test_the_largest_error_is_corrected_first():
     truth = np.zeros((12, 20, 31), np.uint8)
     truth[2:4, 2:4, 2:4] = 1
@@ -334,7 +343,8 @@ def test_what_cannot_be_corrected_is_refused(found, truth, spacing, text):
 
 
 @pytest.mark.parametrize(
-    ("setting", "value"), [("style", "artist"), ("thickness_voxels", 0), ("share", 1.5), ("wander_voxels", -1)]
+    ("setting", "value"),
+    [("style", "artist"), ("thickness_voxels", 0), ("share", 1.5), ("wander_voxels", -1), ("views", 4)],
 )
 def test_settings_out_of_range_are_refused(setting, value):
     with pytest.raises(InputError, match=str(value)):

@@ -13,7 +13,7 @@ from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.evaluation import trial as trial_module
 from InteractiveSegLib.evaluation.datasets import Case, Dataset
 from InteractiveSegLib.evaluation.methods import Segmentation
-from InteractiveSegLib.evaluation.robot import RobotSettings, correct
+from InteractiveSegLib.evaluation.robot import correct
 from InteractiveSegLib.evaluation.trial import ROBOTS, TrialSettings, trial
 from InteractiveSegLib.geometry import Geometry
 from InteractiveSegLib.image_io import write_image
@@ -151,7 +151,7 @@ def test_every_method_meets_the_same_boxes_and_the_same_strokes(answers, user):
     met = answers(truth() * 0, wrong)
     trial(case(), "other", user, 0, TrialSettings(rounds=2, cap=2))
     rng = np.random.default_rng([0, trial_module.zlib.crc32(f"blobs/one/{user}".encode()), 1])
-    second = correct(wrong, truth(), SPACING, rng, RobotSettings(ROBOTS[user]), met[1].scribbles)
+    second = correct(wrong, truth(), SPACING, rng, ROBOTS[user], met[1].scribbles)
     assert met[2].scribbles.equals(met[1].scribbles.merged(second.scribbles))
 
 

@@ -34,7 +34,7 @@ class BenchmarkSettings:
     """What to run.
 
     methods : as in ``methods.segmenter``; the first network is the one that others are compared with
-    users : robot, sloppy, clicks, human
+    users : robot, sloppy, clicks, short, human
     cases : of each dataset, evenly spread over it; None takes all
     split : as in ``Dataset.cases``
     jobs : processes at a time

@@ -54,7 +54,9 @@ def add_benchmark(commands: argparse._SubParsersAction) -> None:
         help=f"default: MODEL,MODEL:fixed,MODEL:plain,{_BASELINES}; and any models, and MODEL:straight",
     )
     users.add_argument(
-        "--users", metavar="A,B,...", help="of robot, sloppy, clicks, human; robot and human where none is named"
+        "--users",
+        metavar="A,B,...",
+        help="of robot, sloppy, clicks, short (one short stroke an error), human; robot and human where none is named",
     )
     users.add_argument("--rounds", type=int, default=3, help="rounds of scribbles that every robot draws")
     users.add_argument("--cap", type=int, help="go on to Dice 0.90, at most to this round (20 is usual)")

@@ -40,6 +40,7 @@ class RobotSettings:
     thickness_voxels : diameter of the round brush, which paints in the slice that it is drawn in, never across slices
     share : part of the centreline that is drawn, about its middle
     longest_voxels : of a stroke
+    views : in how many of the three views it draws lines, those of the slices with the smallest pixels first
     smallest_voxels : parts of fewer voxels (of the volume) are left alone, unless there is no larger one anywhere
     wander_voxels : sloppy: 95 % of a line's displacement; in parts narrower than that, half their width
     spill_voxels : sloppy: how far beyond the part the brush may paint
@@ -55,6 +56,7 @@ class RobotSettings:
     thickness_voxels: float = 2.0
     share: float = 0.8
     longest_voxels: float = 100.0
+    views: int = 3
     smallest_voxels: int = 3
     wander_voxels: float = 2.0
     spill_voxels: float = 2.0
@@ -71,6 +73,8 @@ class RobotSettings:
         for name in ("smallest_voxels", "wander_voxels", "spill_voxels", "lift_voxels"):
             if not 0 <= getattr(self, name) < np.inf:
                 raise InputError(f"the robot's {name} must be 0 or more, not {getattr(self, name)}")
+        if self.views not in (1, 2, 3):
+            raise InputError(f"the robot's views must be 1, 2 or 3, not {self.views}")
         for name in ("share", "box_jitter"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"the robot's {name} must lie between 0 and 1, not {getattr(self, name)}")
@@ -132,8 +136,8 @@ def correct(
 
     Of every object, the largest missed part gets its label, and the largest part that is too much the background's.
     What one object has of another is the other's missed part, so marks never contradict each other. In each of the
-    three views the slice that shows most of a part gets one stroke along the part's centreline; images of one slice
-    have one view. A part that the strokes would fill gets a dot of one voxel. An object that has no mark yet, of which
+    views the slice that shows most of a part gets one stroke along the part's centreline; images of one slice have
+    one view. A part that the strokes would fill gets a dot of one voxel. An object that has no mark yet, of which
     little or nothing is missed, gets one stroke or dot in its own middle: a tool that grows from seeds must be shown
     where it is.
 
@@ -189,7 +193,7 @@ class _Pen:
         self.rng = rng
         self.settings = settings
         axes = [axis for axis in range(3) if np.delete(self.shape, axis).min() > 1] or [int(self.shape.argmin())]
-        self.views = sorted(axes, key=lambda axis: -spacing_kji_mm[axis])
+        self.views = sorted(axes, key=lambda axis: -spacing_kji_mm[axis])[: settings.views]
 
     def strokes(self, part: Part, views: Sequence[int]) -> list[_Stroke]:
         if self.settings.style == "click":

@@ -19,7 +19,12 @@ from InteractiveSegLib.evaluation.metrics import calibration_error, dice, hd95_m
 from InteractiveSegLib.evaluation.robot import Correction, RobotSettings, correct, jittered_box
 from InteractiveSegLib.prompts import BoundingBox, Prompts, Scribbles
 
-ROBOTS = {"robot": "careful", "sloppy": "sloppy", "clicks": "click"}
+ROBOTS = {
+    "robot": RobotSettings(),
+    "sloppy": RobotSettings("sloppy"),
+    "clicks": RobotSettings("click"),
+    "short": RobotSettings(longest_voxels=20.0, views=1),
+}
 HUMAN = "human"
 USERS = (*ROBOTS, HUMAN)
 
@@ -80,7 +85,7 @@ def trial(
 ) -> tuple[list[Score], NDArray[np.uint8]]:
     """Scores of every round and object, and the labelmap after the last of the ``settings.rounds`` rounds.
 
-    robot, sloppy, clicks : a box with jitter, then corrections of the method's own errors
+    robot, sloppy, clicks, short : a box with jitter, then corrections of the method's own errors
     human : the scribbles of a person, all at once and without a box
 
     Raises
@@ -98,7 +103,7 @@ def trial(
         found = attempt.segment(prompts)
         return list(_scores(case, method, user, person, 0, prompts, found, 0, 0.0)), found.labelmap
     # the draws depend on the case and the round alone, so every method meets the same user
-    robot = RobotSettings(style=ROBOTS[user])
+    robot = ROBOTS[user]
     name = zlib.crc32(f"{case.dataset}/{case.name}/{user}".encode())
     rng = np.random.default_rng([settings.seed, name])
     boxes = {number: jittered_box(case.truth == number, rng, robot) for number in case.objects}

@@ -109,7 +109,7 @@ def taught_object(
             start = start_on_grid(prompts.starts[label], box, grid)
         elif drawn and scribbled:
             of_box = finish(encoded_steps(boxed, [network], box, settings.cues)).of_box
-            start = corrected_answer(network, of_box, marks, ~inside, settings)
+            start = corrected_answer(network, of_box, marks, inside, grid.spacing_kji_mm, settings)
         given = sliced_channels(
             image, grid.spacing_kji_mm, shown, marks.foreground, marks.of_nothing, start, marks.others, settings.cues
         )
