@@ -224,7 +224,8 @@ def object_steps(
     """
     device, grid = boxed.image.device, boxed.grid
     settings = settings.on(grid, bool(len(foreground_kji) + len(background_kji)))
-    outside = ~grid.inside(box).to(device)
+    inside = grid.inside(box).to(device)
+    outside = ~inside
     marks = object_marks(grid, foreground_kji, background_kji, others_kji, device)
     foreground, background, others = marks.foreground, marks.background, marks.others
     fit_labels = partial(
@@ -235,14 +236,14 @@ def object_steps(
         border=Border(),
     )
     scribbled = bool(foreground.any() or background.any())
-    shown = ~outside if box_drawn else torch.ones_like(outside)
+    shown = inside if box_drawn else torch.ones_like(inside)
     prompts = (shown, foreground, marks.of_nothing)
     spacing, share = grid.spacing_kji_mm, settings.classical_share if scribbled else settings.classical_share_of_box
     features = boxed.features
     if network.takes_prompts:
         seen = boxed.of_box if box_drawn and start is None else None
         if seen is not None and scribbled:
-            start = corrected_answer(network, seen, marks, ~outside, spacing, settings)
+            start = corrected_answer(network, seen, marks, inside, spacing, settings)
         if seen is None or scribbled:
             seen = yield from prompted_feature_steps(
                 network, boxed.image, spacing, *prompts, start, others, settings.cues
@@ -252,7 +253,7 @@ def object_steps(
         classical = classical_answer(boxed.image, spacing, *prompts, others, settings.cues)
     added = share * classical
     probability = foreground_probability(network.block6, features, added)
-    labels = yield from fit_labels(probability, foreground=foreground & ~outside, background=(background | outside))
+    labels = yield from fit_labels(probability, foreground=foreground & inside, background=(background | outside))
     if not adapt or not (scribbled or settings.adapt_to_box):
         return ObjectLabels(probability, labels, 0, classical)
     first = labels
@@ -271,7 +272,7 @@ def object_steps(
         )
         probability = foreground_probability(head, features, added)
         before = labels
-        labels = yield from fit_labels(probability, foreground=foreground & ~outside, background=(background | outside))
+        labels = yield from fit_labels(probability, foreground=foreground & inside, background=(background | outside))
         if (labels != before).float().mean() < settings.adapt.changed_fraction:
             break
     return ObjectLabels(probability, labels, rounds, classical)

@@ -38,7 +38,7 @@ class BoxedImage:
 
     @property
     def bytes(self) -> int:
-        """Memory that image and features take."""
+        """Memory that the image and what networks made of it take."""
         return sum(held.nbytes for held in (self.image, self.features, self.of_box) if held is not None)
 
 
