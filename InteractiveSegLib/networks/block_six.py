@@ -51,6 +51,8 @@ class BlockSixNetwork(nn.Module):
             )
         self.feature_channels = len(DILATIONS) * (compressed or channels)
         self.block6 = BlockSix(dimensions, self.feature_channels, channels, dropout)
+        self._layout = torch.channels_last if dimensions == 2 else torch.channels_last_3d
+        self.to(memory_format=self._layout)
 
     def features(self, image: Tensor) -> Tensor:
         """Output of blocks 1-5, concatenated: (B, 1, ...) in [0, 1] to (B, ``feature_channels``, ...)."""
@@ -60,7 +62,7 @@ class BlockSixNetwork(nn.Module):
         """As ``features``, one report a block, so that a caller can cancel between blocks."""
         if image.ndim != self.dimensions + 2 or image.shape[1] != 1:
             raise InputError(f"expected a (B, 1, ...) tensor with {self.dimensions} axes, got {tuple(image.shape)}")
-        x = image.contiguous(memory_format=torch.channels_last if self.dimensions == 2 else torch.channels_last_3d)
+        x = image.contiguous(memory_format=self._layout)
         outputs = []
         for index, (block, compression) in enumerate(zip(self.blocks, self.compressions, strict=True)):
             yield Progress(index, len(self.blocks), "looking at the image")

@@ -46,6 +46,7 @@ class PromptedNetwork(nn.Module):
         self.up = nn.ModuleList(_Level(fine + coarse, fine) for fine, coarse in pairwise(widths))
         self.feature_channels = widths[0]
         self.block6 = BlockSix(3, widths[0], widths[0], dropout)
+        self.to(memory_format=torch.channels_last_3d)
 
     def feature_steps(self, channels: Tensor, spacing_mm: Sequence[float]) -> Steps[Tensor]:
         """Features (B, ``feature_channels``, K, J, I) of encoded prompts (B, C, K, J, I); one report a level.
