@@ -5,6 +5,7 @@ from torch import nn
 
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.networks.block_six import BlockSixNetwork, inflate
+from InteractiveSegLib.networks.checkpoint import load_network
 from InteractiveSegLib.networks.pcnet import PCNet
 from InteractiveSegLib.networks.pnet import PNet
 from InteractiveSegLib.predict import feature_steps, foreground_probability, slice_axis
@@ -251,3 +252,13 @@ def test_the_published_width_is_the_default():
     assert PNet().config == {"channels": 64, "compressed": None, "dropout": 0.3}
     assert PCNet().config == {"channels": 64, "compressed": 16, "dropout": 0.3}
     assert sum(np.prod(p.shape) for p in PNet(4).block6.parameters()) == 20 * 4 + 4 + 4 * 2 + 2
+
+
+@pytest.mark.parametrize("name", ["pnet", "pcnet", "prompted"])
+def test_shipped_weights_are_laid_out_channels_last_once_loaded(name):
+    """Convolutions of an image of one channel go by the layout of their weights; the other one takes twice as long."""
+    weights = [weight for weight in load_network(name).parameters() if weight.ndim > 3 and weight.shape[1] > 1]
+    assert weights
+    for weight in weights:
+        layout = torch.channels_last if weight.ndim == 4 else torch.channels_last_3d
+        assert weight.is_contiguous(memory_format=layout)

@@ -52,7 +52,7 @@ class BlockSixNetwork(nn.Module):
         self.feature_channels = len(DILATIONS) * (compressed or channels)
         self.block6 = BlockSix(dimensions, self.feature_channels, channels, dropout)
         self._layout = torch.channels_last if dimensions == 2 else torch.channels_last_3d
-        self.to(memory_format=self._layout)
+        self.to(memory_format=self._layout)  # an image of one channel has no layout: convolutions go by their weights
 
     def features(self, image: Tensor) -> Tensor:
         """Output of blocks 1-5, concatenated: (B, 1, ...) in [0, 1] to (B, ``feature_channels``, ...)."""
