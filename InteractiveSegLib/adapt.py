@@ -162,7 +162,7 @@ def soft_adapt_steps(
         return head
     order = torch.randperm(known.numel(), generator=torch.Generator().manual_seed(seed))[: settings.max_voxels]
     chosen = known[order.to(known.device)]
-    sample, wanted, weights = features.flatten(1)[:, chosen], target.flatten()[chosen], weights[chosen]
+    sample, wanted, weights = _of_voxels(features, chosen), target.flatten()[chosen], weights[chosen]
     optimizer = torch.optim.Adam(head.parameters(), lr=settings.learning_rate)
     for step in range(settings.updates):
         logits = head.on_columns(sample)[0]
@@ -179,7 +179,7 @@ class _Columns:
     """Chosen voxels of features (F, *S), and of log-odds (*S) that are added to the logits of the foreground."""
 
     def __init__(self, features: Tensor, chosen: Tensor, added: Tensor | None) -> None:
-        self._features = features.flatten(1)[:, chosen]
+        self._features = _of_voxels(features, chosen)
         self._added = None if added is None else added.flatten()[chosen]
 
     def __call__(self, head: Head) -> Tensor:
@@ -188,6 +188,11 @@ class _Columns:
         if self._added is None:
             return logits
         return torch.stack([logits[:, 0], logits[:, 1] + self._added], dim=1)
+
+
+def _of_voxels(features: Tensor, chosen: Tensor) -> Tensor:
+    """Features (F, N) of the voxels ``chosen`` (N,) out of (F, *S), read in one piece a voxel where they lie so."""
+    return features.flatten(1).t()[chosen].t()
 
 
 def _draw(weights: Tensor, labels: Tensor, settings: AdaptSettings, seed: int) -> tuple[Tensor, Tensor]:

@@ -95,8 +95,8 @@ class BlockSix(nn.Sequential):
         1x1 convolutions as matrix products, which for adaptation are an order of magnitude faster on a CPU.
         """
         _, first, _, _, second = self
-        hidden = torch.addmm(first.bias[:, None], first.weight.flatten(1), features).relu_()
-        return torch.addmm(second.bias[:, None], second.weight.flatten(1), hidden)[None]
+        hidden = torch.addmm(first.bias, features.t(), first.weight.flatten(1).t()).relu_()
+        return torch.addmm(second.bias, hidden, second.weight.flatten(1).t()).t()[None]
 
 
 def inflate(flat: BlockSixNetwork, network: BlockSixNetwork) -> None:
