@@ -98,14 +98,16 @@ class BifsegSettings:
     def on(self, grid: WorkingGrid, scribbled: bool = True) -> "BifsegSettings":
         """The same settings with the lengths of the stages in mm, of an object with or without scribbles."""
         unit = min(grid.spacing_kji_mm)
+        contradiction_mm = self.contradiction_voxels * unit
         smoothness = self.smoothness_voxels if scribbled else self.smoothness_voxels_of_box
         if smoothness is None:
             smoothness = self.smoothness_voxels
         return replace(
             self,
             energy=replace(self.energy, smoothness_mm=smoothness * unit),
-            geodesic=replace(self.geodesic, contrast_mm=self.contrast_voxels * unit),
-            adapt=replace(self.adapt, contradiction_mm=self.contradiction_voxels * unit),
+            # what is farther contradicts nothing
+            geodesic=replace(self.geodesic, contrast_mm=self.contrast_voxels * unit, bound_mm=contradiction_mm),
+            adapt=replace(self.adapt, contradiction_mm=contradiction_mm),
         )
 
 

@@ -1,5 +1,6 @@
 """Distance along the image: far in millimetres, or far across an edge."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -20,11 +21,13 @@ class GeodesicSettings:
         0 gives the chamfer distance
     sweeps : rounds of raster scans at most; scanning ends earlier when nothing changes
     tolerance_mm : a change below this is none
+    bound_mm : scanning ends once nothing nearer than this changes; what is farther may then still be too far
     """
 
     contrast_mm: float = 20.0
     sweeps: int = 4
     tolerance_mm: float = 0.01
+    bound_mm: float = math.inf
 
 
 def geodesic_distance(
@@ -83,7 +86,7 @@ def geodesic_distances(
             distance = _scanned(distance, images, axis, spacing_mm, settings.contrast_mm)
             there, back = distance.flip(axis + 2), images.flip(axis + 1)
             distance = _scanned(there, back, axis, spacing_mm, settings.contrast_mm).flip(axis + 2)
-        if (before - distance).amax() < settings.tolerance_mm:
+        if ((before - distance) * (distance < settings.bound_mm)).amax() < settings.tolerance_mm:
             break
     return distance
 

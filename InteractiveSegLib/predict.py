@@ -80,9 +80,7 @@ def prompted_feature_steps(
     yield Progress(0, 1, "measuring distances")
     given = sliced_channels(image, spacing_mm, box, foreground, background, start, others, settings)
     features = yield from network.feature_steps(given.channels[None], given.spacing_mm)
-    return PromptedFeatures(
-        _voxel_by_voxel(features[0], given.axis), given.channels[_CLASSICAL].movedim(0, given.axis)
-    )
+    return PromptedFeatures(_voxel_by_voxel(features[0], given.axis), given.channels[_CLASSICAL].movedim(0, given.axis))
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -6,6 +7,7 @@ import torch
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import dijkstra
 
+from InteractiveSegLib import geodesic
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.geodesic import UNREACHED_MM, GeodesicSettings, geodesic_distance
 
@@ -73,6 +75,22 @@ def test_the_sweeps_of_the_defaults_are_enough_on_noise():
     found = geodesic_distance(image, seeds[None], SPACING_KJI_MM)[0]
     exact = exact_distance(image, seeds, SPACING_KJI_MM, GeodesicSettings().contrast_mm)
     assert np.abs(found.numpy() / np.maximum(exact, 1e-9) - 1)[exact > 0].max() < 0.02
+
+
+@pytest.mark.parametrize("bound_mm", [1.0, 4.0, 9.0])
+def test_within_a_bound_distances_are_the_same_and_sooner_there(monkeypatch, bound_mm):
+    scans, real = [], geodesic._scanned
+    monkeypatch.setattr(geodesic, "_scanned", lambda *args: scans.append(1) or real(*args))
+    image, seeds = noise((20, 26, 31)), marked((20, 26, 31), (1, 2, 3), (12, 20, 9))
+    settings = GeodesicSettings(sweeps=9)
+    whole = geodesic_distance(image, seeds[None], SPACING_KJI_MM, settings)
+    needed = len(scans)
+    found = geodesic_distance(image, seeds[None], SPACING_KJI_MM, replace(settings, bound_mm=bound_mm))
+    near = whole < bound_mm
+    assert torch.equal(found < bound_mm, near)
+    torch.testing.assert_close(found[near], whole[near], rtol=0, atol=0.02)
+    assert 2 < near.sum() < whole.numel()
+    assert len(scans) - needed < needed
 
 
 def test_across_an_edge_is_as_far_as_its_contrast_says():
