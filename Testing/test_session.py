@@ -110,7 +110,7 @@ def test_fine_tuning_to_scribbles_changes_more_than_the_scribbled_voxels():
     bright = ellipsoid()
     array = noisy(bright, noise=4)
     dim = ellipsoid(centre_kji=(6, 10, 20), radii_kji=(3, 4, 4)) & ~bright
-    array[dim] += 40
+    array[dim] += 20
     marks = scribbles(*((tuple(voxel), 1) for voxel in np.argwhere(dim)[::6]), ((1, 10, 13), BACKGROUND))
     masks = []
     for adapt in (False, True):
