@@ -166,6 +166,7 @@ def test_a_2d_network_sees_an_image_slice_by_slice(spacing_mm, axis):
     image = torch.rand(shape_kji, generator=torch.Generator().manual_seed(2))
     features = finish(feature_steps(network, image, spacing_mm))
     assert features.shape == (30, *shape_kji)
+    assert features.stride(0) == 1  # those of a voxel lie side by side
     probability = foreground_probability(network.block6, features)
     assert probability.shape == shape_kji
     for index in range(shape_kji[axis]):

@@ -246,6 +246,7 @@ def test_slices_are_looked_at_along_their_own_axis(axis):
     turned = [values.movedim(0, axis) for values in (*given, *others)]
     found = finish(prompted_feature_steps(network, turned[0], turned_mm, *turned[1:4], others=turned[4:])).features
     torch.testing.assert_close(found.movedim(axis + 1, 1), expected, rtol=1e-4, atol=1e-5)
+    assert found.stride(0) == 1  # those of a voxel lie side by side
 
 
 @torch.no_grad()
