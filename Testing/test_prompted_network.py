@@ -5,7 +5,7 @@ from InteractiveSegLib.cues import CHANNELS, encode
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.networks.block_six import BlockSix
 from InteractiveSegLib.networks.checkpoint import load_network, save_network
-from InteractiveSegLib.networks.prompted import PromptedNetwork, _strides
+from InteractiveSegLib.networks.prompted import PromptedNetwork, _convolved, _strides
 from InteractiveSegLib.predict import classical_answer, foreground_probability, prompted_feature_steps
 from InteractiveSegLib.progress import finish
 
@@ -131,6 +131,23 @@ def test_spacing_in_other_units_gives_the_same():
 def test_a_single_slice_is_a_volume_with_nothing_beyond_it():
     level, x = looked_through(small()).down[1], channels_of((1, 11, 14))[:, :4]
     torch.testing.assert_close(level(x), level.through(level.within(x)))
+
+
+@pytest.mark.parametrize("kernel", [(1, 3, 3), (3, 3, 3)], ids=str)
+@pytest.mark.parametrize(("shape", "_"), SHAPES)
+def test_convolutions_without_gradients_go_another_way_to_the_same(monkeypatch, shape, _, kernel):
+    asked, real = [], torch.mkldnn_convolution
+    monkeypatch.setattr(torch, "mkldnn_convolution", lambda *given: asked.append(given) or real(*given))
+    weight = torch.randn((6, 4, *kernel), generator=torch.Generator().manual_seed(2))
+    given = channels_of(shape, 1)[:, :4]
+    for x in (given, given.to(memory_format=torch.channels_last_3d), given.transpose(3, 4)):
+        expected = _convolved(x, weight)
+        with torch.no_grad():
+            found = _convolved(x, weight)
+            assert _convolved(x.bfloat16(), weight.bfloat16()).dtype == torch.bfloat16
+        assert found.shape == (1, 6, *x.shape[2:])
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    assert len(asked) == 3 * torch.backends.mkldnn.is_available()
 
 
 @pytest.mark.parametrize("spacing", [THICK, CUBES], ids=["thick", "cubes"])
