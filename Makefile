@@ -15,10 +15,10 @@ demo: $(VENV)/installed
 pictures: $(VENV)/installed
 	$(BIN)/python Testing/panel_pictures.py
 
-# the tests' own process uses one thread, and another number of threads rounds differently
+# the tests' own processes, one for each of two cores, use one thread: another number of threads rounds differently
 test: export OMP_NUM_THREADS = 1
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
