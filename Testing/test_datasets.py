@@ -159,6 +159,12 @@ def test_a_case_without_labels_is_listed_but_does_not_load(toy, tmp_path):
         toy.load(tmp_path, "a")
 
 
+def test_images_without_labels_are_no_cases_of_a_partly_labelled_dataset(toy, tmp_path):
+    touch(tmp_path / "toy", "b_image.nii.gz")
+    assert toy.cases(tmp_path, "all") == ["a", "b"]
+    assert Dataset(**TOY, unlabelled="skip").cases(tmp_path, "all") == ["a"]
+
+
 def test_a_case_that_is_not_there_is_refused(toy, tmp_path):
     with pytest.raises(InputError, match=r"b_image.nii.gz does not exist"):
         toy.load(tmp_path, "b")
@@ -267,6 +273,7 @@ def test_a_list_of_ones_own_takes_a_few_lines(tmp_path):
         ({"group": 3}, "group.*3"),
         ({"kind": "movie"}, "volumes, medscribble, not 'movie'"),
         ({"reference": "guess"}, "manual, model, automatic, not 'guess'"),
+        ({"unlabelled": "guess"}, "refuse, skip, not 'guess'"),
         ({"name": ""}, "name"),
         ({"folder": None}, "folder of dataset 'toy'.*None"),
         ({"terms": 4}, "terms"),
@@ -342,9 +349,18 @@ def test_a_shipped_dataset_loads(dataset, shared_data):
 
 
 def test_the_images_at_hand_are_listed(shared_data):
-    """Of the folders only those are left out that hold no object in a box, or nothing but an import to test."""
+    """Folders are left out that hold no object in a box, nothing but an import to test, or masks without images."""
     folders = {path.name for path in shared_data.iterdir() if path.is_dir()}
-    assert folders - {dataset.folder for dataset in SHIPPED} <= {"em_membrane_isbi2012", "dicom_import"}
+    left_out = {"em_membrane_isbi2012", "dicom_import", "head_neck_two_readers"}
+    assert folders - {dataset.folder for dataset in SHIPPED} <= left_out
+
+
+def test_masks_of_two_readers_come_without_images(shared_data):
+    folder = shared_data / "head_neck_two_readers"
+    if not folder.is_dir():
+        pytest.skip(f"{folder.name} is not there")
+    readers = {path.name.rpartition("_reader_")[2] for path in folder.iterdir()}
+    assert readers == {"a.nii.gz", "b.nii.gz"}
 
 
 def test_the_two_phases_of_a_heart_stay_together(shared_data):

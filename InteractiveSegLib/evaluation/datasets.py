@@ -42,6 +42,7 @@ __all__ = [
 
 SHIPPED = Path(__file__).with_name("datasets.json")
 REFERENCES = ("manual", "model", "automatic")
+UNLABELLED = ("refuse", "skip")
 KINDS = ("volumes", "medscribble")
 _TUNING_EVERY = 4
 
@@ -68,6 +69,7 @@ class Dataset:
         (2, H, W; positive, negative), which becomes a volume of one slice of 1 mm, and ``label`` is not used
     reference : who made the labels: "manual", "model" or "automatic"
     group : regular expression; cases in whose names it finds the same text stay on the same side of the split
+    unlabelled : what an image without labels is: "refuse", a case that does not load; or "skip", no case
     spacing_ijk_mm : instead of the spacing in the files, where that is untrue
     terms : of use
     note : what a reader of the scores should know; goes with every case
@@ -86,6 +88,7 @@ class Dataset:
     kind: str = "volumes"
     reference: str = "manual"
     group: str | None = None
+    unlabelled: str = "refuse"
     spacing_ijk_mm: tuple[float, float, float] | None = None
     terms: str = "not stated"
     note: str = ""
@@ -99,6 +102,7 @@ class Dataset:
         self._require(self.image != self.label, "image", "another ending than that of the labels")
         self._require(self.kind in KINDS, "kind", f"one of {', '.join(KINDS)}")
         self._require(self.reference in REFERENCES, "reference", f"one of {', '.join(REFERENCES)}")
+        self._require(self.unlabelled in UNLABELLED, "unlabelled", f"one of {', '.join(UNLABELLED)}")
         self._require(self.group is None or isinstance(self.group, str), "group", "a regular expression")
         try:
             re.compile(self.group or "")
@@ -135,7 +139,11 @@ class Dataset:
         folder = root / self.folder
         if not folder.exists():
             return []
-        names = sorted(name.removesuffix(self.image) for name in file_names(folder) if self._is_image(name))
+        files = file_names(folder)
+        names = sorted(name.removesuffix(self.image) for name in files if self._is_image(name))
+        if self.unlabelled == "skip" and self.kind == "volumes":
+            labelled = set(files)
+            names = [name for name in names if name + self.label in labelled]
         group_of = {name: self._group(name) for name in names}
         tuning = set(sorted(set(group_of.values()))[_TUNING_EVERY - 1 :: _TUNING_EVERY])
         return [name for name in names if split == "all" or (group_of[name] in tuning) == (split == "tuning")]
