@@ -35,6 +35,7 @@ set(PACKAGE_SCRIPTS
   device.py
   dicom_series.py
   drawing.py
+  empty_masks.py
   errors.py
   evaluation/__init__.py
   evaluation/automatic_stream.py
@@ -119,6 +120,7 @@ set(PACKAGE_SCRIPTS
   networks/pcnet.py
   networks/pnet.py
   networks/prompted.py
+  nifti_floats.py
   object_answer.py
   object_box.py
   packed_mask.py

@@ -12,6 +12,7 @@ import torch
 from InteractiveSegLib.adapt import load_optimizer
 from InteractiveSegLib.bifseg import BifsegSettings, ObjectLabels
 from InteractiveSegLib.boxed_image import BoxedImage, boxed_image, crop_intensities, encoded_steps, start_on_grid
+from InteractiveSegLib.empty_masks import empty_notes
 from InteractiveSegLib.errors import InputError, is_out_of_memory
 from InteractiveSegLib.full_resolution import full_resolution_steps
 from InteractiveSegLib.geometry import Volume
@@ -94,9 +95,11 @@ class ImageSegmenter:
             objects[label] = yield from self._on_device(
                 lambda device, label=label: self._object(prompts, label, adapt, device, notes), notes
             )
+        kept = without_overlaps(objects, prompts)
+        notes += empty_notes(self.volume, prompts, objects, kept)
         return Round(
             prompts,
-            MappingProxyType(without_overlaps(objects, prompts)),
+            MappingProxyType(kept),
             adapt,
             tuple(dict.fromkeys(notes)),
             time.perf_counter() - started,
