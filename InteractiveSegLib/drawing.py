@@ -9,7 +9,7 @@ from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.geometry import Geometry
 from InteractiveSegLib.lasso import Lasso
 from InteractiveSegLib.packed_mask import PackedMask
-from InteractiveSegLib.prompts import BoundingBox, Prompts, Scribbles
+from InteractiveSegLib.prompts import BoundingBox, Prompts, Scribbles, in_ijk
 
 
 class Drawing:
@@ -44,10 +44,7 @@ class Drawing:
         inside = box.intersected(self.geometry.shape_kji)
         self._draw(self.prompts.with_box(label, inside))
         if inside != box:
-            self._notes.append(
-                f"the box of label {label} reached outside the image and was cut to "
-                f"{inside.start_kji} - {inside.stop_kji} (k, j, i)"
-            )
+            self._notes.append(f"the box of label {label} reached outside the image and was cut to {inside}")
 
     def add_scribbles(self, scribbles: Scribbles) -> None:
         """Draw over what was drawn before; a later mark replaces an earlier one on the same voxel, and that is noted.
@@ -113,4 +110,4 @@ class Drawing:
 
     def _require_shape(self, shape: tuple[int, ...], what: str) -> None:
         if shape != self.geometry.shape_kji:
-            raise InputError(f"{what} has the shape {shape}, not {self.geometry.shape_kji} (k, j, i)")
+            raise InputError(f"{what} has {in_ijk(shape)} voxels, not {in_ijk(self.geometry.shape_kji)} (i, j, k)")

@@ -1,6 +1,8 @@
 set(PACKAGE_SCRIPTS
   __init__.py
+  __main__.py
   adapt.py
+  batch.py
   bifseg.py
   box_difference.py
   boxed_image.py
@@ -34,6 +36,7 @@ set(PACKAGE_SCRIPTS
   cues.py
   device.py
   dicom_series.py
+  disk_space.py
   drawing.py
   empty_masks.py
   errors.py

@@ -14,6 +14,7 @@ import SimpleITK as sitk  # noqa: N813
 from numpy.typing import NDArray
 
 from InteractiveSegLib.dicom_series import read_series
+from InteractiveSegLib.disk_space import is_full
 from InteractiveSegLib.errors import InputError, OutputError
 from InteractiveSegLib.files import replacing
 from InteractiveSegLib.geometry import Geometry, Volume
@@ -121,7 +122,7 @@ def write_image(
             # ITK reports no error for a NIfTI that did not fit on the disk.
             _require_kept(temporary, geometry)
         except (RuntimeError, InputError) as error:
-            raise OSError(reason(error)) from error
+            raise OSError("the disk is full" if is_full(path.parent) else reason(error)) from error
 
 
 def require_writable_name(path: Path) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.packed_mask import PackedMask
-from InteractiveSegLib.prompts import BoundingBox, Index, Prompts, Scribbles
+from InteractiveSegLib.prompts import BoundingBox, Index, Prompts, Scribbles, in_ijk
 
 Arrays = Mapping[str, NDArray]
 
@@ -28,7 +28,7 @@ def box_of(fields: Any, shape_kji: Index | None = None) -> BoundingBox:
         raise InputError(f"a box is recorded as its start and stop, not as {fields!r}") from None
     box = BoundingBox(start, stop)
     if shape_kji is not None and box.intersected(shape_kji) != box:
-        raise InputError(f"the box {box.start_kji} - {box.stop_kji} (k, j, i) reaches outside {tuple(shape_kji)}")
+        raise InputError(f"the box {box} reaches outside the image of {in_ijk(shape_kji)} voxels")
     return box
 
 

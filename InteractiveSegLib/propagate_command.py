@@ -5,12 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import threading
 import time
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from InteractiveSegLib.batch import BatchOptions, add_images, batch_cases, run_batch
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.terminal import add_common, one_voice, require_outputs, say, shown
+from InteractiveSegLib.prompt_options import slice_indices
+from InteractiveSegLib.terminal import add_common, count_of, one_voice, require_outputs, say, shown
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,7 +22,9 @@ if TYPE_CHECKING:
     from InteractiveSegLib.geometry import Geometry, Volume
     from InteractiveSegLib.propagate.annotated_slice import AnnotatedSlice
     from InteractiveSegLib.propagate.proxy_mask import ProxyMask
+    from InteractiveSegLib.propagate.slice_pool import SlicePool
 
+_VARYING = BatchOptions(("output", "confidence"), ("slices", "annotated"))
 _AXES = "kji"
 _CT_LIKE = -500  # no MR scanner writes such values
 
@@ -29,12 +35,18 @@ def add_propagate(commands: argparse._SubParsersAction) -> None:
         "propagate",
         help="carry the labels of a few slices through the volume",
         description="Carry the labels of a few annotated slices to all others, by registering neighbouring slices.",
+        examples=(
+            "propagate scan.nii.gz --slices drawn.nii.gz -o mask.nii.gz --confidence sure.nii.gz",
+            "propagate scan.nii.gz --slices drawn.nii.gz --annotated 0,6,12 --preset ct -o mask.nii.gz",
+            "propagate scans --slices 'drawn/{name}.nii.gz' -o 'masks/{name}.nrrd'",
+        ),
     )
+    add_images(command, "--slices 'drawn/{name}.nii.gz'")
     _add_slices(command)
     command.add_argument("-o", "--output", type=Path, required=True, metavar="MASK", help="where the labelmap goes")
     command.add_argument("--confidence", type=Path, metavar="FILE", help="also write the confidence, 0 to 1")
     add_common(command)
-    command.set_defaults(run=_propagate)
+    command.set_defaults(run=_propagate, series=None)
 
 
 def add_suggest(commands: argparse._SubParsersAction) -> None:
@@ -43,18 +55,22 @@ def add_suggest(commands: argparse._SubParsersAction) -> None:
         "suggest",
         help="say which slices to annotate next, and why",
         description="Propagate the annotated slices and print the slices that are worth annotating next, with reasons.",
+        examples=(
+            "suggest scan.nii.gz --slices drawn.nii.gz",
+            "suggest scan.nii.gz --slices drawn.nii.gz --count 5 --along k --json",
+        ),
     )
+    command.add_argument("image", type=Path, help="NIfTI, NRRD or MHA file, or a folder with one DICOM series")
     _add_slices(command)
     command.add_argument("--count", type=int, default=3, metavar="N", help="slices to print at most")
     command.add_argument("--along", default="k,j,i", metavar="k,j,i", help="axes to look along")
     command.add_argument("--prediction", type=Path, metavar="FILE", help="a model's foreground probability, 0 to 1")
     command.add_argument("--before", type=Path, metavar="FILE", help="the same model's probability one round before")
     add_common(command)
-    command.set_defaults(run=_suggest)
+    command.set_defaults(run=_suggest, series=None)
 
 
 def _add_slices(command: argparse.ArgumentParser) -> None:
-    command.add_argument("image", type=Path, help="NIfTI, NRRD or MHA file, or a folder with one DICOM series")
     command.add_argument(
         "--slices",
         type=Path,
@@ -84,41 +100,56 @@ def _add_slices(command: argparse.ArgumentParser) -> None:
         default="elastix",
         help="elastix follows the image; shape blends the annotated shapes and needs no further package",
     )
-    command.add_argument("--jobs", type=int, metavar="N", help="processes at a time; one a core without it")
+    command.add_argument("--jobs", type=count_of, metavar="N", help="processes at a time; one a core without it")
     command.add_argument("--json", action="store_true", help="print the result as one JSON object")
 
 
 def _indices(words: str) -> list[int]:
     try:
-        return sorted({int(word) for word in words.split(",")})
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{words!r} is no list of slices such as 0,6,12") from None
+        return slice_indices(words)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def _propagate(options: argparse.Namespace) -> None:
+def _propagate(options: argparse.Namespace) -> int:
+    from InteractiveSegLib.propagate.slice_pool import SlicePool
+
+    cases = batch_cases(options, _VARYING)
+    if cases is not None:
+        lock = threading.Lock()
+        with SlicePool(options.jobs) as pool:
+            return run_batch(cases, partial(_propagated, pool=pool, lock=lock), options, _VARYING, lock)
+    (options.image,) = options.image
+    with SlicePool(options.jobs) as pool:
+        report = _propagated(options, pool, threading.Lock())
+    if options.json:
+        print(json.dumps(report))
+        return 0
+    say(options, *report["notes"])
+    for label, found in report["objects"].items():
+        print(f"label {label}: {found['voxels']} voxels, {found['ml']} ml")
+    return 0
+
+
+def _propagated(options: argparse.Namespace, pool: SlicePool, lock: threading.Lock) -> dict[str, Any]:
+    """Propagate the slices of one image and write its mask; returns what is reported."""
     require_outputs((options.output, options.confidence), (options.image, options.slices))
     from InteractiveSegLib.image_io import write_image, write_labelmap
 
     started = time.perf_counter()
-    volume, _, proxy, notes = _proxy(options)
+    volume, _, proxy, notes = _proxy(options, pool)
     mask = proxy.labelmap()
-    write_labelmap(options.output, mask, volume.geometry)
-    if options.confidence is not None:
-        write_image(options.confidence, proxy.whole_confidence(), volume.geometry)
-    objects = _objects(mask, proxy, volume.geometry)
-    if options.json:
-        report = {
-            "mask": str(options.output),
-            "objects": objects,
-            "confidence": _confidences(proxy),
-            "seconds": round(time.perf_counter() - started, 3),
-            "notes": notes,
-        }
-        print(json.dumps(report))
-        return
-    say(options, *notes)
-    for label, found in objects.items():
-        print(f"label {label}: {found['voxels']} voxels, {found['ml']} ml")
+    with lock, one_voice():
+        write_labelmap(options.output, mask, volume.geometry)
+        if options.confidence is not None:
+            write_image(options.confidence, proxy.whole_confidence(), volume.geometry)
+    return {
+        "mask": str(options.output),
+        "objects": _objects(mask, proxy, volume.geometry),
+        "confidence": _confidences(proxy),
+        "seconds": round(time.perf_counter() - started, 3),
+        "notes": notes,
+    }
 
 
 def _suggest(options: argparse.Namespace) -> None:
@@ -131,6 +162,7 @@ def _suggest(options: argparse.Namespace) -> None:
         from_rounds,
     )
     from InteractiveSegLib.guidance import suggest as suggested
+    from InteractiveSegLib.propagate.slice_pool import SlicePool
 
     if options.before is not None and options.prediction is None:
         raise InputError("--before needs --prediction, the probability of the round after it")
@@ -138,7 +170,8 @@ def _suggest(options: argparse.Namespace) -> None:
     if not set(words) <= set(_AXES):
         raise InputError(f"--along {options.along}: axes are k, j and i")
     settings = GuidanceSettings(options.count, tuple(sorted({_AXES.index(word) for word in words})))
-    volume, _, proxy, notes = _proxy(options)
+    with SlicePool(options.jobs) as pool:
+        volume, _, proxy, notes = _proxy(options, pool)
     evidence = [from_proxy(proxy)]
     if options.prediction is not None:
         prediction = _probability(options.prediction, volume.geometry)
@@ -161,28 +194,26 @@ def _suggest(options: argparse.Namespace) -> None:
     print(advice.text)
 
 
-def _proxy(options: argparse.Namespace) -> tuple[Volume, NDArray, ProxyMask, list[str]]:
+def _proxy(options: argparse.Namespace, pool: SlicePool) -> tuple[Volume, NDArray, ProxyMask, list[str]]:
     """Image, labels, what they were propagated to, and notes."""
     from dataclasses import replace
 
     from InteractiveSegLib.image_io import read_labelmap, read_volume
     from InteractiveSegLib.propagate.proxy_mask import PropagateSettings, propagate_steps
     from InteractiveSegLib.propagate.registration import PRESETS, require_elastix
-    from InteractiveSegLib.propagate.slice_pool import SlicePool
 
-    with SlicePool(options.jobs) as pool:
-        if options.method == "elastix":
-            require_elastix()
-            pool.start(1)
-        with one_voice():
-            volume = read_volume(options.image)
-            labels = read_labelmap(options.slices, volume.geometry)
-        annotated, notes = _annotated(options, labels)
-        if options.preset == "mr" and volume.array_kji.min() <= _CT_LIKE:
-            notes.append(f"intensities go down to {volume.array_kji.min():g}: for a CT, --preset ct suits better")
-        registration = replace(PRESETS[options.preset], seed=options.seed)
-        settings = PropagateSettings(options.method, registration)
-        proxy = shown(propagate_steps(volume, annotated, settings, pool=pool), options)
+    if options.method == "elastix":
+        require_elastix()
+        pool.start(1)
+    with one_voice():
+        volume = read_volume(options.image, options.series)
+        labels = read_labelmap(options.slices, volume.geometry)
+    annotated, notes = _annotated(options, labels)
+    if options.preset == "mr" and volume.array_kji.min() <= _CT_LIKE:
+        notes.append(f"intensities go down to {volume.array_kji.min():g}: for a CT, --preset ct suits better")
+    registration = replace(PRESETS[options.preset], seed=options.seed)
+    settings = PropagateSettings(options.method, registration)
+    proxy = shown(propagate_steps(volume, annotated, settings, pool=pool), options)
     return volume, labels, proxy, [*notes, *proxy.notes]
 
 

@@ -15,7 +15,7 @@ from InteractiveSegLib.dicom_series import dicom_tag, series_in
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.progress import Progress, Steps
 
-_SUFFIX = re.compile(r"\.(nii\.gz|nii|nrrd|nhdr|mha|mhd)$", re.IGNORECASE)
+IMAGE_SUFFIX = re.compile(r"\.(nii\.gz|nii|nrrd|nhdr|mha|mhd)$", re.IGNORECASE)
 _LABELS = re.compile(r"[-_. ](labels?|labelmap|seg|segmentation|mask|gt|truth|scribbles?)$", re.IGNORECASE)
 _PATIENT_ID, _SERIES_DESCRIPTION = "0010|0020", "0008|103e"
 
@@ -99,13 +99,13 @@ def find_images(place: Path, pattern: str = "*") -> Iterator[tuple[Path, str | N
         raise InputError(f"{place} does not exist")
     for folder in (place, *sorted(path for path in place.rglob("*") if path.is_dir())):
         files = sorted(path for path in folder.glob(pattern) if path.is_file() and not path.name.startswith("."))
-        yield from ((path, None) for path in files if _SUFFIX.search(path.name) and not _is_labelmap(path))
-        if any(not _SUFFIX.search(path.name) for path in files):
+        yield from ((path, None) for path in files if IMAGE_SUFFIX.search(path.name) and not _is_labelmap(path))
+        if any(not IMAGE_SUFFIX.search(path.name) for path in files):
             yield from ((folder, uid) for uid in series_in(folder) if _is_image(folder, uid))
 
 
 def _is_labelmap(path: Path) -> bool:
-    return bool(_LABELS.search(_SUFFIX.sub("", path.name)))
+    return bool(_LABELS.search(IMAGE_SUFFIX.sub("", path.name)))
 
 
 def _is_image(folder: Path, series_uid: str) -> bool:
@@ -116,7 +116,7 @@ def _is_image(folder: Path, series_uid: str) -> bool:
 
 def _name(path: Path, series_uid: str | None) -> str:
     if series_uid is None:
-        return _SUFFIX.sub("", path.name)
+        return IMAGE_SUFFIX.sub("", path.name)
     described = dicom_tag(files_of(path, series_uid)[0], _SERIES_DESCRIPTION)
     return re.sub(r"[/\\\s]+", " ", f"{path.name} {described}").strip()
 

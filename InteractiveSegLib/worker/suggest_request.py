@@ -113,5 +113,5 @@ def _on_image(found: Mapping[int, WorkingProbability], shape: Index) -> NDArray[
         if not fits or any(n > full for n, full in zip(values.shape, crop.shape_kji, strict=True)):
             raise InputError(f"the probability {values.dtype} {values.shape} of label {label} is none of {crop}")
         if crop.clipped(shape) != crop:
-            raise InputError(f"the probability of label {label} in {crop} reaches outside the image of shape {shape}")
+            raise InputError(f"the probability of label {label} in {crop} reaches outside the image")
     return SegmentResult({}, found).probability_map(shape)
