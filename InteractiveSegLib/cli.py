@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 
 from InteractiveSegLib import __version__
 from InteractiveSegLib.casebook_command import add_casebook
+from InteractiveSegLib.command_examples import EXAMPLES
 from InteractiveSegLib.device import device_named
 from InteractiveSegLib.errors import MEMORY_IS_FULL, InputError, InteractiveSegError, OutputError, is_out_of_memory
 from InteractiveSegLib.evaluation.benchmark_command import add_benchmark
@@ -90,7 +91,10 @@ def _drop_output() -> None:
 
 
 def _fail(error: BaseException | str, code: int) -> int:
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = str(error)
+    if isinstance(error, OSError) and error.strerror:  # without its number
+        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    text = " ".join(text.split()) or type(error).__name__
     print(f"interactiveseg: {text}", file=sys.stderr)
     return code
 
@@ -100,23 +104,19 @@ class _Help(argparse.RawDescriptionHelpFormatter):
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         named = "%(default)" in (action.help or "")
-        if not action.option_strings or named or action.default in (None, False, [], argparse.SUPPRESS):
+        nothing = any(action.default is none for none in (None, False, argparse.SUPPRESS)) or action.default == []
+        if not action.option_strings or named or nothing:
             return action.help
         return f"{action.help} (default: %(default)s)"
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, without the usage above it.
+    """Says what is wrong in one line, without the usage above it. Its help ends with the examples of the command."""
 
-    examples : lines of the command, shown at the end of the help
-    """
-
-    def __init__(self, *words: Any, examples: Sequence[str] = (), **settings: Any) -> None:
-        settings.setdefault("formatter_class", _Help)
-        if "description" in settings:
-            settings["description"] = textwrap.fill(settings["description"], 100)
-        super().__init__(*words, **settings)
-        self.examples = tuple(examples)
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(formatter_class=_Help, **settings)
+        self.description = textwrap.fill(self.description or "", 100)
+        examples = EXAMPLES.get(self.prog.removeprefix("interactiveseg "), ())
         if examples:
             self.epilog = "\n".join(["examples:", *(f"  interactiveseg {line}" for line in examples)])
 
@@ -151,7 +151,7 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
         help="train a network from procedural images",
         description="Train a network from procedural images. Run again with the same folder to go on where it stopped.",
     )
-    command.add_argument("network", choices=("prompted", "pnet", "pcnet"))
+    command.add_argument("network", choices=("prompted", "pnet", "pcnet"), help="which network")
     command.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="checkpoints and weights")
     command.add_argument("--steps", type=int, help="optimiser steps in all; without it, those of the shipped weights")
     command.add_argument("--workers", type=int, default=0, help="processes that make images")
@@ -166,7 +166,7 @@ def _add_demo(commands: argparse._SubParsersAction) -> None:
         description="Segment the lateral ventricles of a brain MRI that comes with the Python package nilearn: "
         "prints Dice and seconds by round, writes pictures.",
     )
-    command.add_argument("-o", "--output", type=Path, default=Path("demo_output"), metavar="FOLDER")
+    command.add_argument("-o", "--output", type=Path, default=Path("demo_output"), metavar="FOLDER", help="pictures")
     add_common(command)
     command.set_defaults(run=_demo)
 

@@ -33,6 +33,7 @@ set(PACKAGE_SCRIPTS
   casebook_command.py
   cli.py
   combination.py
+  command_examples.py
   cues.py
   device.py
   dicom_series.py
@@ -112,6 +113,7 @@ set(PACKAGE_SCRIPTS
   learning/taught_sessions.py
   learning/teacher.py
   learning/versions.py
+  low_priority.py
   markups.py
   networks/__init__.py
   networks/block_six.py
@@ -150,6 +152,7 @@ set(PACKAGE_SCRIPTS
   propagate/slice_pool.py
   propagate/slice_process.py
   propagate/slice_tasks.py
+  propagate/vanished.py
   propagate/working_plane.py
   propagate_command.py
   propagate_result.py

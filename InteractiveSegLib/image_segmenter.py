@@ -125,8 +125,8 @@ class ImageSegmenter:
         starts_from_box = drawn and start is None and sees_start_masks(self._network)
         boxed = yield from encoded_steps(boxed, networks, box if starts_from_box else None, self.settings.cues)
         self._keep(box, boxed)
-        marked_objects = [other for other in prompts.scribbles.object_labels() if other != label]
-        others = [prompts.scribbles.for_label(other)[0] for other in marked_objects]
+        near = prompts.scribbles.within(grid.crop)  # what is marked farther away has no say, but would take time
+        others = [near.for_label(other)[0] + grid.crop.start_kji for other in near.object_labels() if other != label]
         found: ObjectLabels = yield from answer_steps(
             boxed,
             box,
@@ -138,7 +138,7 @@ class ImageSegmenter:
             adapt=adapt,
             seed=self.seed,
             start=None if start is None else start.to(device),
-            others_kji=[marks[grid.crop.contains(marks)] for marks in others],
+            others_kji=others,
         )
         if grid.is_full_resolution:
             mask = found.labels.cpu().numpy()

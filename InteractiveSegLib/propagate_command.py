@@ -35,11 +35,6 @@ def add_propagate(commands: argparse._SubParsersAction) -> None:
         "propagate",
         help="carry the labels of a few slices through the volume",
         description="Carry the labels of a few annotated slices to all others, by registering neighbouring slices.",
-        examples=(
-            "propagate scan.nii.gz --slices drawn.nii.gz -o mask.nii.gz --confidence sure.nii.gz",
-            "propagate scan.nii.gz --slices drawn.nii.gz --annotated 0,6,12 --preset ct -o mask.nii.gz",
-            "propagate scans --slices 'drawn/{name}.nii.gz' -o 'masks/{name}.nrrd'",
-        ),
     )
     add_images(command, "--slices 'drawn/{name}.nii.gz'")
     _add_slices(command)
@@ -55,10 +50,6 @@ def add_suggest(commands: argparse._SubParsersAction) -> None:
         "suggest",
         help="say which slices to annotate next, and why",
         description="Propagate the annotated slices and print the slices that are worth annotating next, with reasons.",
-        examples=(
-            "suggest scan.nii.gz --slices drawn.nii.gz",
-            "suggest scan.nii.gz --slices drawn.nii.gz --count 5 --along k --json",
-        ),
     )
     command.add_argument("image", type=Path, help="NIfTI, NRRD or MHA file, or a folder with one DICOM series")
     _add_slices(command)
@@ -135,10 +126,12 @@ def _propagated(options: argparse.Namespace, pool: SlicePool, lock: threading.Lo
     """Propagate the slices of one image and write its mask; returns what is reported."""
     require_outputs((options.output, options.confidence), (options.image, options.slices))
     from InteractiveSegLib.image_io import write_image, write_labelmap
+    from InteractiveSegLib.propagate.vanished import vanished_notes
 
     started = time.perf_counter()
     volume, _, proxy, notes = _proxy(options, pool)
     mask = proxy.labelmap()
+    notes += vanished_notes(proxy, mask)
     with lock, one_voice():
         write_labelmap(options.output, mask, volume.geometry)
         if options.confidence is not None:

@@ -31,11 +31,6 @@ def add_segment(commands: argparse._SubParsersAction) -> None:
         "segment",
         help="mask an object from a box, scribbles, points, lassos or a mask",
         description="Mask one or several objects of a medical image from boxes, scribbles, points, lassos and masks.",
-        examples=(
-            "segment scan.nii.gz --box 60 70 30 140 150 90 -o mask.nii.gz",
-            "segment scan.nii.gz --scribbles scribbles.nii.gz --box liver.mrk.json --box-label 5 -o mask.nii.gz",
-            "segment scans --scribbles 'drawn/{name}.nii.gz' --jobs 2 -o masks",
-        ),
     )
     add_images(command, "--scribbles 'drawn/{name}.nii.gz'")
     add_prompts(command)
@@ -51,7 +46,7 @@ def add_segment(commands: argparse._SubParsersAction) -> None:
         "--model",
         default=DEFAULT_NETWORK,
         help="ensemble (of prompted and pnet), prompted (sees the prompts), pnet (2D, slice by slice), pcnet (3D), or "
-        f"a folder with a model; {DEFAULT_NETWORK} where none is named",
+        "a folder with a model",
     )
     add_common(command)
     command.add_argument(

@@ -6,12 +6,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
+from InteractiveSegLib.low_priority import give_way
+
 _PACKAGES = Path(__file__).resolve().parents[2]
-_NICENESS = 15
-_IDLE_PRIORITY = 0x40  # of Windows: IDLE_PRIORITY_CLASS
 
 
 def learner_command(casebook: Path, learner: str, more: Sequence[str] = ()) -> list[str]:
@@ -37,11 +36,4 @@ def lower_priority() -> None:
     import torch
 
     torch.set_num_threads(1)
-    with suppress(OSError):
-        if os.name == "nt":
-            import ctypes
-
-            kernel = ctypes.windll.kernel32  # type: ignore[attr-defined]
-            kernel.SetPriorityClass(kernel.GetCurrentProcess(), _IDLE_PRIORITY)
-        else:
-            os.nice(_NICENESS)
+    give_way()
