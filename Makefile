@@ -1,5 +1,6 @@
 # make demo       the main job on a real scan
-# make test       all tests
+# make test       all tests but the slow ones
+# make test-all   all tests
 # make pictures   the pictures of the panel and the slice views in Resources
 # All install what they need into .venv first.
 
@@ -7,7 +8,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 
-.PHONY: demo pictures test lint format clean
+.PHONY: demo pictures test test-all lint format clean
 
 demo: $(VENV)/installed
 	$(BIN)/interactiveseg demo --output demo_output
@@ -16,9 +17,12 @@ pictures: $(VENV)/installed
 	$(BIN)/python Testing/panel_pictures.py
 
 # the tests' own processes, one for each of two cores, use one thread: another number of threads rounds differently
-test: export OMP_NUM_THREADS = 1
+test test-all: export OMP_NUM_THREADS = 1
 test: lint
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+test-all: lint
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m ""
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
