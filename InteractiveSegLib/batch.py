@@ -7,7 +7,7 @@ import csv
 import json
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,7 @@ def batch_cases(options: argparse.Namespace, varying: BatchOptions) -> list[Batc
     ------
     InputError : no image, a list that is none, or two images with one mask, or a mask in the place of an input.
     """
-    from InteractiveSegLib.image_io import WRITABLE_SUFFIXES
+    from InteractiveSegLib.image_io import WRITABLE_SUFFIXES, require_writable_name
 
     places, output = options.image, str(options.output)
     one = places[0] if len(places) == 1 else None
@@ -91,11 +91,16 @@ def batch_cases(options: argparse.Namespace, varying: BatchOptions) -> list[Batc
     cases = []
     for row in rows:
         name = row.pop("name")
+        if name in (".", "..") or any(sign in name for sign in "/\\:\0"):
+            raise InputError(f"{name!r} is no name for {row['image']}: masks are called by it, so it has no / \\ or :")
         given = {**vars(options), "output": Path(output), **row}
         for option in (*varying.outputs, *varying.inputs):
             given[option] = _named(given[option], name)
         # one voice for all: notes go into the report
         cases.append(BatchCase(name, argparse.Namespace(**{**given, "quiet": True, "json": False})))
+    for case in cases:
+        for path in _files(case.options, varying.outputs):
+            require_writable_name(path)
     _require_apart(cases, varying)
     return cases
 
@@ -113,7 +118,7 @@ def run_batch(
     Parameters
     ----------
     work : what the command does with the options for one image; returns what it reports
-    lock : held by ``work`` while it writes, so that an interruption waits for it
+    lock : held by ``work`` while it writes; an interruption waits for it and keeps it, so that nothing is written later
     jobs : images at a time
     """
     folder = cases[0].options.output.parent
@@ -125,17 +130,12 @@ def run_batch(
     rows: dict[str, dict[str, Any]] = {}
     try:
         shown(_steps(cases, work, options.again, varying, rows, jobs), options)
-    finally:
-        with lock:
-            report = {
-                **{
-                    state: sum(row["state"] == state for row in rows.values())
-                    for state in ("done", "skipped", "failed")
-                },
-                "left": len(cases) - len(rows),
-                "cases": [rows[case.name] for case in cases if case.name in rows],
-            }
-            _write(folder / _REPORT, report)
+    except BaseException:
+        lock.acquire()
+        _write(folder / _REPORT, _report(cases, rows))
+        raise
+    report = _report(cases, rows)
+    _write(folder / _REPORT, report)
     if options.json:
         print(json.dumps(report))
     else:
@@ -145,6 +145,12 @@ def run_batch(
         counts = ", ".join(f"{report[state]} {state}" for state in ("done", "skipped", "failed"))
         say(options, f"{counts}; the report is {folder / _REPORT}")
     return PARTLY_DONE if report["failed"] else 0
+
+
+def _report(cases: Sequence[BatchCase], rows: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    counts = {state: sum(row["state"] == state for row in rows.values()) for state in ("done", "skipped", "failed")}
+    found = [rows[case.name] for case in cases if case.name in rows]
+    return {**counts, "left": len(cases) - len(found), "cases": found}
 
 
 def _steps(

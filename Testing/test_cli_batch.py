@@ -223,7 +223,8 @@ def same_names():
         (("scans/a.nii.gz", "scans/b.nii.gz", *BOX, "-o", "one.nii.gz"), "of several images it names a folder"),
         (("scans", *BOX, "-o", "scans/{name}.nii.gz"), "is an input: an output replaces none"),
         (("scans", *BOX, "-o", "one/{name}.png"), "images are written as"),
-        (("nothing", *BOX, "-o", "masks"), "nothing does not exist"),
+        (("scans", "nothing", *BOX, "-o", "masks"), "nothing does not exist"),
+        (("names.csv", *BOX, "-o", "masks"), "'../a' is no name for scans/a.nii.gz"),
         (("empty", *BOX, "-o", "masks"), "there is no image"),
         (("scans", "-o", "masks"), "give a --box"),
         (("missing.txt", *BOX, "-o", "masks"), "the list missing.txt cannot be read: No such file"),
@@ -236,6 +237,7 @@ def test_what_cannot_be_is_refused_before_any_work(run, words, text):
     same_names()
     Path("empty").mkdir()
     Path("wrong.csv").write_text("image,colour\nscans/a.nii.gz,red\n")
+    Path("names.csv").write_text("image,name\nscans/a.nii.gz,../a\n")
     Path("bare.csv").write_text("picture\nscans/a.nii.gz\n")
     code, output, error = run("segment", *words)
     assert (code, output) == (2, ""), error
