@@ -1,6 +1,7 @@
 # make demo       the main job on a real scan
 # make test       all tests but the slow ones
 # make test-all   all tests
+# make test-offline    the tests in a Linux namespace without any network
 # make pictures   the pictures of the panel and the slice views in Resources
 # All install what they need into .venv first.
 
@@ -8,7 +9,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 
-.PHONY: demo pictures test test-all lint format clean
+.PHONY: demo pictures test test-all test-offline lint format clean
 
 demo: $(VENV)/installed
 	$(BIN)/interactiveseg demo --output demo_output
@@ -17,12 +18,15 @@ pictures: $(VENV)/installed
 	$(BIN)/python Testing/panel_pictures.py
 
 # the tests' own processes, one for each of two cores, use one thread: another number of threads rounds differently
-test test-all: export OMP_NUM_THREADS = 1
+test test-all test-offline: export OMP_NUM_THREADS = 1
 test: lint
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test-all: lint
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m ""
+
+test-offline: $(VENV)/installed
+	unshare --map-root-user --net $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
