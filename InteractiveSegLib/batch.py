@@ -251,7 +251,7 @@ def _listed(place: Path, varying: BatchOptions) -> Iterator[dict[str, Any]]:
         columns, known = reader.fieldnames or [], ("image", "name", *varying.inputs)
         wrong = [column for column in columns if column not in known]
         if wrong or "image" not in columns:
-            what = f"the column {wrong[0]!r}" if wrong else "no column image"
+            what = f"the column {wrong[0]!r}" if "image" in columns else "no column image"
             raise InputError(f"the list {place} has {what}; its columns are {', '.join(known)}")
         table = [row for row in reader if any(row.values())]
     for number, row in enumerate(table, 1):

@@ -110,4 +110,4 @@ class Drawing:
 
     def _require_shape(self, shape: tuple[int, ...], what: str) -> None:
         if shape != self.geometry.shape_kji:
-            raise InputError(f"{what} has {in_ijk(shape)} voxels, not {in_ijk(self.geometry.shape_kji)} (i, j, k)")
+            raise InputError(f"{what} has the shape {in_ijk(shape)}, not {in_ijk(self.geometry.shape_kji)} (i, j, k)")

@@ -114,9 +114,7 @@ class Geometry:
     def require_same(self, other: Geometry, what: str, tolerance_mm: float = 1e-3) -> None:
         """InputError where ``other``, the grid of ``what``, is not this one."""
         if self.shape_kji != other.shape_kji:
-            raise InputError(
-                f"{what} has {in_ijk(other.shape_kji)} voxels, not {in_ijk(self.shape_kji)} (i, j, k) as the image"
-            )
+            raise InputError(f"{what} has the shape {in_ijk(other.shape_kji)}, not {in_ijk(self.shape_kji)} (i, j, k)")
         difference = self.difference_mm(other)
         if difference > tolerance_mm:
             raise InputError(

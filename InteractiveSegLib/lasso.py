@@ -85,7 +85,7 @@ class Lasso:
         low, high = self.outline.min(axis=0), self.outline.max(axis=0)
         outside = (high < -0.5).any() or (low > np.array([rows, columns]) - 0.5).any()
         if outside or not 0 <= self.index < shape_kji[self.axis]:
-            raise InputError(f"{self._place(low, high)} lies outside the image of {in_ijk(shape_kji)} voxels")
+            raise InputError(f"{self._place(low, high)} lies outside the image of shape {in_ijk(shape_kji)}")
         flips = np.zeros((rows, columns + 1), bool)
         for one, other in zip(self.outline, np.roll(self.outline, -1, axis=0), strict=True):
             (y0, x0), (y1, x1) = sorted((one.tolist(), other.tolist()))

@@ -28,7 +28,7 @@ def box_of(fields: Any, shape_kji: Index | None = None) -> BoundingBox:
         raise InputError(f"a box is recorded as its start and stop, not as {fields!r}") from None
     box = BoundingBox(start, stop)
     if shape_kji is not None and box.intersected(shape_kji) != box:
-        raise InputError(f"the box {box} reaches outside the image of {in_ijk(shape_kji)} voxels")
+        raise InputError(f"the box {box} reaches outside the image of shape {in_ijk(shape_kji)}")
     return box
 
 

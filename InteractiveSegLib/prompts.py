@@ -85,7 +85,7 @@ class BoundingBox:
         start = tuple(max(s, 0) for s in self.start_kji)
         stop = tuple(min(s, n) for s, n in zip(self.stop_kji, shape_kji, strict=True))
         if any(b <= a for a, b in zip(start, stop, strict=True)):
-            raise InputError(f"the box {self} lies outside the image of {in_ijk(shape_kji)} voxels")
+            raise InputError(f"the box {self} lies outside the image of shape {in_ijk(shape_kji)}")
         return BoundingBox(start, stop)
 
     def clipped(self, shape_kji: Index) -> BoundingBox | None:
@@ -245,7 +245,7 @@ class Scribbles:
         outside = self.indices_kji[~BoundingBox.whole(shape_kji).contains(self.indices_kji)]
         if len(outside):
             raise InputError(
-                f"{len(outside)} of {len(self)} scribble voxels lie outside the image of {in_ijk(shape_kji)} voxels, "
+                f"{len(outside)} of {len(self)} scribble voxels lie outside the image of shape {in_ijk(shape_kji)}, "
                 f"the first at {in_ijk(outside[0].tolist())} (i, j, k)"
             )
 

@@ -187,7 +187,7 @@ def test_names_stand_in_outputs_and_prompts(run, pattern):
     code, _, _ = run("propagate", "scans", *words)
     assert code == 0
     for name in NAMES:
-        assert dice(mask(pattern.replace("{name}", name)), truth(name)) > 0.8
+        assert dice(mask(pattern.replace("{name}", name)), truth(name)) > 0.7
         assert Path(f"sure/{name}.nrrd").exists()
 
 

@@ -99,7 +99,7 @@ def test_the_numbers_of_a_box_become_one_word(words, joined):
     ("box", "text"),
     [
         (("6", "4", "2", "6", "17", "11"), "(6, 4, 2) to (6, 17, 11) (i, j, k; half-open) holds no voxel"),
-        (("25", "4", "2", "30", "17", "11"), "lies outside the image of (25, 20, 14) voxels"),
+        (("25", "4", "2", "30", "17", "11"), "lies outside the image of shape (25, 20, 14)"),
         (("1,2,3,4,5",), "--box 1 2 3 4 5: expected six integers i0 j0 k0 i1 j1 k1"),
         (("1,2,3,4,5,6.5",), "expected six integers"),
     ],
@@ -154,7 +154,7 @@ def test_a_full_memory_is_no_fault_of_the_input(run, monkeypatch, fails):
     assert_one_line(run("image.nii.gz", "--box", *BOX), 1, "the memory of this computer does not suffice")
 
 
-@pytest.mark.parametrize("package", ["torch", "SimpleITK", "monai", "scipy", "numpy"])
+@pytest.mark.parametrize("package", ["torch", "SimpleITK", "numpy"])
 def test_a_package_that_is_missing_is_named_in_one_line(case, package):
     code = f"import sys; sys.modules[{package!r}] = None; from InteractiveSegLib.cli import main; sys.exit(main())"
     words = ["segment", "image.nii.gz", "--box", *BOX, "-o", "mask.nrrd", "--model", "prompted"]
