@@ -7,9 +7,10 @@ from numpy.typing import NDArray
 
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.geometry import Geometry
+from InteractiveSegLib.index_order import in_ijk
 from InteractiveSegLib.lasso import Lasso
 from InteractiveSegLib.packed_mask import PackedMask
-from InteractiveSegLib.prompts import BoundingBox, Prompts, Scribbles, in_ijk
+from InteractiveSegLib.prompts import BoundingBox, Prompts, Scribbles
 
 
 class Drawing:

@@ -11,7 +11,8 @@ from scipy import ndimage
 
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.geometry import Geometry
-from InteractiveSegLib.prompts import BACKGROUND, BoundingBox, Index, Scribbles, in_ijk
+from InteractiveSegLib.index_order import in_ijk
+from InteractiveSegLib.prompts import BACKGROUND, BoundingBox, Index, Scribbles
 
 _SLICES_DEEP = 1.0
 _DEEP = 0.5
