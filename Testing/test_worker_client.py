@@ -466,7 +466,7 @@ def test_the_command_refuses_to_be_a_worker_for_a_terminal(monkeypatch, capsys):
 
     monkeypatch.setattr("sys.stdin", type("Terminal", (), {"isatty": lambda _: True})())
     assert main(["worker"]) == 2
-    assert "not from a terminal" in capsys.readouterr().err
+    assert "there is nothing to type" in capsys.readouterr().err
 
 
 # whole sessions
