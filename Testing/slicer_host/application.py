@@ -11,7 +11,7 @@ from typing import Any
 import slicer
 import slicer.util
 from PySide6.QtCore import QObject, Signal
-from PySide6.QtWidgets import QApplication, QMainWindow
+from PySide6.QtWidgets import QApplication, QMainWindow, QWidget
 from trame_slicer.core import SlicerApp
 
 from slicer_host import mrml_widgets, packaging, parameter_node, qt_modules, scripted_module
@@ -43,6 +43,7 @@ class _CoreIOManager:
 
 class _ApplicationSignals(QObject):
     startupCompleted = Signal()
+    focusChanged = Signal(QWidget, QWidget)
 
 
 class _Application:
@@ -52,13 +53,18 @@ class _Application:
     majorVersion, minorVersion = 5, 12
 
     def __init__(self, core: SlicerApp) -> None:
-        self._core, self._signals = core, Wrapped(_ApplicationSignals())
+        self._core, signals = core, _ApplicationSignals()
+        QApplication.instance().focusChanged.connect(signals.focusChanged)
+        self._signals = Wrapped(signals)
         self._manager = Wrapped(_ModuleManager())
         self.temporaryPath = str(temporary_folder("slicer-"))
         self.slicerHome = self.temporaryPath
 
     def connect(self, signature: str, receiver: Callable) -> None:
         self._signals.connect(signature, receiver)
+
+    def disconnect(self, signature: str, receiver: Callable) -> None:
+        self._signals.disconnect(signature, receiver)
 
     def moduleManager(self) -> Wrapped:
         return self._manager
