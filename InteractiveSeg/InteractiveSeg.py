@@ -29,7 +29,7 @@ class InteractiveSeg(ScriptedLoadableModule):
         self.parent.helpText = _(
             "Draw a box round an object and get a mask; scribble where it is wrong, and the network is fine-tuned to "
             "this image. Everything runs on this computer, in a process beside Slicer: the window never waits.<br>"
-            "1. Choose a volume and add a segment. 2. Place a box with two clicks and set its first and last slice. "
+            "1. Choose a volume and add an object. 2. Place a box with two clicks and set its first and last slice. "
             "3. Press Segment. 4. Scribble on object and background, press Fine-tune to this image. "
             "Or draw the object on a few slices, mark each as done, and press Propagate. "
             "Not for clinical use."
@@ -75,6 +75,8 @@ class InteractiveSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(scene, scene.StartCloseEvent, self.on_scene_closing)
         for event in (scene.EndCloseEvent, scene.EndImportEvent):
             self.addObserver(scene, event, self.on_scene_ready)
+        if getattr(self.parent, "isEntered", False):  # Reload calls setup, but not enter, while the module is shown
+            self.enter()
 
     def enter(self):
         self.panel.enter()
@@ -102,9 +104,9 @@ class InteractiveSegLogic(ScriptedLoadableModuleLogic):
 
     def parameters(self):
         """The scene's parameters of this module."""
-        from InteractiveSegUI.parameters import Parameters
+        from InteractiveSegUI.parameters import parameters_of
 
-        return Parameters(self.getParameterNode())
+        return parameters_of(self.getParameterNode())
 
     def new_panel(self, layout):
         """All that the module shows, in a layout."""

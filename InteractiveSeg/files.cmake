@@ -1,6 +1,7 @@
 set(PACKAGE_SCRIPTS
   InteractiveSeg.py
   InteractiveSegUI/__init__.py
+  InteractiveSegUI/belongings.py
   InteractiveSegUI/box_placing.py
   InteractiveSegUI/casebook_work.py
   InteractiveSegUI/confidence_plot.py
@@ -9,7 +10,9 @@ set(PACKAGE_SCRIPTS
   InteractiveSegUI/install.py
   InteractiveSegUI/jobs.py
   InteractiveSegUI/journaling.py
+  InteractiveSegUI/keys.py
   InteractiveSegUI/learning_process.py
+  InteractiveSegUI/obstacles.py
   InteractiveSegUI/overlays.py
   InteractiveSegUI/overwriting.py
   InteractiveSegUI/packages.py
@@ -18,20 +21,19 @@ set(PACKAGE_SCRIPTS
   InteractiveSegUI/prompt_nodes.py
   InteractiveSegUI/propagating.py
   InteractiveSegUI/recorder.py
+  InteractiveSegUI/roi_nodes.py
   InteractiveSegUI/scribbling.py
   InteractiveSegUI/sections/__init__.py
-  InteractiveSegUI/sections/advanced_section.py
-  InteractiveSegUI/sections/box_section.py
   InteractiveSegUI/sections/cases_section.py
   InteractiveSegUI/sections/editor_section.py
   InteractiveSegUI/sections/image_section.py
-  InteractiveSegUI/sections/overlay_section.py
+  InteractiveSegUI/sections/more_section.py
   InteractiveSegUI/sections/packages_section.py
   InteractiveSegUI/sections/recovery_section.py
   InteractiveSegUI/sections/run_section.py
-  InteractiveSegUI/sections/scribbles_section.py
   InteractiveSegUI/sections/section.py
   InteractiveSegUI/sections/slices_section.py
+  InteractiveSegUI/sections/tools_section.py
   InteractiveSegUI/segment_io.py
   InteractiveSegUI/segmenting.py
   InteractiveSegUI/self_testing.py
@@ -39,25 +41,25 @@ set(PACKAGE_SCRIPTS
   InteractiveSegUI/slice_marking.py
   InteractiveSegUI/slice_nodes.py
   InteractiveSegUI/slice_views.py
+  InteractiveSegUI/tools.py
   InteractiveSegUI/volume_io.py
   InteractiveSegUI/workspace.py
   )
 set(PACKAGE_RESOURCES
   Resources/Icons/Background.svg
   Resources/Icons/Box.svg
+  Resources/Icons/Brush.svg
   Resources/Icons/Erase.svg
-  Resources/Icons/Foreground.svg
   Resources/Icons/InteractiveSeg.svg
-  Resources/UI/Advanced.ui
-  Resources/UI/Box.ui
+  Resources/Icons/Object.svg
   Resources/UI/Cases.ui
   Resources/UI/Editor.ui
   Resources/UI/Image.ui
-  Resources/UI/Overlay.ui
+  Resources/UI/More.ui
   Resources/UI/Packages.ui
   Resources/UI/Recovery.ui
   Resources/UI/Run.ui
-  Resources/UI/Scribbles.ui
   Resources/UI/Slices.ui
+  Resources/UI/Tools.ui
   Resources/requirements.txt
   )

@@ -82,14 +82,14 @@ def latencies(person: PanelSession, shape_kji: tuple[int, int, int], object_shar
         person.press(f"{tool}Button")
     round_("fine-tune", "fineTuneButton")
     round_("segment again", "segmentButton")
-    editor = person.ui("segmentEditor")
+    editor = person.editor
     editor.setActiveEffectByName("Paint")
     person.views.drag("Red", [person.views.display_of("Red", person.point((k, j, i + d))) for d in (-30, 30)])
     editor.setActiveEffect(None)
     note("after an edit by hand", lambda: None)
     for button in ("undoButton", "undoButton", "undoButton", "redoButton", "redoButton"):
         note(button.removesuffix("Button"), lambda button=button: person.press(button))
-    person.ui("overlayBox").setCurrentText("probability")
+    person.show_overlay("probability")
     note("show the probability", person.controller.changed)
     for index in range(k - dk + 4, k + dk, max(1, dk // 3)):
         person.look_at((index, j, i))
@@ -100,7 +100,7 @@ def latencies(person: PanelSession, shape_kji: tuple[int, int, int], object_shar
         note("next slice", lambda: person.press("nextSliceButton"), lambda: not person.controller.is_busy)
         assert person.panel.propagating.advice.suggestions, person.status
     for kind in ("confidence", "residual"):
-        note(f"show the {kind}", lambda kind=kind: person.ui("overlayBox").setCurrentText(kind))
+        note(f"show the {kind}", lambda kind=kind: person.show_overlay(kind))
     note("undo the propagation", lambda: person.press("undoButton"))
     note("remove all marks of slices", lambda: person.press("unmarkAllButton"))
     note("add a second segment", person.add_segment)

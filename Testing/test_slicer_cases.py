@@ -61,7 +61,7 @@ def test_a_case_is_opened_segmented_accepted_and_learnt(person, study, monkeypat
     slicer_balls.box_round(person, 0)
     person.press("segmentButton")
     person.wait()
-    person.scribble("foreground", (10, 22, 24), (10, 26, 24))
+    person.scribble("object", (10, 22, 24), (10, 26, 24))
     before = person.labelmap()
     learnt = []
     monkeypatch.setattr(work_of(person).learning, "start", learnt.append)
@@ -84,7 +84,7 @@ def test_the_next_case_never_throws_work_away(person, study):
     opened(person, study)
     first = person.parameters.volume
     slicer_balls.box_round(person, 0)
-    person.scribble("foreground", (10, 22, 24), (10, 26, 24))
+    person.scribble("object", (10, 22, 24), (10, 26, 24))
     prompts, _ = person.controller.workspace.prompts()
     assert work_of(person).has_unsaved_work
     person.press("openNextButton")

@@ -90,7 +90,7 @@ def test_missing_packages_are_asked_for_once_and_installed(bare, monkeypatch, sl
     assert "iseg_first" in bare.asked[0]
     assert (version("iseg_first"), version("iseg_second")) == ("1.0", "1.5")
     assert "Missing" not in bare.ui("packagesLabel").text
-    assert not bare.ui("installButton").isVisibleTo(bare.ui("packagesButton"))
+    assert not bare.ui("installButton").isVisibleTo(bare.ui("moreButton"))
 
 
 def test_nothing_is_installed_without_consent(bare):
@@ -182,7 +182,7 @@ def test_torch_comes_through_the_extension(bare, monkeypatch):
     bare.press("installButton")
     assert bare.status.is_error
     assert "Extensions Manager" in bare.status.text
-    assert not bare.ui("packagesButton").collapsed
+    assert not bare.ui("moreButton").collapsed
     assert '"torch>=99"' in bare.ui("offlineText").plainText
     assert bare.asked == []
 

@@ -39,7 +39,7 @@ def test_every_step_is_in_the_journal(person):
     balls.in_scene(person)
     person.add_segment()
     balls.box_round(person, 0)
-    person.scribble("foreground", (10, 22, 22), (10, 26, 26))
+    person.scribble("object", (10, 22, 22), (10, 26, 26))
     journal = person.panel.journaling._journal
     assert journal.wait(10)
     state = last_state(journal.path.read_bytes())

@@ -99,7 +99,7 @@ def test_marks_are_listed_shown_and_removed(ball):
 
 
 def test_a_correction_by_hand_on_a_marked_slice_counts_and_one_beside_it_stays(ball):
-    ball.parameters.propagate_method = "shape"
+    ball.ui("methodBox").currentText = "By shape alone"
     larger = balls.inside(0).copy()
     larger[10, 14:34, 34:38] = larger[12, 20:24, 40:44] = True
     draw(ball, larger, (0, 10), (0, 12))
@@ -118,7 +118,7 @@ def test_a_correction_by_hand_on_a_marked_slice_counts_and_one_beside_it_stays(b
 def test_a_network_s_mask_on_a_marked_slice_does_not_change_what_was_marked(ball):
     from InteractiveSegUI.workspace import mask_key
 
-    ball.parameters.propagate_method = "shape"
+    ball.ui("methodBox").currentText = "By shape alone"
     ball.controller.change("Segment", {mask_key(ball.parameters.segment): PackedMask.of(balls.inside(1))})
     finished(ball, "propagateButton")
     np.testing.assert_array_equal(ball.labelmap()[10] > 0, balls.inside(0)[10])
@@ -132,7 +132,7 @@ def test_several_segments_together_equal_the_command_line(person, tmp_path):
     person.ui("everySegmentBox").checked = True
     mark(person, (0, 7), (0, 10), (0, 13))
     expected = by_command_line(tmp_path, person, [7, 10, 13], "--method", "shape")
-    person.ui("methodBox").setCurrentText("shape")
+    person.ui("methodBox").setCurrentText("By shape alone")
     finished(person, "propagateButton")
     np.testing.assert_array_equal(person.labelmap(), expected)
     assert set(np.unique(expected)) == {0, 1, 2}
@@ -143,7 +143,7 @@ def test_neighbours_and_completed_segments_are_never_eaten(ball):
 
     from InteractiveSegUI.workspace import mask_key
 
-    ball.parameters.propagate_method = "shape"
+    ball.ui("methodBox").currentText = "By shape alone"
     logic = slicer.vtkSlicerSegmentationsModuleLogic
     node = ball.controller.workspace.segmentation_node
     first, second = ball.parameters.segment, ball.add_segment()
@@ -168,9 +168,8 @@ def test_a_removed_segment_takes_its_marks_with_it(ball):
     ball.press("removeSegmentButton")
     assert done(ball) == []
     ball.add_segment()
-    ball.press("propagateButton")
-    assert ball.status.is_error
-    assert "no slice is marked for Segment_1" in ball.status.text
+    assert not ball.ui("propagateButton").enabled
+    assert "mark it as done" in ball.ui("propagateButton").toolTip
 
 
 def test_a_slice_marked_for_one_segment_alone_is_named(ball):
@@ -205,11 +204,10 @@ def test_a_result_for_slices_that_changed_meanwhile_is_dropped_and_cancel_is_qui
 def test_the_next_slice_is_shown_with_its_reason_and_never_twice(ball):
     from InteractiveSegUI.slice_views import place_shown
 
-    ball.parameters.propagate_method = "shape"
+    ball.ui("methodBox").currentText = "By shape alone"
     shown = []
     for _ in range(5):
-        key = next(each for each in ball.panel._shortcuts if each.key.toString() == "X")
-        key.activated.emit()
+        ball.press("nextSliceButton")
         ball.wait()
         assert not ball.status.is_error, ball.status
         best = ball.panel.propagating.advice.suggestions[0]
@@ -226,7 +224,7 @@ def test_enough_is_said_when_every_slice_is_done(person):
     person.add_segment()
     draw(person, balls.inside(0), *((0, index) for index in range(5, 16)))
     mark(person, *((0, index) for index in range(5, 16)))
-    person.parameters.propagate_method = "shape"
+    person.ui("methodBox").currentText = "By shape alone"
     finished(person, "nextSliceButton")
     assert "nough" in person.status.text
     assert "enough" in person.ui("adviceLabel").text
@@ -238,7 +236,7 @@ def test_the_network_s_rounds_count_for_the_next_slice(ball):
     from InteractiveSegLib.prompts import BoundingBox
     from InteractiveSegLib.segment_result import WorkingProbability
 
-    ball.parameters.propagate_method = "shape"
+    ball.ui("methodBox").currentText = "By shape alone"
     wrong = np.zeros(balls.SHAPE_KJI, np.float32)
     wrong[5:16] = balls.inside(0)[5:16]
     wrong[8, 5:45, 40:70] = 1
@@ -252,7 +250,7 @@ def test_the_network_s_rounds_count_for_the_next_slice(ball):
 def test_marks_come_back_with_the_scene(ball, tmp_path):
     import slicer
 
-    ball.parameters.propagate_method = "shape"
+    ball.ui("methodBox").currentText = "By shape alone"
     finished(ball, "propagateButton")
     before, slices = ball.labelmap(), ball.controller.recorder.slices
     assert slicer.util.saveScene(str(tmp_path / "study.mrb"))
@@ -326,7 +324,7 @@ def test_without_elastix_the_panel_offers_shapes(without_elastix, ball):
     finished(ball, "shapesButton")
     assert ball.labelmap()[8].any()
     assert not ball.ui("shapesButton").isVisibleTo(ball.widget.parent)
-    assert ball.ui("methodBox").currentText == "shape"
+    assert ball.ui("methodBox").currentText == "By shape alone"
 
 
 def test_a_person_who_does_not_install_elastix_can_use_shapes(ball, monkeypatch, tmp_path):
@@ -351,10 +349,10 @@ def test_a_person_who_does_not_install_elastix_can_use_shapes(ball, monkeypatch,
 def test_maps_are_laid_over_the_image_with_a_legend(ball, kind):
     import slicer
 
-    ball.parameters.propagate_method = "shape"
+    ball.ui("methodBox").currentText = "By shape alone"
     finished(ball, "propagateButton")
     before = right_border(ball)
-    ball.ui("overlayBox").setCurrentText(kind)
+    ball.show_overlay(kind)
     ball.ui("opacitySlider").value = 0.7
     node = slicer.mrmlScene.GetSingletonNode("InteractiveSegOverlay", "vtkMRMLScalarVolumeNode")
     result = ball.panel.overlays.propagated
@@ -368,7 +366,7 @@ def test_maps_are_laid_over_the_image_with_a_legend(ball, kind):
     legend = slicer.modules.colors.logic().GetColorLegendDisplayNode(node)
     assert legend.GetTitleText() == f"{kind}, %"
     assert np.abs(right_border(ball).astype(int) - before).max() > 100
-    ball.ui("overlayBox").setCurrentText("none")
+    ball.show_overlay("none")
     np.testing.assert_array_equal(right_border(ball), before)
     assert {each.GetForegroundVolumeID() for each in composites} == {None}
 
@@ -382,7 +380,7 @@ def right_border(person):
 
 
 def test_the_confidence_of_the_slices_is_drawn(ball):
-    ball.parameters.propagate_method = "shape"
+    ball.ui("methodBox").currentText = "By shape alone"
     ball.ui("slicesButton").collapsed = False
     assert not ball.ui("plotLabel").isVisibleTo(ball.widget.parent)
     finished(ball, "propagateButton")

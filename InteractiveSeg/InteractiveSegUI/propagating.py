@@ -19,6 +19,7 @@ from InteractiveSegLib.worker.suggest_request import SuggestRequest
 from InteractiveSegUI.controller import Controller
 from InteractiveSegUI.overlays import Overlays
 from InteractiveSegUI.overwriting import settled
+from InteractiveSegUI.parameters import PropagateMethod
 from InteractiveSegUI.slice_marking import SliceMarking
 from InteractiveSegUI.workspace import mask_key
 
@@ -68,7 +69,7 @@ class Propagating:
 
     def propagate_shapes(self) -> None:
         """The same by the shapes alone, which needs no elastix."""
-        self._controller.parameters.propagate_method = "shape"
+        self._controller.parameters.propagate_method = PropagateMethod.SHAPE
         self.propagate()
 
     def suggest(self) -> None:
@@ -95,7 +96,9 @@ class Propagating:
                 f"no slice is marked for {', '.join(names.values())}: draw the object on a slice, and mark it as done"
             )
         chosen = controller.parameters
-        request = SlicesToPropagate(slices.annotated(marked), chosen.propagate_method, chosen.propagate_preset)
+        request = SlicesToPropagate(
+            slices.annotated(marked), chosen.propagate_method.value, chosen.propagate_preset.value
+        )
         return marked, slices, request
 
     def _apply(self, names: dict[int, str], slices: MarkedSlices, result: PropagateResult) -> str:

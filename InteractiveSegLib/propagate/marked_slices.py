@@ -117,6 +117,28 @@ class MarkedSlices:
                 found = np.concatenate([found, np.argwhere(mask.mask_kji) + np.array(mask.box.start_kji)])
         return found
 
+    def drawn_into(self, label: int, mask: PackedMask | None) -> tuple[PackedMask | None, int]:
+        """A mask with what the object is on the slices marked for it, and how many voxels that changes."""
+        drawn = [each for each in self.slices if label in each.masks]
+        parts = [each.masks[label].box for each in drawn if each.masks[label] is not None]
+        boxes = parts + ([mask.box] if mask is not None else [])
+        if not drawn or not boxes:
+            return mask, 0
+        box = boxes[0]
+        for other in boxes[1:]:
+            box = box.union(other)
+        before = mask.within(box) if mask is not None else np.zeros(box.shape_kji, bool)
+        voxels = before.copy()
+        for each in drawn:
+            index = each.index - box.start_kji[each.axis]
+            if 0 <= index < box.shape_kji[each.axis]:
+                np.moveaxis(voxels, each.axis, 0)[index] = False
+        voxels[tuple((self.indices(label) - np.array(box.start_kji)).T)] = True
+        changed = int(np.count_nonzero(voxels != before))
+        if not changed:
+            return mask, 0
+        return (PackedMask.of_part(voxels, box) if voxels.any() else None), changed
+
     def annotated(self, names: Mapping[int, str]) -> tuple[AnnotatedSlice, ...]:
         """The slices as they are propagated, for some labels together.
 
