@@ -6,6 +6,7 @@ which the window does not answer.
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -62,7 +63,8 @@ def latencies(person: PanelSession, shape_kji: tuple[int, int, int], object_shar
     def round_(action: str, button: str) -> None:
         total = note(action, lambda: person.press(button), lambda: not person.controller.is_busy)
         assert not person.status.is_error, person.status
-        own = float(person.status.text.split(": ")[1].split(" s")[0])
+        told = f"{person.status.text} {person.ui('resultLabel').text}"
+        own = float(re.search(r"([\d.]+) s\b", told).group(1))
         found[-1] = replace(found[-1], overhead_s=total - own)
 
     person.views.show(volume)  # the views are Slicer's, so that their time is not the panel's
@@ -73,13 +75,13 @@ def latencies(person: PanelSession, shape_kji: tuple[int, int, int], object_shar
     for stage in ("busy", "ready"):  # the panel has the worker prepared while a person looks at the box
         person.spin(lambda stage=stage: person.controller.client.status.stage == stage)
     round_("segment", "segmentButton")
-    for tool, offset in (("foreground", 0), ("background", dj - 4)):
+    for tool, offset in (("object", 0), ("background", dj - 4)):
         note(f"take up the brush: {tool}", lambda tool=tool: person.press(f"{tool}Button"))
         person.look_at((k, j + offset, i))
         points = [(k, j + offset, i - 20), (k, j + offset, i + 20)]
         person.views.drag("Red", [person.views.display_of("Red", person.point(point)) for point in points])
         note(f"after a stroke: {tool}", lambda: None)
-        person.press(f"{tool}Button")
+        person.press("brushButton")
     round_("fine-tune", "fineTuneButton")
     round_("segment again", "segmentButton")
     editor = person.editor
@@ -95,7 +97,7 @@ def latencies(person: PanelSession, shape_kji: tuple[int, int, int], object_shar
         person.look_at((index, j, i))
         note("mark a slice as done", lambda: person.press("markSliceButton"))
     for method in METHODS:
-        person.ui("methodBox").setCurrentText(method)
+        person.pick("methodBox", "PropagateMethod", method)
         round_(f"propagate: {method}", "propagateButton")
         note("next slice", lambda: person.press("nextSliceButton"), lambda: not person.controller.is_busy)
         assert person.panel.propagating.advice.suggestions, person.status

@@ -159,11 +159,15 @@ class PanelSession:
         self.press(button)
         self.settle()
 
-    def show_overlay(self, name: str) -> None:
-        """Choose "none", "probability", "uncertainty", "confidence" or "residual" as a person does, by its label."""
-        from InteractiveSegUI.parameters import Overlay
+    def pick(self, box: str, kind: str, value: str) -> None:
+        """Choose in a box what a kind of parameter, such as "PropagateMethod", calls by this value: by its label."""
+        from InteractiveSegUI import parameters
 
-        self.ui("overlayBox").setCurrentText(Overlay(name).label())
+        self.ui(box).setCurrentText(getattr(parameters, kind)(value).label())
+
+    def show_overlay(self, name: str) -> None:
+        """Choose "none", "probability", "uncertainty", "confidence" or "residual"."""
+        self.pick("overlayBox", "Overlay", name)
 
     @property
     def editor(self) -> Any:
