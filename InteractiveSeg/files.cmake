@@ -18,6 +18,7 @@ set(PACKAGE_SCRIPTS
   InteractiveSegUI/prompt_nodes.py
   InteractiveSegUI/propagating.py
   InteractiveSegUI/recorder.py
+  InteractiveSegUI/sample_image.py
   InteractiveSegUI/scribbling.py
   InteractiveSegUI/sections/__init__.py
   InteractiveSegUI/sections/advanced_section.py
@@ -48,6 +49,9 @@ set(PACKAGE_RESOURCES
   Resources/Icons/Erase.svg
   Resources/Icons/Foreground.svg
   Resources/Icons/InteractiveSeg.svg
+  Resources/SampleData/ICBM152Brain.nrrd
+  Resources/SampleData/ICBM152Brain.png
+  Resources/SampleData/NOTICE.txt
   Resources/UI/Advanced.ui
   Resources/UI/Box.ui
   Resources/UI/Cases.ui
