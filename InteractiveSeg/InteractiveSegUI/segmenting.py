@@ -8,6 +8,7 @@ from contextlib import suppress
 from slicer.i18n import tr as _
 
 from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.notes import sentences
 from InteractiveSegLib.packed_mask import PackedMask
 from InteractiveSegLib.prompts import Prompts
 from InteractiveSegLib.segment_result import SegmentResult
@@ -121,6 +122,6 @@ class Segmenting:
         self._controller.change(name, {mask_key(segment_id): mask for segment_id, mask in found.masks.items()})
         self._overlays.show(result.probabilities)
         same = (_("the mask stayed as it was"),) if self._controller.recorder.version == version else ()
-        said = " ".join(f"{note.rstrip('.')}." for note in (*same, *notes, *result.notes, *found.notes))
+        said = sentences((*same, *notes, *result.notes, *found.notes), workspace.words())
         text = _("{name}: {seconds:.1f} s on {device}.")
         return f"{text.format(name=name, seconds=result.seconds, device=result.device)} {said}".strip()
