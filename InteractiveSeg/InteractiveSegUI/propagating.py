@@ -90,7 +90,7 @@ class Propagating:
             raise InputError(
                 f"no slice is marked for {', '.join(names.values())}: draw the object on a slice, and mark it as done"
             )
-        if not any(len(slices.indices(label)) for label in marked):
+        if all(each.masks.get(label) is None for each in slices.slices for label in marked):
             raise InputError(
                 f"all slices that are marked for {', '.join(marked.values())} are empty: "
                 "draw the object on one of them, and mark it again"
