@@ -1,19 +1,23 @@
 # make demo       the main job on a real scan
 # make test       all tests
 # make pictures   the pictures of the panel and the slice views in Resources
+# make sample     the sample image that the extension ships
 # All install what they need into .venv first.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 
-.PHONY: demo pictures test lint format clean
+.PHONY: demo pictures sample test lint format clean
 
 demo: $(VENV)/installed
 	$(BIN)/interactiveseg demo --output demo_output
 
 pictures: $(VENV)/installed
 	$(BIN)/python Testing/panel_pictures.py
+
+sample: $(VENV)/installed
+	$(BIN)/python Testing/sample_image.py
 
 # the tests' own processes, one for each of two cores, use one thread: another number of threads rounds differently
 test: export OMP_NUM_THREADS = 1

@@ -45,17 +45,9 @@ class InteractiveSeg(ScriptedLoadableModule):
 
 def register_sample_data():
     """Have the module Sample Data offer the image of the tutorial."""
-    import SampleData
+    from InteractiveSegUI.sample_image import register_sample
 
-    digest = "cc211f0dfd9a05ca3841ce1141b292898b2dd2d3f08286affadf823a7e58df93"
-    SampleData.SampleDataLogic.registerCustomSampleDataSource(
-        category="InteractiveSeg",
-        sampleName="InteractiveSegTutorial",
-        uris=f"{slicer.util.TESTING_DATA_URL}SHA256/{digest}",
-        fileNames="InteractiveSegTutorial.nrrd",
-        checksums=f"SHA256:{digest}",
-        nodeNames="InteractiveSegTutorial",
-    )
+    register_sample()
 
 
 class InteractiveSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):

@@ -22,6 +22,7 @@ set(PACKAGE_SCRIPTS
   InteractiveSegUI/propagating.py
   InteractiveSegUI/recorder.py
   InteractiveSegUI/roi_nodes.py
+  InteractiveSegUI/sample_image.py
   InteractiveSegUI/scribbling.py
   InteractiveSegUI/sections/__init__.py
   InteractiveSegUI/sections/cases_section.py
@@ -52,6 +53,9 @@ set(PACKAGE_RESOURCES
   Resources/Icons/Erase.svg
   Resources/Icons/InteractiveSeg.svg
   Resources/Icons/Object.svg
+  Resources/SampleData/ICBM152Brain.nrrd
+  Resources/SampleData/ICBM152Brain.png
+  Resources/SampleData/NOTICE.txt
   Resources/UI/Cases.ui
   Resources/UI/Editor.ui
   Resources/UI/Image.ui

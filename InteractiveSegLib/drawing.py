@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from InteractiveSegLib.counting import counted
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.geometry import Geometry
 from InteractiveSegLib.lasso import Lasso
+from InteractiveSegLib.notes import Labelled, Note
 from InteractiveSegLib.packed_mask import PackedMask
 from InteractiveSegLib.prompts import BoundingBox, Prompts, Scribbles
 
@@ -44,9 +46,9 @@ class Drawing:
         inside = box.intersected(self.geometry.shape_kji)
         self._draw(self.prompts.with_box(label, inside))
         if inside != box:
+            span = f"{inside.start_kji} - {inside.stop_kji} (k, j, i)"
             self._notes.append(
-                f"the box of label {label} reached outside the image and was cut to "
-                f"{inside.start_kji} - {inside.stop_kji} (k, j, i)"
+                Note("the box of ", Labelled(label), f" reached outside the image and was cut to {span}")
             )
 
     def add_scribbles(self, scribbles: Scribbles) -> None:
@@ -109,7 +111,9 @@ class Drawing:
     def _note_contradictions(self, added: Scribbles) -> None:
         replaced = added.contradictions + self.prompts.scribbles.contradictions
         if replaced:
-            self._notes.append(f"{replaced} voxels were scribbled with different labels; the latest counts")
+            self._notes.append(
+                f"{counted(replaced, 'voxel was', 'voxels were')} scribbled with different labels; the latest counts"
+            )
 
     def _require_shape(self, shape: tuple[int, ...], what: str) -> None:
         if shape != self.geometry.shape_kji:

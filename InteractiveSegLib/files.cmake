@@ -31,6 +31,7 @@ set(PACKAGE_SCRIPTS
   casebook_command.py
   cli.py
   combination.py
+  counting.py
   cues.py
   device.py
   dicom_series.py
@@ -119,6 +120,7 @@ set(PACKAGE_SCRIPTS
   networks/pcnet.py
   networks/pnet.py
   networks/prompted.py
+  notes.py
   object_answer.py
   object_box.py
   packed_mask.py
@@ -156,6 +158,7 @@ set(PACKAGE_SCRIPTS
   self_test.py
   session.py
   session_state.py
+  slice_names.py
   terminal.py
   training/__init__.py
   training/losses.py

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from InteractiveSegLib.counting import counted
 from InteractiveSegLib.device import device_named
 from InteractiveSegLib.terminal import add_common, say, shown
 
@@ -108,7 +109,7 @@ def _show(casebook: Casebook, options: argparse.Namespace) -> None:
         print(json.dumps({"network": options.network, "versions": kept}))
         return
     for each in found:
-        print(f"version {each.id}\t{each.state}\t{len(each.cases)} cases\t{each.reason}")
+        print(f"version {each.id}\t{each.state}\t{counted(len(each.cases), 'case', 'cases')}\t{each.reason}")
     if not any(each.state == "in use" for each in found):
         say(options, "no version is in use: the network is what it was before the first case")
 

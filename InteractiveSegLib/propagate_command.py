@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from InteractiveSegLib.counting import counted
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.terminal import add_common, one_voice, require_outputs, say, shown
 
@@ -46,7 +47,11 @@ def add_suggest(commands: argparse._SubParsersAction) -> None:
     )
     _add_slices(command)
     command.add_argument("--count", type=int, default=3, metavar="N", help="slices to print at most")
-    command.add_argument("--along", default="k,j,i", metavar="k,j,i", help="axes to look along")
+    command.add_argument(
+        "--along",
+        metavar="k,j,i",
+        help="axes to look along; without it those whose slices have no long pixels, as reformatted planes do",
+    )
     command.add_argument("--prediction", type=Path, metavar="FILE", help="a model's foreground probability, 0 to 1")
     command.add_argument("--before", type=Path, metavar="FILE", help="the same model's probability one round before")
     add_common(command)
@@ -118,12 +123,13 @@ def _propagate(options: argparse.Namespace) -> None:
         return
     say(options, *notes)
     for label, found in objects.items():
-        print(f"label {label}: {found['voxels']} voxels, {found['ml']} ml")
+        print(f"label {label}: {counted(found['voxels'], 'voxel', 'voxels')}, {found['ml']} ml")
 
 
 def _suggest(options: argparse.Namespace) -> None:
     from InteractiveSegLib.guidance import (
         GuidanceSettings,
+        drawable_axes,
         expected_outlines,
         from_front_end,
         from_prediction,
@@ -131,14 +137,17 @@ def _suggest(options: argparse.Namespace) -> None:
         from_rounds,
     )
     from InteractiveSegLib.guidance import suggest as suggested
+    from InteractiveSegLib.slice_names import InBoth, InPatient
 
     if options.before is not None and options.prediction is None:
         raise InputError("--before needs --prediction, the probability of the round after it")
-    words = [word.strip() for word in options.along.split(",")]
-    if not set(words) <= set(_AXES):
-        raise InputError(f"--along {options.along}: axes are k, j and i")
-    settings = GuidanceSettings(options.count, tuple(sorted({_AXES.index(word) for word in words})))
+    settings = GuidanceSettings(options.count, _along(options.along))
     volume, _, proxy, notes = _proxy(options)
+    axes = settings.axes or drawable_axes(volume.geometry, proxy.annotated, settings)
+    if settings.axes is None and len(axes) < len(_AXES):
+        left_out = " and ".join(name for axis, name in enumerate(_AXES) if axis not in axes)
+        reason = "where pixels are too long to draw on: --along k,j,i proposes them too"
+        notes.append(f"no slices across {left_out} are proposed, {reason}")
     evidence = [from_proxy(proxy)]
     if options.prediction is not None:
         prediction = _probability(options.prediction, volume.geometry)
@@ -147,18 +156,34 @@ def _suggest(options: argparse.Namespace) -> None:
             evidence.append(from_rounds(_probability(options.before, volume.geometry), prediction))
     voxels = float(proxy.probabilities.sum(dtype="float64"))
     outlines = expected_outlines(proxy)
-    advice = suggested(evidence, volume.geometry.shape_kji, proxy.annotated, voxels, settings, outlines=outlines)
+    advice = suggested(evidence, volume.geometry, proxy.annotated, voxels, settings, outlines=outlines)
     if options.json:
         slices = [
-            {"axis": _AXES[each.axis], "index": each.index, "gain": round(each.gain, 5), "reason": each.reason}
+            {
+                "axis": _AXES[each.axis],
+                "index": each.index,
+                "name": InPatient(volume.geometry).one(each.place),
+                "gain": round(each.gain, 5),
+                "reason": each.reason,
+            }
             for each in advice.suggestions
         ]
         print(json.dumps({"slices": slices, "enough": advice.enough, "text": advice.text, "notes": notes}))
         return
     say(options, *notes)
     for each in advice.suggestions:
-        print(each.text)
+        print(each.said(InBoth(volume.geometry)))
     print(advice.text)
+
+
+def _along(words: str | None) -> tuple[int, ...] | None:
+    """Axes of the option ``--along``; None without it. InputError for others than k, j and i."""
+    if words is None:
+        return None
+    names = [word.strip() for word in words.split(",")]
+    if not set(names) <= set(_AXES):
+        raise InputError(f"--along {words}: axes are k, j and i")
+    return tuple(sorted({_AXES.index(name) for name in names}))
 
 
 def _proxy(options: argparse.Namespace) -> tuple[Volume, NDArray, ProxyMask, list[str]]:
@@ -166,9 +191,11 @@ def _proxy(options: argparse.Namespace) -> tuple[Volume, NDArray, ProxyMask, lis
     from dataclasses import replace
 
     from InteractiveSegLib.image_io import read_labelmap, read_volume
+    from InteractiveSegLib.notes import Words, said
     from InteractiveSegLib.propagate.proxy_mask import PropagateSettings, propagate_steps
     from InteractiveSegLib.propagate.registration import PRESETS, require_elastix
     from InteractiveSegLib.propagate.slice_pool import SlicePool
+    from InteractiveSegLib.slice_names import InBoth
 
     with SlicePool(options.jobs) as pool:
         if options.method == "elastix":
@@ -183,7 +210,8 @@ def _proxy(options: argparse.Namespace) -> tuple[Volume, NDArray, ProxyMask, lis
         registration = replace(PRESETS[options.preset], seed=options.seed)
         settings = PropagateSettings(options.method, registration)
         proxy = shown(propagate_steps(volume, annotated, settings, pool=pool), options)
-    return volume, labels, proxy, [*notes, *proxy.notes]
+    words = Words(slices=InBoth(volume.geometry))
+    return volume, labels, proxy, [*notes, *(said(note, words) for note in proxy.notes)]
 
 
 def _annotated(options: argparse.Namespace, labels: NDArray) -> tuple[list[AnnotatedSlice], list[str]]:

@@ -6,6 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
+from InteractiveSegLib.counting import counted
 from InteractiveSegLib.networks import DEFAULT_NETWORK
 from InteractiveSegLib.prompt_options import add_prompts, require_prompts, set_prompts
 from InteractiveSegLib.terminal import add_common, one_voice, require_outputs, say, shown
@@ -77,4 +78,4 @@ def _segment(options: argparse.Namespace) -> None:
     else:
         say(options, *notes)
         for label, found in objects.items():
-            print(f"label {label}: {found['voxels']} voxels, {found['ml']} ml")
+            print(f"label {label}: {counted(found['voxels'], 'voxel', 'voxels')}, {found['ml']} ml")

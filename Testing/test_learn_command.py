@@ -24,7 +24,7 @@ def test_learning_versions_and_the_way_back(study, capsys):
     [version] = json.loads(capsys.readouterr().out)["versions"]
     assert (version["version"], version["state"], version["cases"]) == (1, "in use", ["case0"])
     assert main([*words, "--versions"]) == 0
-    assert capsys.readouterr().out.startswith("version 1\tin use\t1 cases\tused without")
+    assert capsys.readouterr().out.startswith("version 1\tin use\t1 case\tused without")
     assert main([*words, "--roll-back"]) == 0
     assert capsys.readouterr().out == "no version is in use\n"
     assert main([*words, "--versions"]) == 0

@@ -160,7 +160,7 @@ def test_marked_voxels_are_taken_from_a_neighbour_unless_it_is_completed(two_seg
     assert whole[second][10, 20, 25]
     assert not whole[first][10, 20, 25]
     assert whole[first].sum() == 10 * 20 * 20 - 1
-    assert "1 marked voxels were taken from Segment_1" in notes
+    assert "1 marked voxel was taken from Segment_1" in notes
     logic = slicer.vtkSlicerSegmentationsModuleLogic
     node = person.controller.workspace.segmentation_node
     logic.SetSegmentStatus(node.GetSegmentation().GetSegment(first), logic.Completed)

@@ -71,22 +71,6 @@ def test_slicer_is_told_of_the_module(person):
     assert "Not for clinical use" in description.helpText
 
 
-def test_sample_data_is_registered_when_slicer_has_started(person, monkeypatch):
-    from types import ModuleType, SimpleNamespace
-
-    import slicer
-
-    registered = {}
-    sample_data = ModuleType("SampleData")
-    logic = SimpleNamespace(registerCustomSampleDataSource=lambda **source: registered.update(source))
-    sample_data.SampleDataLogic = logic
-    monkeypatch.setitem(sys.modules, "SampleData", sample_data)
-    slicer.app._signals.startupCompleted.emit()
-    assert registered["category"] == "InteractiveSeg"
-    assert registered["checksums"].startswith("SHA256:")
-    assert registered["checksums"][7:] in registered["uris"]
-
-
 def enabled_keys(person):
     return {key for key, shortcut in person.panel.keys._shortcuts.items() if shortcut.enabled}
 

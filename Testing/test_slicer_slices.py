@@ -10,8 +10,11 @@ from drawn_slices import draw, finished, look, mark
 
 from InteractiveSegLib.cli import main
 from InteractiveSegLib.image_io import read_labelmap, read_volume, write_image, write_labelmap
+from InteractiveSegLib.notes import note_fields, notes_of
+from InteractiveSegLib.object_box import object_box
 from InteractiveSegLib.packed_mask import PackedMask
 from InteractiveSegLib.propagate import registration
+from InteractiveSegLib.segment_result import SegmentResult
 
 needs_elastix = pytest.mark.skipif(not registration.has_elastix(), reason="itk-elastix is not installed")
 
@@ -67,13 +70,13 @@ def test_a_mark_is_of_the_view_that_is_worked_in_and_undo_takes_it_back(person):
     draw(person, balls.inside(0), (0, 10), (1, 24), (2, 24))
     mark(person, (0, 10), (1, 24), (2, 24), (2, 60))
     assert done(person) == [(0, 10), (1, 24), (2, 24), (2, 60)]
-    assert person.status.text == "i slice 60 is done for Segment_1: empty, the object is not there."
-    assert person.controller.history.undo_name == "Mark i slice 60"
+    assert person.status.text == "Marked sagittal, L 60 mm as done for Segment_1: empty, the object is not there."
+    assert person.controller.history.undo_name == "Mark sagittal, L 60 mm"
     person.press("undoButton")
     person.press("undoButton")
     assert done(person) == [(0, 10), (1, 24)]
     table = person.ui("sliceTable")
-    assert [table.item(row, 0).text() for row in range(table.rowCount)] == ["k slice 10", "j slice 24"]
+    assert [table.item(row, 0).text() for row in range(table.rowCount)] == ["axial, S 25 mm", "coronal, P 24 mm"]
     person.press("redoButton")
     assert done(person)[-1] == (2, 24)
 
@@ -178,7 +181,42 @@ def test_a_slice_marked_for_one_segment_alone_is_named(ball):
     mark(ball, (0, 9))
     ball.press("propagateButton")
     assert ball.status.is_error
-    assert "k slice 7 is marked for Segment_1 but not for Segment_2" in ball.status.text
+    assert "axial, S 17.5 mm is marked for Segment_1 but not for Segment_2" in ball.status.text
+
+
+def test_notes_speak_of_segments_by_name_and_of_slices_as_the_views_do(person, monkeypatch):
+    """A box that scribbles reach out of, one slice alone, and slices that contradict each other."""
+    balls.in_scene(person)
+    person.add_segment()
+    node = person.controller.workspace.segmentation_node
+    node.GetSegmentation().GetSegment(person.parameters.segment).SetName("left ventricle")
+    balls.box_round(person, 0)
+    person.scribble("object", (10, 24, 40), (10, 24, 44))
+
+    def answered(_name, _request, prompts, apply, _failed=None):
+        note = object_box(prompts, 1, balls.geometry())[1]
+        person.controller.say(apply(SegmentResult({}, notes=notes_of(note_fields([note])))))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(person.controller, "run", answered)
+        person.press("segmentButton")
+    assert "the box of left ventricle was grown to hold its scribbles." in person.status.text
+    person.ui("methodBox").currentText = "By shape alone"
+    draw(person, balls.inside(0), (0, 10))
+    mark(person, (0, 10))
+    finished(person, "propagateButton")
+    assert "axial, S 25 mm alone holds a label along its axis" in person.status.text
+    assert "label 1" not in person.status.text
+
+
+def test_a_segment_marked_on_empty_slices_alone_is_not_propagated(person):
+    balls.in_scene(person)
+    person.add_segment()
+    mark(person, (0, 3), (1, 24))
+    for button in ("propagateButton", "nextSliceButton"):
+        person.press(button)
+        assert person.status.is_error
+        assert person.status.text.startswith("all slices that are marked for Segment_1 are empty: draw the object")
 
 
 @needs_elastix
@@ -213,10 +251,27 @@ def test_the_next_slice_is_shown_with_its_reason_and_never_twice(ball):
         best = ball.panel.propagating.advice.suggestions[0]
         view = ball.views[("Red", "Green", "Yellow")[best.axis]].get_view_node()
         assert place_shown(view, ball.controller.workspace.geometry()) == (best.axis, best.index)
-        assert best.reason in ball.ui("adviceLabel").text
+        called = ("axial, S ", "coronal, P ", "sagittal, L ")[best.axis]
+        place_mm = (2.5, 1, 1)[best.axis] * best.index
+        assert ball.ui("adviceLabel").text.startswith(f"{called}{place_mm:g} mm: {best.reason}")
+        assert f"{called}{place_mm:g} mm" in ball.status.text
         shown.append((best.axis, best.index))
     assert len(set(shown)) == 5
     assert not set(shown) & set(done(ball))
+
+
+def test_on_a_stack_of_thick_slices_the_next_slice_is_one_that_can_be_drawn_on(person):
+    """The same voxels, 10 mm thick: none of the reformatted planes is proposed."""
+    thick = balls.geometry().ijk_to_ras.copy()
+    thick[:3, 2] = (0, 0, 10)
+    person.choose(person.add_volume(balls.two_balls(), thick))
+    person.add_segment()
+    draw(person, balls.inside(0), (0, 7), (0, 10), (0, 13))
+    mark(person, (0, 7), (0, 10), (0, 13))
+    person.ui("methodBox").currentText = "By shape alone"
+    for _ in range(4):
+        finished(person, "nextSliceButton")
+        assert person.ui("adviceLabel").text.startswith("axial, S ")
 
 
 def test_enough_is_said_when_every_slice_is_done(person):
@@ -386,7 +441,8 @@ def test_the_confidence_of_the_slices_is_drawn(ball):
     finished(ball, "propagateButton")
     assert ball.ui("plotLabel").isVisibleTo(ball.widget.parent)
     values = ball.panel.overlays.propagated.slice_confidence[0]
-    assert f"lowest at {np.nanargmin(values)}" in ball.ui("plotCaption").text
+    lowest = f"S {2.5 * np.nanargmin(values):g} mm"
+    assert ball.ui("plotCaption").text == f"Confidence of the axial slices, lowest at {lowest}:"
     picture = ball.ui("plotLabel").pixmap.toImage()
     said = np.flatnonzero(~np.isnan(values))
     values = np.asarray(values)[said[0] : said[-1] + 1]

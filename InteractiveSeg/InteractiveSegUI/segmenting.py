@@ -10,6 +10,7 @@ import numpy as np
 from slicer.i18n import tr as _
 
 from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.notes import sentences
 from InteractiveSegLib.packed_mask import PackedMask
 from InteractiveSegLib.prompts import Prompts
 from InteractiveSegLib.segment_result import SegmentResult
@@ -176,9 +177,8 @@ class Segmenting:
             said.append(_("{count} voxels stay as you drew them on slices marked as done").format(count=kept))
         if replaces and controller.recorder.version != version:
             said.append(_("The propagated mask was replaced; Undo brings it back"))
-        said += [*notes, *result.notes, *settled_masks.notes]
-        sentences = " ".join(f"{note.rstrip('.')}." for note in said)
-        return f"{_('{name}: done.').format(name=name)} {sentences}".strip()
+        text = sentences((*said, *notes, *result.notes, *settled_masks.notes), workspace.words())
+        return f"{_('{name}: done.').format(name=name)} {text}".strip()
 
 
 def place_in_words(device: str) -> str:

@@ -8,9 +8,11 @@ import slicer
 
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.geometry import Geometry, Volume
+from InteractiveSegLib.notes import Words
 from InteractiveSegLib.packed_mask import PackedMask
 from InteractiveSegLib.prompts import BACKGROUND, BoundingBox, Prompts
 from InteractiveSegLib.propagate.marked_slices import MarkedSlices
+from InteractiveSegLib.slice_names import InPatient
 from InteractiveSegUI.history import State
 from InteractiveSegUI.parameters import Parameters
 from InteractiveSegUI.prompt_nodes import (
@@ -131,6 +133,15 @@ class Workspace:
             self._position = ids.index(self.parameters.segment)
         elif self.parameters.segment or ids:
             self.parameters.segment = ids[min(self._position, len(ids) - 1)] if ids else ""
+
+    def slice_names(self) -> InPatient:
+        """Slices of the volume as the slice views call them."""
+        return InPatient(self.geometry())
+
+    def words(self) -> Words:
+        """What notes speak of: segments by their names, slices as the slice views call them."""
+        labels = labels_of(self.segmentation_node)
+        return Words({label: self.name_of(segment_id) for segment_id, label in labels.items()}, self.slice_names())
 
     def new_segmentation(self) -> slicer.vtkMRMLSegmentationNode:
         """A segmentation on the volume's grid and under its transform, and choose it."""

@@ -17,6 +17,7 @@ from InteractiveSegLib.casebook.entries import CaseEntry, ConflictError
 from InteractiveSegLib.casebook.origins import traced
 from InteractiveSegLib.casebook.states import State
 from InteractiveSegLib.casebook.worklist import next_case
+from InteractiveSegLib.counting import counted
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.packed_mask import PackedMask
 from InteractiveSegLib.prompts import Index, Prompts
@@ -64,7 +65,9 @@ def _look(casebook: Casebook, said: str = "", opened: OpenedCase | None = None) 
         rows,
         casebook.labels(),
         str(version.folder) if version and version.folder else "",
-        f"version {version.id}, learnt from {len(version.cases)} cases; {version.reason}" if version else "as shipped",
+        f"version {version.id}, learnt from {counted(len(version.cases), 'case', 'cases')}; {version.reason}"
+        if version
+        else "as shipped",
         sum(row["id"] not in learnt for row in waiting),
         said,
         opened,

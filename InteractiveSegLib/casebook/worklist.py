@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from InteractiveSegLib.casebook.casebook import Casebook
 from InteractiveSegLib.casebook.entries import CaseEntry
 from InteractiveSegLib.casebook.states import State
+from InteractiveSegLib.counting import counted
 from InteractiveSegLib.errors import InputError
 
 ORDERS = ("fixed", "random", "uncertain")
@@ -45,7 +46,7 @@ def next_case(casebook: Casebook, order: str = "fixed", doubts: Mapping[str, flo
     new = [case for case in cases if case.state is State.NEW]
     if not new:
         return None
-    place = f"{len(new)} of {len(cases)} cases are left"
+    place = f"{len(new)} of {counted(len(cases), 'case', 'cases')} {'is' if len(new) == 1 else 'are'} left"
     if order == "random":
         seed = casebook.splits.seed
         chosen = min(new, key=lambda case: hashlib.sha256(f"{seed}/{case.name}".encode()).digest())
@@ -54,9 +55,7 @@ def next_case(casebook: Casebook, order: str = "fixed", doubts: Mapping[str, flo
     if order == "uncertain" and known:
         name = max(known, key=lambda each: (known[each], each))
         chosen = next(case for case in new if case.name == name)
-        return NextCase(
-            chosen,
-            f"the network is least sure of it (doubt {known[name]:.2f}, looked at {len(known)} cases); {place}",
-        )
+        doubt = f"doubt {known[name]:.2f}, looked at {counted(len(known), 'case', 'cases')}"
+        return NextCase(chosen, f"the network is least sure of it ({doubt}); {place}")
     unknown = "no network has looked at the cases, so " if order == "uncertain" else ""
     return NextCase(new[0], f"{unknown}it was added first; {place}")

@@ -273,7 +273,8 @@ class StreamLearner:
                 known[found.id] = self._scores(before, found)
         if parent is not None:
             keep_scores(self.casebook, parent, known)
-        return judged({found.id: known[found.id] for found in held_out if found.id in known}, after, self.judge), after
+        known = {found.id: known[found.id] for found in held_out if found.id in known}
+        return judged(known, after, self.judge, self.casebook.labels()), after
 
     def _scores(self, network: Any, found: Acceptance) -> dict[int, float]:
         case = self.casebook.case_of_id(found.case_id)

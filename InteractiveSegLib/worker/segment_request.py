@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.networks import DEFAULT_NETWORK
+from InteractiveSegLib.notes import note_fields, notes_of
 from InteractiveSegLib.progress import Steps
 from InteractiveSegLib.prompt_record import box_fields, box_of, mask_of
 from InteractiveSegLib.segment_result import SegmentResult, WorkingProbability
@@ -102,7 +103,7 @@ class SegmentRequest:
         fields = {
             "masks": {str(label): box_fields(mask.box) for label, mask in result.masks.items()},
             "crops": {str(label): box_fields(found.crop) for label, found in result.probabilities.items()},
-            "notes": list(result.notes),
+            "notes": note_fields(result.notes),
             "seconds": result.seconds,
             "device": result.device,
         }
@@ -120,7 +121,7 @@ class SegmentRequest:
                 int(label): WorkingProbability(box_of(box), arrays[f"probability/{label}"])
                 for label, box in fields["crops"].items()
             },
-            tuple(fields["notes"]),
+            notes_of(fields["notes"]),
             float(fields["seconds"]),
             str(fields["device"]),
         )

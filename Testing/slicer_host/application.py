@@ -10,6 +10,7 @@ from typing import Any
 
 import slicer
 import slicer.util
+import vtk
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtWidgets import QApplication, QMainWindow, QWidget
 from trame_slicer.core import SlicerApp
@@ -35,10 +36,11 @@ class _CoreIOManager:
         path = properties["fileName"]
         if filetype != "VolumeFile":
             return bool(self._core.io_manager.load_scene(path))
-        loaded = self._core.io_manager.load_volumes(path)
-        for node in loaded:
+        name = properties.get("name", Path(path).name.split(".")[0])
+        node = self._core.volumes_logic.AddArchetypeVolume(path, name, 0, vtk.vtkStringArray())
+        if node is not None:
             nodes.AddItem(node)
-        return bool(loaded)
+        return node is not None
 
 
 class _ApplicationSignals(QObject):

@@ -8,6 +8,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from InteractiveSegUI.controller import Controller
+from InteractiveSegUI.sample_image import load_sample
 from InteractiveSegUI.sections.section import Section
 from InteractiveSegUI.workspace import box_key, mask_key
 
@@ -21,6 +22,7 @@ class ImageSection(Section):
         for selector in (self.ui.volumeSelector, self.ui.segmentationSelector):
             selector.setMRMLScene(slicer.mrmlScene)
         self.ui.segmentsTable.connect("selectionChanged(QItemSelection,QItemSelection)", self._on_selection)
+        self.on_click(self.ui.sampleButton, load_sample)
         self.on_click(self.ui.loadDataButton, lambda: slicer.app.ioManager().openAddDataDialog())
         self.on_click(self.ui.newSegmentationButton, controller.workspace.new_segmentation)
         self.on_click(self.ui.addSegmentButton, controller.add_segment)

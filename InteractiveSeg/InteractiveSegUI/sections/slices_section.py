@@ -10,8 +10,7 @@ import numpy as np
 import qt
 from slicer.i18n import tr as _
 
-from InteractiveSegLib.propagate.annotated_slice import AXIS_NAMES
-from InteractiveSegLib.propagate.marked_slices import Place, name_of
+from InteractiveSegLib.slice_names import Place
 from InteractiveSegUI.confidence_plot import ConfidenceCurve, confidence_plot
 from InteractiveSegUI.controller import Controller
 from InteractiveSegUI.overlays import Overlays
@@ -92,7 +91,7 @@ class SlicesSection(Section):
         table = self.ui.sliceTable
         table.setRowCount(len(listed))
         for number, (place, names) in enumerate(listed):
-            for column, text in enumerate((name_of(place), names)):
+            for column, text in enumerate((self._marking.name_of(place), names)):
                 item = qt.QTableWidgetItem(text)
                 item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable)
                 table.setItem(number, column, item)
@@ -114,7 +113,9 @@ class SlicesSection(Section):
         if shown:
             values = result.slice_confidence[axis]
             lowest = int(np.nanargmin(values))
-            self.ui.plotCaption.text = _("Confidence of the slices along {axis}, lowest at {index}:").format(
-                axis=AXIS_NAMES[axis], index=lowest
+            called = self.controller.workspace.slice_names()
+            self.ui.plotCaption.text = _("Confidence of the {plane} slices, lowest at {position}:").format(
+                plane=called.plane(axis), position=called.position((axis, lowest))
             )
-            self.ui.plotLabel.setPixmap(confidence_plot(ConfidenceCurve(values, done, proposed)))
+            ends = tuple(called.position((axis, int(index))) for index in np.flatnonzero(~np.isnan(values))[[0, -1]])
+            self.ui.plotLabel.setPixmap(confidence_plot(ConfidenceCurve(values, ends, done, proposed)))
