@@ -31,6 +31,7 @@ set(PACKAGE_SCRIPTS
   casebook_command.py
   cli.py
   combination.py
+  contained_path.py
   cues.py
   device.py
   dicom_series.py

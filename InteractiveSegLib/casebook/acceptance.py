@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from InteractiveSegLib.casebook.casebook import Casebook, set_state
-from InteractiveSegLib.casebook.entries import Acceptance, CaseEntry, acceptance, time_of_day
+from InteractiveSegLib.casebook.entries import Acceptance, CaseEntry, acceptance, case_folder, time_of_day
 from InteractiveSegLib.casebook.prompt_file import load_prompts, save_prompts
 from InteractiveSegLib.casebook.soft_masks import load_soft_masks, save_soft_masks
 from InteractiveSegLib.casebook.states import State, require_step
@@ -51,7 +51,7 @@ def accept(casebook: Casebook, entry: CaseEntry, accepted: AcceptedMask) -> Acce
     """
     occurring = _checked(entry, accepted)
     require_step(entry.name, entry.state, State.ACCEPTED)
-    folder = casebook.folder / "cases" / str(entry.id)
+    folder = case_folder(casebook.folder, entry.id)
     folder.mkdir(parents=True, exist_ok=True)
     unique = uuid.uuid4().hex[:12]  # two programs never write one file
     names = {"mask": "nrrd", "origins": "nrrd", "prompts": "npz", **({"probability": "npz"} if accepted.first else {})}

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from InteractiveSegLib.casebook.schema import APPLICATION_ID, MIGRATIONS, VERSION
+from InteractiveSegLib.casebook.schema import APPLICATION_ID, MIGRATIONS, VERSION, contents, made_by
 from InteractiveSegLib.errors import InputError, OutputError
 
 FILE = "casebook.sqlite"
@@ -103,13 +103,14 @@ class Database:
         with _translated(self.path):
             found = self._connection.execute("PRAGMA application_id").fetchone()[0]
             version = self._connection.execute("PRAGMA user_version").fetchone()[0]
-        if found != APPLICATION_ID:
+        if found != APPLICATION_ID or version < 0:
             raise InputError(f"{self.path} is an SQLite file, but no casebook")
         if version > VERSION:
             raise InputError(
                 f"the casebook {self.path.parent} is of version {version}, but this program knows versions up to "
                 f"{VERSION}: update InteractiveSeg"
             )
+        self._require_own_schema(version)
         if version == VERSION:
             return
         kept = self.path.with_name(f"{self.path.stem}-version-{version}{self.path.suffix}")
@@ -125,6 +126,18 @@ class Database:
         notes.append(
             f"the casebook was brought from version {version} to {VERSION}; the older one is kept as {kept.name}"
         )
+
+    def _require_own_schema(self, version: int) -> None:
+        """InputError where the file holds other than a casebook's tables: triggers and views are programs."""
+        with _translated(self.path):
+            found, known = contents(self._connection), made_by(version)
+        foreign = [f"the {kind} {name!r}" for kind, name in found if found[kind, name] != known.get((kind, name))]
+        missing = [f"no {kind} {name!r}" for kind, name in known if (kind, name) not in found]
+        if foreign or missing:
+            raise InputError(
+                f"{self.path} is no casebook as this program makes them: it holds {', '.join([*foreign, *missing])}; "
+                "nothing of it was used. Take a copy from before it was changed"
+            )
 
 
 def _migrate(connection: sqlite3.Connection, version: int) -> None:
@@ -147,6 +160,8 @@ def _connected(path: Path, mode: str) -> sqlite3.Connection:
             f"{path.resolve().as_uri()}?mode={mode}", _PATIENCE_S, isolation_level=None, uri=True
         )
         connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA trusted_schema = OFF")  # what the file holds runs nothing beyond plain SQL
+        connection.execute("PRAGMA cell_size_check = ON")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA synchronous = FULL")
         return connection
