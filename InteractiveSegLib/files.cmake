@@ -149,6 +149,7 @@ set(PACKAGE_SCRIPTS
   propagate/working_plane.py
   propagate_command.py
   propagate_result.py
+  python_process.py
   refine.py
   roi.py
   rounds.py

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from InteractiveSegLib.errors import InputError, InteractiveSegError
 from InteractiveSegLib.files import replacing
 from InteractiveSegLib.progress import Progress, Steps
+from InteractiveSegLib.python_process import spawning_safely
 from InteractiveSegLib.training.process_group import ProcessGroup
 
 Batch = Mapping[str, Tensor]
@@ -106,7 +107,8 @@ def train(
         _shorten_log(folder / "losses.csv", start)
     rows: list[str] = []
     numbers = [step * settings.accumulated + part for step in range(start, settings.steps) for part in mine]
-    loader = iter(DataLoader(Subset(batches, numbers), batch_size=None, num_workers=settings.workers))
+    with spawning_safely():
+        loader = iter(DataLoader(Subset(batches, numbers), batch_size=None, num_workers=settings.workers))
     for step in range(start, settings.steps):
         for parameters in optimizer.param_groups:
             parameters["lr"] = settings.learning_rate * schedule(step / settings.steps)
