@@ -57,9 +57,10 @@ def _segment(options: argparse.Namespace) -> None:
     notes = set_prompts(drawing, options)
     result = shown(request.steps(Workbench(WholeImage(volume), drawing.prompts)), options)
     shape = volume.geometry.shape_kji
-    write_labelmap(options.output, result.labelmap(shape), volume.geometry)
-    if options.probability is not None:
-        write_image(options.probability, result.probability_map(shape), volume.geometry)
+    with one_voice():
+        write_labelmap(options.output, result.labelmap(shape), volume.geometry)
+        if options.probability is not None:
+            write_image(options.probability, result.probability_map(shape), volume.geometry)
     notes += dict.fromkeys(drawing.notes + result.notes)
     objects = {
         str(label): {"voxels": mask.voxels, "ml": round(result.millilitres(label, volume.geometry), 3)}

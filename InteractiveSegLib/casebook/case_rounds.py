@@ -13,6 +13,7 @@ from InteractiveSegLib.casebook.casebook import Casebook
 from InteractiveSegLib.casebook.effort import ROUND, Event
 from InteractiveSegLib.casebook.entries import CaseEntry, case_file, case_folder, time_of_day
 from InteractiveSegLib.casebook.prompt_file import load_prompts, save_prompts
+from InteractiveSegLib.files import make_folder
 from InteractiveSegLib.image_io import read_labelmap, write_labelmap
 from InteractiveSegLib.prompts import Prompts
 
@@ -38,7 +39,7 @@ def keep_round(casebook: Casebook, entry: CaseEntry, prompts: Prompts, labels: N
     OutputError : the folder cannot be written, or the disk is full.
     """
     folder = case_folder(casebook.folder, entry.id)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     unique = uuid.uuid4().hex[:12]
     mask, drawn = folder / f"{_PREFIX}{unique}.nrrd", folder / f"{_PREFIX}{unique}.npz"
     try:

@@ -17,6 +17,7 @@ from typing import Any
 
 from InteractiveSegLib.casebook.schema import APPLICATION_ID, MIGRATIONS, VERSION, contents, made_by
 from InteractiveSegLib.errors import InputError, OutputError
+from InteractiveSegLib.files import temporary_beside
 
 FILE = "casebook.sqlite"
 _PATIENCE_S = 20.0
@@ -59,18 +60,16 @@ class Database:
         """
         if path.exists():
             raise InputError(f"{path.parent} is a casebook already")
-        temporary = path.with_name(f".{os.getpid()}-{path.name}")
         try:
-            connection = _connected(temporary, "rwc")
-            with _translated(temporary):
-                connection.executescript(f"PRAGMA application_id = {APPLICATION_ID};")
-                _migrate(connection, 0)
-            connection.close()
-            os.link(temporary, path) if hasattr(os, "link") else temporary.rename(path)
+            with temporary_beside(path, locked=False) as temporary:
+                connection = _connected(temporary, "rw")
+                with _translated(temporary):
+                    connection.executescript(f"PRAGMA application_id = {APPLICATION_ID};")
+                    _migrate(connection, 0)
+                connection.close()
+                os.link(temporary, path) if hasattr(os, "link") else temporary.rename(path)
         except OSError as error:
             raise OutputError(f"cannot make the casebook {path.parent}: {error.strerror or error}") from error
-        finally:
-            temporary.unlink(missing_ok=True)
         return cls(path, [])
 
     def rows(self, query: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:

@@ -20,6 +20,7 @@ from InteractiveSegLib.casebook.splits import TRAIN, VALIDATION
 from InteractiveSegLib.contained_path import contained_path
 from InteractiveSegLib.errors import InputError, OutputError
 from InteractiveSegLib.evaluation.metrics import dice
+from InteractiveSegLib.files import make_folder
 from InteractiveSegLib.learning.doubt import DoubtSettings, doubt_steps
 from InteractiveSegLib.learning.judge import JudgeSettings, judged
 from InteractiveSegLib.learning.lesson_store import LessonStore
@@ -131,7 +132,7 @@ class StreamLearner:
 
     def _locked(self) -> ProcessLock:
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder)
             return ProcessLock(self.folder / "lock")
         except BlockingIOError as error:
             raise InputError(
@@ -226,7 +227,7 @@ class StreamLearner:
         if settings.replay == DARK:
             self.store.save(plan.acceptance.id, self.teacher.pack(self.teacher.remembered(latest, taught)))
         candidate = contained_path(self.folder, f"version-{plan.id}", f"the {self.teacher.name} network")
-        candidate.mkdir(parents=True, exist_ok=True)
+        make_folder(candidate)
         seen = sorted({*(parent.cases if parent else ()), case.id})
         self.teacher.save(taught, candidate, {"cases": len(seen), "updates": settings.updates, "seed": settings.seed})
         verdict, scores = yield from self._judged(taught, parent)

@@ -9,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from InteractiveSegLib.errors import InputError, OutputError
+from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.files import replacing
 from InteractiveSegLib.networks.ensemble import Ensemble
 from InteractiveSegLib.networks.external import ExternalNetwork, load_external
@@ -50,11 +50,11 @@ def write_weights(
     """A safetensors file that names what the weights belong to. OutputError where it cannot be written."""
     metadata = {"architecture": architecture, "config": json.dumps(config), "training": json.dumps(dict(training))}
     tensors = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
-    try:
-        with replacing(path) as temporary:
+    with replacing(path) as temporary:
+        try:
             save_file(tensors, temporary, metadata)
-    except SafetensorError as error:
-        raise OutputError(f"cannot write the weights {path}: {error}") from error
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
 
 
 def load_network(name_or_folder: str | Path) -> Network:

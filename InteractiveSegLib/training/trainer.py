@@ -12,7 +12,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from InteractiveSegLib.errors import InputError, InteractiveSegError
-from InteractiveSegLib.files import replacing
+from InteractiveSegLib.files import make_folder, replacing
 from InteractiveSegLib.progress import Progress, Steps
 from InteractiveSegLib.python_process import spawning_safely
 from InteractiveSegLib.training.process_group import ProcessGroup
@@ -96,7 +96,7 @@ def train(
         raise InputError(f"{settings.steps} steps take {needed} batches, but there are only {count}")
     group = ProcessGroup.joined(device)
     mine = group.share(settings.accumulated)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     network.to(device).train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.averaging), use_buffers=True)
