@@ -201,9 +201,7 @@ def _export(options: argparse.Namespace) -> None:
         if not options.effort:
             from InteractiveSegLib.casebook.exporting import export_steps
 
-            with one_voice():
-                written = shown(export_steps(casebook, options.output, options.form), options)
-            for path in written:
+            for path in shown(export_steps(casebook, options.output, options.form), options):
                 print(path)
             return
         from InteractiveSegLib.casebook.effort_report import save_effort_plot, write_effort_csv

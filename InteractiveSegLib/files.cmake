@@ -116,10 +116,13 @@ set(PACKAGE_SCRIPTS
   networks/ensemble.py
   networks/external.py
   networks/model_card.py
+  networks/model_trust.py
   networks/network.py
   networks/pcnet.py
   networks/pnet.py
   networks/prompted.py
+  networks/script_model.py
+  networks/script_server.py
   object_answer.py
   object_box.py
   packed_mask.py

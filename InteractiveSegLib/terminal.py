@@ -26,6 +26,15 @@ def add_common(command: argparse.ArgumentParser) -> None:
     command.add_argument("--quiet", action="store_true", help="no progress bars, no messages")
 
 
+def add_trust(command: argparse.ArgumentParser) -> None:
+    """The option of commands that take a model."""
+    command.add_argument(
+        "--trust-model",
+        action="store_true",
+        help="run the model although it is a program (model.ts) from elsewhere; remembered for this very file",
+    )
+
+
 def _seed(word: str) -> int:
     seed = int(word)
     if not 0 <= seed < 2**32:
