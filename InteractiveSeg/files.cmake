@@ -10,6 +10,7 @@ set(PACKAGE_SCRIPTS
   InteractiveSegUI/jobs.py
   InteractiveSegUI/journaling.py
   InteractiveSegUI/learning_process.py
+  InteractiveSegUI/model_question.py
   InteractiveSegUI/overlays.py
   InteractiveSegUI/overwriting.py
   InteractiveSegUI/packages.py

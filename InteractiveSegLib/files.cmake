@@ -20,6 +20,7 @@ set(PACKAGE_SCRIPTS
   casebook/image_reference.py
   casebook/importing.py
   casebook/origins.py
+  casebook/privacy.py
   casebook/prompt_file.py
   casebook/schema.py
   casebook/seg_nrrd.py
@@ -126,6 +127,7 @@ set(PACKAGE_SCRIPTS
   object_answer.py
   object_box.py
   packed_mask.py
+  plain_text.py
   predict.py
   process_lock.py
   progress.py

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from InteractiveSegLib.device import device_named
+from InteractiveSegLib.plain_text import printable
 from InteractiveSegLib.terminal import add_common, say, shown
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def _teach(casebook: Casebook, options: argparse.Namespace) -> None:
     if not learnt:
         say(options, "every accepted case for training has been learnt")
     for case in learnt:
-        print(f"{case.case}\tversion {case.version or 'none'}\t{case.reason}")
+        print(f"{printable(case.case)}\tversion {case.version or 'none'}\t{printable(case.reason)}")
 
 
 def _show(casebook: Casebook, options: argparse.Namespace) -> None:
@@ -108,7 +109,7 @@ def _show(casebook: Casebook, options: argparse.Namespace) -> None:
         print(json.dumps({"network": options.network, "versions": kept}))
         return
     for each in found:
-        print(f"version {each.id}\t{each.state}\t{len(each.cases)} cases\t{each.reason}")
+        print(f"version {each.id}\t{each.state}\t{len(each.cases)} cases\t{printable(each.reason)}")
     if not any(each.state == "in use" for each in found):
         say(options, "no version is in use: the network is what it was before the first case")
 

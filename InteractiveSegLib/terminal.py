@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from InteractiveSegLib.errors import InputError, OutputError
+from InteractiveSegLib.plain_text import printable
 
 if TYPE_CHECKING:
-    from InteractiveSegLib.progress import Steps
+    from InteractiveSegLib.progress import Progress, Steps
 
 Result = TypeVar("Result")
 
@@ -46,7 +47,7 @@ def say(options: argparse.Namespace, *texts: str) -> None:
     """Messages for a person, on standard error."""
     if not options.quiet:
         for text in texts:
-            print(f"note: {text}", file=sys.stderr)
+            print(f"note: {printable(text)}", file=sys.stderr)
 
 
 def require_outputs(outputs: Iterable[Path | None], inputs: Iterable[Path | None]) -> None:
@@ -84,6 +85,7 @@ def one_voice() -> Iterator[None]:
 def shown(steps: Steps[Result], options: argparse.Namespace) -> Result:
     """Run a long step with a progress bar on a terminal."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import Progress as Bar
 
     from InteractiveSegLib.progress import finish
@@ -93,4 +95,9 @@ def shown(steps: Steps[Result], options: argparse.Namespace) -> Result:
         return finish(steps)
     with Bar(console=console, transient=True) as bar:
         task = bar.add_task("")
-        return finish(steps, lambda p: bar.update(task, total=p.total, completed=p.done, description=p.text))
+
+        def show(progress: Progress) -> None:
+            text = escape(printable(progress.text))  # a name in brackets is no markup
+            bar.update(task, total=progress.total, completed=progress.done, description=text)
+
+        return finish(steps, show)

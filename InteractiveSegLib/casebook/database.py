@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from InteractiveSegLib.casebook.privacy import is_shared
 from InteractiveSegLib.casebook.schema import APPLICATION_ID, MIGRATIONS, VERSION, contents, made_by
 from InteractiveSegLib.errors import InputError, OutputError
 from InteractiveSegLib.files import temporary_beside
@@ -62,6 +63,8 @@ class Database:
             raise InputError(f"{path.parent} is a casebook already")
         try:
             with temporary_beside(path, locked=False) as temporary:
+                if not is_shared(path.parent):
+                    temporary.chmod(0o600)
                 connection = _connected(temporary, "rw")
                 with _translated(temporary):
                     connection.executescript(f"PRAGMA application_id = {APPLICATION_ID};")
@@ -114,7 +117,7 @@ class Database:
             return
         kept = self.path.with_name(f"{self.path.stem}-version-{version}{self.path.suffix}")
         try:
-            shutil.copyfile(self.path, kept)
+            shutil.copy(self.path, kept)  # with its mode
         except OSError as error:
             raise OutputError(
                 f"the casebook {self.path.parent} is of the older version {version} and cannot be brought forward: "

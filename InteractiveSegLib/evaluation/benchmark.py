@@ -26,6 +26,7 @@ from InteractiveSegLib.evaluation.methods import BASELINES, model_of
 from InteractiveSegLib.evaluation.trial import HUMAN, USERS, Score, TrialSettings, trial
 from InteractiveSegLib.files import replacing
 from InteractiveSegLib.networks.checkpoint import weights_paths
+from InteractiveSegLib.plain_text import spreadsheet_row
 from InteractiveSegLib.progress import Progress, Steps
 from InteractiveSegLib.python_process import spawning_safely
 
@@ -159,7 +160,7 @@ def write_csv(scores: Sequence[Score], path: Path) -> None:
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, [entry.name for entry in fields(Score)])
         writer.writeheader()
-        writer.writerows(asdict(score) for score in scores)
+        writer.writerows(spreadsheet_row(asdict(score)) for score in scores)
 
 
 def load_mask(output: Path, unit: Unit) -> np.ndarray | None:

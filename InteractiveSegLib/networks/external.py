@@ -84,7 +84,8 @@ class ExternalNetwork(nn.Module):
                 f"the model {path} fails on an input of {shape}, with {len(self.card.channels)} channels and sides a "
                 f"multiple of {self.card.multiple_of} as its card says: {told.get('text')}"
             )
-        found = tuple(told.get("shape", ())) if told.get("type") == "Tensor" else f"a {told.get('type')}"
+        sides = told.get("shape")
+        found = tuple(sides) if isinstance(sides, list) else f"a {told.get('type')}"
         if found != expected:
             raise InputError(f"the model {path} returns {found} for an input of {shape}; its card promises {expected}")
         if answer is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import queue
 import subprocess
@@ -26,6 +27,7 @@ from InteractiveSegLib.python_process import library_command, library_environmen
 
 _TICK_S = 0.1
 _START_S = 180.0  # for PyTorch to be imported on a busy computer
+_PATIENCE_S = 1.0
 _HEADER_BYTES = 1 << 16
 _GIB = 1 << 30
 
@@ -113,9 +115,6 @@ class ScriptModel:
         header, answer = yield from self._asked(question, content, voxels, f"for an input of {shape}")
         if not answer:
             return header, None
-        if len(answer) != 4 * int(np.prod(expected)):
-            self._end()
-            raise InputError(f"the process of the model {self.path} answered {len(answer)} bytes for {tuple(expected)}")
         values = np.frombuffer(answer, "<f4").reshape(tuple(expected)).copy()
         return header, torch.from_numpy(values).to(given.device)
 
@@ -187,7 +186,8 @@ class _Process:
     def ask(self, header: dict[str, Any], content: bytes) -> None:
         if header["kind"] == "load":
             self._before = resident_bytes(self._child.pid)
-        self._work(json.dumps({**header, "bytes": len(content)}).encode() + b"\n" + content)
+        most = 4 * math.prod(header.get("expected", (0,)))
+        self._work(json.dumps({**header, "bytes": len(content)}).encode() + b"\n" + content, most)
 
     def wait_steps(self, seconds: float, memory: int | None) -> Steps[tuple[dict[str, Any], bytes]]:
         """The answer. ``_EndedError`` where it does not come within the limits; the process has ended then."""
@@ -208,13 +208,11 @@ class _Process:
                 continue
             self.is_busy = False
             if found is None:
-                code = self._child.wait()
+                with suppress(subprocess.TimeoutExpired):
+                    self._child.wait(_PATIENCE_S)
+                code = self._child.poll()
                 self.end()
-                raise _EndedError(
-                    "the system ended its process, most often because the memory ran out"
-                    if code in (-9, 137)
-                    else f"its process ended with the code {code}"
-                )
+                raise _EndedError(_end_in_words(code))
             return found
 
     def end(self) -> None:
@@ -226,21 +224,21 @@ class _Process:
             with suppress(OSError, ValueError):
                 stream.close()
 
-    def _work(self, question: bytes) -> None:
+    def _work(self, question: bytes, most: int = 0) -> None:
         self.is_busy = True
-        threading.Thread(target=self._exchange, args=(question,), daemon=True).start()
+        threading.Thread(target=self._exchange, args=(question, most), daemon=True).start()
 
-    def _exchange(self, question: bytes) -> None:
-        """Write a question and read its answer, of which nothing is taken for granted."""
+    def _exchange(self, question: bytes, most: int) -> None:
+        """Write a question and read its answer, of which nothing is taken for granted; it has no bytes or ``most``."""
         try:
             self._child.stdin.write(question)
             self._child.stdin.flush()
             header = json.loads(self._child.stdout.readline(_HEADER_BYTES))
             count = header["bytes"]
-            content = self._child.stdout.read(count)
-            right = isinstance(header["kind"], str) and len(content) == count
-            self._answers.put((header, content) if right else None)
-        except (OSError, ValueError, KeyError, TypeError, MemoryError, RecursionError):
+            right = isinstance(header["kind"], str) and count in (0, most)
+            content = self._child.stdout.read(count) if right else b""
+            self._answers.put((header, content) if right and len(content) == count else None)
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             self._answers.put(None)
 
 
@@ -278,6 +276,14 @@ def _working_set(pid: int) -> int:
         return counters.working_set if told else 0
     finally:
         kernel.CloseHandle(wintypes.HANDLE(process))
+
+
+def _end_in_words(code: int | None) -> str:
+    if code is None:
+        return "what its process answered cannot be understood"
+    if code in (-9, 137):
+        return "the system ended its process, most often because the memory ran out"
+    return f"its process ended with the code {code}"
 
 
 def _too_much(memory: int) -> str:

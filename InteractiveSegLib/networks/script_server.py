@@ -43,9 +43,7 @@ def main() -> None:
                 answer: tuple[dict[str, Any], bytes] = ({"kind": "loaded"}, b"")
             else:
                 answer = _answer(model.to(question["device"]), question, given)
-        except (
-            Exception
-        ) as error:  # TorchScript passes on whatever the model raises, and a damaged file fails in all ways
+        except Exception as error:  # whatever the model raises; a damaged file fails in every way
             answer = ({"kind": kind_of(error), "text": reason_of(error)}, b"")
         faulthandler.cancel_dump_traceback_later()
         del given

@@ -20,7 +20,10 @@ State = Literal["waiting", "running", "done", "failed", "cancelled", "stale"]
 
 @dataclass(frozen=True)
 class Program:
-    """A model that is a program, on the worker's machine. sha256 : of its content; ``trust`` of a request lets it run."""
+    """A model that is a program, on the worker's machine.
+
+    sha256 : of its content; as ``trust`` of a request it lets it run
+    """
 
     path: str
     sha256: str

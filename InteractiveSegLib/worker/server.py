@@ -122,19 +122,16 @@ class _Server:
                 return end.value
 
     def _error_fields(self, error: Exception) -> dict[str, Any]:
-        """What a client is told: type, text, of an unexpected error where it happened, and which program may not run."""
+        """What a client is told: type, text, where an unexpected error happened, and which program may not run."""
         if is_out_of_memory(error):
             self._bench.forget()
             self._image, self._bench.image = None, None
             return {"type": "MemoryError", "text": MEMORY_IS_FULL, "log": "".join(traceback.format_exception(error))}
         log = "" if isinstance(error, InteractiveSegError) else "".join(traceback.format_exception(error))
-        program = {"path": str(error.path), "sha256": error.sha256} if isinstance(error, UntrustedModelError) else None
-        return {
-            "type": type(error).__name__,
-            "text": str(error) or type(error).__name__,
-            "log": log,
-            "program": program,
-        }
+        told: dict[str, Any] = {"type": type(error).__name__, "text": str(error) or type(error).__name__, "log": log}
+        if isinstance(error, UntrustedModelError):
+            told["program"] = {"path": str(error.path), "sha256": error.sha256}
+        return told
 
 
 class _Reports:
