@@ -205,7 +205,7 @@ def test_names_with_control_characters_neither_come_in_nor_are_obeyed(tmp_path, 
         ["list", book],
         ["next", book],
         ["skip", book, evil],
-        ["accept", book, evil, str(tmp_path / "none.nrrd")],
+        ["accept", book, f"no {evil}", str(tmp_path / "none.nrrd")],
         ["add", book, str(tmp_path / f"y{evil}.nrrd")],
         ["add", book, str(tmp_path / f"z{evil}.nrrd")],
     ):
@@ -213,7 +213,7 @@ def test_names_with_control_characters_neither_come_in_nor_are_obeyed(tmp_path, 
         said = capsys.readouterr()
         assert "\x1b" not in said.out + said.err
         assert "\x07" not in said.out + said.err
-        assert r"\x1b[2J" in said.out + said.err
+        assert "x1b[2J" in said.out + said.err
 
 
 def test_a_name_in_brackets_is_no_markup_for_the_progress_bar(tmp_path, monkeypatch):

@@ -8,19 +8,24 @@ import slicer
 from slicer.i18n import tr as _
 
 from InteractiveSegLib.worker.job import JobError, Program
+from InteractiveSegUI.controller import Controller
 from InteractiveSegUI.jobs import call_later
 
 
-def asking(run_again: Callable[[str], None]) -> Callable[[JobError], None]:
+def asking(controller: Controller, run_again: Callable[[str], None]) -> Callable[[JobError], None]:
     """For ``Controller.run``: where a round failed because nobody trusts its model, ask, and run it again.
 
     run_again : takes the hash of the model, for the request to carry
     """
 
+    def ask(program: Program) -> None:
+        if _may_run(program):
+            with controller.errors_shown():
+                run_again(program.sha256)
+
     def failed(error: JobError) -> None:
-        program = error.program
-        if program is not None:
-            call_later(0, lambda: run_again(program.sha256) if _may_run(program) else None)
+        if error.program is not None:
+            call_later(0, lambda: ask(error.program))  # the status line says first what is wrong
 
     return failed
 

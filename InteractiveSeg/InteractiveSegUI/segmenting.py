@@ -73,7 +73,7 @@ class Segmenting:
                 raise InputError(f"{workspace.name_of(target)} is marked as completed: change its status to go on")
         name = "Fine-tune" if adapt else "Segment"
         request = replace(self.request(adapt), trust=trust)
-        ask = asking(lambda sha256: self.segment(adapt, sha256))
+        ask = asking(controller, lambda sha256: self.segment(adapt, sha256))
         controller.run(name, request, prompts, lambda result: self._apply(name, prompts, notes, result), ask)
 
     def _prompts(self) -> tuple[Prompts, tuple[str, ...]]:

@@ -81,7 +81,7 @@ def acceptance(row: sqlite3.Row, folder: Path) -> Acceptance:
 
 def case_folder(folder: Path, case_id: int) -> Path:
     """Where the files of a case lie. InputError where a link leads out of the casebook."""
-    return contained_path(folder, f"cases/{int(case_id)}", f"case {case_id}")
+    return contained_path(folder, f"cases/{case_id}", f"case {case_id}")
 
 
 def case_file(folder: Path, case_id: int, stored: object) -> Path:
