@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.plain_text import printable
 from InteractiveSegLib.terminal import one_voice, say, shown
 
 if TYPE_CHECKING:
@@ -44,6 +45,11 @@ def _add_init(actions: argparse._SubParsersAction) -> None:
     action.add_argument("--validation", type=float, default=0.15, metavar="PART", help="of the patients (0.15)")
     action.add_argument("--test", type=float, default=0.15, metavar="PART", help="of the patients (0.15)")
     action.add_argument("--seed", type=int, default=0, help="other seeds set other patients aside")
+    action.add_argument(
+        "--pseudonyms",
+        action="store_true",
+        help="number the cases, and hash every patient with a secret",
+    )
     action.add_argument("--label", action="append", default=[], type=_named, metavar="N=NAME", help="name of a label")
 
 
@@ -114,7 +120,7 @@ def _init(options: argparse.Namespace) -> None:
     from InteractiveSegLib.casebook.splits import SplitSettings
 
     splits = SplitSettings(options.validation, options.test, options.seed)
-    with Casebook.created(options.casebook, splits) as casebook:
+    with Casebook.created(options.casebook, splits, options.pseudonyms) as casebook:
         for value, name in options.label:
             casebook.name_label(value, name)
         print(casebook.folder)
@@ -129,7 +135,7 @@ def _add(options: argparse.Namespace) -> None:
             with one_voice():
                 imported = shown(import_steps(casebook, place, settings), options)
             for entry in imported.added:
-                print(f"{entry.name}\t{entry.split}")
+                print(f"{printable(entry.name)}\t{entry.split}")
             say(options, *imported.notes)
 
 
@@ -157,7 +163,14 @@ def _list(options: argparse.Namespace) -> None:
         return
     header = ("case", "split", "state", "active s", "strokes", "slices")
     cells = [
-        (each.name, each.split, each.state.value, f"{effort.active_s:.0f}", str(effort.strokes), str(effort.slices))
+        (
+            printable(each.name),
+            each.split,
+            each.state.value,
+            f"{effort.active_s:.0f}",
+            str(effort.strokes),
+            str(effort.slices),
+        )
         for each, effort in rows
     ]
     print(markdown_table(header, cells))
@@ -171,7 +184,7 @@ def _next(options: argparse.Namespace) -> None:
         found = next_case(casebook, options.order, known_doubts(casebook))
     if found is None:
         raise InputError(f"nothing is left to do in {options.casebook}: no case is new or reopened")
-    print(found.entry.name)
+    print(printable(found.entry.name))
     say(options, found.reason)
 
 
@@ -187,13 +200,13 @@ def _accept(options: argparse.Namespace) -> None:
         if entry.state.value == "new":
             entry = casebook.begin(entry)
         found = accept(casebook, entry, read)
-        print(f"{entry.name}\taccepted\tlabels {', '.join(map(str, found.labels)) or 'none'}")
+        print(f"{printable(entry.name)}\taccepted\tlabels {', '.join(map(str, found.labels)) or 'none'}")
 
 
 def _move(options: argparse.Namespace) -> None:
     with _opened(options) as casebook:
         moved = getattr(casebook, options.move)(casebook.case(options.case))
-        print(f"{moved.name}\t{moved.state.value}")
+        print(f"{printable(moved.name)}\t{moved.state.value}")
 
 
 def _export(options: argparse.Namespace) -> None:

@@ -18,6 +18,7 @@ from InteractiveSegLib.device import device_named
 from InteractiveSegLib.errors import MEMORY_IS_FULL, InputError, InteractiveSegError, is_out_of_memory
 from InteractiveSegLib.evaluation.benchmark_command import add_benchmark
 from InteractiveSegLib.learn_command import add_learn
+from InteractiveSegLib.plain_text import printable
 from InteractiveSegLib.propagate_command import add_propagate, add_suggest
 from InteractiveSegLib.segment_command import add_segment
 from InteractiveSegLib.terminal import add_common, shown
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _fail(error: BaseException | str, code: int) -> int:
     text = " ".join(str(error).split()) or type(error).__name__
-    print(f"interactiveseg: {text}", file=sys.stderr)
+    print(f"interactiveseg: {printable(text)}", file=sys.stderr)
     return code
 
 

@@ -20,6 +20,7 @@ set(PACKAGE_SCRIPTS
   casebook/image_reference.py
   casebook/importing.py
   casebook/origins.py
+  casebook/privacy.py
   casebook/prompt_file.py
   casebook/schema.py
   casebook/seg_nrrd.py
@@ -31,6 +32,7 @@ set(PACKAGE_SCRIPTS
   casebook_command.py
   cli.py
   combination.py
+  contained_path.py
   counting.py
   cues.py
   device.py
@@ -116,14 +118,18 @@ set(PACKAGE_SCRIPTS
   networks/ensemble.py
   networks/external.py
   networks/model_card.py
+  networks/model_trust.py
   networks/network.py
   networks/pcnet.py
   networks/pnet.py
   networks/prompted.py
+  networks/script_model.py
+  networks/script_server.py
   notes.py
   object_answer.py
   object_box.py
   packed_mask.py
+  plain_text.py
   predict.py
   process_lock.py
   progress.py
@@ -150,6 +156,7 @@ set(PACKAGE_SCRIPTS
   propagate/working_plane.py
   propagate_command.py
   propagate_result.py
+  python_process.py
   refine.py
   roi.py
   rounds.py

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from InteractiveSegLib.dicom_series import read_series
 from InteractiveSegLib.errors import InputError, OutputError
-from InteractiveSegLib.files import replacing
+from InteractiveSegLib.files import replaced_file, replacing
 from InteractiveSegLib.geometry import Geometry, Volume
 from InteractiveSegLib.itk_reading import execute, read_header, reason
 
@@ -129,12 +129,11 @@ def require_writable_name(path: Path) -> None:
 
 def require_writable_folder(path: Path) -> None:
     """OutputError where a file of this name cannot be made: no such folder, a read-only one, a folder of that name."""
+    path = replaced_file(path)
     if not path.parent.is_dir():
         raise OutputError(f"cannot write {path}: the folder {path.parent} does not exist")
     if not os.access(path.parent, os.W_OK):
         raise OutputError(f"cannot write {path}: the folder {path.parent} is read-only")
-    if path.is_dir():
-        raise OutputError(f"cannot write {path}: it is a folder")
 
 
 def _grid(header: sitk.ImageFileReader | sitk.Image) -> Geometry:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from InteractiveSegLib.counting import counted
 from InteractiveSegLib.device import device_named
+from InteractiveSegLib.plain_text import printable
 from InteractiveSegLib.terminal import add_common, say, shown
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def _teach(casebook: Casebook, options: argparse.Namespace) -> None:
     if not learnt:
         say(options, "every accepted case for training has been learnt")
     for case in learnt:
-        print(f"{case.case}\tversion {case.version or 'none'}\t{case.reason}")
+        print(f"{printable(case.case)}\tversion {case.version or 'none'}\t{printable(case.reason)}")
 
 
 def _show(casebook: Casebook, options: argparse.Namespace) -> None:
@@ -109,7 +110,8 @@ def _show(casebook: Casebook, options: argparse.Namespace) -> None:
         print(json.dumps({"network": options.network, "versions": kept}))
         return
     for each in found:
-        print(f"version {each.id}\t{each.state}\t{counted(len(each.cases), 'case', 'cases')}\t{each.reason}")
+        cases = counted(len(each.cases), "case", "cases")
+        print(f"version {each.id}\t{each.state}\t{cases}\t{printable(each.reason)}")
     if not any(each.state == "in use" for each in found):
         say(options, "no version is in use: the network is what it was before the first case")
 

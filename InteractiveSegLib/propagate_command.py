@@ -107,9 +107,10 @@ def _propagate(options: argparse.Namespace) -> None:
     started = time.perf_counter()
     volume, _, proxy, notes = _proxy(options)
     mask = proxy.labelmap()
-    write_labelmap(options.output, mask, volume.geometry)
-    if options.confidence is not None:
-        write_image(options.confidence, proxy.whole_confidence(), volume.geometry)
+    with one_voice():
+        write_labelmap(options.output, mask, volume.geometry)
+        if options.confidence is not None:
+            write_image(options.confidence, proxy.whole_confidence(), volume.geometry)
     objects = _objects(mask, proxy, volume.geometry)
     if options.json:
         report = {

@@ -9,7 +9,7 @@ from pathlib import Path
 from InteractiveSegLib.counting import counted
 from InteractiveSegLib.networks import DEFAULT_NETWORK
 from InteractiveSegLib.prompt_options import add_prompts, require_prompts, set_prompts
-from InteractiveSegLib.terminal import add_common, one_voice, require_outputs, say, shown
+from InteractiveSegLib.terminal import add_common, add_trust, one_voice, require_outputs, say, shown
 
 
 def add_segment(commands: argparse._SubParsersAction) -> None:
@@ -35,6 +35,7 @@ def add_segment(commands: argparse._SubParsersAction) -> None:
         help="ensemble (of prompted and pnet), prompted (sees the prompts), pnet (2D, slice by slice), pcnet (3D), or "
         f"a folder with a model; {DEFAULT_NETWORK} where none is named",
     )
+    add_trust(command)
     add_common(command)
     command.add_argument("--json", action="store_true", help="print the result as one JSON object")
     command.set_defaults(run=_segment)
@@ -43,6 +44,11 @@ def add_segment(commands: argparse._SubParsersAction) -> None:
 def _segment(options: argparse.Namespace) -> None:
     require_prompts(options)
     require_outputs((options.output, options.probability), (options.image, options.scribbles, options.start))
+
+    if options.trust_model:
+        from InteractiveSegLib.networks.checkpoint import trust_programs
+
+        trust_programs(options.model)
 
     from InteractiveSegLib.drawing import Drawing
     from InteractiveSegLib.image_io import read_volume, write_image, write_labelmap
@@ -58,9 +64,10 @@ def _segment(options: argparse.Namespace) -> None:
     notes = set_prompts(drawing, options)
     result = shown(request.steps(Workbench(WholeImage(volume), drawing.prompts)), options)
     shape = volume.geometry.shape_kji
-    write_labelmap(options.output, result.labelmap(shape), volume.geometry)
-    if options.probability is not None:
-        write_image(options.probability, result.probability_map(shape), volume.geometry)
+    with one_voice():
+        write_labelmap(options.output, result.labelmap(shape), volume.geometry)
+        if options.probability is not None:
+            write_image(options.probability, result.probability_map(shape), volume.geometry)
     notes += dict.fromkeys(drawing.notes + result.notes)
     objects = {
         str(label): {"voxels": mask.voxels, "ml": round(result.millilitres(label, volume.geometry), 3)}

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from InteractiveSegLib.errors import InputError, OutputError
+from InteractiveSegLib.plain_text import printable
 
 if TYPE_CHECKING:
-    from InteractiveSegLib.progress import Steps
+    from InteractiveSegLib.progress import Progress, Steps
 
 Result = TypeVar("Result")
 
@@ -24,6 +25,15 @@ def add_common(command: argparse.ArgumentParser) -> None:
     command.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     command.add_argument("--seed", type=_seed, default=0, help="of all random choices, 0 to 2**32 - 1")
     command.add_argument("--quiet", action="store_true", help="no progress bars, no messages")
+
+
+def add_trust(command: argparse.ArgumentParser) -> None:
+    """The option of commands that take a model."""
+    command.add_argument(
+        "--trust-model",
+        action="store_true",
+        help="run the model although it is a program (model.ts) from elsewhere; remembered for this very file",
+    )
 
 
 def _seed(word: str) -> int:
@@ -37,7 +47,7 @@ def say(options: argparse.Namespace, *texts: str) -> None:
     """Messages for a person, on standard error."""
     if not options.quiet:
         for text in texts:
-            print(f"note: {text}", file=sys.stderr)
+            print(f"note: {printable(text)}", file=sys.stderr)
 
 
 def require_outputs(outputs: Iterable[Path | None], inputs: Iterable[Path | None]) -> None:
@@ -75,6 +85,7 @@ def one_voice() -> Iterator[None]:
 def shown(steps: Steps[Result], options: argparse.Namespace) -> Result:
     """Run a long step with a progress bar on a terminal."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import Progress as Bar
 
     from InteractiveSegLib.progress import finish
@@ -84,4 +95,9 @@ def shown(steps: Steps[Result], options: argparse.Namespace) -> Result:
         return finish(steps)
     with Bar(console=console, transient=True) as bar:
         task = bar.add_task("")
-        return finish(steps, lambda p: bar.update(task, total=p.total, completed=p.done, description=p.text))
+
+        def show(progress: Progress) -> None:
+            text = escape(printable(progress.text))  # a name in brackets is no markup
+            bar.update(task, total=progress.total, completed=progress.done, description=text)
+
+        return finish(steps, show)

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from InteractiveSegLib.casebook.casebook import Casebook, set_state
-from InteractiveSegLib.casebook.entries import Acceptance, CaseEntry, acceptance, time_of_day
+from InteractiveSegLib.casebook.entries import Acceptance, CaseEntry, acceptance, case_folder, time_of_day
 from InteractiveSegLib.casebook.prompt_file import load_prompts, save_prompts
 from InteractiveSegLib.casebook.soft_masks import load_soft_masks, save_soft_masks
 from InteractiveSegLib.casebook.states import State, require_step
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.files import flushed
+from InteractiveSegLib.files import make_folder
 from InteractiveSegLib.image_io import read_labelmap, write_labelmap
 from InteractiveSegLib.prompts import BACKGROUND, Prompts
 
@@ -51,8 +51,8 @@ def accept(casebook: Casebook, entry: CaseEntry, accepted: AcceptedMask) -> Acce
     """
     occurring = _checked(entry, accepted)
     require_step(entry.name, entry.state, State.ACCEPTED)
-    folder = casebook.folder / "cases" / str(entry.id)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = case_folder(casebook.folder, entry.id)
+    make_folder(folder)
     unique = uuid.uuid4().hex[:12]  # two programs never write one file
     names = {"mask": "nrrd", "origins": "nrrd", "prompts": "npz", **({"probability": "npz"} if accepted.first else {})}
     paths = {name: folder / f"{name}-{unique}.{suffix}" for name, suffix in names.items()}
@@ -62,8 +62,6 @@ def accept(casebook: Casebook, entry: CaseEntry, accepted: AcceptedMask) -> Acce
         save_prompts(accepted.prompts, entry.image.geometry.shape_kji, paths["prompts"])
         if accepted.first:
             save_soft_masks(accepted.first, paths["probability"])
-        for path in paths.values():
-            flushed(path)
         stored = {name: path.relative_to(casebook.folder).as_posix() for name, path in paths.items()}
         with casebook.database.writing() as rows:
             casebook.require_current(rows, entry)

@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 
 from InteractiveSegLib.casebook.casebook import Casebook
 from InteractiveSegLib.casebook.effort import ROUND, Event
-from InteractiveSegLib.casebook.entries import CaseEntry, time_of_day
+from InteractiveSegLib.casebook.entries import CaseEntry, case_file, case_folder, time_of_day
 from InteractiveSegLib.casebook.prompt_file import load_prompts, save_prompts
+from InteractiveSegLib.files import make_folder
 from InteractiveSegLib.image_io import read_labelmap, write_labelmap
 from InteractiveSegLib.prompts import Prompts
 
 ROUNDS_KEPT = 20
+_PREFIX = "round-"
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,10 +38,10 @@ def keep_round(casebook: Casebook, entry: CaseEntry, prompts: Prompts, labels: N
     InputError : a mask of another shape than the image.
     OutputError : the folder cannot be written, or the disk is full.
     """
-    folder = casebook.folder / "cases" / str(entry.id)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = case_folder(casebook.folder, entry.id)
+    make_folder(folder)
     unique = uuid.uuid4().hex[:12]
-    mask, drawn = folder / f"round-{unique}.nrrd", folder / f"round-{unique}.npz"
+    mask, drawn = folder / f"{_PREFIX}{unique}.nrrd", folder / f"{_PREFIX}{unique}.npz"
     try:
         write_labelmap(mask, labels, entry.image.geometry)
         save_prompts(prompts, entry.image.geometry.shape_kji, drawn)
@@ -59,7 +61,9 @@ def keep_round(casebook: Casebook, entry: CaseEntry, prompts: Prompts, labels: N
         raise
     for row in old:
         for name in ("prompts", "mask"):
-            (casebook.folder / row[name]).unlink(missing_ok=True)
+            path = case_file(casebook.folder, entry.id, row[name])
+            if path.name.startswith(_PREFIX):
+                path.unlink(missing_ok=True)
     casebook.record(entry, [Event(ROUND, time.time())])
 
 
@@ -68,6 +72,7 @@ def last_round(casebook: Casebook, entry: CaseEntry) -> KeptRound | None:
     rows = casebook.database.rows("SELECT * FROM round WHERE case_id = ? ORDER BY id DESC LIMIT 1", [entry.id])
     if not rows:
         return None
-    labels = read_labelmap(casebook.folder / rows[0]["mask"], entry.image.geometry)
-    prompts = load_prompts(casebook.folder / rows[0]["prompts"], entry.image.geometry.shape_kji)
+    mask, drawn = (case_file(casebook.folder, entry.id, rows[0][name]) for name in ("mask", "prompts"))
+    labels = read_labelmap(mask, entry.image.geometry)
+    prompts = load_prompts(drawn, entry.image.geometry.shape_kji)
     return KeptRound(rows[0]["at"], prompts, labels)

@@ -14,10 +14,12 @@ from InteractiveSegLib.casebook.database import FILE, Database
 from InteractiveSegLib.casebook.effort import CLOSED, OPENED, Effort, Event, effort_of
 from InteractiveSegLib.casebook.entries import CaseEntry, ConflictError, case_entry, time_of_day
 from InteractiveSegLib.casebook.image_reference import ImageReference, relative_to
+from InteractiveSegLib.casebook.privacy import PSEUDONYMS_KEY, make_private
 from InteractiveSegLib.casebook.splits import SPLITS, SplitSettings, split_of
 from InteractiveSegLib.casebook.states import State, require_step
 from InteractiveSegLib.errors import InputError, OutputError
 from InteractiveSegLib.geometry import Volume
+from InteractiveSegLib.plain_text import printable
 
 _SPLITS_KEY = "splits"
 
@@ -44,8 +46,10 @@ class Casebook:
         self.splits = SplitSettings(**json.loads(row["value"])) if row else SplitSettings()
 
     @classmethod
-    def created(cls, folder: Path, splits: SplitSettings | None = None) -> Casebook:
-        """Make an empty one. The folder may hold other files.
+    def created(cls, folder: Path, splits: SplitSettings | None = None, pseudonyms: bool = False) -> Casebook:
+        """Make an empty one, for this user alone where the folder is not shared. The folder may hold other files.
+
+        pseudonyms : cases are numbered instead of named after files and series, and all patients are hashed
 
         Raises
         ------
@@ -54,13 +58,15 @@ class Casebook:
         """
         folder = Path(folder)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_private(folder)
         except OSError as error:
             raise OutputError(f"cannot make the casebook {folder}: {error.strerror or error}") from error
         database = Database.created(folder / FILE)
         with database.writing() as rows:
             value = json.dumps(asdict(splits or SplitSettings()))
             rows.execute("INSERT INTO setting VALUES (?, ?)", [_SPLITS_KEY, value])
+            if pseudonyms:
+                rows.execute("INSERT INTO setting VALUES (?, 'true')", [PSEUDONYMS_KEY])
         database.close()
         return cls(folder)
 
@@ -93,13 +99,21 @@ class Casebook:
             raise InputError(f"the casebook {self.folder} has no case {value!r}")
         return case_entry(found[0], self.folder)
 
-    def add(self, image: ImageReference, name: str, patient: str | None = None, split: str | None = None) -> CaseEntry:
+    def add(
+        self,
+        image: ImageReference,
+        name: str,
+        patient: str | None = None,
+        split: str | None = None,
+        drawn_by: str | None = None,
+    ) -> CaseEntry:
         """Take in an image; it stays where it is.
 
         Parameters
         ----------
         patient : whose image it is; its own name where None
         split : instead of the one that the patient's hash gives
+        drawn_by : what is hashed for it instead of the patient
 
         Raises
         ------
@@ -107,8 +121,8 @@ class Casebook:
             split than the one asked for.
         """
         patient = patient or name
-        if not name.strip() or any(letter in name for letter in "/\\\n"):
-            raise InputError(f"a case needs a name without slashes and line breaks, not {name!r}")
+        if not name.strip() or any(letter in name for letter in "/\\") or printable(name) != name:
+            raise InputError(f"a case needs a name without slashes and control characters, not {name!r}")
         if split is not None and split not in SPLITS:
             raise InputError(f"the split of case {name!r} must be one of {', '.join(SPLITS)}, not {split!r}")
         with self.database.writing() as rows:
@@ -123,7 +137,7 @@ class Casebook:
                     f"case {name!r} cannot be for {split}: patient {patient!r} is for {settled['split']}, and one "
                     "patient's cases stay together"
                 )
-            chosen = settled["split"] if settled else split or split_of(patient, self.splits)
+            chosen = settled["split"] if settled else split or split_of(drawn_by or patient, self.splits)
             matrix = image.geometry.ijk_to_ras.tolist()
             cursor = rows.execute(
                 "INSERT INTO case_ (name, patient, path, relative_path, series_uid, sha256, bytes, shape_kji,"

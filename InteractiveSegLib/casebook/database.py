@@ -15,8 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from InteractiveSegLib.casebook.schema import APPLICATION_ID, MIGRATIONS, VERSION
+from InteractiveSegLib.casebook.privacy import is_shared
+from InteractiveSegLib.casebook.schema import APPLICATION_ID, MIGRATIONS, VERSION, contents, made_by
 from InteractiveSegLib.errors import InputError, OutputError
+from InteractiveSegLib.files import temporary_beside
 
 FILE = "casebook.sqlite"
 _PATIENCE_S = 20.0
@@ -59,18 +61,18 @@ class Database:
         """
         if path.exists():
             raise InputError(f"{path.parent} is a casebook already")
-        temporary = path.with_name(f".{os.getpid()}-{path.name}")
         try:
-            connection = _connected(temporary, "rwc")
-            with _translated(temporary):
-                connection.executescript(f"PRAGMA application_id = {APPLICATION_ID};")
-                _migrate(connection, 0)
-            connection.close()
-            os.link(temporary, path) if hasattr(os, "link") else temporary.rename(path)
+            with temporary_beside(path, locked=False) as temporary:
+                if not is_shared(path.parent):
+                    temporary.chmod(0o600)
+                connection = _connected(temporary, "rw")
+                with _translated(temporary):
+                    connection.executescript(f"PRAGMA application_id = {APPLICATION_ID};")
+                    _migrate(connection, 0)
+                connection.close()
+                os.link(temporary, path) if hasattr(os, "link") else temporary.rename(path)
         except OSError as error:
             raise OutputError(f"cannot make the casebook {path.parent}: {error.strerror or error}") from error
-        finally:
-            temporary.unlink(missing_ok=True)
         return cls(path, [])
 
     def rows(self, query: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
@@ -103,18 +105,19 @@ class Database:
         with _translated(self.path):
             found = self._connection.execute("PRAGMA application_id").fetchone()[0]
             version = self._connection.execute("PRAGMA user_version").fetchone()[0]
-        if found != APPLICATION_ID:
+        if found != APPLICATION_ID or version < 0:
             raise InputError(f"{self.path} is an SQLite file, but no casebook")
         if version > VERSION:
             raise InputError(
                 f"the casebook {self.path.parent} is of version {version}, but this program knows versions up to "
                 f"{VERSION}: update InteractiveSeg"
             )
+        self._require_own_schema(version)
         if version == VERSION:
             return
         kept = self.path.with_name(f"{self.path.stem}-version-{version}{self.path.suffix}")
         try:
-            shutil.copyfile(self.path, kept)
+            shutil.copy(self.path, kept)  # with its mode
         except OSError as error:
             raise OutputError(
                 f"the casebook {self.path.parent} is of the older version {version} and cannot be brought forward: "
@@ -125,6 +128,18 @@ class Database:
         notes.append(
             f"the casebook was brought from version {version} to {VERSION}; the older one is kept as {kept.name}"
         )
+
+    def _require_own_schema(self, version: int) -> None:
+        """InputError where the file holds other than a casebook's tables: triggers and views are programs."""
+        with _translated(self.path):
+            found, known = contents(self._connection), made_by(version)
+        foreign = [f"the {kind} {name!r}" for kind, name in found if found[kind, name] != known.get((kind, name))]
+        missing = [f"no {kind} {name!r}" for kind, name in known if (kind, name) not in found]
+        if foreign or missing:
+            raise InputError(
+                f"{self.path} is no casebook as this program makes them: it holds {', '.join([*foreign, *missing])}; "
+                "nothing of it was used. Take a copy from before it was changed"
+            )
 
 
 def _migrate(connection: sqlite3.Connection, version: int) -> None:
@@ -147,6 +162,8 @@ def _connected(path: Path, mode: str) -> sqlite3.Connection:
             f"{path.resolve().as_uri()}?mode={mode}", _PATIENCE_S, isolation_level=None, uri=True
         )
         connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA trusted_schema = OFF")  # what the file holds runs nothing beyond plain SQL
+        connection.execute("PRAGMA cell_size_check = ON")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA synchronous = FULL")
         return connection

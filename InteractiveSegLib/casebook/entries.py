@@ -10,6 +10,7 @@ from pathlib import Path
 
 from InteractiveSegLib.casebook.image_reference import ImageReference
 from InteractiveSegLib.casebook.states import State
+from InteractiveSegLib.contained_path import contained_path
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.geometry import Geometry
 
@@ -71,11 +72,29 @@ def case_entry(row: sqlite3.Row, folder: Path) -> CaseEntry:
 
 
 def acceptance(row: sqlite3.Row, folder: Path) -> Acceptance:
-    """A row of ``acceptance``."""
-    mask, origins, prompts = (folder / row[name] for name in ("mask", "origins", "prompts"))
-    probability = None if row["probability"] is None else folder / row["probability"]
+    """A row of ``acceptance``. InputError where it names files that are none of its case."""
+    mask, origins, prompts = (case_file(folder, row["case_id"], row[name]) for name in ("mask", "origins", "prompts"))
+    probability = None if row["probability"] is None else case_file(folder, row["case_id"], row["probability"])
     labels, known = (tuple(json.loads(row[name])) for name in ("labels", "known_labels"))
     return Acceptance(row["id"], row["case_id"], row["at"], mask, origins, prompts, probability, labels, known)
+
+
+def case_folder(folder: Path, case_id: int) -> Path:
+    """Where the files of a case lie. InputError where a link leads out of the casebook."""
+    return contained_path(folder, f"cases/{case_id}", f"case {case_id}")
+
+
+def case_file(folder: Path, case_id: int, stored: object) -> Path:
+    """A file of a case by the path that a row names, from the casebook's folder.
+
+    Raises
+    ------
+    InputError : it is no file in the folder of this case.
+    """
+    path = contained_path(folder, stored, f"the database of the casebook, for case {case_id},")
+    if path.parent != case_folder(folder, case_id):
+        raise InputError(f"the database of the casebook {folder} names {stored!r}, which is no file of case {case_id}")
+    return path
 
 
 def time_of_day() -> str:

@@ -50,7 +50,7 @@ class ImageReference:
         ------
         InputError : it was moved or deleted, has changed since it was added, or cannot be read.
         """
-        if not self.path.exists():
+        if not (self.path.is_file() or self.path.is_dir()):  # a device or a pipe may never end
             raise InputError(
                 f"the image of case {name!r} is not at {self.path}: it was moved, renamed or deleted; where it was "
                 "moved, add its new place with 'casebook add'"

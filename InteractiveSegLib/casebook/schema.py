@@ -5,6 +5,8 @@ Each script takes a database from the version of its index to the next. Scripts 
 
 from __future__ import annotations
 
+import sqlite3
+
 APPLICATION_ID = 0x49534742  # "ISGB", in the database's header: nothing else is taken for a casebook
 
 _CASES = """
@@ -80,3 +82,20 @@ CREATE TABLE training (
 
 MIGRATIONS = (_CASES, _LEARNING)
 VERSION = len(MIGRATIONS)
+
+
+def made_by(version: int) -> dict[tuple[str, str], str]:
+    """(type, name) -> SQL of all that a casebook of this version holds, beside what SQLite adds by itself."""
+    connection = sqlite3.connect(":memory:")
+    try:
+        for script in MIGRATIONS[:version]:
+            connection.executescript(script)
+        return contents(connection)
+    finally:
+        connection.close()
+
+
+def contents(connection: sqlite3.Connection) -> dict[tuple[str, str], str]:
+    """(type, name) -> SQL, with spaces made one, of the tables, indices, views and triggers of a database."""
+    rows = connection.execute("SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
+    return {(kind, name): " ".join(str(sql).split()) for kind, name, sql in rows if not name.startswith("sqlite_")}

@@ -17,8 +17,10 @@ from InteractiveSegLib.casebook.acceptance import load_accepted, stream
 from InteractiveSegLib.casebook.casebook import Casebook
 from InteractiveSegLib.casebook.entries import Acceptance
 from InteractiveSegLib.casebook.splits import TRAIN, VALIDATION
+from InteractiveSegLib.contained_path import contained_path
 from InteractiveSegLib.errors import InputError, OutputError
 from InteractiveSegLib.evaluation.metrics import dice
+from InteractiveSegLib.files import make_folder
 from InteractiveSegLib.learning.doubt import DoubtSettings, doubt_steps
 from InteractiveSegLib.learning.judge import JudgeSettings, judged
 from InteractiveSegLib.learning.lesson_store import LessonStore
@@ -27,7 +29,15 @@ from InteractiveSegLib.learning.settings import DARK, NONE, LearnSettings
 from InteractiveSegLib.learning.targets import trust
 from InteractiveSegLib.learning.taught_case import taught_case
 from InteractiveSegLib.learning.teacher import Teacher, teach_steps
-from InteractiveSegLib.learning.versions import Version, add_version, in_use, keep_scores, prune, versions
+from InteractiveSegLib.learning.versions import (
+    Version,
+    add_version,
+    in_use,
+    keep_scores,
+    learner_folder,
+    prune,
+    versions,
+)
 from InteractiveSegLib.process_lock import ProcessLock
 from InteractiveSegLib.progress import Progress, Steps
 from InteractiveSegLib.training.trainer import TrainingDivergedError
@@ -84,8 +94,8 @@ class StreamLearner:
         self.casebook, self.teacher, self.device = casebook, teacher, device
         self.settings, self.judge = settings or LearnSettings(), judge or JudgeSettings()
         self.doubt = doubt or DoubtSettings()
-        self.folder = casebook.folder / "learning" / teacher.name
-        self.store = LessonStore(self.folder / "lessons")
+        self.folder = learner_folder(casebook, teacher.name)
+        self.store = LessonStore(contained_path(self.folder, "lessons", f"the {teacher.name} network"))
 
     def steps(self) -> Steps[list[Learnt]]:
         """Learn from every case that was accepted and not learnt yet; a training that was interrupted goes on.
@@ -122,7 +132,7 @@ class StreamLearner:
 
     def _locked(self) -> ProcessLock:
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder)
             return ProcessLock(self.folder / "lock")
         except BlockingIOError as error:
             raise InputError(
@@ -183,7 +193,7 @@ class StreamLearner:
             rows.execute("UPDATE training SET state = ?, reason = ? WHERE id = ?", [state, reason, number])
 
     def _folder_of(self, number: int) -> Path:
-        return self.folder / f"training-{number}"
+        return contained_path(self.folder, f"training-{number}", f"the {self.teacher.name} network")
 
     def _training(self, plan: _Plan) -> Steps[Learnt]:
         case = self.casebook.case_of_id(plan.acceptance.case_id)
@@ -216,8 +226,8 @@ class StreamLearner:
             return self._dropped(plan, case.name, f"the candidate was dropped: {error}")
         if settings.replay == DARK:
             self.store.save(plan.acceptance.id, self.teacher.pack(self.teacher.remembered(latest, taught)))
-        candidate = self.folder / f"version-{plan.id}"
-        candidate.mkdir(parents=True, exist_ok=True)
+        candidate = contained_path(self.folder, f"version-{plan.id}", f"the {self.teacher.name} network")
+        make_folder(candidate)
         seen = sorted({*(parent.cases if parent else ()), case.id})
         self.teacher.save(taught, candidate, {"cases": len(seen), "updates": settings.updates, "seed": settings.seed})
         verdict, scores = yield from self._judged(taught, parent)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from InteractiveSegLib.files import replacing
+from InteractiveSegLib.files import make_folder, replacing
 
 
 class LessonStore:
@@ -27,7 +27,7 @@ class LessonStore:
 
     def save(self, number: int, arrays: dict[str, NDArray]) -> None:
         """OutputError where the folder cannot be written."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         with replacing(self._path(number)) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, **arrays)
 

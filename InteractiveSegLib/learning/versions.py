@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sqlite3
 from collections.abc import Mapping, Sequence
@@ -11,9 +12,11 @@ from pathlib import Path
 
 from InteractiveSegLib.casebook.casebook import Casebook
 from InteractiveSegLib.casebook.entries import time_of_day
+from InteractiveSegLib.contained_path import contained_path
 from InteractiveSegLib.errors import InputError
 
 IN_USE, REPLACED, REFUSED = "in use", "replaced", "refused"
+_FOLDER = re.compile(r"version-\d+")
 KEPT = 4  # replaced versions whose weights are kept
 
 
@@ -40,7 +43,7 @@ class Version:
 
 
 def versions(casebook: Casebook, learner: str) -> list[Version]:
-    """All versions of a learner, the oldest first."""
+    """All versions of a learner, the oldest first. InputError where one names a folder that is none of a version."""
     rows = casebook.database.rows("SELECT * FROM version WHERE learner = ? ORDER BY id", [learner])
     return [_version(row, casebook.folder) for row in rows]
 
@@ -112,6 +115,22 @@ def prune(casebook: Casebook, learner: str, kept: int = KEPT) -> None:
         shutil.rmtree(version.folder, ignore_errors=True)
 
 
+def learner_folder(casebook: Casebook, learner: str) -> Path:
+    """Where a learner keeps its versions and trainings. InputError where a link leads out of the casebook."""
+    return contained_path(casebook.folder, f"learning/{learner}", f"the {learner} network")
+
+
+def _weights_folder(row: sqlite3.Row, folder: Path) -> Path:
+    """As the row names it. InputError where that is no version's folder: it may be deleted later."""
+    path = contained_path(folder, row["file"], f"version {row['id']} in the database of the casebook {folder}")
+    if path.parent != folder / "learning" / row["learner"] or not _FOLDER.fullmatch(path.name):
+        raise InputError(
+            f"version {row['id']} in the database of the casebook {folder} names {row['file']!r}, which is no "
+            f"folder of a version of the {row['learner']} network: nothing was done"
+        )
+    return path
+
+
 def _version(row: sqlite3.Row, folder: Path) -> Version:
     scores = {
         int(case): {int(label): dice for label, dice in of_case.items()}
@@ -123,7 +142,7 @@ def _version(row: sqlite3.Row, folder: Path) -> Version:
         row["parent"],
         row["at"],
         row["state"],
-        None if row["file"] is None else folder / row["file"],
+        None if row["file"] is None else _weights_folder(row, folder),
         tuple(json.loads(row["cases"])),
         scores,
         row["reason"],

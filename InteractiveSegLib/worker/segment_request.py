@@ -33,6 +33,7 @@ class SegmentRequest:
     sigma : intensity change, on [0, 1], that counts as an edge, above 0 to 10
     rounds : label step and network step alternate this often at most, 0 to 50
     with_probability : the result holds the probabilities, too
+    trust : SHA-256 of a model that is a program, where the person has said that it may run; it is remembered
 
     Raises
     ------
@@ -50,6 +51,7 @@ class SegmentRequest:
     sigma: float | None = None
     rounds: int | None = None
     with_probability: bool = False
+    trust: str = ""
 
     def __post_init__(self) -> None:
         if self.device not in ("auto", "cpu", "cuda"):
@@ -92,6 +94,10 @@ class SegmentRequest:
 
     def prepared(self, bench: Workbench) -> Steps[ImageSegmenter]:
         """The segmenter of the round, once all voxels are there that it will look at."""
+        if self.trust:
+            from InteractiveSegLib.networks.model_trust import trust
+
+            trust(self.trust, self.model)
         segmenter = bench.segmenter(self.model, self.device, self.seed, self.changed)
         for crop in segmenter.crops(bench.prompts):
             yield from bench.required_image.fetch(crop)
