@@ -1,6 +1,7 @@
 set(PACKAGE_SCRIPTS
   __init__.py
   adapt.py
+  array_file.py
   bifseg.py
   box_difference.py
   boxed_image.py
@@ -9,6 +10,7 @@ set(PACKAGE_SCRIPTS
   casebook/case_rounds.py
   casebook/case_view.py
   casebook/casebook.py
+  casebook/checking.py
   casebook/database.py
   casebook/dicom_seg.py
   casebook/doubts.py
@@ -19,6 +21,7 @@ set(PACKAGE_SCRIPTS
   casebook/from_files.py
   casebook/image_reference.py
   casebook/importing.py
+  casebook/new_files.py
   casebook/origins.py
   casebook/prompt_file.py
   casebook/schema.py
@@ -27,11 +30,14 @@ set(PACKAGE_SCRIPTS
   casebook/splits.py
   casebook/states.py
   casebook/window_actions.py
+  casebook/work_locks.py
   casebook/worklist.py
   casebook_command.py
   cli.py
   combination.py
+  compressed_voxels.py
   cues.py
+  detached_header.py
   device.py
   dicom_series.py
   drawing.py
@@ -95,6 +101,7 @@ set(PACKAGE_SCRIPTS
   learning/doubt.py
   learning/judge.py
   learning/learner.py
+  learning/leftovers.py
   learning/lesson_store.py
   learning/mixture.py
   learning/patches.py
@@ -121,6 +128,7 @@ set(PACKAGE_SCRIPTS
   networks/prompted.py
   object_answer.py
   object_box.py
+  output_files.py
   packed_mask.py
   predict.py
   process_lock.py
