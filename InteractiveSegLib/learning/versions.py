@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from InteractiveSegLib.casebook.casebook import Casebook
-from InteractiveSegLib.casebook.entries import time_of_day
+from InteractiveSegLib.casebook.entries import time_of_day, undamaged
 from InteractiveSegLib.errors import InputError
 
 IN_USE, REPLACED, REFUSED = "in use", "replaced", "refused"
@@ -40,9 +40,9 @@ class Version:
 
 
 def versions(casebook: Casebook, learner: str) -> list[Version]:
-    """All versions of a learner, the oldest first."""
+    """All versions of a learner, the oldest first. Of those whose row is damaged there is a note."""
     rows = casebook.database.rows("SELECT * FROM version WHERE learner = ? ORDER BY id", [learner])
-    return [_version(row, casebook.folder) for row in rows]
+    return list(undamaged(rows, lambda row: _read(row, casebook.folder), casebook.note))
 
 
 def in_use(casebook: Casebook, learner: str) -> Version | None:
@@ -110,6 +110,13 @@ def prune(casebook: Casebook, learner: str, kept: int = KEPT) -> None:
         with casebook.database.writing() as rows:
             rows.execute("UPDATE version SET file = NULL WHERE id = ?", [version.id])
         shutil.rmtree(version.folder, ignore_errors=True)
+
+
+def _read(row: sqlite3.Row, folder: Path) -> Version:
+    try:
+        return _version(row, folder)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"version {row['id']} is damaged in the database: {error}") from error
 
 
 def _version(row: sqlite3.Row, folder: Path) -> Version:
