@@ -54,8 +54,8 @@ def study(tmp_path):
 
 
 def test_masks_are_exported_in_the_order_of_acceptance(study, tmp_path):
-    written = finish(export_steps(study, tmp_path / "out", "nifti"))
-    assert [path.name for path in written] == ["case1.nii.gz", "case0.nii.gz"]
+    written = finish(export_steps(study, tmp_path / "out", "nifti")).files
+    assert [path.name for path in written] == ["case1_mask.nii.gz", "case0_mask.nii.gz"]
     geometry = study.case("case1").image.geometry
     assert np.array_equal(read_labelmap(written[0], geometry), two_labels())
     with pytest.raises(InputError, match="'case1' is no DICOM series"):
@@ -94,7 +94,7 @@ for index in range(segmentation.GetNumberOfSegments()):
 
 def test_3d_slicer_reads_the_segments_with_their_names_at_their_place(study, tmp_path):
     pytest.importorskip("slicer", reason="slicer-core is not installed")
-    path = finish(export_steps(study, tmp_path / "out", "seg.nrrd"))[0]
+    path = finish(export_steps(study, tmp_path / "out", "seg.nrrd")).files[0]
     done = subprocess.run([sys.executable, "-c", _IN_SLICER, str(path)], capture_output=True, text=True, check=True)
     segments = [line.split() for line in done.stdout.splitlines() if line.startswith("Segment_")]
     assert [segment[:4] for segment in segments] == [
@@ -116,7 +116,7 @@ def test_dicom_seg_refers_to_the_slices_it_was_drawn_on(tmp_path, shared_data):
         labels[4:9, 100:140, 80:150] = 3
         labels[12, 7, 300] = 5
         accept(casebook, casebook.begin(entry), by_hand(labels))
-        [path] = finish(export_steps(casebook, tmp_path / "out", "dicom"))
+        [path] = finish(export_steps(casebook, tmp_path / "out", "dicom")).files
     made = highdicom.seg.segread(path)
     assert [made.get_segment_description(n).segment_label for n in (1, 2)] == ["prostate", "label 5"]
     volume = made.get_volume(combine_segments=True)

@@ -7,16 +7,17 @@ file locked waits for it.
 
 from __future__ import annotations
 
+import itertools
 import os
-import shutil
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from InteractiveSegLib.casebook.schema import APPLICATION_ID, MIGRATIONS, VERSION
 from InteractiveSegLib.errors import InputError, OutputError
+from InteractiveSegLib.process_lock import ProcessLock
 
 FILE = "casebook.sqlite"
 _PATIENCE_S = 20.0
@@ -49,28 +50,36 @@ class Database:
             raise
 
     @classmethod
-    def created(cls, path: Path) -> Database:
-        """A new one with empty tables, which appears whole or not at all.
+    def created(cls, path: Path, fill: Callable[[sqlite3.Connection], None] = lambda rows: None) -> Database:
+        """A new one, which appears whole or not at all.
+
+        fill : writes its first rows
 
         Raises
         ------
-        InputError : there is one already.
+        InputError : there is one already, or another process makes one here.
         OutputError : the folder cannot be written.
         """
         if path.exists():
             raise InputError(f"{path.parent} is a casebook already")
-        temporary = path.with_name(f".{os.getpid()}-{path.name}")
+        temporary = path.with_name(f".new-{path.name}")
         try:
-            connection = _connected(temporary, "rwc")
-            with _translated(temporary):
-                connection.executescript(f"PRAGMA application_id = {APPLICATION_ID};")
-                _migrate(connection, 0)
-            connection.close()
-            os.link(temporary, path) if hasattr(os, "link") else temporary.rename(path)
+            with ExitStack() as ending:
+                lock = ProcessLock(path.with_name(f".new-{path.stem}.lock"))
+                ending.callback(lock.release, remove=True)
+                # whoever holds the lock may tidy up after a process that was killed
+                for left in path.parent.glob(f"{temporary.name}*"):
+                    left.unlink()
+                with closing(_connected(temporary, "rwc")) as connection, _translated(temporary):
+                    connection.executescript(f"PRAGMA application_id = {APPLICATION_ID};")
+                    _migrate(connection, 0, fill)
+                if path.exists():
+                    raise InputError(f"{path.parent} is a casebook already")
+                temporary.rename(path)
+        except BlockingIOError as error:
+            raise InputError(f"another program is making the casebook {path.parent}") from error
         except OSError as error:
             raise OutputError(f"cannot make the casebook {path.parent}: {error.strerror or error}") from error
-        finally:
-            temporary.unlink(missing_ok=True)
         return cls(path, [])
 
     def rows(self, query: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
@@ -112,9 +121,8 @@ class Database:
             )
         if version == VERSION:
             return
-        kept = self.path.with_name(f"{self.path.stem}-version-{version}{self.path.suffix}")
         try:
-            shutil.copyfile(self.path, kept)
+            kept = self._backed_up(f"{self.path.stem}-version-{version}")
         except OSError as error:
             raise OutputError(
                 f"the casebook {self.path.parent} is of the older version {version} and cannot be brought forward: "
@@ -126,8 +134,23 @@ class Database:
             f"the casebook was brought from version {version} to {VERSION}; the older one is kept as {kept.name}"
         )
 
+    def _backed_up(self, stem: str) -> Path:
+        """A copy under a name that is not taken, consistent whatever other programs write meanwhile."""
+        names = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
+        kept = next(path for name in names if not (path := self.path.with_name(name + self.path.suffix)).exists())
+        temporary = kept.with_name(f".new-{kept.name}")
+        try:
+            with _translated(self.path), closing(sqlite3.connect(temporary)) as copy:
+                self._connection.backup(copy)
+            temporary.rename(kept)
+        finally:
+            temporary.unlink(missing_ok=True)
+        return kept
 
-def _migrate(connection: sqlite3.Connection, version: int) -> None:
+
+def _migrate(
+    connection: sqlite3.Connection, version: int, fill: Callable[[sqlite3.Connection], None] = lambda rows: None
+) -> None:
     connection.execute("BEGIN EXCLUSIVE")
     try:
         version = max(version, connection.execute("PRAGMA user_version").fetchone()[0])  # another program's doing
@@ -135,6 +158,7 @@ def _migrate(connection: sqlite3.Connection, version: int) -> None:
             for statement in script.split(";"):
                 connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {VERSION}")
+        fill(connection)
     except BaseException:
         connection.rollback()
         raise
@@ -147,9 +171,15 @@ def _connected(path: Path, mode: str) -> sqlite3.Connection:
             f"{path.resolve().as_uri()}?mode={mode}", _PATIENCE_S, isolation_level=None, uri=True
         )
         connection.row_factory = sqlite3.Row
+        connection.text_factory = _text
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA synchronous = FULL")
         return connection
+
+
+def _text(raw: bytes) -> str:
+    """Damaged text is text with marks in it, so that one row does not make all others unreadable."""
+    return raw.decode(errors="replace")
 
 
 @contextmanager

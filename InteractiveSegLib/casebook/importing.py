@@ -70,14 +70,13 @@ def import_steps(casebook: Casebook, place: Path, settings: ImportSettings | Non
         yield Progress(number, len(found), f"reading {path.name}")
         try:
             image = ImageReference.of(path, series_uid)
-            same = [case for case in casebook.cases() if case.image.sha256 == image.sha256]
-            if same and not same[0].image.path.exists():
-                casebook.moved(same[0], image)
-                notes.append(f"case {same[0].name!r} has moved to {image.path}")
+            same = casebook.case_with(image.sha256)
+            if same and not same.image.path.exists():
+                casebook.moved(same, image)
+                notes.append(f"case {same.name!r} has moved to {image.path}")
                 continue
             name = _name(path, series_uid)
-            taken = {case.name for case in casebook.cases()}
-            unused = name if same or name not in taken else _unused(name, taken)
+            unused = name if same else casebook.unused_name(name)
             entry = casebook.add(image, unused, _patient(path, series_uid, name, casebook, settings), settings.split)
         except InputError as error:
             if len(found) == 1:
@@ -119,10 +118,6 @@ def _name(path: Path, series_uid: str | None) -> str:
         return _SUFFIX.sub("", path.name)
     described = dicom_tag(files_of(path, series_uid)[0], _SERIES_DESCRIPTION)
     return re.sub(r"[/\\\s]+", " ", f"{path.name} {described}").strip()
-
-
-def _unused(name: str, taken: set[str]) -> str:
-    return next(each for each in (f"{name}-{number}" for number in range(2, len(taken) + 3)) if each not in taken)
 
 
 def _patient(path: Path, series_uid: str | None, name: str, casebook: Casebook, settings: ImportSettings) -> str:
