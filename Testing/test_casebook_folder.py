@@ -295,3 +295,29 @@ def test_dicom_series_become_cases_of_their_patient(tmp_path, shared_data):
         assert all(case.patient.startswith("patient-") for case in imported.added)
         for case in imported.added:
             assert casebook.volume(case).array_kji.shape == case.image.geometry.shape_kji
+
+
+@pytest.mark.parametrize("name", ["image.nrrd", "{}.nrrd"])
+def test_adding_a_case_costs_the_same_however_many_there_are(tmp_path, name):
+    with casebook_of(tmp_path, 1) as casebook:
+        steps = [0]
+        casebook.database._connection.set_progress_handler(lambda: steps.__setitem__(0, steps[0] + 1), 10)
+
+        def cost(folder):
+            for number in range(3):
+                write_case_image(
+                    tmp_path / folder / str(number) / name.format(f"{folder}{number}"), len(folder) * 100 + number
+                )
+            before = steps[0]
+            assert len(finish(import_steps(casebook, tmp_path / folder)).added) == 3
+            return steps[0] - before
+
+        cost("a")
+        few = cost("bb")
+        with casebook.database.writing() as rows:
+            columns = "path, relative_path, series_uid, bytes, shape_kji, ijk_to_ras, split, state, added"
+            rows.executemany(
+                f"INSERT INTO case_ (name, patient, sha256, {columns}) SELECT ?, ?, ?, {columns} FROM case_ WHERE id = 1",
+                [(f"image-{number}", f"patient{number}", f"{number:064x}") for number in range(20, 5000)],
+            )
+        assert cost("ccc") < 1.5 * few + 50

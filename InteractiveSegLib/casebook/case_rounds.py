@@ -60,10 +60,15 @@ def keep_round(casebook: Casebook, entry: CaseEntry, prompts: Prompts, labels: N
             ).fetchall()
             rows.executemany("DELETE FROM round WHERE id = ?", [(row["id"],) for row in old])
         for row in old:
-            for name in ("prompts", "mask"):
-                with suppress(OSError):  # 'casebook check' finds it
-                    (casebook.folder / row[name]).unlink()
+            _delete(casebook, row)
     casebook.record(entry, [Event(ROUND, time.time())])
+
+
+def _delete(casebook: Casebook, row: sqlite3.Row) -> None:
+    """The files of a round that is no longer kept."""
+    for name in ("prompts", "mask"):
+        with suppress(OSError):  # 'casebook check' finds what stays
+            (casebook.folder / row[name]).unlink()
 
 
 def last_round(casebook: Casebook, entry: CaseEntry) -> KeptRound | None:

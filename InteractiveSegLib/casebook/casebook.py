@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import sqlite3
 import time
@@ -61,11 +60,8 @@ class Casebook:
             raise
 
     def _read_splits(self) -> None:
-        rows = self.database.rows("SELECT value FROM setting WHERE key = ?", [_SPLITS_KEY])
-        self.splits, self.splits_are_known = SplitSettings(), False
-        if rows:
-            with suppress(TypeError, ValueError):
-                self.splits, self.splits_are_known = SplitSettings(**json.loads(rows[0]["value"])), True
+        known = _splits(self.database)
+        self.splits, self.splits_are_known = known or SplitSettings(), known is not None
         if self.splits_are_known:
             return
         if not self.database.rows("SELECT 1 FROM case_ LIMIT 1"):
@@ -150,13 +146,19 @@ class Casebook:
         return case_entry(found[0], self.folder) if found else None
 
     def unused_name(self, name: str) -> str:
-        """This one, or where there is such a case it with the first number that makes it another."""
-        if not self.database.rows("SELECT 1 FROM case_ WHERE name = ?", [name]):
-            return name
-        # the names from "name-" to before "name.", which the index gives at once
-        rows = self.database.rows("SELECT name FROM case_ WHERE name >= ? AND name < ?", [f"{name}-", f"{name}."])
-        taken = {row["name"] for row in rows}
-        return next(each for each in (f"{name}-{number}" for number in itertools.count(2)) if each not in taken)
+        """This one, or where there is such a case it with a number, from 2 on, that makes it another."""
+
+        def is_taken(number: int) -> bool:
+            wanted = name if number == 1 else f"{name}-{number}"
+            return bool(self.database.rows("SELECT 1 FROM case_ WHERE name = ?", [wanted]))
+
+        low, high = 0, 1
+        while is_taken(high):  # by doubling and halving: thousands of files may have one name
+            low, high = high, 2 * high
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if is_taken(middle) else (low, middle)
+        return name if high == 1 else f"{name}-{high}"
 
     def add(self, image: ImageReference, name: str, patient: str | None = None, split: str | None = None) -> CaseEntry:
         """Take in an image; it stays where it is.
@@ -305,13 +307,21 @@ def _checked_label(value: int) -> int:
     return value
 
 
+def _splits(database: Database) -> SplitSettings | None:
+    """As the casebook was made with; None where they are missing or damaged."""
+    for row in database.rows("SELECT value FROM setting WHERE key = ?", [_SPLITS_KEY]):
+        with suppress(TypeError, ValueError):
+            return SplitSettings(**json.loads(row["value"]))
+    return None
+
+
 def _lacks_settings(folder: Path) -> bool:
     """Whether there is a casebook whose making was cut short, or whose settings were lost."""
     if not (folder / FILE).exists():
         return False
     try:
         with closing(Database(folder / FILE, [])) as database:
-            return not database.rows("SELECT 1 FROM setting WHERE key = ? AND json_valid(value)", [_SPLITS_KEY])
+            return _splits(database) is None
     except InteractiveSegError:  # whatever it is, it is there, and is left alone
         return False
 
