@@ -245,6 +245,8 @@ def _check(options: argparse.Namespace) -> int:
     from InteractiveSegLib.casebook.checking import check_steps
 
     with Casebook(options.casebook) as casebook:
+        if casebook.splits_are_known:  # otherwise that is among the findings
+            say(options, *casebook.notes)
         with one_voice():
             findings = shown(check_steps(casebook, options.repair), options)
         count = len(casebook.cases())

@@ -136,9 +136,9 @@ def test_a_damaged_row_is_named_and_the_others_are_read(study, damage, capsys):
         rows.execute("PRAGMA ignore_check_constraints = OFF")
     study.close()
     book = str(study.folder)
-    for words in (["list", book], ["next", book], ["export", book, str(study.folder.parent / "out")]):
-        code = main(["casebook", *words])
-        assert code in (0, 3), capsys.readouterr()
+    assert [main(["casebook", word, book]) for word in ("list", "next")] == [0, 0]
+    code = main(["casebook", "export", book, str(study.folder.parent / "out")])
+    assert code == (0 if damage == "state" else 3)  # of which nothing tells that it was accepted
     heard = capsys.readouterr()
     assert "case1_mask.nii.gz" in heard.out
     assert main(["casebook", "check", book]) == 3

@@ -317,7 +317,7 @@ def test_adding_a_case_costs_the_same_however_many_there_are(tmp_path, name):
         with casebook.database.writing() as rows:
             columns = "path, relative_path, series_uid, bytes, shape_kji, ijk_to_ras, split, state, added"
             rows.executemany(
-                f"INSERT INTO case_ (name, patient, sha256, {columns}) SELECT ?, ?, ?, {columns} FROM case_ WHERE id = 1",
+                f"INSERT INTO case_ (name, patient, sha256, {columns}) SELECT ?, ?, ?, {columns} FROM case_ LIMIT 1",
                 [(f"image-{number}", f"patient{number}", f"{number:064x}") for number in range(20, 5000)],
             )
         assert cost("ccc") < 1.5 * few + 50

@@ -16,6 +16,7 @@ from InteractiveSegLib.casebook.entries import CaseEntry
 from InteractiveSegLib.casebook.image_reference import files_of
 from InteractiveSegLib.casebook.new_files import CASES
 from InteractiveSegLib.casebook.seg_nrrd import write_seg_nrrd
+from InteractiveSegLib.casebook.states import State
 from InteractiveSegLib.casebook.work_locks import LOCKS
 from InteractiveSegLib.errors import InputError, OutputError
 from InteractiveSegLib.image_io import write_labelmap
@@ -32,7 +33,7 @@ class Exported:
 
     files : in the order of acceptance
     notes : sentences on names that were changed, on files that were replaced, and on images that are not what they were
-    left_out : sentences on accepted masks that are damaged
+    left_out : sentences on accepted cases that are damaged
     """
 
     files: tuple[Path, ...]
@@ -70,7 +71,7 @@ def export_steps(casebook: Casebook, folder: Path, form: str, overwrite: bool = 
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot make the folder {folder}: {error.strerror or error}") from error
-    labels, files, left_out = casebook.labels(), [], []
+    labels, files, left_out = casebook.labels(), [], _unreadable(casebook, {found.case_id for found in wanted})
     for number, found in enumerate(wanted):
         entry, path = cases[found.case_id], paths[found.case_id]
         yield Progress(number, len(wanted), f"writing {entry.name}")
@@ -90,6 +91,16 @@ def export_steps(casebook: Casebook, folder: Path, form: str, overwrite: bool = 
             notes.append(f"the mask of case {entry.name!r} is called {path.name}")
         files.append(path)
     return Exported(tuple(files), tuple(notes), tuple(left_out))
+
+
+def _unreadable(casebook: Casebook, known: set[int]) -> list[str]:
+    """Sentences on accepted cases that cannot be read from the database."""
+    rows = casebook.database.rows("SELECT id, name FROM case_ WHERE state = ?", [State.ACCEPTED.value])
+    return [
+        f"case {row['name']!r} (number {row['id']}) is not exported: what the database has of it is damaged"
+        for row in rows
+        if row["id"] not in known
+    ]
 
 
 def export_names(cases: Iterable[CaseEntry]) -> dict[int, str]:

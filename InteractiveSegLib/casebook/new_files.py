@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import sqlite3
 import uuid
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,7 @@ from InteractiveSegLib.errors import InputError, InteractiveSegError, OutputErro
 from InteractiveSegLib.process_lock import ProcessLock
 
 CASES = "cases"
+_LOCK = re.compile(r"files-\d+-[0-9a-f]{12}\.lock")
 _BLOCK_BYTES = 1 << 20
 
 
@@ -81,15 +83,18 @@ def new_files(folder: Path, database: Database, case_id: int, names: Mapping[str
 
 def sweep(folder: Path, database: Database) -> None:
     """Delete what programs that were killed had begun to write, or to delete, for rows that do not refer to it."""
-    dead = [path for path in (folder / LOCKS).glob("files-*.lock") if not _is_held(path)]
-    for lock in dead:
-        _, case_id, unique = lock.stem.split("-")
-        for path in unreferenced(folder, database, case_id):
-            if unique in path.name or path.name.startswith((".", "round-")):
-                with suppress(OSError):
-                    path.unlink()
+    locks = [path for path in (folder / LOCKS).glob("files-*.lock") if _LOCK.fullmatch(path.name)]
+    held = {_case_of(path) for path in locks if _is_held(path)}
+    for lock in locks:
+        case_id = _case_of(lock)
+        if case_id in held:  # another time, when nobody writes there
+            continue
+        unique = lock.stem.split("-")[2]
         with suppress(OSError):
-            lock.unlink()
+            for path in unreferenced(folder, database, case_id):
+                if unique in path.name or path.name.startswith((".", "round-")):
+                    path.unlink(missing_ok=True)
+            lock.unlink(missing_ok=True)
 
 
 def unreferenced(folder: Path, database: Database, case_id: str) -> list[Path]:
@@ -144,6 +149,10 @@ def require_intact(path: Path, sha256: str | None, what: str) -> None:
         raise InputError(f"{what} cannot be read: {path}: {error.strerror or error}") from error
     if sha256 is not None and found != sha256:
         raise InputError(f"{what} is damaged: the content of {path} is not what was written")
+
+
+def _case_of(lock: Path) -> str:
+    return lock.stem.split("-")[1]
 
 
 def _is_held(lock: Path) -> bool:
