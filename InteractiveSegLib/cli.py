@@ -1,6 +1,7 @@
 """The command line: a contract that scripts rely on.
 
-Exit codes: 0 done, 1 an error that is not the input's, 2 the input or the command line is wrong, 130 stopped by Ctrl-C.
+Exit codes: 0 done, 1 an error that is not the input's, 2 the input or the command line is wrong, 3 something was
+left out that could not be done, and was named, 130 stopped by Ctrl-C.
 Results go to standard output, progress and messages to standard error.
 """
 
@@ -29,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     options = _parser().parse_args(arguments)
     try:
-        options.run(options)
+        return options.run(options) or 0
     except InputError as error:
         return _fail(error, 2)
     except (InteractiveSegError, OSError) as error:
@@ -40,7 +41,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not is_out_of_memory(error):
             raise
         return _fail(MEMORY_IS_FULL, 1)
-    return 0
 
 
 def _fail(error: BaseException | str, code: int) -> int:

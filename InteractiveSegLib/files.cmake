@@ -1,14 +1,17 @@
 set(PACKAGE_SCRIPTS
   __init__.py
   adapt.py
+  array_file.py
   bifseg.py
   box_difference.py
   boxed_image.py
   casebook/__init__.py
   casebook/acceptance.py
+  casebook/case_files.py
   casebook/case_rounds.py
   casebook/case_view.py
   casebook/casebook.py
+  casebook/checking.py
   casebook/database.py
   casebook/dicom_seg.py
   casebook/doubts.py
@@ -19,6 +22,7 @@ set(PACKAGE_SCRIPTS
   casebook/from_files.py
   casebook/image_reference.py
   casebook/importing.py
+  casebook/new_files.py
   casebook/origins.py
   casebook/privacy.py
   casebook/prompt_file.py
@@ -28,13 +32,16 @@ set(PACKAGE_SCRIPTS
   casebook/splits.py
   casebook/states.py
   casebook/window_actions.py
+  casebook/work_locks.py
   casebook/worklist.py
   casebook_command.py
   cli.py
   combination.py
+  compressed_voxels.py
   contained_path.py
   counting.py
   cues.py
+  detached_header.py
   device.py
   dicom_series.py
   drawing.py
@@ -98,6 +105,7 @@ set(PACKAGE_SCRIPTS
   learning/doubt.py
   learning/judge.py
   learning/learner.py
+  learning/leftovers.py
   learning/lesson_store.py
   learning/mixture.py
   learning/patches.py
@@ -128,6 +136,7 @@ set(PACKAGE_SCRIPTS
   notes.py
   object_answer.py
   object_box.py
+  output_files.py
   packed_mask.py
   plain_text.py
   predict.py

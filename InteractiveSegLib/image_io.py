@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import math
 import os
+import re
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813
 from numpy.typing import NDArray
 
+from InteractiveSegLib.compressed_voxels import require_sound
 from InteractiveSegLib.dicom_series import read_series
 from InteractiveSegLib.errors import InputError, OutputError
 from InteractiveSegLib.files import replaced_file, replacing
@@ -50,6 +52,7 @@ def read_volume(path: str | os.PathLike[str], series_uid: str | None = None) -> 
         raise InputError(f"{path} does not exist")
     header = read_header(path)
     _require_complete(path, header)
+    require_sound(path, math.prod(header.GetSize()) * _bytes_per_voxel(header))
     image = execute(header, path)
     return _to_volume(image, path.name.removesuffix(".gz").rsplit(".", 1)[0].removesuffix(".seg"))
 
@@ -72,8 +75,12 @@ def read_labelmap(path: str | os.PathLike[str], geometry: Geometry) -> NDArray[n
     return _smallest_integers(labels)
 
 
-def write_labelmap(path: str | os.PathLike[str], array_kji: NDArray, geometry: Geometry) -> None:
+def write_labelmap(
+    path: str | os.PathLike[str], array_kji: NDArray, geometry: Geometry, header: Mapping[str, str] | None = None
+) -> None:
     """Labels or a mask (K, J, I; integer or bool) into a compressed file, as the smallest integer type.
+
+    header : as of ``write_image``
 
     Raises
     ------
@@ -81,7 +88,7 @@ def write_labelmap(path: str | os.PathLike[str], array_kji: NDArray, geometry: G
     """
     if array_kji.dtype.kind not in "bui":
         raise InputError(f"a labelmap holds integers or bool, not {array_kji.dtype}")
-    write_image(path, _smallest_integers(array_kji), geometry)
+    write_image(path, _smallest_integers(array_kji), geometry, header)
 
 
 def write_image(
@@ -92,7 +99,7 @@ def write_image(
     NRRD and MetaImage keep the grid to 1e-6 mm. NIfTI headers are float32: the grid of an image that was read from a
     NIfTI is kept so too, any other moves by up to about 1e-4 mm.
 
-    header : further entries, such as the names of segments, which NRRD alone keeps
+    header : further entries, such as the names of segments; NIfTI keeps 80 letters of ``ITK_FileNotes`` alone
 
     Raises
     ------
@@ -182,6 +189,12 @@ def _require_complete(path: Path, header: sitk.ImageFileReader) -> None:
         raise InputError(f"{path} is cut short or damaged: {error}") from error
     if found < expected:
         raise InputError(f"{path} is cut short: {found} bytes of {expected:.0f}")
+
+
+def _bytes_per_voxel(header: sitk.ImageFileReader) -> int:
+    pixels = sitk.GetPixelIDValueAsString(header.GetPixelIDValue())  # such as "16-bit signed integer"
+    bits = re.search(r"(\d+)-bit", pixels)
+    return int(bits.group(1)) // 8 * (2 if pixels.startswith("complex") else 1) if bits else 0
 
 
 def _unpacked_bytes(path: Path) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from InteractiveSegLib.counting import counted
 from InteractiveSegLib.device import device_named
 from InteractiveSegLib.plain_text import printable
-from InteractiveSegLib.terminal import add_common, say, shown
+from InteractiveSegLib.terminal import PARTLY_DONE, add_common, say, shown
 
 if TYPE_CHECKING:
     from InteractiveSegLib.casebook.casebook import Casebook
@@ -52,20 +52,24 @@ def add_learn(commands: argparse._SubParsersAction) -> None:
     command.set_defaults(run=_learn)
 
 
-def _learn(options: argparse.Namespace) -> None:
+def _learn(options: argparse.Namespace) -> int:
     from InteractiveSegLib.casebook.casebook import Casebook
 
     with Casebook(options.casebook) as casebook:
-        say(options, *casebook.notes)
-        if options.versions:
-            _show(casebook, options)
-        elif options.roll_back:
-            _roll_back(casebook, options)
-        else:
-            _teach(casebook, options)
+        try:
+            if options.versions:
+                _show(casebook, options)
+            elif options.roll_back:
+                _roll_back(casebook, options)
+            else:
+                return _teach(casebook, options)
+        finally:
+            say(options, *casebook.notes)
+    return 0
 
 
-def _teach(casebook: Casebook, options: argparse.Namespace) -> None:
+def _teach(casebook: Casebook, options: argparse.Namespace) -> int:
+    """The exit code: 3 where every case was put off."""
     from InteractiveSegLib.learning.background import lower_priority
     from InteractiveSegLib.learning.doubt import DoubtSettings
     from InteractiveSegLib.learning.learner import StreamLearner, teacher_named
@@ -88,6 +92,7 @@ def _teach(casebook: Casebook, options: argparse.Namespace) -> None:
         say(options, "every accepted case for training has been learnt")
     for case in learnt:
         print(f"{printable(case.case)}\tversion {case.version or 'none'}\t{printable(case.reason)}")
+    return PARTLY_DONE if learnt and all(case.put_off for case in learnt) else 0
 
 
 def _show(casebook: Casebook, options: argparse.Namespace) -> None:

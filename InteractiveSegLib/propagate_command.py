@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from InteractiveSegLib.counting import counted
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.terminal import add_common, one_voice, require_outputs, say, shown
+from InteractiveSegLib.terminal import add_common, add_overwrite, one_voice, require_outputs, say, shown
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,6 +34,7 @@ def add_propagate(commands: argparse._SubParsersAction) -> None:
     _add_slices(command)
     command.add_argument("-o", "--output", type=Path, required=True, metavar="MASK", help="where the labelmap goes")
     command.add_argument("--confidence", type=Path, metavar="FILE", help="also write the confidence, 0 to 1")
+    add_overwrite(command)
     add_common(command)
     command.set_defaults(run=_propagate)
 
@@ -101,16 +102,20 @@ def _indices(words: str) -> list[int]:
 
 
 def _propagate(options: argparse.Namespace) -> None:
-    require_outputs((options.output, options.confidence), (options.image, options.slices))
+    outputs, inputs = (options.output, options.confidence), (options.image, options.slices)
+    replaced = require_outputs(outputs, inputs, "propagate", options.overwrite)
     from InteractiveSegLib.image_io import write_image, write_labelmap
+    from InteractiveSegLib.output_files import written_by
 
     started = time.perf_counter()
     volume, _, proxy, notes = _proxy(options)
+    notes = [*replaced, *notes]
     mask = proxy.labelmap()
     with one_voice():
-        write_labelmap(options.output, mask, volume.geometry)
+        write_labelmap(options.output, mask, volume.geometry, written_by("propagate", mask))
         if options.confidence is not None:
-            write_image(options.confidence, proxy.whole_confidence(), volume.geometry)
+            confidence = proxy.whole_confidence()
+            write_image(options.confidence, confidence, volume.geometry, written_by("propagate", confidence))
     objects = _objects(mask, proxy, volume.geometry)
     if options.json:
         report = {

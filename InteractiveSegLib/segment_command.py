@@ -9,7 +9,7 @@ from pathlib import Path
 from InteractiveSegLib.counting import counted
 from InteractiveSegLib.networks import DEFAULT_NETWORK
 from InteractiveSegLib.prompt_options import add_prompts, require_prompts, set_prompts
-from InteractiveSegLib.terminal import add_common, add_trust, one_voice, require_outputs, say, shown
+from InteractiveSegLib.terminal import add_common, add_overwrite, add_trust, one_voice, require_outputs, say, shown
 
 
 def add_segment(commands: argparse._SubParsersAction) -> None:
@@ -35,6 +35,7 @@ def add_segment(commands: argparse._SubParsersAction) -> None:
         help="ensemble (of prompted and pnet), prompted (sees the prompts), pnet (2D, slice by slice), pcnet (3D), or "
         f"a folder with a model; {DEFAULT_NETWORK} where none is named",
     )
+    add_overwrite(command)
     add_trust(command)
     add_common(command)
     command.add_argument("--json", action="store_true", help="print the result as one JSON object")
@@ -43,7 +44,8 @@ def add_segment(commands: argparse._SubParsersAction) -> None:
 
 def _segment(options: argparse.Namespace) -> None:
     require_prompts(options)
-    require_outputs((options.output, options.probability), (options.image, options.scribbles, options.start))
+    inputs = (options.image, options.scribbles, options.start)
+    replaced = require_outputs((options.output, options.probability), inputs, "segment", options.overwrite)
 
     if options.trust_model:
         from InteractiveSegLib.networks.checkpoint import trust_programs
@@ -52,6 +54,7 @@ def _segment(options: argparse.Namespace) -> None:
 
     from InteractiveSegLib.drawing import Drawing
     from InteractiveSegLib.image_io import read_volume, write_image, write_labelmap
+    from InteractiveSegLib.output_files import written_by
     from InteractiveSegLib.worker.segment_request import SegmentRequest
     from InteractiveSegLib.worker.workbench import WholeImage, Workbench
 
@@ -61,13 +64,15 @@ def _segment(options: argparse.Namespace) -> None:
     with one_voice():
         volume = read_volume(options.image)
     drawing = Drawing(volume.geometry)
-    notes = set_prompts(drawing, options)
+    notes = [*replaced, *set_prompts(drawing, options)]
     result = shown(request.steps(Workbench(WholeImage(volume), drawing.prompts)), options)
     shape = volume.geometry.shape_kji
+    mask = result.labelmap(shape)
     with one_voice():
-        write_labelmap(options.output, result.labelmap(shape), volume.geometry)
+        write_labelmap(options.output, mask, volume.geometry, written_by("segment", mask))
         if options.probability is not None:
-            write_image(options.probability, result.probability_map(shape), volume.geometry)
+            probability = result.probability_map(shape)
+            write_image(options.probability, probability, volume.geometry, written_by("segment", probability))
     notes += dict.fromkeys(drawing.notes + result.notes)
     objects = {
         str(label): {"voxels": mask.voxels, "ml": round(result.millilitres(label, volume.geometry), 3)}

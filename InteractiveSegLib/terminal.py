@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from InteractiveSegLib.progress import Progress, Steps
 
 Result = TypeVar("Result")
+PARTLY_DONE = 3
+"""Exit code of a command that left out what it could not do, and said so."""
 
 
 def add_common(command: argparse.ArgumentParser) -> None:
@@ -50,22 +52,39 @@ def say(options: argparse.Namespace, *texts: str) -> None:
             print(f"note: {printable(text)}", file=sys.stderr)
 
 
-def require_outputs(outputs: Iterable[Path | None], inputs: Iterable[Path | None]) -> None:
-    """InputError, before any work is done, for outputs that cannot be written or would replace an input."""
-    from InteractiveSegLib.image_io import require_writable_folder, require_writable_name
+def add_overwrite(command: argparse.ArgumentParser) -> None:
+    """The option of commands that write files."""
+    command.add_argument("--overwrite", action="store_true", help="replace files that this command did not write")
 
-    taken = {path.resolve() for path in inputs if path is not None}
-    for path in outputs:
-        if path is None:
-            continue
+
+def require_outputs(
+    outputs: Iterable[Path | None], inputs: Iterable[Path | None], command: str = "", overwrite: bool = False
+) -> list[str]:
+    """Look, before any work is done, at what is to be written.
+
+    command, overwrite : as of ``output_files.require_free``
+
+    Returns
+    -------
+    notes on what is replaced
+
+    Raises
+    ------
+    InputError : an output cannot be written, or would replace an input or what is there.
+    """
+    from InteractiveSegLib.image_io import require_writable_folder, require_writable_name
+    from InteractiveSegLib.output_files import require_free, require_no_input
+
+    wanted = [path for path in outputs if path is not None]
+    for path in wanted:
         require_writable_name(path)
         try:
             require_writable_folder(path)
         except OutputError as error:
             raise InputError(str(error)) from error
-        if path.resolve() in taken:
-            raise InputError(f"{path} is given twice: an output replaces neither an input nor the other output")
-        taken.add(path.resolve())
+    require_no_input(wanted, inputs)
+    with one_voice():
+        return [note for path in wanted for note in require_free(path, command, overwrite)]
 
 
 @contextmanager

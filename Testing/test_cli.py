@@ -310,6 +310,27 @@ def test_an_output_that_cannot_be_or_would_replace_an_input_is_refused_before_an
     assert {path.name: path.read_bytes() for path in case.iterdir() if path.is_file()} == before
 
 
+def test_a_run_can_be_repeated_but_replaces_nothing_of_a_persons(case, run):
+    words = ("--box", *BOX_IJK, "--no-adapt", "--probability", "p.nrrd")
+    assert run(*words)[0] == 0
+    code, _, error = run(*words)
+    assert (code, [line.split(" (")[0] for line in error.splitlines()]) == (
+        0,
+        [f"note: {name} is replaced: segment wrote it before" for name in ("mask.nrrd", "p.nrrd")],
+    )
+    by_hand = mask()
+    by_hand[0, 0, 0] = 1
+    write_labelmap("mask.nrrd", by_hand, read_volume("image.nii.gz").geometry)
+    before = Path("mask.nrrd").read_bytes()
+    code, output, error = run(*words)
+    assert (code, output, error.count("\n")) == (2, "", 1)
+    assert "mask.nrrd exists already, and is not what segment wrote" in error
+    assert Path("mask.nrrd").read_bytes() == before
+    code, output, _ = run(*words, "--overwrite", "--json")
+    assert (code, json.loads(output)["notes"][0].split(" (")[0]) == (0, "mask.nrrd is replaced")
+    assert mask()[0, 0, 0] == 0
+
+
 @pytest.mark.parametrize("kept", [0.0, 0.5, 0.99])
 @pytest.mark.parametrize("name", ["cut.nii.gz", "cut.nii", "cut.nrrd", "cut.mha"])
 @pytest.mark.usefixtures("case")

@@ -97,10 +97,9 @@ def test_a_version_that_names_another_folder_deletes_nothing(tmp_path, taught, f
             [state, file.format(outside=tmp_path / "precious")],
         )
     before = sorted(path for path in tmp_path.rglob("*") if "sqlite" not in path.name)
-    with pytest.raises(InputError, match="version 1 in the database"):
-        prune(taught, "automatic", 0)
-    with pytest.raises(InputError, match="version 1 in the database"):
-        finish(StreamLearner(taught, tiny_automatic(), QUICK).steps())
+    prune(taught, "automatic", 0)
+    finish(StreamLearner(taught, tiny_automatic(), QUICK).steps())
+    assert any("version 1 in the database" in note for note in taught.notes)
     assert set(before) <= set(tmp_path.rglob("*"))
 
 
@@ -132,13 +131,12 @@ def test_files_of_a_case_lie_in_its_folder(tmp_path, stored, monkeypatch):
         with casebook.database.writing() as rows:
             rows.execute("UPDATE acceptance SET mask = ?", [name])
             rows.execute("UPDATE round SET mask = ?", [name])
-        for look in (lambda: stream(casebook), lambda: latest(casebook, casebook.case("case0"))):
-            with pytest.raises(InputError, match=r"for case 1|of case 1"):
-                look()
-        with pytest.raises(InputError, match="case 2"):
-            last_round(casebook, entry)
-        with pytest.raises(InputError, match="case 2"):
-            keep_round(casebook, entry, Prompts(), box_mask())
+        assert stream(casebook) == []
+        with pytest.raises(InputError, match=r"for case 1|of case 1"):
+            latest(casebook, casebook.case("case0"))
+        assert last_round(casebook, entry) is None
+        assert any("case 2" in note for note in casebook.notes)
+        keep_round(casebook, entry, Prompts(), box_mask())
         assert precious.read_text() == "years"
         assert found.mask.exists()
         assert (casebook.folder / FILE).exists()

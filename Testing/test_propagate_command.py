@@ -76,6 +76,16 @@ def test_shapes_alone_need_no_elastix(run, monkeypatch):
     assert report["confidence"]["k"]["3"] < 1
 
 
+def test_a_mask_of_a_persons_is_replaced_on_their_word_alone(run):
+    words = ("propagate", "-o", "mask.nrrd", "--method", "shape")
+    assert run(*words)[0] == 0
+    assert "mask.nrrd is replaced: propagate wrote it before" in run(*words)[2]
+    write(sparse(0, 6), "mask.nrrd")
+    code, _, error = run(*words)
+    assert (code, "mask.nrrd exists already, and is not what propagate wrote" in error) == (2, True)
+    assert run(*words, "--overwrite")[0] == 0
+
+
 def test_without_elastix_it_says_what_is_missing_and_what_works(run, monkeypatch):
     monkeypatch.setattr(registration, "has_elastix", lambda: False)
     code, output, error = run("propagate", "-o", "mask.nrrd")

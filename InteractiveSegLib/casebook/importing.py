@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 
 from InteractiveSegLib.casebook.casebook import Casebook
@@ -73,17 +72,15 @@ def import_steps(casebook: Casebook, place: Path, settings: ImportSettings | Non
         yield Progress(number, len(found), f"reading {path.name}")
         try:
             image = ImageReference.of(path, series_uid)
-            same = [case for case in casebook.cases() if case.image.sha256 == image.sha256]
-            if same and not same[0].image.path.exists():
-                casebook.moved(same[0], image)
-                notes.append(f"case {same[0].name!r} has moved to {image.path}")
+            same = casebook.case_with(image.sha256)
+            if same and not same.image.path.exists():
+                casebook.moved(same, image)
+                notes.append(f"case {same.name!r} has moved to {image.path}")
                 continue
             name = _name(path, series_uid)
             patient, drawn_by = _patient(path, series_uid, name, casebook, settings)
-            taken = {case.name for case in casebook.cases()}
-            if numbered:
-                name = next(each for each in (f"case-{n:04d}" for n in count(len(taken) + 1)) if each not in taken)
-            unused = name if same or name not in taken else _unused(name, taken)
+            name = f"case-{casebook.next_number():04d}" if numbered else name
+            unused = name if same else casebook.unused_name(name)
             entry = casebook.add(image, unused, patient, settings.split, drawn_by)
         except InputError as error:
             if len(found) == 1:
@@ -125,10 +122,6 @@ def _name(path: Path, series_uid: str | None) -> str:
         return printable(_SUFFIX.sub("", path.name)).replace("\\", "-")
     described = dicom_tag(files_of(path, series_uid)[0], _SERIES_DESCRIPTION)
     return re.sub(r"[/\\\s]+", " ", printable(f"{path.name} {described}")).strip()
-
-
-def _unused(name: str, taken: set[str]) -> str:
-    return next(each for each in (f"{name}-{number}" for number in range(2, len(taken) + 3)) if each not in taken)
 
 
 def _patient(

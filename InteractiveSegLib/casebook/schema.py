@@ -80,7 +80,21 @@ CREATE TABLE training (
 );
 """
 
-MIGRATIONS = (_CASES, _LEARNING)
+# round.accepted: the latest acceptance of the case when the round was kept, 0 where there was none. It tells which came
+# later, whatever the clock said; of older rounds the clock is all there is.
+_SEQUENCE = """
+ALTER TABLE round ADD COLUMN accepted INTEGER NOT NULL DEFAULT 0;
+UPDATE round SET accepted = coalesce(
+    (SELECT max(id) FROM acceptance WHERE acceptance.case_id = round.case_id AND acceptance.at <= round.at), 0
+);
+ALTER TABLE round ADD COLUMN checksums TEXT;
+ALTER TABLE acceptance ADD COLUMN checksums TEXT;
+CREATE INDEX case_of_patient ON case_ (patient);
+CREATE INDEX round_of_case ON round (case_id);
+CREATE INDEX acceptance_of_case ON acceptance (case_id);
+"""
+
+MIGRATIONS = (_CASES, _LEARNING, _SEQUENCE)
 VERSION = len(MIGRATIONS)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from InteractiveSegLib.casebook.casebook import Casebook
-from InteractiveSegLib.casebook.entries import time_of_day
+from InteractiveSegLib.casebook.entries import time_of_day, undamaged
 from InteractiveSegLib.contained_path import contained_path
 from InteractiveSegLib.errors import InputError
 
@@ -43,9 +43,12 @@ class Version:
 
 
 def versions(casebook: Casebook, learner: str) -> list[Version]:
-    """All versions of a learner, the oldest first. InputError where one names a folder that is none of a version."""
+    """All versions of a learner, the oldest first.
+
+    Of those whose row is damaged, or names a folder that is none of a version, there is a note.
+    """
     rows = casebook.database.rows("SELECT * FROM version WHERE learner = ? ORDER BY id", [learner])
-    return [_version(row, casebook.folder) for row in rows]
+    return list(undamaged(rows, lambda row: _read(row, casebook.folder), casebook.note))
 
 
 def in_use(casebook: Casebook, learner: str) -> Version | None:
@@ -120,7 +123,7 @@ def learner_folder(casebook: Casebook, learner: str) -> Path:
     return contained_path(casebook.folder, f"learning/{learner}", f"the {learner} network")
 
 
-def _weights_folder(row: sqlite3.Row, folder: Path) -> Path:
+def weights_folder(row: sqlite3.Row, folder: Path) -> Path:
     """As the row names it. InputError where that is no version's folder: it may be deleted later."""
     path = contained_path(folder, row["file"], f"version {row['id']} in the database of the casebook {folder}")
     if path.parent != folder / "learning" / row["learner"] or not _FOLDER.fullmatch(path.name):
@@ -129,6 +132,13 @@ def _weights_folder(row: sqlite3.Row, folder: Path) -> Path:
             f"folder of a version of the {row['learner']} network: nothing was done"
         )
     return path
+
+
+def _read(row: sqlite3.Row, folder: Path) -> Version:
+    try:
+        return _version(row, folder)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"version {row['id']} is damaged in the database: {error}") from error
 
 
 def _version(row: sqlite3.Row, folder: Path) -> Version:
@@ -142,7 +152,7 @@ def _version(row: sqlite3.Row, folder: Path) -> Version:
         row["parent"],
         row["at"],
         row["state"],
-        None if row["file"] is None else _weights_folder(row, folder),
+        None if row["file"] is None else weights_folder(row, folder),
         tuple(json.loads(row["cases"])),
         scores,
         row["reason"],
