@@ -44,8 +44,8 @@ def _action(
 
 def _add_init(actions: argparse._SubParsersAction) -> None:
     action = _action(actions, "init", "make an empty casebook", _init)
-    action.add_argument("--validation", type=float, default=0.15, metavar="PART", help="of the patients (0.15)")
-    action.add_argument("--test", type=float, default=0.15, metavar="PART", help="of the patients (0.15)")
+    action.add_argument("--validation", type=float, default=0.15, metavar="PART", help="of the patients")
+    action.add_argument("--test", type=float, default=0.15, metavar="PART", help="of the patients")
     action.add_argument("--seed", type=int, default=0, help="other seeds set other patients aside")
     action.add_argument(
         "--pseudonyms",
@@ -77,7 +77,7 @@ def _add_list(actions: argparse._SubParsersAction) -> None:
 
 def _add_next(actions: argparse._SubParsersAction) -> None:
     action = _action(actions, "next", "name the next case, and say why", _next)
-    action.add_argument("--order", choices=_ORDERS, default="fixed")
+    action.add_argument("--order", choices=_ORDERS, default="fixed", help="which case comes first")
 
 
 def _add_accept(actions: argparse._SubParsersAction) -> None:

@@ -1,7 +1,9 @@
 set(PACKAGE_SCRIPTS
   __init__.py
+  __main__.py
   adapt.py
   array_file.py
+  batch.py
   bifseg.py
   box_difference.py
   boxed_image.py
@@ -37,6 +39,7 @@ set(PACKAGE_SCRIPTS
   casebook_command.py
   cli.py
   combination.py
+  command_examples.py
   compressed_voxels.py
   contained_path.py
   counting.py
@@ -45,6 +48,7 @@ set(PACKAGE_SCRIPTS
   device.py
   dicom_series.py
   drawing.py
+  empty_masks.py
   errors.py
   evaluation/__init__.py
   evaluation/automatic_stream.py
@@ -119,6 +123,7 @@ set(PACKAGE_SCRIPTS
   learning/taught_sessions.py
   learning/teacher.py
   learning/versions.py
+  low_priority.py
   markups.py
   networks/__init__.py
   networks/block_six.py
@@ -133,6 +138,7 @@ set(PACKAGE_SCRIPTS
   networks/prompted.py
   networks/script_model.py
   networks/script_server.py
+  nifti_floats.py
   notes.py
   object_answer.py
   object_box.py
@@ -162,6 +168,7 @@ set(PACKAGE_SCRIPTS
   propagate/slice_pool.py
   propagate/slice_process.py
   propagate/slice_tasks.py
+  propagate/vanished.py
   propagate/working_plane.py
   propagate_command.py
   propagate_result.py

@@ -74,6 +74,18 @@ def temporary_beside(path: Path, locked: bool = True) -> Iterator[Path]:
             temporary.unlink()
 
 
+def sweep_unlocked(path: Path) -> None:
+    """Remove what killed processes left of ``temporary_beside(path, locked=False)``, for who keeps writers out.
+
+    Raises
+    ------
+    OSError : the folder cannot be written.
+    """
+    for left in path.parent.glob(f"{_UNLOCKED}*{path.suffix}"):
+        if _TEMPORARY.fullmatch(left.name):
+            left.unlink(missing_ok=True)
+
+
 def replaced_file(path: Path) -> Path:
     """What ``replacing`` replaces: at the end of a link the file there, as whoever made the link wants it.
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.prompts import BoundingBox, three_integers
+from InteractiveSegLib.prompts import BoundingBox, in_ijk, three_integers
 
 _LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0])
 _SHEAR_TOLERANCE = 1e-4  # cosine between axes; ITK's NIfTI writer coerces a direction somewhere above this
@@ -114,7 +114,7 @@ class Geometry:
     def require_same(self, other: Geometry, what: str, tolerance_mm: float = 1e-3) -> None:
         """InputError where ``other``, the grid of ``what``, is not this one."""
         if self.shape_kji != other.shape_kji:
-            raise InputError(f"{what} has the shape {other.shape_kji}, not {self.shape_kji} (k, j, i)")
+            raise InputError(f"{what} has the shape {in_ijk(other.shape_kji)}, not {in_ijk(self.shape_kji)} (i, j, k)")
         difference = self.difference_mm(other)
         if difference > tolerance_mm:
             raise InputError(

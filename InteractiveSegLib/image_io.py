@@ -20,6 +20,7 @@ from InteractiveSegLib.errors import InputError, OutputError
 from InteractiveSegLib.files import replaced_file, replacing
 from InteractiveSegLib.geometry import Geometry, Volume
 from InteractiveSegLib.itk_reading import execute, read_header, reason
+from InteractiveSegLib.nifti_floats import restore_missing
 
 WRITABLE_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
 _VOXEL_TYPES = {f"{kind}{8 * size}" for kind in ("int", "uint") for size in (1, 2, 4, 8)} | {"float32", "float64"}
@@ -54,7 +55,9 @@ def read_volume(path: str | os.PathLike[str], series_uid: str | None = None) -> 
     _require_complete(path, header)
     require_sound(path, math.prod(header.GetSize()) * _bytes_per_voxel(header))
     image = execute(header, path)
-    return _to_volume(image, path.name.removesuffix(".gz").rsplit(".", 1)[0].removesuffix(".seg"))
+    volume = _to_volume(image, path.name.removesuffix(".gz").rsplit(".", 1)[0].removesuffix(".seg"))
+    restore_missing(path, header, volume.array_kji)
+    return volume
 
 
 def read_labelmap(path: str | os.PathLike[str], geometry: Geometry) -> NDArray[np.integer]:

@@ -29,9 +29,9 @@ def add_learn(commands: argparse._SubParsersAction) -> None:
     )
     command.add_argument("casebook", type=Path, metavar="CASEBOOK", help="its folder")
     command.add_argument("--network", choices=_NETWORKS, default=_NETWORKS[0], help="the one that is taught")
-    command.add_argument("--updates", type=int, default=150, metavar="N", help="optimiser steps a case (150)")
+    command.add_argument("--updates", type=int, default=150, metavar="N", help="optimiser steps a case")
     command.add_argument("--replay", choices=_REPLAYS, default=_REPLAYS[0], help="how earlier cases are kept in mind")
-    command.add_argument("--buffer", type=int, default=24, metavar="N", help="earlier cases kept for replay (24)")
+    command.add_argument("--buffer", type=int, default=24, metavar="N", help="earlier cases kept for replay")
     command.add_argument(
         "--expected-cases", type=int, metavar="N", help="of the stream; all of the casebook's if unsaid"
     )
@@ -41,7 +41,7 @@ def add_learn(commands: argparse._SubParsersAction) -> None:
         default=8,
         metavar="N",
         help="new cases at most of which the version in use is asked afterwards how unsure it is, for the order "
-        "'uncertain' of casebook next (8)",
+        "'uncertain' of casebook next",
     )
     command.add_argument("--low-priority", action="store_true", help="give way to all other programs, use one core")
     instead = command.add_mutually_exclusive_group()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -39,7 +39,10 @@ class BoundingBox:
         for name in ("start_kji", "stop_kji"):
             object.__setattr__(self, name, three_integers(getattr(self, name), f"box {name}"))
         if any(stop <= start for start, stop in zip(self.start_kji, self.stop_kji, strict=True)):
-            raise InputError(f"box from {self.start_kji} to {self.stop_kji} (k, j, i; half-open) holds no voxel")
+            raise InputError(f"the box {self} holds no voxel: each end must be larger than its start")
+
+    def __str__(self) -> str:
+        return f"{in_ijk(self.start_kji)} to {in_ijk(self.stop_kji)} (i, j, k; half-open)"
 
     @classmethod
     def from_ijk(cls, i0: int, j0: int, k0: int, i1: int, j1: int, k1: int) -> BoundingBox:
@@ -82,9 +85,7 @@ class BoundingBox:
         start = tuple(max(s, 0) for s in self.start_kji)
         stop = tuple(min(s, n) for s, n in zip(self.stop_kji, shape_kji, strict=True))
         if any(b <= a for a, b in zip(start, stop, strict=True)):
-            raise InputError(
-                f"box from {self.start_kji} to {self.stop_kji} (k, j, i) lies outside the image of {tuple(shape_kji)}"
-            )
+            raise InputError(f"the box {self} lies outside the image of shape {in_ijk(shape_kji)}")
         return BoundingBox(start, stop)
 
     def clipped(self, shape_kji: Index) -> BoundingBox | None:
@@ -244,8 +245,8 @@ class Scribbles:
         outside = self.indices_kji[~BoundingBox.whole(shape_kji).contains(self.indices_kji)]
         if len(outside):
             raise InputError(
-                f"{len(outside)} of {len(self)} scribble voxels lie outside the image of shape {tuple(shape_kji)}, "
-                f"the first at {tuple(outside[0].tolist())} (k, j, i)"
+                f"{len(outside)} of {len(self)} scribble voxels lie outside the image of shape {in_ijk(shape_kji)}, "
+                f"the first at {in_ijk(outside[0].tolist())} (i, j, k)"
             )
 
     def equals(self, other: Scribbles) -> bool:
@@ -314,6 +315,11 @@ class Prompts:
         """Marks and extent of a lasso (``Lasso.marks``) on top of those there are."""
         lassoed = {**self.lassoed, label: extent.union(self.lassoed.get(label, extent))}
         return replace(self.with_scribbles(marks), lassoed=lassoed)
+
+
+def in_ijk(values_kji: Sequence[int]) -> tuple[int, ...]:
+    """An index or a shape (k, j, i) in the order i, j, k, which options and messages have."""
+    return tuple(values_kji)[::-1]
 
 
 def three_integers(values: ArrayLike, name: str) -> Index:

@@ -24,8 +24,10 @@ PARTLY_DONE = 3
 
 def add_common(command: argparse.ArgumentParser) -> None:
     """Options that every command has."""
-    command.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    command.add_argument("--seed", type=_seed, default=0, help="of all random choices, 0 to 2**32 - 1")
+    command.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="what computes; auto takes CUDA where it is"
+    )
+    command.add_argument("--seed", type=_seed, default=0, metavar="N", help="of all random choices, 0 to 2**32 - 1")
     command.add_argument("--quiet", action="store_true", help="no progress bars, no messages")
 
 
@@ -36,6 +38,17 @@ def add_trust(command: argparse.ArgumentParser) -> None:
         action="store_true",
         help="run the model although it is a program (model.ts) from elsewhere; remembered for this very file",
     )
+
+
+def count_of(word: str) -> int:
+    """A whole number from 1 on, as the value of an option."""
+    try:
+        count = int(word)
+    except ValueError:
+        count = 0
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"{word!r} is not a whole number from 1 on")
+    return count
 
 
 def _seed(word: str) -> int:

@@ -91,4 +91,4 @@ def test_images_on_another_grid_than_their_mask_are_refused(study, tmp_path, cap
     other = write_case_image(tmp_path / "other.nii.gz", 5, (6, 12, 18))
     mask = labelmap(tmp_path / "m.nii.gz", box_mask(1, (6, 12, 18)), other)
     assert main(["casebook", "accept", str(study), "p0_image", mask]) == 2
-    assert "has the shape (6, 12, 18), not (6, 12, 17)" in capsys.readouterr().err
+    assert "has the shape (18, 12, 6), not (17, 12, 6)" in capsys.readouterr().err

@@ -354,7 +354,7 @@ def test_scribbles_on_another_grid_are_refused(run):
     write_labelmap("moved.nrrd", marks(), Geometry(SHAPE_KJI, matrix))
     assert_refused(run("--scribbles", "moved.nrrd"), "lies up to 2 mm away from where it should be")
     write_labelmap("small.nrrd", marks()[1:], Geometry((13, 20, 25), geometry.ijk_to_ras))
-    assert_refused(run("--scribbles", "small.nrrd"), "has the shape (13, 20, 25), not (14, 20, 25)")
+    assert_refused(run("--scribbles", "small.nrrd"), "has the shape (25, 20, 13), not (25, 20, 14)")
 
 
 @pytest.mark.parametrize(("value", "dtype"), [(256, np.int16), (-1, np.int16), (0.5, np.float32), (np.nan, np.float32)])

@@ -145,7 +145,7 @@ def test_a_ct_read_as_mr_is_noted(run):
         (("-o", "mask.nrrd", "--axis", "k", "--axis", "j"), "2 --axis but 0 --annotated"),
         (("-o", "mask.nrrd", "--annotated", "0", "--annotated", "6"), "2 --annotated but 0 --axis"),
         (("-o", "mask.nrrd", *("--axis", "k", "--annotated", "0") * 2), "name each axis once"),
-        (("-o", "mask.nrrd", "--jobs", "0"), "jobs 0"),
+        (("-o", "mask.nrrd", "--jobs", "0"), "'0' is not a whole number from 1 on"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(run, words, text):
@@ -166,7 +166,7 @@ def test_labels_on_another_grid_are_refused(run):
     write_labelmap("other.nrrd", TRUTH[:5], Geometry((5, *SHAPE_KJI[1:]), np.eye(4)))
     code, _, error = run("propagate", "-o", "mask.nrrd", slices="other.nrrd")
     assert code == 2
-    assert "the labelmap other.nrrd has the shape (5, 48, 44)" in error
+    assert "the labelmap other.nrrd has the shape (44, 48, 5)" in error
 
 
 def test_slices_are_suggested_with_reasons(run):

@@ -156,25 +156,6 @@ class Casebook:
         found = self.database.rows("SELECT * FROM case_ WHERE sha256 = ?", [sha256])
         return case_entry(found[0], self.folder) if found else None
 
-    def next_number(self) -> int:
-        """Of the case that comes next, from 1 on."""
-        return self.database.rows("SELECT coalesce(max(id), 0) + 1 AS number FROM case_")[0]["number"]
-
-    def unused_name(self, name: str) -> str:
-        """This one, or where there is such a case it with a number, from 2 on, that makes it another."""
-
-        def is_taken(number: int) -> bool:
-            wanted = name if number == 1 else f"{name}-{number}"
-            return bool(self.database.rows("SELECT 1 FROM case_ WHERE name = ?", [wanted]))
-
-        low, high = 0, 1
-        while is_taken(high):  # by doubling and halving: thousands of files may have one name
-            low, high = high, 2 * high
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (middle, high) if is_taken(middle) else (low, middle)
-        return name if high == 1 else f"{name}-{high}"
-
     def add(
         self,
         image: ImageReference,

@@ -14,6 +14,7 @@ from InteractiveSegLib.casebook.casebook import Casebook
 from InteractiveSegLib.casebook.entries import CaseEntry, acceptance, case_entry, event, undamaged
 from InteractiveSegLib.casebook.image_reference import ImageReference
 from InteractiveSegLib.casebook.new_files import checksums, unreferenced
+from InteractiveSegLib.casebook.privacy import make_private
 from InteractiveSegLib.casebook.states import State
 from InteractiveSegLib.contained_path import contained_path
 from InteractiveSegLib.errors import InputError
@@ -207,5 +208,7 @@ class _Check:
     def _set_aside(self, path: Path) -> None:
         name = path.relative_to(self.casebook.folder).as_posix()
         target = contained_path(self.casebook.folder, f"{SET_ASIDE}/{name}", "what is set aside")
+        if not (self.casebook.folder / SET_ASIDE).exists():
+            make_private(self.casebook.folder / SET_ASIDE)
         make_folder(target.parent)
         path.rename(target)

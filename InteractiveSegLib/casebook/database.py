@@ -19,7 +19,7 @@ from typing import Any
 from InteractiveSegLib.casebook.privacy import is_shared
 from InteractiveSegLib.casebook.schema import APPLICATION_ID, MIGRATIONS, VERSION, contents, made_by
 from InteractiveSegLib.errors import InputError, OutputError
-from InteractiveSegLib.files import temporary_beside
+from InteractiveSegLib.files import sweep_unlocked, temporary_beside
 from InteractiveSegLib.process_lock import ProcessLock
 
 FILE = "casebook.sqlite"
@@ -69,6 +69,7 @@ class Database:
             with ExitStack() as ending:
                 lock = ProcessLock(path.with_name(f".new-{path.stem}.lock"))
                 ending.callback(lock.release, remove=True)
+                sweep_unlocked(path)  # whoever holds the lock may tidy up after a process that was killed
                 temporary = ending.enter_context(temporary_beside(path, locked=False))
                 if not is_shared(path.parent):
                     temporary.chmod(0o600)

@@ -16,7 +16,7 @@ from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.plain_text import printable
 from InteractiveSegLib.progress import Progress, Steps
 
-_SUFFIX = re.compile(r"\.(nii\.gz|nii|nrrd|nhdr|mha|mhd)$", re.IGNORECASE)
+IMAGE_SUFFIX = re.compile(r"\.(nii\.gz|nii|nrrd|nhdr|mha|mhd)$", re.IGNORECASE)
 _LABELS = re.compile(r"[-_. ](labels?|labelmap|seg|segmentation|mask|gt|truth|scribbles?)$", re.IGNORECASE)
 _PATIENT_ID, _SERIES_DESCRIPTION = "0010|0020", "0008|103e"
 
@@ -79,8 +79,8 @@ def import_steps(casebook: Casebook, place: Path, settings: ImportSettings | Non
                 continue
             name = _name(path, series_uid)
             patient, drawn_by = _patient(path, series_uid, name, casebook, settings)
-            name = f"case-{casebook.next_number():04d}" if numbered else name
-            unused = name if same else casebook.unused_name(name)
+            name = f"case-{_next_number(casebook):04d}" if numbered else name
+            unused = name if same else _unused_name(casebook, name)
             entry = casebook.add(image, unused, patient, settings.split, drawn_by)
         except InputError as error:
             if len(found) == 1:
@@ -102,13 +102,13 @@ def find_images(place: Path, pattern: str = "*") -> Iterator[tuple[Path, str | N
         raise InputError(f"{place} does not exist")
     for folder in (place, *sorted(path for path in place.rglob("*") if path.is_dir())):
         files = sorted(path for path in folder.glob(pattern) if path.is_file() and not path.name.startswith("."))
-        yield from ((path, None) for path in files if _SUFFIX.search(path.name) and not _is_labelmap(path))
-        if any(not _SUFFIX.search(path.name) for path in files):
+        yield from ((path, None) for path in files if IMAGE_SUFFIX.search(path.name) and not _is_labelmap(path))
+        if any(not IMAGE_SUFFIX.search(path.name) for path in files):
             yield from ((folder, uid) for uid in series_in(folder) if _is_image(folder, uid))
 
 
 def _is_labelmap(path: Path) -> bool:
-    return bool(_LABELS.search(_SUFFIX.sub("", path.name)))
+    return bool(_LABELS.search(IMAGE_SUFFIX.sub("", path.name)))
 
 
 def _is_image(folder: Path, series_uid: str) -> bool:
@@ -119,9 +119,30 @@ def _is_image(folder: Path, series_uid: str) -> bool:
 
 def _name(path: Path, series_uid: str | None) -> str:
     if series_uid is None:
-        return printable(_SUFFIX.sub("", path.name)).replace("\\", "-")
+        return printable(IMAGE_SUFFIX.sub("", path.name)).replace("\\", "-")
     described = dicom_tag(files_of(path, series_uid)[0], _SERIES_DESCRIPTION)
     return re.sub(r"[/\\\s]+", " ", printable(f"{path.name} {described}")).strip()
+
+
+def _next_number(casebook: Casebook) -> int:
+    """Of the case that comes next, from 1 on."""
+    return casebook.database.rows("SELECT coalesce(max(id), 0) + 1 AS number FROM case_")[0]["number"]
+
+
+def _unused_name(casebook: Casebook, name: str) -> str:
+    """This one, or where there is such a case it with a number, from 2 on, that makes it another."""
+
+    def is_taken(number: int) -> bool:
+        wanted = name if number == 1 else f"{name}-{number}"
+        return bool(casebook.database.rows("SELECT 1 FROM case_ WHERE name = ?", [wanted]))
+
+    low, high = 0, 1
+    while is_taken(high):  # by doubling and halving: thousands of files may have one name
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if is_taken(middle) else (low, middle)
+    return name if high == 1 else f"{name}-{high}"
 
 
 def _patient(

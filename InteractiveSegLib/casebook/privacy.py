@@ -10,6 +10,9 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from InteractiveSegLib.casebook.case_files import CASES
+from InteractiveSegLib.casebook.work_locks import LOCKS
+
 if TYPE_CHECKING:
     from InteractiveSegLib.casebook.casebook import Casebook
 
@@ -32,7 +35,7 @@ def make_private(folder: Path) -> None:
     if is_new or not any(folder.iterdir()):
         folder.chmod(0o700)
     elif stat.S_IMODE(folder.stat().st_mode) & 0o077:
-        for name in ("cases", "learning"):
+        for name in (CASES, LOCKS, "learning"):
             (folder / name).mkdir(0o700, exist_ok=True)
 
 

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
+from InteractiveSegLib.low_priority import give_way
 from InteractiveSegLib.python_process import library_command, library_environment
-
-_NICENESS = 15
-_IDLE_PRIORITY = 0x40  # of Windows: IDLE_PRIORITY_CLASS
 
 
 def learner_command(casebook: Path, learner: str, more: Sequence[str] = ()) -> list[str]:
@@ -36,11 +32,4 @@ def lower_priority() -> None:
     import torch
 
     torch.set_num_threads(1)
-    with suppress(OSError):
-        if os.name == "nt":
-            import ctypes
-
-            kernel = ctypes.windll.kernel32  # type: ignore[attr-defined]
-            kernel.SetPriorityClass(kernel.GetCurrentProcess(), _IDLE_PRIORITY)
-        else:
-            os.nice(_NICENESS)
+    give_way()

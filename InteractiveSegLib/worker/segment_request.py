@@ -54,6 +54,11 @@ class SegmentRequest:
     trust: str = ""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.model, str) or "\0" in self.model:
+            raise InputError(f"the model is the name of a network or of a folder, not {self.model!r}")
+        for name in ("adapt", "with_probability"):
+            if not isinstance(getattr(self, name), bool):
+                raise InputError(f"{name} is true or false, not {getattr(self, name)!r}")
         if self.device not in ("auto", "cpu", "cuda"):
             raise InputError(f"the device is auto, cpu or cuda, not {self.device!r}")
         _require_integer("seed", self.seed, 2**32 - 1)
@@ -143,6 +148,6 @@ def _require_integer(name: str, value: Any, most: int) -> None:
 
 
 def _number(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < math.inf:
         raise InputError(f"{name} is a number, not {value!r}")
     return value

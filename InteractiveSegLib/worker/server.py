@@ -18,7 +18,7 @@ from InteractiveSegLib.prompts import Prompts
 from InteractiveSegLib.worker.handshake import hello
 from InteractiveSegLib.worker.message_channel import MessageChannel, claim_standard_streams
 from InteractiveSegLib.worker.protocol import Message, ProtocolError
-from InteractiveSegLib.worker.request_kinds import REQUEST_KINDS
+from InteractiveSegLib.worker.request_kinds import REQUEST_KINDS, Request
 from InteractiveSegLib.worker.sent_image import ArrivingImage
 from InteractiveSegLib.worker.workbench import Workbench
 
@@ -85,14 +85,23 @@ class _Server:
 
     def _computed(self, identity: int, message: Message) -> Message:
         self._channel.send(Message("begun", {"id": identity}))
-        self._take_over(message)
-        kind = message.fields["kind"]
-        if kind not in REQUEST_KINDS:
-            raise InputError(f"the worker knows no request {kind!r}, only {', '.join(REQUEST_KINDS)}")
-        own = {name[len("own/") :]: values for name, values in message.arrays.items() if name.startswith("own/")}
-        request = REQUEST_KINDS[kind].from_message(Message(kind, message.fields["own"], own))
+        request = self._understood(message)
         with closing(request.steps(self._bench)) as steps:
             return request.result_message(self._followed(identity, steps))
+
+    def _understood(self, message: Message) -> Request:
+        """The request of a message, with its image and prompts on the workbench. InputError where it makes no sense."""
+        try:
+            self._take_over(message)
+            kind = message.fields["kind"]
+            if not isinstance(kind, str) or kind not in REQUEST_KINDS:
+                raise InputError(f"the worker knows no request {kind!r}, only {', '.join(REQUEST_KINDS)}")
+            own = {name[len("own/") :]: values for name, values in message.arrays.items() if name.startswith("own/")}
+            return REQUEST_KINDS[kind].from_message(Message(kind, message.fields["own"], own))
+        except InteractiveSegError:
+            raise
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+            raise InputError(f"the request cannot be understood: {type(error).__name__} {error}") from error
 
     def _take_over(self, message: Message) -> None:
         """Image and prompts of a request. Arrays that the request before had are not sent again."""
