@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 from InteractiveSegLib.counting import counted
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.geometry import Geometry
+from InteractiveSegLib.index_order import in_ijk
 from InteractiveSegLib.lasso import Lasso
 from InteractiveSegLib.notes import Labelled, Note
 from InteractiveSegLib.packed_mask import PackedMask
-from InteractiveSegLib.prompts import BoundingBox, Prompts, Scribbles, in_ijk
+from InteractiveSegLib.prompts import BoundingBox, Prompts, Scribbles
 
 
 class Drawing:

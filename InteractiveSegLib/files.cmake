@@ -96,6 +96,7 @@ set(PACKAGE_SCRIPTS
   guidance.py
   image_io.py
   image_segmenter.py
+  index_order.py
   intensity.py
   itk_reading.py
   journal.py

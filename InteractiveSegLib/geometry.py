@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.prompts import BoundingBox, in_ijk, three_integers
+from InteractiveSegLib.index_order import in_ijk
+from InteractiveSegLib.prompts import BoundingBox, three_integers
 
 _LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0])
 _SHEAR_TOLERANCE = 1e-4  # cosine between axes; ITK's NIfTI writer coerces a direction somewhere above this

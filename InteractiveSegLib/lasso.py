@@ -11,8 +11,9 @@ from scipy import ndimage
 
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.geometry import Geometry
+from InteractiveSegLib.index_order import in_ijk
 from InteractiveSegLib.notes import Labelled, Note
-from InteractiveSegLib.prompts import BACKGROUND, BoundingBox, Index, Scribbles, in_ijk
+from InteractiveSegLib.prompts import BACKGROUND, BoundingBox, Index, Scribbles
 
 _SLICES_DEEP = 1.0
 _DEEP = 0.5

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.index_order import in_ijk
 from InteractiveSegLib.packed_mask import PackedMask
-from InteractiveSegLib.prompts import BoundingBox, Index, Prompts, Scribbles, in_ijk
+from InteractiveSegLib.prompts import BoundingBox, Index, Prompts, Scribbles
 
 Arrays = Mapping[str, NDArray]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.index_order import in_ijk
 
 if TYPE_CHECKING:
     from InteractiveSegLib.packed_mask import PackedMask
@@ -315,11 +316,6 @@ class Prompts:
         """Marks and extent of a lasso (``Lasso.marks``) on top of those there are."""
         lassoed = {**self.lassoed, label: extent.union(self.lassoed.get(label, extent))}
         return replace(self.with_scribbles(marks), lassoed=lassoed)
-
-
-def in_ijk(values_kji: Sequence[int]) -> tuple[int, ...]:
-    """An index or a shape (k, j, i) in the order i, j, k, which options and messages have."""
-    return tuple(values_kji)[::-1]
 
 
 def three_integers(values: ArrayLike, name: str) -> Index:

@@ -17,6 +17,7 @@ COMMAND_LINE = {
     "cli.py",
     "segment_command.py",
     "propagate_command.py",
+    "batch.py",
     "casebook_command.py",
     "learn_command.py",
     "terminal.py",
