@@ -80,6 +80,21 @@ set(PACKAGE_SCRIPTS
   geodesic.py
   geometry.py
   guidance.py
+  image/__init__.py
+  image/compressed.py
+  image/dicom_headers.py
+  image/dicom_pixels.py
+  image/dicom_planes.py
+  image/dicom_stack.py
+  image/file_kind.py
+  image/itk_name.py
+  image/itk_volume.py
+  image/nibabel_reading.py
+  image/nifti_checks.py
+  image/nifti_header.py
+  image/same_grid.py
+  image/segments.py
+  image/text_header.py
   image_io.py
   image_segmenter.py
   intensity.py
@@ -108,6 +123,7 @@ set(PACKAGE_SCRIPTS
   learning/taught_sessions.py
   learning/teacher.py
   learning/versions.py
+  markup_tables.py
   markups.py
   networks/__init__.py
   networks/block_six.py

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.terminal import add_common, one_voice, require_outputs, say, shown
+from InteractiveSegLib.terminal import add_common, add_image, one_voice, require_outputs, say, shown
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,7 +54,7 @@ def add_suggest(commands: argparse._SubParsersAction) -> None:
 
 
 def _add_slices(command: argparse.ArgumentParser) -> None:
-    command.add_argument("image", type=Path, help="NIfTI, NRRD or MHA file, or a folder with one DICOM series")
+    add_image(command)
     command.add_argument(
         "--slices",
         type=Path,
@@ -102,9 +102,9 @@ def _propagate(options: argparse.Namespace) -> None:
     started = time.perf_counter()
     volume, _, proxy, notes = _proxy(options)
     mask = proxy.labelmap()
-    write_labelmap(options.output, mask, volume.geometry)
+    write_labelmap(options.output, mask, volume.geometry, volume.nifti_forms)
     if options.confidence is not None:
-        write_image(options.confidence, proxy.whole_confidence(), volume.geometry)
+        write_image(options.confidence, proxy.whole_confidence(), volume.geometry, forms=volume.nifti_forms)
     objects = _objects(mask, proxy, volume.geometry)
     if options.json:
         report = {
@@ -141,10 +141,10 @@ def _suggest(options: argparse.Namespace) -> None:
     volume, _, proxy, notes = _proxy(options)
     evidence = [from_proxy(proxy)]
     if options.prediction is not None:
-        prediction = _probability(options.prediction, volume.geometry)
+        prediction = _probability(options.prediction, volume.geometry, notes)
         evidence += [from_front_end(proxy, prediction), from_prediction(prediction)]
         if options.before is not None:
-            evidence.append(from_rounds(_probability(options.before, volume.geometry), prediction))
+            evidence.append(from_rounds(_probability(options.before, volume.geometry, notes), prediction))
     voxels = float(proxy.probabilities.sum(dtype="float64"))
     outlines = expected_outlines(proxy)
     advice = suggested(evidence, volume.geometry.shape_kji, proxy.annotated, voxels, settings, outlines=outlines)
@@ -175,15 +175,16 @@ def _proxy(options: argparse.Namespace) -> tuple[Volume, NDArray, ProxyMask, lis
             require_elastix()
             pool.start(1)
         with one_voice():
-            volume = read_volume(options.image)
-            labels = read_labelmap(options.slices, volume.geometry)
+            volume = read_volume(options.image, options.series, options.time)
+            read_notes = [*volume.notes]
+            labels = read_labelmap(options.slices, volume.geometry, read_notes)
         annotated, notes = _annotated(options, labels)
         if options.preset == "mr" and volume.array_kji.min() <= _CT_LIKE:
             notes.append(f"intensities go down to {volume.array_kji.min():g}: for a CT, --preset ct suits better")
         registration = replace(PRESETS[options.preset], seed=options.seed)
         settings = PropagateSettings(options.method, registration)
         proxy = shown(propagate_steps(volume, annotated, settings, pool=pool), options)
-    return volume, labels, proxy, [*notes, *proxy.notes]
+    return volume, labels, proxy, [*read_notes, *notes, *proxy.notes]
 
 
 def _annotated(options: argparse.Namespace, labels: NDArray) -> tuple[list[AnnotatedSlice], list[str]]:
@@ -216,17 +217,19 @@ def _annotated(options: argparse.Namespace, labels: NDArray) -> tuple[list[Annot
     return annotated, notes
 
 
-def _probability(path: Path, geometry: Geometry) -> NDArray:
+def _probability(path: Path, geometry: Geometry, notes: list[str]) -> NDArray:
     """A probability (K, J, I) on the image's grid. InputError where it is on another or not within 0 to 1."""
+    from InteractiveSegLib.image.same_grid import on_grid
     from InteractiveSegLib.image_io import read_volume
 
     with one_voice():
         volume = read_volume(path)
-    geometry.require_same(volume.geometry, f"the probability {path}")
-    low, high = volume.array_kji.min(), volume.array_kji.max()
+    notes += volume.notes
+    probability = on_grid(volume.array_kji, volume.geometry, geometry, f"the probability {path}", notes)
+    low, high = probability.min(), probability.max()
     if not (low >= 0 and high <= 1):
         raise InputError(f"the probability {path} holds {low:g} to {high:g}, not 0 to 1")
-    return volume.array_kji
+    return probability
 
 
 def _objects(mask: NDArray, proxy: ProxyMask, geometry: Geometry) -> dict[str, dict[str, float]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from InteractiveSegLib.networks import DEFAULT_NETWORK
 from InteractiveSegLib.prompt_options import add_prompts, require_prompts, set_prompts
-from InteractiveSegLib.terminal import add_common, one_voice, require_outputs, say, shown
+from InteractiveSegLib.terminal import add_common, add_image, one_voice, require_outputs, say, shown
 
 
 def add_segment(commands: argparse._SubParsersAction) -> None:
@@ -18,7 +18,7 @@ def add_segment(commands: argparse._SubParsersAction) -> None:
         help="mask an object from a box, scribbles, points, lassos or a mask",
         description="Mask one or several objects of a medical image from boxes, scribbles, points, lassos and masks.",
     )
-    command.add_argument("image", type=Path, help="NIfTI, NRRD or MHA file, or a folder with one DICOM series")
+    add_image(command)
     add_prompts(command)
     command.add_argument("-o", "--output", type=Path, required=True, metavar="MASK", help="where the labelmap goes")
     command.add_argument("--probability", type=Path, metavar="FILE", help="also write the foreground probability")
@@ -52,14 +52,14 @@ def _segment(options: argparse.Namespace) -> None:
         options.model, options.adapt, options.device, options.seed, with_probability=options.probability is not None
     )
     with one_voice():
-        volume = read_volume(options.image)
+        volume = read_volume(options.image, options.series, options.time)
     drawing = Drawing(volume.geometry)
-    notes = set_prompts(drawing, options)
+    notes = [*volume.notes, *set_prompts(drawing, options)]
     result = shown(request.steps(Workbench(WholeImage(volume), drawing.prompts)), options)
     shape = volume.geometry.shape_kji
-    write_labelmap(options.output, result.labelmap(shape), volume.geometry)
+    write_labelmap(options.output, result.labelmap(shape), volume.geometry, volume.nifti_forms)
     if options.probability is not None:
-        write_image(options.probability, result.probability_map(shape), volume.geometry)
+        write_image(options.probability, result.probability_map(shape), volume.geometry, forms=volume.nifti_forms)
     notes += dict.fromkeys(drawing.notes + result.notes)
     objects = {
         str(label): {"voxels": mask.voxels, "ml": round(result.millilitres(label, volume.geometry), 3)}

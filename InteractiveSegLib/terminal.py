@@ -26,6 +26,17 @@ def add_common(command: argparse.ArgumentParser) -> None:
     command.add_argument("--quiet", action="store_true", help="no progress bars, no messages")
 
 
+def add_image(command: argparse.ArgumentParser) -> None:
+    """The image, and which one where a file or folder holds several."""
+    command.add_argument("image", type=Path, help="NIfTI, NRRD, MHA or DICOM file, or a folder with a DICOM series")
+    command.add_argument(
+        "--series",
+        metavar="UID",
+        help="which DICOM series of the folder: its UID, or its number in the list of the error",
+    )
+    command.add_argument("--time", type=int, metavar="N", help="which image of a 4D file or series, from 0")
+
+
 def _seed(word: str) -> int:
     seed = int(word)
     if not 0 <= seed < 2**32:

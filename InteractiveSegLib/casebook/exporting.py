@@ -12,6 +12,7 @@ from InteractiveSegLib.casebook.dicom_seg import write_dicom_seg
 from InteractiveSegLib.casebook.entries import CaseEntry
 from InteractiveSegLib.casebook.seg_nrrd import write_seg_nrrd
 from InteractiveSegLib.errors import InputError, OutputError
+from InteractiveSegLib.image.itk_volume import nifti_forms_of
 from InteractiveSegLib.image_io import write_labelmap
 from InteractiveSegLib.progress import Progress, Steps
 
@@ -56,7 +57,9 @@ def export_steps(casebook: Casebook, folder: Path, form: str) -> Steps[list[Path
 
 
 def _nifti(path: Path, entry: CaseEntry, accepted: AcceptedMask, names: dict[int, str]) -> None:
-    write_labelmap(path, accepted.labels, entry.image.geometry)
+    image = entry.image.path
+    forms = nifti_forms_of(image) if image.is_file() else None
+    write_labelmap(path, accepted.labels, entry.image.geometry, forms)
 
 
 def _seg_nrrd(path: Path, entry: CaseEntry, accepted: AcceptedMask, names: dict[int, str]) -> None:
