@@ -88,13 +88,15 @@ def _require_as_header(plane: Plane, size: Sequence[int], reader: sitk.ImageFile
     wanted = (plane.columns, plane.rows, plane.file.frames)
     if (*size, 1)[:3] != wanted:
         raise InputError(f"{plane.path} is read with the size {tuple(size)}, but its header says {wanted}")
+    if plane.file.frames > 1 or plane.placed_by_group:  # placed by their headers alone
+        return
     if plane.pixel_mm is not None:
         read_mm = reader.GetSpacing()[1::-1]
         if not np.allclose(read_mm, plane.pixel_mm, rtol=1e-6):
             raise InputError(
                 f"{plane.path} is read with pixels of {read_mm} mm, but its header says {plane.pixel_mm} (PixelSpacing)"
             )
-    if plane.position_lps is not None and plane.file.frames == 1:
+    if plane.position_lps is not None:
         away_mm = np.abs(np.subtract(reader.GetOrigin()[:3], plane.position_lps)).max()
         if away_mm > _SAME_PLACE_MM:
             raise InputError(f"{plane.path} is read {away_mm:.4g} mm away from its ImagePositionPatient")

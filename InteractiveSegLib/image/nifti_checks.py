@@ -23,7 +23,9 @@ def require_whole(path: Path, header: NiftiHeader, packed: bool) -> None:
     voxels = path if path.suffix.lower() != ".hdr" else voxels_of_header(path)
     if not voxels.exists():
         raise InputError(f"{path} is a header alone: {voxels.name}, which holds its voxels, is missing")
-    found = unpacked_bytes(voxels) if packed or voxels.suffix == ".gz" else voxels.stat().st_size
+    if voxels != path:
+        packed = voxels.suffix == ".gz"
+    found = unpacked_bytes(voxels) if packed else voxels.stat().st_size
     expected = start + header.data_bytes
     if found < expected:
         raise InputError(f"{voxels} is cut short: {found} bytes of {expected}")
