@@ -9,7 +9,7 @@ from pathlib import Path
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.dicom_headers import DicomHeader, number, read_dicom_header
 from InteractiveSegLib.image.dicom_planes import planes_of
-from InteractiveSegLib.image.dicom_stack import read_stack
+from InteractiveSegLib.image.dicom_stack import along_normal, read_stack
 from InteractiveSegLib.image.itk_volume import ItkImage
 
 _INDEX_OF_A_DISC = "DICOMDIR"
@@ -66,8 +66,8 @@ def read_dicom_file(path: Path, time: int | None = None) -> ItkImage:
 
 
 def series_in(folder: Path) -> dict[str, list[Path]]:
-    """UID -> files of every series of images in a folder (not below it)."""
-    return {uid: [header.path for header in headers] for uid, headers in _look(folder.iterdir()).series.items()}
+    """UID -> files in the order of their slices, of every series of images in a folder (not below it)."""
+    return {uid: _in_order(headers) for uid, headers in _look(folder.iterdir()).series.items()}
 
 
 def dicom_tag(file: Path, key: str) -> str:
@@ -104,6 +104,17 @@ def _look(paths: Iterable[Path]) -> Found:
     ordered = sorted(found.series.items(), key=lambda item: (_series_number(item[1][0]), item[0]))
     found.series = dict(ordered)
     return found
+
+
+def _in_order(headers: list[DicomHeader]) -> list[Path]:
+    """Files of a series; those of which some have no place, or are damaged, by their names."""
+    try:
+        planes = [plane for header in headers for plane in planes_of(header)]
+    except InputError:
+        planes = []
+    if len(planes) > 1 and all(plane.position_lps is not None and plane.axes_lps is not None for plane in planes):
+        return list(dict.fromkeys(plane.path for plane in along_normal(planes)[1]))
+    return [header.path for header in headers]
 
 
 def _series_number(header: DicomHeader) -> float:

@@ -245,3 +245,9 @@ def test_a_description_is_read_in_its_character_set(tmp_path):
     folder = write_series(tmp_path / "s", ramp(2), change=change)
     assert read_volume(folder).name == "Schädel"
     assert read_dicom_header(folder / "1.2.3-000.dcm").text("SeriesDescription") == "Schädel"
+
+
+def test_the_files_of_a_series_are_listed_in_the_order_of_their_slices(tmp_path):
+    folder = write_series(tmp_path / "s", ramp(4), places=[(0, 0, z) for z in (9, 0, 6, 3)])
+    assert [path.name[-5] for path in series_in(folder)["1.2.3"]] == ["1", "3", "2", "0"]
+    np.testing.assert_array_equal(read_volume(folder).array_kji, ramp(4)[[1, 3, 2, 0]])

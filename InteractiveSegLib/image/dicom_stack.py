@@ -67,15 +67,22 @@ def _require_alike(planes: Sequence[Plane], where: str) -> None:
             raise InputError(f"{where} has slices in different orientations: {names}")
 
 
+def along_normal(planes: Sequence[Plane]) -> tuple[NDArray[np.float64], list[Plane]]:
+    """Slices with a place, from the first to the last along their normal, and where they lie on it (N,) in mm."""
+    normal = np.cross(*planes[0].axes_lps)
+    placed = sorted(
+        ((float(plane.position_lps @ normal), plane) for plane in planes),
+        key=lambda pair: (round(pair[0], 3), pair[1].order),
+    )
+    return np.array([mm for mm, _ in placed]), [plane for _, plane in placed]
+
+
 def _in_order(planes: Sequence[Plane], where: str, time: int | None) -> list[Plane]:
     """The slices of one time, along their normal."""
     count = 1
     if len(planes) > 1:
-        normal = np.cross(*planes[0].axes_lps)
-        along_mm = np.array([plane.position_lps @ normal for plane in planes])
-        by_place = sorted(range(len(planes)), key=lambda at: (round(along_mm[at], 3), planes[at].order))
-        planes = [planes[at] for at in by_place]
-        starts = np.flatnonzero(np.diff(along_mm[by_place], prepend=-np.inf) > _SAME_PLACE_MM)
+        along_mm, planes = along_normal(planes)
+        starts = np.flatnonzero(np.diff(along_mm, prepend=-np.inf) > _SAME_PLACE_MM)
         if (np.diff(starts, append=len(planes)) == len(planes) / len(starts)).all():
             count = len(planes) // len(starts)
     if count > 1:
