@@ -435,10 +435,10 @@ def test_one_of_several_times_or_series_is_chosen(run, tmp_path):
     volume = read_volume("image.nii.gz")
     both = sitk.GetImageFromArray(np.stack([volume.array_kji * 0, volume.array_kji]), isVector=False)
     sitk.WriteImage(both, "times.nrrd")
-    assert_refused(run("--box", *BOX_IJK, image="times.nrrd"), "choose one by --time 0 to 1")
-    assert run("--box", *BOX_IJK, "--no-adapt", "--time", 1, image="times.nrrd")[0] == 0
-    assert_refused(run("--box", *BOX_IJK, "--time", 2, image="times.nrrd"), "no image 2 (--time)")
     for uid in ("1.2.3", "1.2.4"):
         write_series(tmp_path / "study" / uid, volume.array_kji.astype(np.int16), uid=uid)
+    assert_refused(run("--box", *BOX_IJK, image="times.nrrd"), "choose one by --time 0 to 1")
+    assert_refused(run("--box", *BOX_IJK, "--time", 2, image="times.nrrd"), "no image 2 (--time)")
     assert_refused(run("--box", *BOX_IJK, image="study"), "by --series: 1: 1.2.3")
+    assert run("--box", *BOX_IJK, "--no-adapt", "--time", 1, image="times.nrrd")[0] == 0
     assert run("--box", *BOX_IJK, "--no-adapt", "--series", 2, image="study")[0] == 0
