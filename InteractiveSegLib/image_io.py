@@ -85,6 +85,8 @@ def read_labelmap(
     segmentation = is_segmentation(image.metadata)
     if labels.ndim == 4 and not segmentation:
         raise InputError(f"{path} has {labels.shape[3]} values per voxel, not one")
+    if labels.dtype.kind not in "buif":
+        raise InputError(f"the labelmap {path} holds {labels.dtype}, not labels")
     if labels.dtype.kind == "f":
         with np.errstate(invalid="ignore"):
             wrong = labels[~((labels == np.rint(labels)) & (np.abs(labels) < 2**31))]

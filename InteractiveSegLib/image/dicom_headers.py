@@ -121,7 +121,10 @@ def numbers(fields: Dataset, keyword: str, count: int, path: Path) -> tuple[floa
     from pydicom.datadict import dictionary_VR
 
     binary = (element.VR or dictionary_VR(keyword)) in _BINARY_NUMBERS
-    text = str(fields[keyword].value) if binary else raw(fields, keyword)
+    try:
+        text = str(fields[keyword].value) if binary else raw(fields, keyword)
+    except Exception as error:  # whatever a damaged element leads pydicom into
+        raise InputError(f"{path}: its {keyword} cannot be understood: {error}") from error
     try:
         values = tuple(float(word) for word in text.split("\\"))
     except ValueError:

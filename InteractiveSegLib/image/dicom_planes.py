@@ -52,9 +52,18 @@ def planes_of(header: DicomHeader) -> list[Plane]:
     ------
     InputError : it is cut short, holds colours or no image, or numbers that are none.
     """
-    path, fields = header.path, header.fields
     if header.lacks:
-        raise InputError(f"{path} is cut short: its pixel data are incomplete; copy it anew")
+        raise InputError(f"{header.path} is cut short: its pixel data are incomplete; copy it anew")
+    try:
+        return _planes(header)
+    except InputError:
+        raise
+    except Exception as error:  # whatever a damaged element leads pydicom into
+        raise InputError(f"{header.path} is a damaged DICOM file: {error}") from error
+
+
+def _planes(header: DicomHeader) -> list[Plane]:
+    path, fields = header.path, header.fields
     modality = raw(fields, "Modality")
     if modality in _NO_IMAGES:
         raise InputError(f"{path} is a DICOM {_NO_IMAGES[modality]} ({modality}), not an image")
@@ -63,7 +72,7 @@ def planes_of(header: DicomHeader) -> list[Plane]:
         raise InputError(f"{path} has {samples} values per voxel ({raw(fields, 'PhotometricInterpretation')}), not one")
     shared = _groups(next(parts(fields, "SharedFunctionalGroupsSequence"), None))
     each = list(parts(fields, "PerFrameFunctionalGroupsSequence"))
-    if header.frames > 1 and len(each) not in (0, header.frames):
+    if each and len(each) != header.frames:
         raise InputError(f"{path} is damaged: {header.frames} frames, but {len(each)} of them described")
     if not each and header.frames > 1:
         return _at_distances(header, _plane(header, 0, [*shared, fields]))

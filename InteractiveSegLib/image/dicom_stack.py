@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.geometry import Geometry
-from InteractiveSegLib.image.dicom_headers import raw
+from InteractiveSegLib.image.dicom_headers import number, raw
 from InteractiveSegLib.image.dicom_pixels import read_pixels
 from InteractiveSegLib.image.dicom_planes import Plane
 from InteractiveSegLib.image.itk_volume import ItkImage, chosen_time
@@ -167,7 +167,7 @@ def _differences(planes: Sequence[Plane], where: str) -> list[str]:
             f"{intercepts[0]:g} to {intercepts[-1]:g}, each applied to its own slice"
         )
     for keyword in ("BitsAllocated", "BitsStored", "PixelRepresentation"):
-        values = {int(plane.file.fields[keyword].value) for plane in planes if keyword in plane.file.fields}
+        values = {int(number(plane.file.fields, keyword, 0, plane.path)) for plane in planes}
         if len(values) > 1:
             notes.append(f"{where} has slices of different {keyword} ({', '.join(map(str, sorted(values)))})")
     kinds = {raw(plane.file.fields, "PhotometricInterpretation") for plane in planes}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +67,7 @@ def read_itk_image(path: Path, kind: FileKind, time: int | None = None, layered:
         path = header
     if kind.packed and kind.format is not Format.NIFTI:
         raise InputError(f"{path} is compressed by gzip as a whole ({kind.format.value}): unpack it, then read it")
-    text = _text_header(path, kind)
+    text, crc = _text_header(path, kind)
     nifti = read_nifti_header(path, kind.packed) if kind.format is Format.NIFTI else None
     suffixes = _SUFFIXES.get(kind.format, _PACKED_NIFTI if kind.packed else _NIFTI)
     beside = text.voxels if text is not None else ()
@@ -74,14 +75,19 @@ def read_itk_image(path: Path, kind: FileKind, time: int | None = None, layered:
         beside = (voxels_of_header(path),)
     with opened(path, suffixes, tuple(other for other in beside if other != path)) as reader:
         notes = _of_its_name(path, kind, suffixes)
-        metadata = {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}
+        metadata = {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys() if key.isascii()}
         component = _chosen(path, reader, metadata, time, layered)
         geometry = grid_of(reader)
         if nifti is not None:
-            require_whole(path, nifti, kind.packed)
+            crc = require_whole(path, nifti, kind.packed)
         image = reader.Execute()
     geometry = grid_of(image)
     array = np.asarray(_Pixels(image))
+    header = nifti or text
+    if crc is not None and header is not None and array.nbytes == header.data_bytes:
+        stored = array.byteswap() if header.big_endian else array
+        if zlib.crc32(stored.reshape(-1).view(np.uint8)) != crc:
+            raise InputError(f"{path} is damaged: other voxels are read than it holds; save it anew")
     if component is not None:
         array = np.ascontiguousarray(array[..., component])
     array = array.reshape(*geometry.shape_kji, *array.shape[3:] if layered else ())
@@ -123,13 +129,13 @@ def grid_of(header: sitk.ImageFileReader | sitk.Image, slices_mm: float | None =
     return Geometry.from_lps(size[::-1], origin, spacing, direction)
 
 
-def _text_header(path: Path, kind: FileKind) -> TextHeader | None:
+def _text_header(path: Path, kind: FileKind) -> tuple[TextHeader | None, int | None]:
+    """The header where it is text, and the CRC-32 of its voxels where they are compressed."""
     readers = {Format.NRRD: read_nrrd_header, Format.METAIMAGE: read_meta_header}
     if kind.format not in readers:
-        return None
+        return None, None
     header = readers[kind.format](path)
-    require_voxels(path, header)
-    return header
+    return header, require_voxels(path, header)
 
 
 def _of_its_name(path: Path, kind: FileKind, suffixes: tuple[str, ...]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from InteractiveSegLib.errors import InputError, MissingPackageError
 from InteractiveSegLib.geometry import Geometry
-from InteractiveSegLib.image.compressed import unpacked_bytes
+from InteractiveSegLib.image.compressed import unpacked
 from InteractiveSegLib.image.file_kind import FileKind, Format
 from InteractiveSegLib.image.itk_name import itk_name
 from InteractiveSegLib.image.itk_volume import ItkImage, chosen_time
@@ -36,24 +37,27 @@ def read_by_nibabel(path: Path, kind: FileKind, time: int | None = None) -> ItkI
         import nibabel
     except ImportError as error:
         raise MissingPackageError(f"reading {path}, which is {kind.format.value},", "nibabel") from error
-    if kind.packed:
-        unpacked_bytes(path)
+    there = unpacked(path).size if kind.packed else path.stat().st_size
+    notes = []
     try:
         with itk_name(path, _SUFFIXES[kind.format, kind.packed]) as name:
             image = nibabel.load(name, mmap=False)
             if len(image.shape) not in (3, 4):
                 raise InputError(f"{path} is not a 3D image but {len(image.shape)}D, of size {image.shape}")
+            expected = math.prod(map(int, image.shape)) * image.get_data_dtype().itemsize
+            if expected > there:
+                raise InputError(f"{path} is cut short: {there} bytes, where its voxels alone take {expected}")
             number = chosen_time(path, (*image.shape, 1)[3], time)
             voxels = np.asanyarray(image.dataobj if len(image.shape) == 3 else image.dataobj[..., number])
-    except InputError:
+            matrix = np.array(image.affine, np.float64)
+            if kind.format is Format.NIFTI2:
+                scale = _MM_A_UNIT.get(image.header.get_xyzt_units()[0], 1.0)
+                matrix[:3] *= scale
+                notes = _differing_forms(path, image, scale)
+    except (InputError, MemoryError):
         raise
-    except (nibabel.filebasedimages.ImageFileError, OSError, EOFError, ValueError) as error:
+    except Exception as error:  # nibabel has no common base of what damaged headers lead it into
         raise InputError(f"{path} is cut short or damaged: {error}") from error
-    matrix, notes = np.array(image.affine, np.float64), []
-    if kind.format is Format.NIFTI2:
-        scale = _MM_A_UNIT.get(image.header.get_xyzt_units()[0], 1.0)
-        matrix[:3] *= scale
-        notes = _differing_forms(path, image, scale)
     array = np.ascontiguousarray(voxels.T)
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
     return ItkImage(array, Geometry(array.shape, matrix), {}, tuple(notes))

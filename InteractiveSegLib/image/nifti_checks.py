@@ -10,25 +10,32 @@ from numpy.typing import NDArray
 
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.geometry import Geometry
-from InteractiveSegLib.image.compressed import unpacked_bytes
+from InteractiveSegLib.image.compressed import unpacked
 from InteractiveSegLib.image.nifti_header import NiftiForms, NiftiHeader
 
 SAME_GRID_VOXELS = 0.01
 """Grids of one image that lie closer than this part of a voxel differ by rounding alone."""
 
 
-def require_whole(path: Path, header: NiftiHeader, packed: bool) -> None:
-    """InputError where the voxels' file is missing, cut short or damaged: ITK reads such a file without an error."""
+def require_whole(path: Path, header: NiftiHeader, packed: bool) -> int | None:
+    """InputError where the voxels' file is missing, cut short or damaged: ITK reads such a file without an error.
+
+    Returns
+    -------
+    CRC-32 of the voxels as they are stored, None where they are not compressed
+    """
     start = 0 if header.detached else header.data_start
     voxels = path if path.suffix.lower() != ".hdr" else voxels_of_header(path)
     if not voxels.exists():
         raise InputError(f"{path} is a header alone: {voxels.name}, which holds its voxels, is missing")
     if voxels != path:
         packed = voxels.suffix == ".gz"
-    found = unpacked_bytes(voxels) if packed else voxels.stat().st_size
+    content = unpacked(voxels, 0, start, header.data_bytes) if packed else None
+    found = content.size if content else voxels.stat().st_size
     expected = start + header.data_bytes
     if found < expected:
         raise InputError(f"{voxels} is cut short: {found} bytes of {expected}")
+    return content.crc if content and not header.scaled else None
 
 
 def voxels_of_header(path: Path) -> Path:

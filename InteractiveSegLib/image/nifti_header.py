@@ -45,6 +45,8 @@ class NiftiHeader:
     size_ijk : without the time
     data_bytes : that the voxels take, of all times
     data_start : where they begin in their file
+    detached : their file is another one
+    scaled : the stored values are multiplied or moved by the reader
     forms : its fields as they are
     qform, sform : (4, 4) voxels to RAS, mm; None where the file says that it is not set
     """
@@ -53,6 +55,8 @@ class NiftiHeader:
     data_bytes: int
     data_start: int
     detached: bool
+    big_endian: bool
+    scaled: bool
     forms: NiftiForms
     qform: NDArray[np.float64] | None
     sform: NDArray[np.float64] | None
@@ -85,6 +89,8 @@ def read_nifti_header(path: Path, packed: bool) -> NiftiHeader:
         math.prod(size) * bits // 8,
         int(start) if math.isfinite(start) else 0,
         header[344:347] == b"ni1",
+        order == ">",
+        struct.unpack_from(order + "2f", header, 112) not in ((0.0, 0.0), (1.0, 0.0)),
         forms,
         scale @ _of_quaternion(pixdim, numbers) if codes[0] > 0 else None,
         scale @ sform if codes[1] > 0 else None,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from InteractiveSegLib.errors import InputError
 
+_MOST_LABELS = 1 << 31
 _KEY = re.compile(r"Segment(\d+)_(\w+)$")
 
 
@@ -42,6 +43,8 @@ def segments_in(metadata: Mapping[str, str], layers: int, path: Path) -> list[Se
             value, layer = int(fields.get("LabelValue", 1)), int(fields.get("Layer", order if layers > 1 else 0))
         except ValueError as error:
             raise InputError(f"{path}: segment {number} has a LabelValue or Layer that is no integer") from error
+        if not 0 < value < _MOST_LABELS:
+            raise InputError(f"{path}: segment {number} has the LabelValue {value}, not 1 to {_MOST_LABELS - 1}")
         if not 0 <= layer < layers:
             raise InputError(f"{path}: segment {number} lies in layer {layer}, of {layers}")
         segments.append(Segment(fields.get("Name", f"segment {number}"), value, layer))

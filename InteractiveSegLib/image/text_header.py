@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.image.compressed import unpacked_bytes
+from InteractiveSegLib.image.compressed import unpacked
 
 _MOST_HEADER_BYTES = 1 << 20
 _OF_TIME = ("", "s", "ms", "us", "sec", "second", "seconds")
@@ -73,6 +73,12 @@ class TextHeader:
     unit: str
     has_spacing: bool
 
+    @property
+    def big_endian(self) -> bool:
+        """How the voxels are stored."""
+        msb = self.fields.get("BinaryDataByteOrderMSB", self.fields.get("ElementByteOrderMSB", "False"))
+        return self.fields.get("endian", "").lower() == "big" or msb.lower() == "true"
+
 
 def read_nrrd_header(path: Path) -> TextHeader:
     """Read the header of an NRRD file. InputError where it is damaged or holds numbers that are none."""
@@ -95,14 +101,15 @@ def read_nrrd_header(path: Path) -> TextHeader:
         voxels = (path.parent / data_file,)
     size = next((size for size, names in _NRRD_BYTES.items() if fields.get("type", "") in names.split("|")), None)
     encoding = fields.get("encoding", "").lower()
-    known = size is not None and encoding in ("raw", "gzip", "gz")
+    skips = any(fields.get(key, "0") != "0" for key in ("line skip", "lineskip", "byte skip", "byteskip"))
+    known = size is not None and not skips and encoding in ("raw", "gzip", "gz")
     units = re.findall(r'"([^"]*)"', fields.get("space units", fields.get("units", "")))
     return TextHeader(
         fields,
         0 if data_file else start,
         voxels,
         size * math.prod(_integers(path, fields, "sizes")) if known and size else None,
-        encoding in ("gzip", "gz"),
+        encoding in ("gzip", "gz") and not skips,
         *_unit(path, [unit for unit in units if unit not in _OF_TIME]),
         "space directions" in fields or "spacings" in fields,
     )
@@ -119,13 +126,14 @@ def read_meta_header(path: Path) -> TextHeader:
     _require_numbers(path, fields)
     data_file = fields.get("ElementDataFile", "")
     local = data_file.upper() == "LOCAL"
-    voxels = (path,) if local else (path.parent / data_file.split()[0],) if data_file else ()
+    voxels = (path,) if local else (path.parent / data_file,) if data_file else ()
     if data_file.startswith("LIST") or "%" in data_file:
         voxels = ()  # one file a slice: ITK opens each, or says so
     size = _META_BYTES.get(fields.get("ElementType", ""))
-    packed = fields.get("CompressedData", "").lower() == "true"
+    skips = fields.get("HeaderSize", "0") != "0"
+    packed = fields.get("CompressedData", "").lower() == "true" and not skips
     channels = math.prod(_integers(path, {"ElementNumberOfChannels": "1", **fields}, "ElementNumberOfChannels"))
-    known = size is not None and fields.get("BinaryData", "True").lower() == "true" and "HeaderSize" not in fields
+    known = size is not None and fields.get("BinaryData", "True").lower() == "true" and not skips
     return TextHeader(
         fields,
         start if local else 0,
@@ -137,17 +145,24 @@ def read_meta_header(path: Path) -> TextHeader:
     )
 
 
-def require_voxels(path: Path, header: TextHeader) -> None:
-    """InputError where a file of voxels is missing, cut short, or does not fit its checksum."""
+def require_voxels(path: Path, header: TextHeader) -> int | None:
+    """InputError where a file of voxels is missing, cut short, or does not fit its checksum.
+
+    Returns
+    -------
+    CRC-32 of the voxels as they are stored, None where they are not compressed
+    """
     for voxels in header.voxels:
         if not voxels.is_file():
             raise InputError(f"{path} is a header alone: {voxels.name}, which holds its voxels, is missing")
     if len(header.voxels) != 1:
-        return
+        return None
     voxels = header.voxels[0]
-    found = unpacked_bytes(voxels, header.start) if header.packed else voxels.stat().st_size - header.start
+    content = unpacked(voxels, header.start, 0, header.data_bytes) if header.packed else None
+    found = content.size if content else voxels.stat().st_size - header.start
     if header.data_bytes is not None and found < header.data_bytes:
         raise InputError(f"{voxels} is cut short: {found} bytes of voxels, where the header says {header.data_bytes}")
+    return content.crc if content else None
 
 
 def spacing_notes(path: Path, header: TextHeader) -> list[str]:
