@@ -18,7 +18,7 @@ from InteractiveSegLib.files import make_folder, replacing
 from InteractiveSegLib.plain_text import printable
 from InteractiveSegLib.progress import Progress, Steps
 from InteractiveSegLib.prompt_options import numbers_in, slice_indices
-from InteractiveSegLib.terminal import PARTLY_DONE, say, shown
+from InteractiveSegLib.terminal import PARTLY_DONE, add_choice, say, shown
 
 _NAME = "{name}"
 _LISTS = (".txt", ".csv")
@@ -62,6 +62,7 @@ def add_images(command: argparse.ArgumentParser, prompts: str) -> None:
         f"image and may have name and columns called as options. {{name}} in options such as {prompts} stands for the "
         "name of each image; a mask that is there is left, and a report is written beside the masks",
     )
+    add_choice(command)
     command.add_argument("--again", action="store_true", help="of several images, also those whose mask is there")
 
 
@@ -84,6 +85,8 @@ def batch_cases(options: argparse.Namespace, varying: BatchOptions) -> list[Batc
         and (names_file or not one.is_dir())
     ):
         return None
+    if options.series is not None:
+        raise InputError(f"--series {options.series} chooses within one folder: of several images all series are done")
     if _NAME not in output:
         if names_file:
             raise InputError(f"-o {output}: of several images it names a folder, or a pattern such as masks/{_MASK}")

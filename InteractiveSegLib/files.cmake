@@ -40,7 +40,6 @@ set(PACKAGE_SCRIPTS
   cli.py
   combination.py
   command_examples.py
-  compressed_voxels.py
   contained_path.py
   counting.py
   cues.py
@@ -94,6 +93,22 @@ set(PACKAGE_SCRIPTS
   geodesic.py
   geometry.py
   guidance.py
+  image/__init__.py
+  image/compressed.py
+  image/dicom_headers.py
+  image/dicom_pixels.py
+  image/dicom_planes.py
+  image/dicom_stack.py
+  image/file_kind.py
+  image/itk_name.py
+  image/itk_volume.py
+  image/nibabel_reading.py
+  image/nifti_checks.py
+  image/nifti_floats.py
+  image/nifti_header.py
+  image/same_grid.py
+  image/segments.py
+  image/text_header.py
   image_io.py
   image_segmenter.py
   index_order.py
@@ -125,6 +140,7 @@ set(PACKAGE_SCRIPTS
   learning/teacher.py
   learning/versions.py
   low_priority.py
+  markup_tables.py
   markups.py
   networks/__init__.py
   networks/block_six.py
@@ -139,7 +155,6 @@ set(PACKAGE_SCRIPTS
   networks/prompted.py
   networks/script_model.py
   networks/script_server.py
-  nifti_floats.py
   notes.py
   object_answer.py
   object_box.py

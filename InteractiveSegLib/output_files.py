@@ -71,11 +71,11 @@ def require_free(path: Path, command: str, overwrite: bool) -> list[str]:
 def is_output_of(command: str, path: Path) -> bool:
     """Whether a file is a command's own, and nobody has changed its voxels since."""
     from InteractiveSegLib.image_io import read_volume
-    from InteractiveSegLib.itk_reading import read_header
+    from InteractiveSegLib.itk_reading import opened
 
     with suppress(InputError):
-        header = read_header(path)
-        noted = header.GetMetaData(_KEY).strip() if header.HasMetaDataKey(_KEY) else ""
+        with opened(path) as header:
+            noted = header.GetMetaData(_KEY).strip() if header.HasMetaDataKey(_KEY) else ""
         start = f"interactiveseg {command} "
         return noted.startswith(start) and noted == start + _digest(read_volume(path).array_kji)
     return False

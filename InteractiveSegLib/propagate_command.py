@@ -15,7 +15,16 @@ from InteractiveSegLib.batch import BatchOptions, add_images, batch_cases, run_b
 from InteractiveSegLib.counting import counted
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.prompt_options import slice_indices
-from InteractiveSegLib.terminal import add_common, add_overwrite, count_of, one_voice, require_outputs, say, shown
+from InteractiveSegLib.terminal import (
+    add_common,
+    add_image,
+    add_overwrite,
+    count_of,
+    one_voice,
+    require_outputs,
+    say,
+    shown,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,7 +52,7 @@ def add_propagate(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--confidence", type=Path, metavar="FILE", help="also write the confidence, 0 to 1")
     add_overwrite(command)
     add_common(command)
-    command.set_defaults(run=_propagate, series=None)
+    command.set_defaults(run=_propagate)
 
 
 def add_suggest(commands: argparse._SubParsersAction) -> None:
@@ -53,7 +62,7 @@ def add_suggest(commands: argparse._SubParsersAction) -> None:
         help="say which slices to annotate next, and why",
         description="Propagate the annotated slices and print the slices that are worth annotating next, with reasons.",
     )
-    command.add_argument("image", type=Path, help="NIfTI, NRRD or MHA file, or a folder with one DICOM series")
+    add_image(command)
     _add_slices(command)
     command.add_argument("--count", type=int, default=3, metavar="N", help="slices to print at most")
     command.add_argument(
@@ -64,7 +73,7 @@ def add_suggest(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--prediction", type=Path, metavar="FILE", help="a model's foreground probability, 0 to 1")
     command.add_argument("--before", type=Path, metavar="FILE", help="the same model's probability one round before")
     add_common(command)
-    command.set_defaults(run=_suggest, series=None)
+    command.set_defaults(run=_suggest)
 
 
 def _add_slices(command: argparse.ArgumentParser) -> None:
@@ -141,10 +150,11 @@ def _propagated(options: argparse.Namespace, pool: SlicePool, lock: threading.Lo
     mask = proxy.labelmap()
     notes = [*replaced, *notes, *vanished_notes(proxy, mask)]
     with lock, one_voice():
-        write_labelmap(options.output, mask, volume.geometry, written_by("propagate", mask))
+        write_labelmap(options.output, mask, volume.geometry, written_by("propagate", mask), volume.nifti_forms)
         if options.confidence is not None:
             confidence = proxy.whole_confidence()
-            write_image(options.confidence, confidence, volume.geometry, written_by("propagate", confidence))
+            by = written_by("propagate", confidence)
+            write_image(options.confidence, confidence, volume.geometry, by, volume.nifti_forms)
     return {
         "mask": str(options.output),
         "objects": _objects(mask, proxy, volume.geometry),
@@ -180,10 +190,10 @@ def _suggest(options: argparse.Namespace) -> None:
         notes.append(f"no slices across {left_out} are proposed, {reason}")
     evidence = [from_proxy(proxy)]
     if options.prediction is not None:
-        prediction = _probability(options.prediction, volume.geometry)
+        prediction = _probability(options.prediction, volume.geometry, notes)
         evidence += [from_front_end(proxy, prediction), from_prediction(prediction)]
         if options.before is not None:
-            evidence.append(from_rounds(_probability(options.before, volume.geometry), prediction))
+            evidence.append(from_rounds(_probability(options.before, volume.geometry, notes), prediction))
     voxels = float(proxy.probabilities.sum(dtype="float64"))
     outlines = expected_outlines(proxy)
     advice = suggested(evidence, volume.geometry, proxy.annotated, voxels, settings, outlines=outlines)
@@ -230,8 +240,9 @@ def _proxy(options: argparse.Namespace, pool: SlicePool) -> tuple[Volume, NDArra
         require_elastix()
         pool.start(1)
     with one_voice():
-        volume = read_volume(options.image, options.series)
-        labels = read_labelmap(options.slices, volume.geometry)
+        volume = read_volume(options.image, options.series, options.time)
+        read_notes = [*volume.notes]
+        labels = read_labelmap(options.slices, volume.geometry, read_notes)
     annotated, notes = _annotated(options, labels)
     if options.preset == "mr" and volume.array_kji.min() <= _CT_LIKE:
         notes.append(f"intensities go down to {volume.array_kji.min():g}: for a CT, --preset ct suits better")
@@ -239,7 +250,7 @@ def _proxy(options: argparse.Namespace, pool: SlicePool) -> tuple[Volume, NDArra
     settings = PropagateSettings(options.method, registration)
     proxy = shown(propagate_steps(volume, annotated, settings, pool=pool), options)
     words = Words(slices=InBoth(volume.geometry))
-    return volume, labels, proxy, [*notes, *(said(note, words) for note in proxy.notes)]
+    return volume, labels, proxy, [*read_notes, *notes, *(said(note, words) for note in proxy.notes)]
 
 
 def _annotated(options: argparse.Namespace, labels: NDArray) -> tuple[list[AnnotatedSlice], list[str]]:
@@ -272,17 +283,19 @@ def _annotated(options: argparse.Namespace, labels: NDArray) -> tuple[list[Annot
     return annotated, notes
 
 
-def _probability(path: Path, geometry: Geometry) -> NDArray:
+def _probability(path: Path, geometry: Geometry, notes: list[str]) -> NDArray:
     """A probability (K, J, I) on the image's grid. InputError where it is on another or not within 0 to 1."""
+    from InteractiveSegLib.image.same_grid import on_grid
     from InteractiveSegLib.image_io import read_volume
 
     with one_voice():
         volume = read_volume(path)
-    geometry.require_same(volume.geometry, f"the probability {path}")
-    low, high = volume.array_kji.min(), volume.array_kji.max()
+    notes += volume.notes
+    probability = on_grid(volume.array_kji, volume.geometry, geometry, f"the probability {path}", notes)
+    low, high = probability.min(), probability.max()
     if not (low >= 0 and high <= 1):
         raise InputError(f"the probability {path} holds {low:g} to {high:g}, not 0 to 1")
-    return volume.array_kji
+    return probability
 
 
 def _objects(mask: NDArray, proxy: ProxyMask, geometry: Geometry) -> dict[str, dict[str, float]]:

@@ -65,7 +65,7 @@ def add_segment(commands: argparse._SubParsersAction) -> None:
         "--jobs", type=count_of, default=1, metavar="N", help="images at a time, where there are several"
     )
     command.add_argument("--json", action="store_true", help="print the result as one JSON object")
-    command.set_defaults(run=_segment, series=None)
+    command.set_defaults(run=_segment)
 
 
 def _segment(options: argparse.Namespace) -> int:
@@ -162,17 +162,18 @@ def _written(
         options.model, options.adapt, options.device, options.seed, with_probability=options.probability is not None
     )
     with one_voice():
-        volume = read_volume(options.image, options.series)
+        volume = read_volume(options.image, options.series, options.time)
     drawing = Drawing(volume.geometry)
-    notes = [*replaced, *set_prompts(drawing, options)]
+    notes = [*replaced, *volume.notes, *set_prompts(drawing, options)]
     result = compute(volume, drawing.prompts, request)
     shape = volume.geometry.shape_kji
     mask = result.labelmap(shape)
     with one_voice():
-        write_labelmap(options.output, mask, volume.geometry, written_by("segment", mask))
+        write_labelmap(options.output, mask, volume.geometry, written_by("segment", mask), volume.nifti_forms)
         if options.probability is not None:
             probability = result.probability_map(shape)
-            write_image(options.probability, probability, volume.geometry, written_by("segment", probability))
+            by = written_by("segment", probability)
+            write_image(options.probability, probability, volume.geometry, by, volume.nifti_forms)
     notes += dict.fromkeys(drawing.notes + result.notes)
     objects = {
         str(label): {"voxels": mask.voxels, "ml": round(result.millilitres(label, volume.geometry), 3)}

@@ -51,6 +51,22 @@ def count_of(word: str) -> int:
     return count
 
 
+def add_image(command: argparse.ArgumentParser) -> None:
+    """The image of a command that takes a single one."""
+    command.add_argument("image", type=Path, help="NIfTI, NRRD, MHA or DICOM file, or a folder with a DICOM series")
+    add_choice(command)
+
+
+def add_choice(command: argparse.ArgumentParser) -> None:
+    """Which image of a file or folder that holds several."""
+    command.add_argument(
+        "--series",
+        metavar="UID",
+        help="which DICOM series of the folder: its UID, or its number in the list of the error",
+    )
+    command.add_argument("--time", type=int, metavar="N", help="which image of a 4D file or series, from 0")
+
+
 def _seed(word: str) -> int:
     seed = int(word)
     if not 0 <= seed < 2**32:

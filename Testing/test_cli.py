@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
 from blobs import SHAPE_KJI, blob_network, dice, ellipsoid, noisy
+from dicom_files import write_series
 
 from InteractiveSegLib import __version__
 from InteractiveSegLib.cli import main
@@ -439,3 +440,26 @@ def test_the_console_command_runs_and_fails_in_one_line(model):
     failed = subprocess.run(words[:-1], capture_output=True, text=True, check=False)
     assert (failed.returncode, failed.stdout) == (2, "")
     assert failed.stderr == "interactiveseg: give a --box, --scribbles, --points, --lasso or --start\n"
+
+
+@pytest.mark.usefixtures("case")
+def test_what_was_assumed_in_reading_is_noted_in_text_and_in_json(run):
+    Path("image.nii.gz").rename("image")
+    code, _, said = run("--box", *BOX_IJK, "--no-adapt", image="image")
+    assert (code, "note: image is read as compressed NIfTI" in said) == (0, True)
+    code, printed, _ = run("--box", *BOX_IJK, "--no-adapt", "--json", image="image")
+    assert "image is read as compressed NIfTI" in json.loads(printed)["notes"][0]
+
+
+@pytest.mark.usefixtures("case")
+def test_one_of_several_times_or_series_is_chosen(run, tmp_path):
+    volume = read_volume("image.nii.gz")
+    both = sitk.GetImageFromArray(np.stack([volume.array_kji * 0, volume.array_kji]), isVector=False)
+    sitk.WriteImage(both, "times.nrrd")
+    for uid in ("1.2.3", "1.2.4"):
+        write_series(tmp_path / "study" / uid, volume.array_kji.astype(np.int16), uid=uid)
+    assert_refused(run("--box", *BOX_IJK, image="times.nrrd"), "choose one by --time 0 to 1")
+    assert_refused(run("--box", *BOX_IJK, "--time", 2, image="times.nrrd"), "no image 2 (--time)")
+    assert_refused(run("--box", *BOX_IJK, image="study"), "by --series: 1: 1.2.3")
+    assert run("--box", *BOX_IJK, "--no-adapt", "--time", 1, image="times.nrrd")[0] == 0
+    assert run("--box", *BOX_IJK, "--no-adapt", "--series", 2, image="study")[0] == 0

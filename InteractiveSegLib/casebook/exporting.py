@@ -19,11 +19,13 @@ from InteractiveSegLib.casebook.seg_nrrd import write_seg_nrrd
 from InteractiveSegLib.casebook.states import State
 from InteractiveSegLib.casebook.work_locks import LOCKS
 from InteractiveSegLib.errors import InputError, OutputError
+from InteractiveSegLib.image.itk_volume import nifti_forms_of
+from InteractiveSegLib.image.nifti_header import NiftiForms
 from InteractiveSegLib.image_io import write_labelmap
 from InteractiveSegLib.output_files import what_is_there
 from InteractiveSegLib.progress import Progress, Steps
 
-_Writer = Callable[[Path, CaseEntry, AcceptedMask, dict[int, str]], None]
+_Writer = Callable[[Path, CaseEntry, AcceptedMask, dict[int, str], NiftiForms | None], None]
 _MOST_BYTES = 200  # of a name, of the 255 that file systems allow
 
 
@@ -80,13 +82,15 @@ def export_steps(casebook: Casebook, folder: Path, form: str, overwrite: bool = 
         except InputError as error:
             left_out.append(f"case {entry.name!r} is not exported: {error}")
             continue
+        forms = None
         try:
             entry.image.require_unchanged(entry.name)
+            forms = nifti_forms_of(entry.image.path) if entry.image.path.is_file() else None
         except InputError as error:
             if form == "dicom":
                 raise
             notes.append(f"{error}; its mask is of the image as it was")
-        write(path, entry, mask, labels)
+        write(path, entry, mask, labels, forms)
         if names[entry.id] != entry.name:
             notes.append(f"the mask of case {entry.name!r} is called {path.name}")
         files.append(path)
@@ -155,15 +159,21 @@ def _inputs(case: CaseEntry, folder: Path) -> list[Path]:
     return files_of(path, case.image.series_uid)
 
 
-def _nifti(path: Path, entry: CaseEntry, accepted: AcceptedMask, names: dict[int, str]) -> None:
-    write_labelmap(path, accepted.labels, entry.image.geometry)
+def _nifti(
+    path: Path, entry: CaseEntry, accepted: AcceptedMask, names: dict[int, str], forms: NiftiForms | None
+) -> None:
+    write_labelmap(path, accepted.labels, entry.image.geometry, forms=forms)
 
 
-def _seg_nrrd(path: Path, entry: CaseEntry, accepted: AcceptedMask, names: dict[int, str]) -> None:
+def _seg_nrrd(
+    path: Path, entry: CaseEntry, accepted: AcceptedMask, names: dict[int, str], forms: NiftiForms | None
+) -> None:
     write_seg_nrrd(path, accepted.labels, entry.image.geometry, names)
 
 
-def _dicom(path: Path, entry: CaseEntry, accepted: AcceptedMask, names: dict[int, str]) -> None:
+def _dicom(
+    path: Path, entry: CaseEntry, accepted: AcceptedMask, names: dict[int, str], forms: NiftiForms | None
+) -> None:
     write_dicom_seg(path, accepted.labels, entry, names)
 
 
