@@ -12,6 +12,7 @@ set(PACKAGE_SCRIPTS
   InteractiveSegUI/journaling.py
   InteractiveSegUI/keys.py
   InteractiveSegUI/learning_process.py
+  InteractiveSegUI/model_question.py
   InteractiveSegUI/obstacles.py
   InteractiveSegUI/overlays.py
   InteractiveSegUI/overwriting.py

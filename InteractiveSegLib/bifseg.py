@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from InteractiveSegLib.adapt import AdaptSettings, adapt_steps, interaction_weights
-from InteractiveSegLib.boxed_image import BoxedImage
+from InteractiveSegLib.boxed_image import BoxedImage, shown_box
 from InteractiveSegLib.cues import CueSettings
 from InteractiveSegLib.geodesic import GeodesicSettings, geodesic_distance
 from InteractiveSegLib.networks.ensemble import Ensemble
@@ -238,7 +238,9 @@ def object_steps(
         border=Border(),
     )
     scribbled = bool(foreground.any() or background.any())
-    shown = inside if box_drawn else torch.ones_like(inside)
+    shown = torch.ones_like(inside)
+    if box_drawn:
+        shown = inside if scribbled else shown_box(grid, box).to(device)  # scribbles say what is not the object
     prompts = (shown, foreground, marks.of_nothing)
     spacing, share = grid.spacing_kji_mm, settings.classical_share if scribbled else settings.classical_share_of_box
     features = boxed.features

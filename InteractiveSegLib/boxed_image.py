@@ -14,7 +14,7 @@ from InteractiveSegLib.geometry import Volume
 from InteractiveSegLib.intensity import normalised
 from InteractiveSegLib.networks.network import Member
 from InteractiveSegLib.packed_mask import PackedMask
-from InteractiveSegLib.predict import PromptedFeatures, feature_steps, prompted_feature_steps
+from InteractiveSegLib.predict import PromptedFeatures, feature_steps, prompted_feature_steps, slice_axis
 from InteractiveSegLib.progress import Steps
 from InteractiveSegLib.prompts import BoundingBox
 from InteractiveSegLib.working_grid import GridSettings, WorkingGrid, working_grid
@@ -40,6 +40,23 @@ class BoxedImage:
     def bytes(self) -> int:
         """Memory that the image and what networks made of it take."""
         return sum(held.nbytes for held in (self.image, self.features, self.of_box) if held is not None)
+
+
+def shown_box(grid: WorkingGrid, box: BoundingBox) -> Tensor:
+    """A drawn box as networks are shown it, (K, J, I) bool on the working grid.
+
+    A box that leaves nothing out, such as that of a whole image, says nothing of what is not the object. The outermost
+    rows and columns of the slices then count as outside; the object may reach there all the same.
+    """
+    inside = grid.inside(box)
+    if not inside.all():
+        return inside
+    across = slice_axis(grid.shape_kji, grid.spacing_kji_mm)
+    for axis, size in enumerate(grid.shape_kji):
+        if axis != across and size > 2:
+            inside.select(axis, 0).fill_(False)
+            inside.select(axis, size - 1).fill_(False)
+    return inside
 
 
 def start_on_grid(start: PackedMask, box: BoundingBox, grid: WorkingGrid) -> Tensor:
@@ -105,7 +122,7 @@ def encoded_steps(
                 features = yield from feature_steps(network, boxed.image, boxed.grid.spacing_kji_mm)
                 boxed = replace(boxed, features=features)
         elif drawn is not None and boxed.of_box is None:
-            inside = boxed.grid.inside(drawn).to(boxed.image.device)
+            inside = shown_box(boxed.grid, drawn).to(boxed.image.device)
             nothing = torch.zeros_like(inside)
             of_box = yield from prompted_feature_steps(
                 network, boxed.image, boxed.grid.spacing_kji_mm, inside, nothing, nothing, settings=cues

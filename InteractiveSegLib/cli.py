@@ -1,23 +1,31 @@
 """The command line: a contract that scripts rely on.
 
-Exit codes: 0 done, 1 an error that is not the input's, 2 the input or the command line is wrong, 130 stopped by Ctrl-C.
+Exit codes: 0 done, 1 an error that is not the input's, 2 the input or the command line is wrong, 3 something was
+left out that could not be done, and was named, 130 stopped by Ctrl-C, 141 nobody reads the output any more.
 Results go to standard output, progress and messages to standard error.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import sqlite3
 import sys
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from InteractiveSegLib import __version__
 from InteractiveSegLib.casebook_command import add_casebook
+from InteractiveSegLib.command_examples import EXAMPLES
 from InteractiveSegLib.device import device_named
-from InteractiveSegLib.errors import MEMORY_IS_FULL, InputError, InteractiveSegError, is_out_of_memory
+from InteractiveSegLib.errors import MEMORY_IS_FULL, InputError, InteractiveSegError, OutputError, is_out_of_memory
 from InteractiveSegLib.evaluation.benchmark_command import add_benchmark
 from InteractiveSegLib.learn_command import add_learn
+from InteractiveSegLib.plain_text import printable
+from InteractiveSegLib.prompt_options import with_joined_boxes
 from InteractiveSegLib.propagate_command import add_propagate, add_suggest
 from InteractiveSegLib.segment_command import add_segment
 from InteractiveSegLib.terminal import add_common, shown
@@ -26,30 +34,92 @@ from InteractiveSegLib.worker_command import add_worker
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    options = _parser().parse_args(arguments)
     try:
-        options.run(options)
-    except InputError as error:
-        return _fail(error, 2)
-    except (InteractiveSegError, OSError) as error:
-        return _fail(error, 1)
+        try:
+            options = _parser().parse_args(with_joined_boxes(sys.argv[1:] if arguments is None else arguments))
+            return options.run(options) or 0
+        finally:
+            _flush()
+    except BrokenPipeError:
+        _drop_output()
+        return 141
     except KeyboardInterrupt:
         return _fail("stopped", 130)
     except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        return _fail(MEMORY_IS_FULL, 1)
-    return 0
+        if any(map(is_out_of_memory, _causes(error))):
+            return _fail(MEMORY_IS_FULL, 1)
+        if isinstance(error, InputError):
+            return _fail(error, 2)
+        if isinstance(error, (InteractiveSegError, OSError)):
+            return _fail(error, 1)
+        if isinstance(error, sqlite3.OperationalError):
+            return _fail(f"the database of the casebook cannot be used: {error}", 1)
+        if isinstance(error, ImportError):
+            return _fail(_missing(error), 1)
+        raise
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, what it was raised from, and so on."""
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def _missing(error: ImportError) -> str:
+    name = (error.name or "of this command").partition(".")[0]
+    how = f"pip install {name}" if isinstance(error, ModuleNotFoundError) else f"pip install --force-reinstall {name}"
+    return f"the Python package {name} cannot be loaded ({error}): {how}"
+
+
+def _flush() -> None:
+    """Write what was printed, while a full disk or a closed pipe can still be told."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _drop_output()
+        raise OutputError(f"cannot write standard output: {error.strerror or error}") from error
+
+
+def _drop_output() -> None:
+    """Nobody takes the output any more, as after ``head``: what Python has left to write goes nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    with suppress(OSError, ValueError):  # standard output may be no file
+        os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def _fail(error: BaseException | str, code: int) -> int:
-    text = " ".join(str(error).split()) or type(error).__name__
-    print(f"interactiveseg: {text}", file=sys.stderr)
+    text = str(error)
+    if isinstance(error, OSError) and error.strerror:  # without its number
+        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    text = " ".join(text.split()) or type(error).__name__
+    print(f"interactiveseg: {printable(text)}", file=sys.stderr)
     return code
 
 
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Keeps the lines of examples, and names the default of every option that has one."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        named = "%(default)" in (action.help or "")
+        nothing = any(action.default is none for none in (None, False, argparse.SUPPRESS)) or action.default == []
+        if not action.option_strings or named or nothing:
+            return action.help
+        return f"{action.help} (default: %(default)s)"
+
+
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, without the usage above it."""
+    """Says what is wrong in one line, without the usage above it. Its help ends with the examples of the command."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(formatter_class=_Help, **settings)
+        self.description = textwrap.fill(self.description or "", 100)
+        examples = EXAMPLES.get(self.prog.removeprefix("interactiveseg "), ())
+        if examples:
+            self.epilog = "\n".join(["examples:", *(f"  interactiveseg {line}" for line in examples)])
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"interactiveseg: {message} (see {self.prog} --help)\n")
@@ -82,7 +152,7 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
         help="train a network from procedural images",
         description="Train a network from procedural images. Run again with the same folder to go on where it stopped.",
     )
-    command.add_argument("network", choices=("prompted", "pnet", "pcnet"))
+    command.add_argument("network", choices=("prompted", "pnet", "pcnet"), help="which network")
     command.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="checkpoints and weights")
     command.add_argument("--steps", type=int, help="optimiser steps in all; without it, those of the shipped weights")
     command.add_argument("--workers", type=int, default=0, help="processes that make images")
@@ -97,7 +167,7 @@ def _add_demo(commands: argparse._SubParsersAction) -> None:
         description="Segment the lateral ventricles of a brain MRI that comes with the Python package nilearn: "
         "prints Dice and seconds by round, writes pictures.",
     )
-    command.add_argument("-o", "--output", type=Path, default=Path("demo_output"), metavar="FOLDER")
+    command.add_argument("-o", "--output", type=Path, default=Path("demo_output"), metavar="FOLDER", help="pictures")
     add_common(command)
     command.set_defaults(run=_demo)
 

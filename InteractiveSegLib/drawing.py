@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from InteractiveSegLib.counting import counted
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.geometry import Geometry
+from InteractiveSegLib.index_order import in_ijk
 from InteractiveSegLib.lasso import Lasso
 from InteractiveSegLib.notes import Labelled, Note
 from InteractiveSegLib.packed_mask import PackedMask
@@ -46,9 +47,8 @@ class Drawing:
         inside = box.intersected(self.geometry.shape_kji)
         self._draw(self.prompts.with_box(label, inside))
         if inside != box:
-            span = f"{inside.start_kji} - {inside.stop_kji} (k, j, i)"
             self._notes.append(
-                Note("the box of ", Labelled(label), f" reached outside the image and was cut to {span}")
+                Note("the box of ", Labelled(label), f" reached outside the image and was cut to {inside}")
             )
 
     def add_scribbles(self, scribbles: Scribbles) -> None:
@@ -117,4 +117,4 @@ class Drawing:
 
     def _require_shape(self, shape: tuple[int, ...], what: str) -> None:
         if shape != self.geometry.shape_kji:
-            raise InputError(f"{what} has the shape {shape}, not {self.geometry.shape_kji} (k, j, i)")
+            raise InputError(f"{what} has the shape {in_ijk(shape)}, not {in_ijk(self.geometry.shape_kji)} (i, j, k)")

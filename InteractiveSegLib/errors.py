@@ -1,9 +1,11 @@
 """Errors the library raises on purpose; each text names the offending value."""
 
+import errno
+
 MEMORY_IS_FULL = "the memory of this computer does not suffice: use a smaller box, or close other programs"
 """What to do about an error of which ``is_out_of_memory`` is true."""
 
-_SAID = ("ALLOC_FAILED", "allocate memory")
+_SAID = ("ALLOC_FAILED", "allocate memory", "not enough memory", "bad_alloc", "bad allocation")
 
 
 class InteractiveSegError(Exception):
@@ -36,10 +38,12 @@ class MissingPackageError(InteractiveSegError, ImportError):
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether the memory of the computer or of its GPU is full: PyTorch has several ways to say so.
 
-    For the GPU its own error, or the plain one that comes from cuDNN and cuBLAS; for main memory a plain one.
+    For the GPU its own error, or the plain one that comes from cuDNN and cuBLAS; for main memory a plain one. Readers
+    of images and packages that do not fit while they are loaded have words of their own.
     """
     return (
         isinstance(error, MemoryError)
         or type(error).__name__ == "OutOfMemoryError"  # torch's, without importing torch
-        or (isinstance(error, RuntimeError) and any(words in str(error) for words in _SAID))
+        or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+        or (isinstance(error, (RuntimeError, ImportError)) and any(words in str(error) for words in _SAID))
     )

@@ -51,6 +51,9 @@ class GuidanceSettings:
     reach: int = 8
 
     def __post_init__(self) -> None:
+        for name in ("count", "reach"):
+            if not isinstance(getattr(self, name), int):
+                raise InputError(f"{name} is an integer, not {getattr(self, name)!r}")
         if self.count < 1:
             raise InputError(f"count {self.count} must be at least 1")
         if self.axes is not None and (not self.axes or not set(self.axes) <= {0, 1, 2}):

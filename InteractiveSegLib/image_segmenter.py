@@ -13,6 +13,7 @@ from InteractiveSegLib.adapt import load_optimizer
 from InteractiveSegLib.bifseg import BifsegSettings, ObjectLabels
 from InteractiveSegLib.boxed_image import BoxedImage, boxed_image, crop_intensities, encoded_steps, start_on_grid
 from InteractiveSegLib.counting import counted
+from InteractiveSegLib.empty_masks import empty_notes
 from InteractiveSegLib.errors import InputError, is_out_of_memory
 from InteractiveSegLib.full_resolution import full_resolution_steps
 from InteractiveSegLib.geometry import Volume
@@ -96,9 +97,11 @@ class ImageSegmenter:
             objects[label] = yield from self._on_device(
                 lambda device, label=label: self._object(prompts, label, adapt, device, notes), notes
             )
+        kept = without_overlaps(objects, prompts)
+        notes += empty_notes(self.volume, prompts, objects, kept)
         return Round(
             prompts,
-            MappingProxyType(without_overlaps(objects, prompts)),
+            MappingProxyType(kept),
             adapt,
             tuple(dict.fromkeys(notes)),
             time.perf_counter() - started,
@@ -123,8 +126,8 @@ class ImageSegmenter:
         starts_from_box = drawn and start is None and sees_start_masks(self._network)
         boxed = yield from encoded_steps(boxed, networks, box if starts_from_box else None, self.settings.cues)
         self._keep(box, boxed)
-        marked_objects = [other for other in prompts.scribbles.object_labels() if other != label]
-        others = [prompts.scribbles.for_label(other)[0] for other in marked_objects]
+        near = prompts.scribbles.within(grid.crop)  # what is marked farther away has no say, but would take time
+        others = [near.for_label(other)[0] + grid.crop.start_kji for other in near.object_labels() if other != label]
         found: ObjectLabels = yield from answer_steps(
             boxed,
             box,
@@ -136,7 +139,7 @@ class ImageSegmenter:
             adapt=adapt,
             seed=self.seed,
             start=None if start is None else start.to(device),
-            others_kji=[marks[grid.crop.contains(marks)] for marks in others],
+            others_kji=others,
         )
         if grid.is_full_resolution:
             mask = found.labels.cpu().numpy()

@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.geometry import Geometry
+from InteractiveSegLib.index_order import in_ijk
 from InteractiveSegLib.notes import Labelled, Note
 from InteractiveSegLib.prompts import BACKGROUND, BoundingBox, Index, Scribbles
 
@@ -49,9 +50,8 @@ class Lasso:
             raise InputError(f"a lasso needs at least 3 different points, not {len(outline)}")
         crossing = crossing_of(outline)
         if crossing is not None:
-            raise InputError(
-                f"the lasso crosses itself near {tuple(np.round(crossing, 1).tolist())} ({', '.join(self._other_axes)})"
-            )
+            where, names = in_ijk(np.round(crossing, 1).tolist()), ", ".join(reversed(self._other_axes))
+            raise InputError(f"the lasso crosses itself near {where} ({names})")
         outline.flags.writeable = False
         object.__setattr__(self, "outline", outline)
 
@@ -87,7 +87,7 @@ class Lasso:
         low, high = self.outline.min(axis=0), self.outline.max(axis=0)
         outside = (high < -0.5).any() or (low > np.array([rows, columns]) - 0.5).any()
         if outside or not 0 <= self.index < shape_kji[self.axis]:
-            raise InputError(f"{self._place(low, high)} lies outside the image of shape {tuple(shape_kji)}")
+            raise InputError(f"{self._place(low, high)} lies outside the image of shape {in_ijk(shape_kji)}")
         flips = np.zeros((rows, columns + 1), bool)
         for one, other in zip(self.outline, np.roll(self.outline, -1, axis=0), strict=True):
             (y0, x0), (y1, x1) = sorted((one.tolist(), other.tolist()))
@@ -142,8 +142,9 @@ class Lasso:
         return np.insert(np.argwhere(pixels), self.axis, self.index, axis=1)
 
     def _place(self, low: NDArray, high: NDArray) -> str:
-        spans = (f"{name} {a:.1f} to {b:.1f}" for name, a, b in zip(self._other_axes, low, high, strict=True))
-        return f"the lasso ({'kji'[self.axis]} {self.index}, {', '.join(spans)})"
+        spans = {name: f"{a:.1f} to {b:.1f}" for name, a, b in zip(self._other_axes, low, high, strict=True)}
+        spans["kji"[self.axis]] = str(self.index)
+        return f"the lasso ({', '.join(f'{name} {spans[name]}' for name in 'ijk')})"
 
 
 def crossing_of(outline: NDArray[np.float64]) -> NDArray[np.float64] | None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from InteractiveSegLib.counting import counted
 from InteractiveSegLib.device import device_named
-from InteractiveSegLib.terminal import add_common, say, shown
+from InteractiveSegLib.plain_text import printable
+from InteractiveSegLib.terminal import PARTLY_DONE, add_common, say, shown
 
 if TYPE_CHECKING:
     from InteractiveSegLib.casebook.casebook import Casebook
@@ -28,9 +29,9 @@ def add_learn(commands: argparse._SubParsersAction) -> None:
     )
     command.add_argument("casebook", type=Path, metavar="CASEBOOK", help="its folder")
     command.add_argument("--network", choices=_NETWORKS, default=_NETWORKS[0], help="the one that is taught")
-    command.add_argument("--updates", type=int, default=150, metavar="N", help="optimiser steps a case (150)")
+    command.add_argument("--updates", type=int, default=150, metavar="N", help="optimiser steps a case")
     command.add_argument("--replay", choices=_REPLAYS, default=_REPLAYS[0], help="how earlier cases are kept in mind")
-    command.add_argument("--buffer", type=int, default=24, metavar="N", help="earlier cases kept for replay (24)")
+    command.add_argument("--buffer", type=int, default=24, metavar="N", help="earlier cases kept for replay")
     command.add_argument(
         "--expected-cases", type=int, metavar="N", help="of the stream; all of the casebook's if unsaid"
     )
@@ -40,7 +41,7 @@ def add_learn(commands: argparse._SubParsersAction) -> None:
         default=8,
         metavar="N",
         help="new cases at most of which the version in use is asked afterwards how unsure it is, for the order "
-        "'uncertain' of casebook next (8)",
+        "'uncertain' of casebook next",
     )
     command.add_argument("--low-priority", action="store_true", help="give way to all other programs, use one core")
     instead = command.add_mutually_exclusive_group()
@@ -51,20 +52,24 @@ def add_learn(commands: argparse._SubParsersAction) -> None:
     command.set_defaults(run=_learn)
 
 
-def _learn(options: argparse.Namespace) -> None:
+def _learn(options: argparse.Namespace) -> int:
     from InteractiveSegLib.casebook.casebook import Casebook
 
     with Casebook(options.casebook) as casebook:
-        say(options, *casebook.notes)
-        if options.versions:
-            _show(casebook, options)
-        elif options.roll_back:
-            _roll_back(casebook, options)
-        else:
-            _teach(casebook, options)
+        try:
+            if options.versions:
+                _show(casebook, options)
+            elif options.roll_back:
+                _roll_back(casebook, options)
+            else:
+                return _teach(casebook, options)
+        finally:
+            say(options, *casebook.notes)
+    return 0
 
 
-def _teach(casebook: Casebook, options: argparse.Namespace) -> None:
+def _teach(casebook: Casebook, options: argparse.Namespace) -> int:
+    """The exit code: 3 where every case was put off."""
     from InteractiveSegLib.learning.background import lower_priority
     from InteractiveSegLib.learning.doubt import DoubtSettings
     from InteractiveSegLib.learning.learner import StreamLearner, teacher_named
@@ -86,7 +91,8 @@ def _teach(casebook: Casebook, options: argparse.Namespace) -> None:
     if not learnt:
         say(options, "every accepted case for training has been learnt")
     for case in learnt:
-        print(f"{case.case}\tversion {case.version or 'none'}\t{case.reason}")
+        print(f"{printable(case.case)}\tversion {case.version or 'none'}\t{printable(case.reason)}")
+    return PARTLY_DONE if learnt and all(case.put_off for case in learnt) else 0
 
 
 def _show(casebook: Casebook, options: argparse.Namespace) -> None:
@@ -109,7 +115,8 @@ def _show(casebook: Casebook, options: argparse.Namespace) -> None:
         print(json.dumps({"network": options.network, "versions": kept}))
         return
     for each in found:
-        print(f"version {each.id}\t{each.state}\t{counted(len(each.cases), 'case', 'cases')}\t{each.reason}")
+        cases = counted(len(each.cases), "case", "cases")
+        print(f"version {each.id}\t{each.state}\t{cases}\t{printable(each.reason)}")
     if not any(each.state == "in use" for each in found):
         say(options, "no version is in use: the network is what it was before the first case")
 

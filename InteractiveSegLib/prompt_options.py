@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,10 +26,10 @@ def add_prompts(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--box",
         action="append",
-        nargs="+",
         default=[],
         metavar="BOX",
-        help="i0 j0 k0 i1 j1 k1 in voxels (half-open), or a Slicer ROI (.mrk.json); repeat for several labels",
+        help="i0 j0 k0 i1 j1 k1 in voxels (half-open; commas are fine), or a Slicer ROI (.mrk.json); repeat for "
+        "several labels",
     )
     _add_labels(command, "box")
     _add_file(command, "points", "Slicer point list (.mrk.json), each point a scribble of one voxel; may be repeated")
@@ -52,6 +54,39 @@ def _add_labels(command: argparse.ArgumentParser, name: str, more: str = "") -> 
         metavar="LABEL",
         help=f"label of each --{name} in their order; without it they are 1, 2, 3, ...{more}",
     )
+
+
+def with_joined_boxes(words: Sequence[str]) -> list[str]:
+    """A command line with the numbers of each ``--box`` in one word, so that they take in nothing that follows.
+
+    Numbers may be parted by spaces, commas or both; after the sixth, or after a file, the option ends.
+    """
+    rest, joined = list(words), []
+    while rest:
+        word = rest.pop(0)
+        if word != "--box" or not rest:
+            joined.append(word)
+            continue
+        numbers: list[str] = []
+        while rest and len(numbers) < 6 and (found := numbers_in(rest[0])):
+            numbers += found
+            rest.pop(0)
+        joined.append(f"--box={' '.join(numbers) if numbers else rest.pop(0)}")
+    return joined
+
+
+def numbers_in(word: str) -> list[str]:
+    """The numbers of "1", "1," or "1,2,3"; none where there is anything else."""
+    parts = [part for part in re.split(r"[,\s]+", word) if part]
+    return parts if all(re.fullmatch(r"[-+]?\d+(\.\d*)?", part) for part in parts) else []
+
+
+def slice_indices(text: str) -> list[int]:
+    """The slices of a list such as "0,6,12", ascending. InputError where it is none."""
+    try:
+        return sorted({int(word) for word in text.split(",")})
+    except ValueError:
+        raise InputError(f"{text!r} is no list of slices such as 0,6,12") from None
 
 
 def require_prompts(options: argparse.Namespace) -> None:
@@ -85,15 +120,15 @@ def set_prompts(drawing: Drawing, options: argparse.Namespace) -> list[str]:
 
     geometry = drawing.geometry
     notes = []
-    for label, words in _labelled(options, "box"):
-        box, note = _box(words, drawing)
+    for label, word in _labelled(options, "box"):
+        box, note = _box(word, drawing)
         drawing.set_box(label, box)
         notes.append(note)
     if options.start is not None:
-        _set_starts(drawing, options.start)
+        _set_starts(drawing, options.start, notes)
     if options.scribbles is not None:
         with one_voice():
-            marks = read_labelmap(options.scribbles, geometry)
+            marks = read_labelmap(options.scribbles, geometry, notes)
         drawing.add_scribbles(Scribbles.from_labelmap(marks))
     for label, path in _labelled(options, "lasso"):
         lasso, note = read_lasso(path, geometry)
@@ -112,32 +147,25 @@ def _labelled(options: argparse.Namespace, name: str) -> list[tuple[int, Any]]:
     return list(zip(labels, values, strict=True))
 
 
-def _box(words: list[str], drawing: Drawing) -> tuple[Any, str]:
+def _box(word: str, drawing: Drawing) -> tuple[Any, str]:
     from InteractiveSegLib.markups import read_roi
     from InteractiveSegLib.prompts import BoundingBox
 
-    if len(words) == 1:
-        return read_roi(words[0], drawing.geometry)
-    return BoundingBox.from_ijk(*_six_integers(words)), ""
+    words = numbers_in(word)
+    if not words:
+        return read_roi(word, drawing.geometry)
+    if len(words) != 6 or any("." in each for each in words):
+        raise InputError(f"--box {word}: expected six integers i0 j0 k0 i1 j1 k1, or one .mrk.json file")
+    return BoundingBox.from_ijk(*map(int, words)), ""
 
 
-def _six_integers(words: list[str]) -> list[int]:
-    try:
-        numbers = [int(word) for word in words]
-    except ValueError:
-        numbers = []
-    if len(numbers) != 6:
-        raise InputError(f"--box {' '.join(words)}: expected six integers i0 j0 k0 i1 j1 k1, or one .mrk.json file")
-    return numbers
-
-
-def _set_starts(drawing: Drawing, path: Path) -> None:
+def _set_starts(drawing: Drawing, path: Path, notes: list[str]) -> None:
     import numpy as np
 
     from InteractiveSegLib.image_io import read_labelmap
 
     with one_voice():
-        masks = read_labelmap(path, drawing.geometry)
+        masks = read_labelmap(path, drawing.geometry, notes)
     labels = [label for label in np.unique(masks).tolist() if label]
     if not labels:
         raise InputError(f"the start mask {path} is empty")

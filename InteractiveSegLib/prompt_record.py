@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.index_order import in_ijk
 from InteractiveSegLib.packed_mask import PackedMask
 from InteractiveSegLib.prompts import BoundingBox, Index, Prompts, Scribbles
 
@@ -28,7 +29,7 @@ def box_of(fields: Any, shape_kji: Index | None = None) -> BoundingBox:
         raise InputError(f"a box is recorded as its start and stop, not as {fields!r}") from None
     box = BoundingBox(start, stop)
     if shape_kji is not None and box.intersected(shape_kji) != box:
-        raise InputError(f"the box {box.start_kji} - {box.stop_kji} (k, j, i) reaches outside {tuple(shape_kji)}")
+        raise InputError(f"the box {box} reaches outside the image of shape {in_ijk(shape_kji)}")
     return box
 
 
@@ -51,12 +52,15 @@ def scribbles_of(arrays: Arrays, shape_kji: Index) -> Scribbles:
     """The scribbles of ``scribble_arrays``. InputError where the runs do not fit the image."""
     first, lengths = (np.asarray(arrays[name]).astype(np.int64) for name in ("first", "length"))
     labels = np.asarray(arrays["label"])
+    if any(np.asarray(arrays[name]).dtype.kind not in "ui" for name in ("first", "length", "label")):
+        raise InputError("runs of scribbles are integers: first voxels, lengths and labels")
     if not first.shape == lengths.shape == labels.shape or first.ndim != 1:
         raise InputError(f"runs of scribbles with {first.shape} starts, {lengths.shape} lengths, {labels.shape} labels")
     voxels = int(np.prod(shape_kji, dtype=np.int64))
     stops = first + lengths
-    in_order = (lengths > 0).all() and (first[1:] >= stops[:-1]).all()
-    if first.size and not (in_order and first[0] >= 0 and stops[-1] <= voxels):
+    possible = (first >= 0) & (first <= voxels) & (lengths > 0) & (lengths <= voxels)
+    in_order = possible.all() and (first[1:] >= stops[:-1]).all()
+    if first.size and not (in_order and stops[-1] <= voxels):
         raise InputError(f"runs of scribbles are out of order, or outside the image of shape {tuple(shape_kji)}")
     begins = np.cumsum(lengths) - lengths
     flat = np.repeat(first - begins, lengths) + np.arange(lengths.sum())
@@ -115,5 +119,7 @@ def prompts_of(fields: Mapping[str, Any], arrays: Arrays, shape_kji: Index) -> P
             },
             {int(label): box_of(box, shape_kji) for label, box in fields["lassoed"].items()},
         )
-    except (KeyError, TypeError, AttributeError) as error:
+    except InputError:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise InputError(f"a record of prompts is not whole: {type(error).__name__} {error}") from error

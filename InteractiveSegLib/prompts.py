@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.index_order import in_ijk
 
 if TYPE_CHECKING:
     from InteractiveSegLib.packed_mask import PackedMask
@@ -39,7 +40,10 @@ class BoundingBox:
         for name in ("start_kji", "stop_kji"):
             object.__setattr__(self, name, three_integers(getattr(self, name), f"box {name}"))
         if any(stop <= start for start, stop in zip(self.start_kji, self.stop_kji, strict=True)):
-            raise InputError(f"box from {self.start_kji} to {self.stop_kji} (k, j, i; half-open) holds no voxel")
+            raise InputError(f"the box {self} holds no voxel: each end must be larger than its start")
+
+    def __str__(self) -> str:
+        return f"{in_ijk(self.start_kji)} to {in_ijk(self.stop_kji)} (i, j, k; half-open)"
 
     @classmethod
     def from_ijk(cls, i0: int, j0: int, k0: int, i1: int, j1: int, k1: int) -> BoundingBox:
@@ -82,9 +86,7 @@ class BoundingBox:
         start = tuple(max(s, 0) for s in self.start_kji)
         stop = tuple(min(s, n) for s, n in zip(self.stop_kji, shape_kji, strict=True))
         if any(b <= a for a, b in zip(start, stop, strict=True)):
-            raise InputError(
-                f"box from {self.start_kji} to {self.stop_kji} (k, j, i) lies outside the image of {tuple(shape_kji)}"
-            )
+            raise InputError(f"the box {self} lies outside the image of shape {in_ijk(shape_kji)}")
         return BoundingBox(start, stop)
 
     def clipped(self, shape_kji: Index) -> BoundingBox | None:
@@ -244,8 +246,8 @@ class Scribbles:
         outside = self.indices_kji[~BoundingBox.whole(shape_kji).contains(self.indices_kji)]
         if len(outside):
             raise InputError(
-                f"{len(outside)} of {len(self)} scribble voxels lie outside the image of shape {tuple(shape_kji)}, "
-                f"the first at {tuple(outside[0].tolist())} (k, j, i)"
+                f"{len(outside)} of {len(self)} scribble voxels lie outside the image of shape {in_ijk(shape_kji)}, "
+                f"the first at {in_ijk(outside[0].tolist())} (i, j, k)"
             )
 
     def equals(self, other: Scribbles) -> bool:
@@ -326,10 +328,7 @@ def three_integers(values: ArrayLike, name: str) -> Index:
 
 
 def _object_label(label: int) -> int:
-    try:
-        value = operator.index(label)
-    except TypeError:
-        value = 0
+    value = operator.index(label) if hasattr(label, "__index__") else 0
     if not 1 <= value < BACKGROUND:
         raise InputError(f"an object label is an integer from 1 to 254, not {label!r}")
     return value

@@ -5,13 +5,26 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import threading
 import time
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from InteractiveSegLib.batch import BatchOptions, add_images, batch_cases, run_batch
 from InteractiveSegLib.counting import counted
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.terminal import add_common, one_voice, require_outputs, say, shown
+from InteractiveSegLib.prompt_options import slice_indices
+from InteractiveSegLib.terminal import (
+    add_common,
+    add_image,
+    add_overwrite,
+    count_of,
+    one_voice,
+    require_outputs,
+    say,
+    shown,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,7 +32,9 @@ if TYPE_CHECKING:
     from InteractiveSegLib.geometry import Geometry, Volume
     from InteractiveSegLib.propagate.annotated_slice import AnnotatedSlice
     from InteractiveSegLib.propagate.proxy_mask import ProxyMask
+    from InteractiveSegLib.propagate.slice_pool import SlicePool
 
+_VARYING = BatchOptions(("output", "confidence"), ("slices", "annotated"))
 _AXES = "kji"
 _CT_LIKE = -500  # no MR scanner writes such values
 
@@ -31,9 +46,11 @@ def add_propagate(commands: argparse._SubParsersAction) -> None:
         help="carry the labels of a few slices through the volume",
         description="Carry the labels of a few annotated slices to all others, by registering neighbouring slices.",
     )
+    add_images(command, "--slices 'drawn/{name}.nii.gz'")
     _add_slices(command)
     command.add_argument("-o", "--output", type=Path, required=True, metavar="MASK", help="where the labelmap goes")
     command.add_argument("--confidence", type=Path, metavar="FILE", help="also write the confidence, 0 to 1")
+    add_overwrite(command)
     add_common(command)
     command.set_defaults(run=_propagate)
 
@@ -45,6 +62,7 @@ def add_suggest(commands: argparse._SubParsersAction) -> None:
         help="say which slices to annotate next, and why",
         description="Propagate the annotated slices and print the slices that are worth annotating next, with reasons.",
     )
+    add_image(command)
     _add_slices(command)
     command.add_argument("--count", type=int, default=3, metavar="N", help="slices to print at most")
     command.add_argument(
@@ -59,7 +77,6 @@ def add_suggest(commands: argparse._SubParsersAction) -> None:
 
 
 def _add_slices(command: argparse.ArgumentParser) -> None:
-    command.add_argument("image", type=Path, help="NIfTI, NRRD or MHA file, or a folder with one DICOM series")
     command.add_argument(
         "--slices",
         type=Path,
@@ -89,41 +106,62 @@ def _add_slices(command: argparse.ArgumentParser) -> None:
         default="elastix",
         help="elastix follows the image; shape blends the annotated shapes and needs no further package",
     )
-    command.add_argument("--jobs", type=int, metavar="N", help="processes at a time; one a core without it")
+    command.add_argument("--jobs", type=count_of, metavar="N", help="processes at a time; one a core without it")
     command.add_argument("--json", action="store_true", help="print the result as one JSON object")
 
 
 def _indices(words: str) -> list[int]:
     try:
-        return sorted({int(word) for word in words.split(",")})
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{words!r} is no list of slices such as 0,6,12") from None
+        return slice_indices(words)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def _propagate(options: argparse.Namespace) -> None:
-    require_outputs((options.output, options.confidence), (options.image, options.slices))
+def _propagate(options: argparse.Namespace) -> int:
+    from InteractiveSegLib.propagate.slice_pool import SlicePool
+
+    cases = batch_cases(options, _VARYING)
+    if cases is not None:
+        lock = threading.Lock()
+        with SlicePool(options.jobs) as pool:
+            return run_batch(cases, partial(_propagated, pool=pool, lock=lock), options, _VARYING, lock)
+    (options.image,) = options.image
+    with SlicePool(options.jobs) as pool:
+        report = _propagated(options, pool, threading.Lock())
+    if options.json:
+        print(json.dumps(report))
+        return 0
+    say(options, *report["notes"])
+    for label, found in report["objects"].items():
+        print(f"label {label}: {counted(found['voxels'], 'voxel', 'voxels')}, {found['ml']} ml")
+    return 0
+
+
+def _propagated(options: argparse.Namespace, pool: SlicePool, lock: threading.Lock) -> dict[str, Any]:
+    """Propagate the slices of one image and write its mask; returns what is reported."""
+    outputs, inputs = (options.output, options.confidence), (options.image, options.slices)
+    replaced = require_outputs(outputs, inputs, "propagate", options.overwrite)
     from InteractiveSegLib.image_io import write_image, write_labelmap
+    from InteractiveSegLib.output_files import written_by
+    from InteractiveSegLib.propagate.vanished import vanished_notes
 
     started = time.perf_counter()
-    volume, _, proxy, notes = _proxy(options)
+    volume, _, proxy, notes = _proxy(options, pool)
     mask = proxy.labelmap()
-    write_labelmap(options.output, mask, volume.geometry)
-    if options.confidence is not None:
-        write_image(options.confidence, proxy.whole_confidence(), volume.geometry)
-    objects = _objects(mask, proxy, volume.geometry)
-    if options.json:
-        report = {
-            "mask": str(options.output),
-            "objects": objects,
-            "confidence": _confidences(proxy),
-            "seconds": round(time.perf_counter() - started, 3),
-            "notes": notes,
-        }
-        print(json.dumps(report))
-        return
-    say(options, *notes)
-    for label, found in objects.items():
-        print(f"label {label}: {counted(found['voxels'], 'voxel', 'voxels')}, {found['ml']} ml")
+    notes = [*replaced, *notes, *vanished_notes(proxy, mask)]
+    with lock, one_voice():
+        write_labelmap(options.output, mask, volume.geometry, written_by("propagate", mask), volume.nifti_forms)
+        if options.confidence is not None:
+            confidence = proxy.whole_confidence()
+            by = written_by("propagate", confidence)
+            write_image(options.confidence, confidence, volume.geometry, by, volume.nifti_forms)
+    return {
+        "mask": str(options.output),
+        "objects": _objects(mask, proxy, volume.geometry),
+        "confidence": _confidences(proxy),
+        "seconds": round(time.perf_counter() - started, 3),
+        "notes": notes,
+    }
 
 
 def _suggest(options: argparse.Namespace) -> None:
@@ -137,12 +175,14 @@ def _suggest(options: argparse.Namespace) -> None:
         from_rounds,
     )
     from InteractiveSegLib.guidance import suggest as suggested
+    from InteractiveSegLib.propagate.slice_pool import SlicePool
     from InteractiveSegLib.slice_names import InBoth, InPatient
 
     if options.before is not None and options.prediction is None:
         raise InputError("--before needs --prediction, the probability of the round after it")
     settings = GuidanceSettings(options.count, _along(options.along))
-    volume, _, proxy, notes = _proxy(options)
+    with SlicePool(options.jobs) as pool:
+        volume, _, proxy, notes = _proxy(options, pool)
     axes = settings.axes or drawable_axes(volume.geometry, proxy.annotated, settings)
     if settings.axes is None and len(axes) < len(_AXES):
         left_out = " and ".join(name for axis, name in enumerate(_AXES) if axis not in axes)
@@ -150,10 +190,10 @@ def _suggest(options: argparse.Namespace) -> None:
         notes.append(f"no slices across {left_out} are proposed, {reason}")
     evidence = [from_proxy(proxy)]
     if options.prediction is not None:
-        prediction = _probability(options.prediction, volume.geometry)
+        prediction = _probability(options.prediction, volume.geometry, notes)
         evidence += [from_front_end(proxy, prediction), from_prediction(prediction)]
         if options.before is not None:
-            evidence.append(from_rounds(_probability(options.before, volume.geometry), prediction))
+            evidence.append(from_rounds(_probability(options.before, volume.geometry, notes), prediction))
     voxels = float(proxy.probabilities.sum(dtype="float64"))
     outlines = expected_outlines(proxy)
     advice = suggested(evidence, volume.geometry, proxy.annotated, voxels, settings, outlines=outlines)
@@ -186,7 +226,7 @@ def _along(words: str | None) -> tuple[int, ...] | None:
     return tuple(sorted({_AXES.index(name) for name in names}))
 
 
-def _proxy(options: argparse.Namespace) -> tuple[Volume, NDArray, ProxyMask, list[str]]:
+def _proxy(options: argparse.Namespace, pool: SlicePool) -> tuple[Volume, NDArray, ProxyMask, list[str]]:
     """Image, labels, what they were propagated to, and notes."""
     from dataclasses import replace
 
@@ -194,24 +234,23 @@ def _proxy(options: argparse.Namespace) -> tuple[Volume, NDArray, ProxyMask, lis
     from InteractiveSegLib.notes import Words, said
     from InteractiveSegLib.propagate.proxy_mask import PropagateSettings, propagate_steps
     from InteractiveSegLib.propagate.registration import PRESETS, require_elastix
-    from InteractiveSegLib.propagate.slice_pool import SlicePool
     from InteractiveSegLib.slice_names import InBoth
 
-    with SlicePool(options.jobs) as pool:
-        if options.method == "elastix":
-            require_elastix()
-            pool.start(1)
-        with one_voice():
-            volume = read_volume(options.image)
-            labels = read_labelmap(options.slices, volume.geometry)
-        annotated, notes = _annotated(options, labels)
-        if options.preset == "mr" and volume.array_kji.min() <= _CT_LIKE:
-            notes.append(f"intensities go down to {volume.array_kji.min():g}: for a CT, --preset ct suits better")
-        registration = replace(PRESETS[options.preset], seed=options.seed)
-        settings = PropagateSettings(options.method, registration)
-        proxy = shown(propagate_steps(volume, annotated, settings, pool=pool), options)
+    if options.method == "elastix":
+        require_elastix()
+        pool.start(1)
+    with one_voice():
+        volume = read_volume(options.image, options.series, options.time)
+        read_notes = [*volume.notes]
+        labels = read_labelmap(options.slices, volume.geometry, read_notes)
+    annotated, notes = _annotated(options, labels)
+    if options.preset == "mr" and volume.array_kji.min() <= _CT_LIKE:
+        notes.append(f"intensities go down to {volume.array_kji.min():g}: for a CT, --preset ct suits better")
+    registration = replace(PRESETS[options.preset], seed=options.seed)
+    settings = PropagateSettings(options.method, registration)
+    proxy = shown(propagate_steps(volume, annotated, settings, pool=pool), options)
     words = Words(slices=InBoth(volume.geometry))
-    return volume, labels, proxy, [*notes, *(said(note, words) for note in proxy.notes)]
+    return volume, labels, proxy, [*read_notes, *notes, *(said(note, words) for note in proxy.notes)]
 
 
 def _annotated(options: argparse.Namespace, labels: NDArray) -> tuple[list[AnnotatedSlice], list[str]]:
@@ -244,17 +283,19 @@ def _annotated(options: argparse.Namespace, labels: NDArray) -> tuple[list[Annot
     return annotated, notes
 
 
-def _probability(path: Path, geometry: Geometry) -> NDArray:
+def _probability(path: Path, geometry: Geometry, notes: list[str]) -> NDArray:
     """A probability (K, J, I) on the image's grid. InputError where it is on another or not within 0 to 1."""
+    from InteractiveSegLib.image.same_grid import on_grid
     from InteractiveSegLib.image_io import read_volume
 
     with one_voice():
         volume = read_volume(path)
-    geometry.require_same(volume.geometry, f"the probability {path}")
-    low, high = volume.array_kji.min(), volume.array_kji.max()
+    notes += volume.notes
+    probability = on_grid(volume.array_kji, volume.geometry, geometry, f"the probability {path}", notes)
+    low, high = probability.min(), probability.max()
     if not (low >= 0 and high <= 1):
         raise InputError(f"the probability {path} holds {low:g} to {high:g}, not 0 to 1")
-    return volume.array_kji
+    return probability
 
 
 def _objects(mask: NDArray, proxy: ProxyMask, geometry: Geometry) -> dict[str, dict[str, float]]:

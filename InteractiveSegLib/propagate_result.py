@@ -13,6 +13,7 @@ from InteractiveSegLib.geometry import Geometry
 from InteractiveSegLib.guidance import from_proxy
 from InteractiveSegLib.packed_mask import PackedMask
 from InteractiveSegLib.prompts import BoundingBox
+from InteractiveSegLib.propagate.vanished import vanished_notes
 
 if TYPE_CHECKING:
     from InteractiveSegLib.propagate.proxy_mask import ProxyMask
@@ -52,7 +53,7 @@ class PropagateResult:
             _shades(proxy.confidence),
             _shades(from_proxy(proxy).expected),
             proxy.slice_confidence,
-            proxy.notes,
+            (*proxy.notes, *vanished_notes(proxy, labels)),
             seconds,
         )
 

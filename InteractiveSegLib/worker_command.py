@@ -21,7 +21,11 @@ def add_worker(commands: argparse._SubParsersAction) -> None:
 
 def _worker(options: argparse.Namespace) -> None:
     if sys.stdin is not None and sys.stdin.isatty():
-        raise InputError("a worker is started by a program that speaks its protocol, not from a terminal")
+        raise InputError(
+            "worker computes for a window: 3D Slicer's module starts it by itself, on another machine by 'ssh HOST "
+            "interactiveseg worker', and speaks to it in a protocol of its own; there is nothing to type. To mask "
+            "an object from here, see interactiveseg segment --help"
+        )
 
     from InteractiveSegLib.worker.server import serve
 

@@ -173,7 +173,7 @@ def test_a_case_that_is_not_there_is_refused(toy, tmp_path):
 def test_labels_on_another_grid_are_refused(toy, tmp_path, geometry, labels):
     path = tmp_path / "toy" / "a_label.nii.gz"
     write_labelmap(path, labels[:, :2], Geometry((2, 2, 5), geometry.ijk_to_ras))
-    with pytest.raises(InputError, match=r"a_label.nii.gz has the shape \(2, 2, 5\), not \(2, 3, 5\)"):
+    with pytest.raises(InputError, match=r"a_label.nii.gz has the shape \(5, 2, 2\), not \(5, 3, 2\)"):
         toy.load(tmp_path, "a")
     shifted = geometry.ijk_to_ras.copy()
     shifted[2, 3] += 0.5

@@ -101,7 +101,7 @@ def test_another_grid_is_refused_with_its_shape_or_distance():
     moved[0, 3] += 0.25
     with pytest.raises(InputError, match=r"the mask .*0\.25 mm"):
         geometry.require_same(Geometry(SHAPE_KJI, moved), "the mask")
-    with pytest.raises(InputError, match=r"\(20, 10, 31\)"):
+    with pytest.raises(InputError, match=r"\(31, 10, 20\)"):
         geometry.require_same(Geometry((20, 10, 31), geometry.ijk_to_ras), "the mask")
     geometry.require_same(Geometry(SHAPE_KJI, moved), "the mask", tolerance_mm=0.3)
 

@@ -33,7 +33,7 @@ def test_a_box_is_intersected_with_the_image():
 
 
 def test_a_box_that_lies_outside_the_image_is_refused_with_both_named():
-    with pytest.raises(InputError, match=r"\(10, 0, 0\).*outside the image.*\(10, 20, 31\)"):
+    with pytest.raises(InputError, match=r"\(0, 0, 10\).*outside the image.*\(31, 20, 10\)"):
         BoundingBox((10, 0, 0), (12, 5, 5)).intersected(SHAPE_KJI)
 
 
@@ -168,7 +168,7 @@ def test_a_million_edits_take_a_second_or_two():
 def test_scribbles_outside_the_image_are_refused():
     scribbles = Scribbles(np.array([[0, 20, 0], [9, 19, 30], [0, 0, -1]]), np.array([1, 1, 1]))
     for refuse in (scribbles.require_inside, scribbles.to_labelmap):
-        with pytest.raises(InputError, match=r"2 of 3 .*outside.*\(0, 0, -1\)"):
+        with pytest.raises(InputError, match=r"2 of 3 .*outside.*\(-1, 0, 0\)"):
             refuse(SHAPE_KJI)
 
 

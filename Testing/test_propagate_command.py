@@ -76,6 +76,16 @@ def test_shapes_alone_need_no_elastix(run, monkeypatch):
     assert report["confidence"]["k"]["3"] < 1
 
 
+def test_a_mask_of_a_persons_is_replaced_on_their_word_alone(run):
+    words = ("propagate", "-o", "mask.nrrd", "--method", "shape")
+    assert run(*words)[0] == 0
+    assert "mask.nrrd is replaced: propagate wrote it before" in run(*words)[2]
+    write(sparse(0, 6), "mask.nrrd")
+    code, _, error = run(*words)
+    assert (code, "mask.nrrd exists already, and is not what propagate wrote" in error) == (2, True)
+    assert run(*words, "--overwrite")[0] == 0
+
+
 def test_without_elastix_it_says_what_is_missing_and_what_works(run, monkeypatch):
     monkeypatch.setattr(registration, "has_elastix", lambda: False)
     code, output, error = run("propagate", "-o", "mask.nrrd")
@@ -135,7 +145,7 @@ def test_a_ct_read_as_mr_is_noted(run):
         (("-o", "mask.nrrd", "--axis", "k", "--axis", "j"), "2 --axis but 0 --annotated"),
         (("-o", "mask.nrrd", "--annotated", "0", "--annotated", "6"), "2 --annotated but 0 --axis"),
         (("-o", "mask.nrrd", *("--axis", "k", "--annotated", "0") * 2), "name each axis once"),
-        (("-o", "mask.nrrd", "--jobs", "0"), "jobs 0"),
+        (("-o", "mask.nrrd", "--jobs", "0"), "'0' is not a whole number from 1 on"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(run, words, text):
@@ -156,7 +166,7 @@ def test_labels_on_another_grid_are_refused(run):
     write_labelmap("other.nrrd", TRUTH[:5], Geometry((5, *SHAPE_KJI[1:]), np.eye(4)))
     code, _, error = run("propagate", "-o", "mask.nrrd", slices="other.nrrd")
     assert code == 2
-    assert "the labelmap other.nrrd has the shape (5, 48, 44)" in error
+    assert "the labelmap other.nrrd has the shape (44, 48, 5)" in error
 
 
 def test_slices_are_suggested_with_reasons(run):

@@ -184,7 +184,7 @@ def test_a_model_from_elsewhere_says_so_unless_its_card_names_the_start_mask(tmp
 @pytest.mark.parametrize(
     ("mask", "text"),
     [
-        (ellipsoid()[1:], r"start mask has the shape \(13, 20, 25\), not \(14, 20, 25\)"),
+        (ellipsoid()[1:], r"start mask has the shape \(25, 20, 13\), not \(25, 20, 14\)"),
         (np.zeros(SHAPE_KJI, bool), "is empty"),
         (ellipsoid().astype(float), "float64"),
         (None, r"shape \(\)"),
@@ -243,7 +243,7 @@ def test_edits_against_earlier_marks_are_noted_and_no_edit_is_none():
 def test_edits_of_another_image_are_refused():
     session = session_on()
     labelmap = labelmap_of(1, ellipsoid())
-    with pytest.raises(InputError, match=r"an edited labelmap has the shape \(13, 20, 25\)"):
+    with pytest.raises(InputError, match=r"an edited labelmap has the shape \(25, 20, 13\)"):
         session.add_edits(labelmap[1:], labelmap[1:])
     with pytest.raises(InputError, match="not 255"):
         session.add_edits(labelmap, labelmap_of(255, ellipsoid()))

@@ -165,7 +165,7 @@ class CasebookWork:
 
     def _on_view(self, view: CasebookView) -> None:
         self._use(view)
-        self._controller.say(view.said)
+        self._controller.say(" ".join([view.said, *view.notes]))
 
     def _on_done(self, view: CasebookView) -> None:
         """The open case is done with; its nodes stay in the scene."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -114,7 +115,8 @@ class Installer:
         if not wanted:
             self._end(0)
             return
-        constraints = Path(slicer.app.temporaryPath) / "InteractiveSeg-kept-packages.txt"
+        own = tempfile.mkdtemp(prefix="InteractiveSeg-", dir=slicer.app.temporaryPath)  # others may write beside it
+        constraints = Path(own) / "kept-packages.txt"
         constraints.write_text(kept_versions(), "utf-8")
         self._pip(["--only-binary=:all:", *wanted], constraints)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 from slicer.i18n import tr as _
@@ -18,6 +19,7 @@ from InteractiveSegLib.worker.prepare_request import PrepareRequest
 from InteractiveSegLib.worker.segment_request import SegmentRequest
 from InteractiveSegUI.controller import Controller
 from InteractiveSegUI.jobs import call_later
+from InteractiveSegUI.model_question import asking
 from InteractiveSegUI.overlays import Overlays
 from InteractiveSegUI.overwriting import is_completed, settled
 from InteractiveSegUI.segment_io import label_of, labels_of
@@ -90,8 +92,10 @@ class Segmenting:
             with_probability=True,
         )
 
-    def segment(self, adapt: bool = False) -> None:
+    def segment(self, adapt: bool = False, trust: str = "") -> None:
         """Start a round.
+
+        trust : as of ``SegmentRequest``
 
         Raises
         ------
@@ -106,7 +110,9 @@ class Segmenting:
             if target is not None and is_completed(node, target):
                 raise InputError(f"{workspace.name_of(target)} is marked as completed: change its status to go on")
         name = "Fine-tune" if adapt else "Segment"
-        controller.run(name, self.request(adapt), prompts, lambda result: self._apply(name, prompts, notes, result))
+        request = replace(self.request(adapt), trust=trust)
+        ask = asking(controller, lambda sha256: self.segment(adapt, sha256))
+        controller.run(name, request, prompts, lambda result: self._apply(name, prompts, notes, result), ask)
 
     def _prompts(self) -> tuple[Prompts, tuple[str, ...]]:
         """Of what is to be computed, and notes on them. InputError where there are none, as ``Workspace.prompts``."""

@@ -12,7 +12,7 @@ from InteractiveSegLib.device import device_named
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.evaluation.stream_command import PARTS
 from InteractiveSegLib.networks import DEFAULT_NETWORK
-from InteractiveSegLib.terminal import add_common, say, shown
+from InteractiveSegLib.terminal import add_common, add_trust, count_of, say, shown
 
 if TYPE_CHECKING:
     from InteractiveSegLib.evaluation.datasets import Dataset
@@ -32,7 +32,9 @@ def add_benchmark(commands: argparse._SubParsersAction) -> None:
         "other and learn from them (--task stream). A run that was stopped goes on when it is started again with the "
         "same --output.",
     )
-    command.add_argument("--task", choices=("accuracy", "speed", "propagate", "stream"), default="accuracy")
+    command.add_argument(
+        "--task", choices=("accuracy", "speed", "propagate", "stream"), default="accuracy", help="what is measured"
+    )
     data = command.add_argument_group("images")
     data.add_argument("--data", type=Path, metavar="FOLDER", help="holds the folders of the listed datasets")
     data.add_argument("--datasets", type=Path, metavar="FILE", help="a list of datasets in place of the shipped one")
@@ -41,11 +43,16 @@ def add_benchmark(commands: argparse._SubParsersAction) -> None:
     data.add_argument("--labels", type=Path, metavar="FOLDER", help="labelmaps named as the images")
     data.add_argument(
         "--cases",
-        type=_count,
+        type=count_of,
         metavar="N",
         help="at most N cases a dataset, evenly spread over it; of a stream, at most N accepted cases (or patients)",
     )
-    data.add_argument("--split", choices=("report", "tuning", "all"), default="report")
+    data.add_argument(
+        "--split",
+        choices=("report", "tuning", "all"),
+        default="report",
+        help="images that settings were not tuned on, were, or both",
+    )
     users = command.add_argument_group("what is compared")
     users.add_argument("--model", default=DEFAULT_NETWORK, help="network whose stages head the table")
     users.add_argument(
@@ -67,28 +74,28 @@ def add_benchmark(commands: argparse._SubParsersAction) -> None:
         metavar="A,B,...",
         help=f"of {', '.join(PARTS)}",
     )
-    streams.add_argument("--seeds", type=_count, default=1, metavar="N", help="orders of the automatic stream")
+    streams.add_argument("--seeds", type=count_of, default=1, metavar="N", help="orders of the automatic stream")
     command.add_argument(
         "--quick",
         action="store_true",
         help=f"by default {_QUICK_CASES} case a dataset, {_QUICK_ROUNDS} rounds of one robot, the methods "
         f"MODEL,{_QUICK_BASELINES}, and a process a core: a look in minutes",
     )
-    command.add_argument("--jobs", type=_count, metavar="N", help="processes at a time, by default 1")
-    command.add_argument("-o", "--output", type=Path, default=Path("benchmark_output"), metavar="FOLDER")
+    command.add_argument("--jobs", type=count_of, metavar="N", help="processes at a time, by default 1")
+    command.add_argument(
+        "-o", "--output", type=Path, default=Path("benchmark_output"), metavar="FOLDER", help="tables and plots"
+    )
+    add_trust(command)
     add_common(command)
     command.set_defaults(run=_benchmark)
 
 
-def _count(word: str) -> int:
-    count = int(word)
-    if count < 1:
-        raise argparse.ArgumentTypeError(f"{word} must be at least 1")
-    return count
-
-
 def _benchmark(options: argparse.Namespace) -> None:
     device = device_named(options.device)
+    if options.trust_model:
+        from InteractiveSegLib.networks.checkpoint import trust_programs
+
+        trust_programs(options.model)
     options.jobs = options.jobs or ((os.cpu_count() or 1) if options.quick else 1)
     if options.task == "speed":
         from InteractiveSegLib.evaluation.speed import speed_steps

@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
-_PACKAGES = Path(__file__).resolve().parents[2]
-_NICENESS = 15
-_IDLE_PRIORITY = 0x40  # of Windows: IDLE_PRIORITY_CLASS
+from InteractiveSegLib.low_priority import give_way
+from InteractiveSegLib.python_process import library_command, library_environment
 
 
 def learner_command(casebook: Path, learner: str, more: Sequence[str] = ()) -> list[str]:
     """The command line of a learner at low priority; any client may start it."""
     words = ["learn", str(casebook), "--network", learner, "--low-priority", "--quiet", *more]
-    return [sys.executable, "-m", "InteractiveSegLib.cli", *words]
+    return library_command("InteractiveSegLib.cli", *words)
 
 
 def start_learner(casebook: Path, learner: str, more: Sequence[str] = ()) -> subprocess.Popen[bytes]:
     """Start it. It ends by itself when all accepted cases are learnt, and may be killed at any time."""
-    paths = [str(_PACKAGES), *filter(None, [os.environ.get("PYTHONPATH")])]
     return subprocess.Popen(
         learner_command(casebook, learner, more),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
+        env=library_environment(OMP_NUM_THREADS="1"),
     )
 
 
@@ -37,11 +32,4 @@ def lower_priority() -> None:
     import torch
 
     torch.set_num_threads(1)
-    with suppress(OSError):
-        if os.name == "nt":
-            import ctypes
-
-            kernel = ctypes.windll.kernel32  # type: ignore[attr-defined]
-            kernel.SetPriorityClass(kernel.GetCurrentProcess(), _IDLE_PRIORITY)
-        else:
-            os.nice(_NICENESS)
+    give_way()

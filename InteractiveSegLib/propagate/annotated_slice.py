@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -34,6 +35,11 @@ class AnnotatedSlice:
     labels: NDArray[np.integer]
 
     def __post_init__(self) -> None:
+        for name in ("axis", "index"):
+            try:
+                object.__setattr__(self, name, operator.index(getattr(self, name)))
+            except TypeError:
+                raise InputError(f"the {name} of a slice is an integer, not {getattr(self, name)!r}") from None
         if self.axis not in (0, 1, 2):
             raise InputError(f"axis must be 0, 1 or 2 (k, j, i), not {self.axis!r}")
         labels = np.asarray(self.labels)

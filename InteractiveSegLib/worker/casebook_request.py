@@ -45,6 +45,11 @@ class CasebookRequest:
     name: str = ""
     order: str = "fixed"
 
+    def __post_init__(self) -> None:
+        for name in ("folder", "action", "name", "order"):
+            if not isinstance(getattr(self, name), str) or "\0" in getattr(self, name):
+                raise InputError(f"{name} of a request for a casebook is text, not {getattr(self, name)!r}")
+
     def to_message(self) -> Message:
         fields: dict[str, Any] = {name: getattr(self, name) for name in ("folder", "action", "name", "order")}
         arrays: dict[str, NDArray] = {}

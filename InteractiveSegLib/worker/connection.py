@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-from InteractiveSegLib.errors import InteractiveSegError
 from InteractiveSegLib.worker.handshake import disagreement, hello
 from InteractiveSegLib.worker.protocol import Decoder, Message, ProtocolError, encode
 from InteractiveSegLib.worker.transport import Transport, TransportEvents
@@ -115,7 +114,7 @@ class Connection:
         elif message.kind != "alive":
             try:
                 tell = self._on_message(message)
-            except (InteractiveSegError, KeyError, TypeError, ValueError) as error:
+            except Exception as error:  # whatever it is, the job that waits for the answer must hear of it
                 self.fail(f"the worker process sent a message that makes no sense: {type(error).__name__} {error}")
             else:
                 tell()  # what a listener raises is its own affair

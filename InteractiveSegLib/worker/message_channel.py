@@ -71,17 +71,19 @@ class MessageChannel:
                             return
                         self.greeted.set()
                     elif message.kind == "cancel":
-                        self._cancelled.add(message.fields["id"])
+                        self._cancelled.add(_identity(message))
                     elif message.kind == "voxels":
                         self.voxels.put(message)
                     elif message.kind == "request":
+                        _identity(message)
                         self.requests.put(message)
                     else:
                         raise ProtocolError(f"the client sent a message of the kind {message.kind!r}")
-        except (ProtocolError, KeyError) as error:
-            self.trouble = f"the client's messages cannot be understood: {error}"
+            decoder.end()
         except OSError as error:
             self.trouble = f"the client cannot be read from: {error}"
+        except Exception as error:  # whatever it is, a reader that ends silently would leave the client waiting
+            self.trouble = f"the client's messages cannot be understood: {error or type(error).__name__}"
         finally:
             self._end()
 
@@ -98,6 +100,14 @@ class MessageChannel:
         with suppress(OSError):
             while not self.ended.wait(_BEAT_S):
                 self.send(Message("alive"))
+
+
+def _identity(message: Message) -> int:
+    """The number by which a client knows its request. ProtocolError where there is none."""
+    identity = message.fields.get("id")
+    if type(identity) is not int or not 0 <= identity < 1 << 63:
+        raise ProtocolError(f"a {message.kind} has an id from 0 to 2**63 - 1, not {identity!r}")
+    return identity
 
 
 def claim_standard_streams() -> tuple[int, int]:

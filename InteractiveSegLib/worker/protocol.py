@@ -171,7 +171,7 @@ def _lengths(prefix: bytearray) -> tuple[int, int]:
 
 def _message(frame: bytearray, header_length: int) -> Message:
     try:
-        header = json.loads(frame[:header_length].decode(), parse_constant=_refuse)
+        header = json.loads(frame[:header_length].decode(), parse_constant=_refuse, parse_float=_finite)
         kind, fields, listed = header["kind"], header["fields"], header["arrays"]
         layout = [(name, dtype, tuple(shape)) for name, dtype, shape in listed]
     except (ValueError, TypeError, KeyError, RecursionError) as error:
@@ -181,7 +181,7 @@ def _message(frame: bytearray, header_length: int) -> Message:
     arrays: dict[str, NDArray] = {}
     position = header_length
     for name, dtype, shape in layout:
-        sides = all(type(side) is int and side >= 0 for side in shape) and len(shape) <= _MAX_AXES
+        sides = all(type(side) is int and 0 <= side <= _MAX_BODY for side in shape) and len(shape) <= _MAX_AXES
         named = isinstance(name, str) and name not in arrays and isinstance(dtype, str)
         if not named or dtype not in _DTYPES or not sides:
             raise ProtocolError(f"the message {kind!r} announces the array {name!r} of {dtype!r} {shape}")
@@ -189,7 +189,10 @@ def _message(frame: bytearray, header_length: int) -> Message:
         stop = position + count * np.dtype(dtype).itemsize
         if stop > len(frame):
             raise ProtocolError(f"the array {name!r} of the message {kind!r} is cut short")
-        values = np.frombuffer(frame, dtype, count, position).reshape(shape)
+        try:
+            values = np.frombuffer(frame, dtype, count, position).reshape(shape)
+        except ValueError as error:  # sides beside a 0 that no array can have
+            raise ProtocolError(f"the array {name!r} of the message {kind!r} cannot be {shape}: {error}") from error
         values.flags.writeable = False
         arrays[name], position = values, stop
     if position != len(frame):
@@ -199,3 +202,10 @@ def _message(frame: bytearray, header_length: int) -> Message:
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no JSON")
+
+
+def _finite(word: str) -> float:
+    value = float(word)
+    if math.isinf(value):
+        raise ValueError(f"{word} is larger than any number of 8 bytes")
+    return value

@@ -33,6 +33,7 @@ class SegmentRequest:
     sigma : intensity change, on [0, 1], that counts as an edge, above 0 to 10
     rounds : label step and network step alternate this often at most, 0 to 50
     with_probability : the result holds the probabilities, too
+    trust : SHA-256 of a model that is a program, where the person has said that it may run; it is remembered
 
     Raises
     ------
@@ -50,8 +51,14 @@ class SegmentRequest:
     sigma: float | None = None
     rounds: int | None = None
     with_probability: bool = False
+    trust: str = ""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.model, str) or "\0" in self.model:
+            raise InputError(f"the model is the name of a network or of a folder, not {self.model!r}")
+        for name in ("adapt", "with_probability"):
+            if not isinstance(getattr(self, name), bool):
+                raise InputError(f"{name} is true or false, not {getattr(self, name)!r}")
         if self.device not in ("auto", "cpu", "cuda"):
             raise InputError(f"the device is auto, cpu or cuda, not {self.device!r}")
         _require_integer("seed", self.seed, 2**32 - 1)
@@ -92,6 +99,10 @@ class SegmentRequest:
 
     def prepared(self, bench: Workbench) -> Steps[ImageSegmenter]:
         """The segmenter of the round, once all voxels are there that it will look at."""
+        if self.trust:
+            from InteractiveSegLib.networks.model_trust import trust
+
+            trust(self.trust, self.model)
         segmenter = bench.segmenter(self.model, self.device, self.seed, self.changed)
         for crop in segmenter.crops(bench.prompts):
             yield from bench.required_image.fetch(crop)
@@ -137,6 +148,6 @@ def _require_integer(name: str, value: Any, most: int) -> None:
 
 
 def _number(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < math.inf:
         raise InputError(f"{name} is a number, not {value!r}")
     return value

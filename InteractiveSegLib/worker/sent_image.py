@@ -59,7 +59,7 @@ class ArrivingImage:
         try:
             self.identity = fields["identity"]
             geometry = Geometry(tuple(fields["shape"]), np.array(fields["matrix"]))
-            empty = np.zeros(geometry.shape_kji, np.dtype(fields["dtype"]))
+            empty = np.zeros(geometry.shape_kji, np.dtype(str(fields["dtype"])))
             self.volume = Volume(empty, geometry, str(fields["name"]))
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"the image of a request is not described as it should be: {error}") from error
@@ -85,8 +85,8 @@ class ArrivingImage:
         message = self._receive()
         if message is None or message.fields.get("identity") != self.identity:
             return False
-        box = box_of(message.fields["box"], self.volume.geometry.shape_kji)
-        voxels: NDArray = message.arrays["voxels"]
+        box = box_of(message.fields.get("box"), self.volume.geometry.shape_kji)
+        voxels: NDArray = message.arrays.get("voxels", np.empty(0))
         if voxels.shape != box.shape_kji or voxels.dtype != self.volume.array_kji.dtype:
             raise ProtocolError(f"voxels {voxels.dtype} {voxels.shape} were sent for a box of {box.shape_kji}")
         self.volume.array_kji[box.slices] = voxels

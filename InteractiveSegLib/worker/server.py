@@ -11,13 +11,14 @@ from typing import Any
 
 from InteractiveSegLib.errors import MEMORY_IS_FULL, InputError, InteractiveSegError, is_out_of_memory
 from InteractiveSegLib.networks import DEFAULT_NETWORK
+from InteractiveSegLib.networks.model_trust import UntrustedModelError
 from InteractiveSegLib.progress import Progress, Steps
 from InteractiveSegLib.prompt_record import prompts_of
 from InteractiveSegLib.prompts import Prompts
 from InteractiveSegLib.worker.handshake import hello
 from InteractiveSegLib.worker.message_channel import MessageChannel, claim_standard_streams
 from InteractiveSegLib.worker.protocol import Message, ProtocolError
-from InteractiveSegLib.worker.request_kinds import REQUEST_KINDS
+from InteractiveSegLib.worker.request_kinds import REQUEST_KINDS, Request
 from InteractiveSegLib.worker.sent_image import ArrivingImage
 from InteractiveSegLib.worker.workbench import Workbench
 
@@ -84,14 +85,23 @@ class _Server:
 
     def _computed(self, identity: int, message: Message) -> Message:
         self._channel.send(Message("begun", {"id": identity}))
-        self._take_over(message)
-        kind = message.fields["kind"]
-        if kind not in REQUEST_KINDS:
-            raise InputError(f"the worker knows no request {kind!r}, only {', '.join(REQUEST_KINDS)}")
-        own = {name[len("own/") :]: values for name, values in message.arrays.items() if name.startswith("own/")}
-        request = REQUEST_KINDS[kind].from_message(Message(kind, message.fields["own"], own))
+        request = self._understood(message)
         with closing(request.steps(self._bench)) as steps:
             return request.result_message(self._followed(identity, steps))
+
+    def _understood(self, message: Message) -> Request:
+        """The request of a message, with its image and prompts on the workbench. InputError where it makes no sense."""
+        try:
+            self._take_over(message)
+            kind = message.fields["kind"]
+            if not isinstance(kind, str) or kind not in REQUEST_KINDS:
+                raise InputError(f"the worker knows no request {kind!r}, only {', '.join(REQUEST_KINDS)}")
+            own = {name[len("own/") :]: values for name, values in message.arrays.items() if name.startswith("own/")}
+            return REQUEST_KINDS[kind].from_message(Message(kind, message.fields["own"], own))
+        except InteractiveSegError:
+            raise
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+            raise InputError(f"the request cannot be understood: {type(error).__name__} {error}") from error
 
     def _take_over(self, message: Message) -> None:
         """Image and prompts of a request. Arrays that the request before had are not sent again."""
@@ -120,14 +130,17 @@ class _Server:
             except StopIteration as end:
                 return end.value
 
-    def _error_fields(self, error: Exception) -> dict[str, str]:
-        """What a client is told: type, text, and of an unexpected error where it happened."""
+    def _error_fields(self, error: Exception) -> dict[str, Any]:
+        """What a client is told: type, text, where an unexpected error happened, and which program may not run."""
         if is_out_of_memory(error):
             self._bench.forget()
             self._image, self._bench.image = None, None
             return {"type": "MemoryError", "text": MEMORY_IS_FULL, "log": "".join(traceback.format_exception(error))}
         log = "" if isinstance(error, InteractiveSegError) else "".join(traceback.format_exception(error))
-        return {"type": type(error).__name__, "text": str(error) or type(error).__name__, "log": log}
+        told: dict[str, Any] = {"type": type(error).__name__, "text": str(error) or type(error).__name__, "log": log}
+        if isinstance(error, UntrustedModelError):
+            told["program"] = {"path": str(error.path), "sha256": error.sha256}
+        return told
 
 
 class _Reports:

@@ -108,4 +108,11 @@ class SuggestRequest:
 
 
 def _on_image(found: Mapping[int, WorkingProbability], shape: Index) -> NDArray[np.float32]:
+    for label, each in found.items():
+        crop, values = each.crop, each.values
+        fits = values.ndim == 3 and values.dtype.kind == "f" and values.size > 0
+        if not fits or any(n > full for n, full in zip(values.shape, crop.shape_kji, strict=True)):
+            raise InputError(f"the probability {values.dtype} {values.shape} of label {label} is none of {crop}")
+        if crop.clipped(shape) != crop:
+            raise InputError(f"the probability of label {label} in {crop} reaches outside the image")
     return SegmentResult({}, found).probability_map(shape)

@@ -1,0 +1,39 @@
+"""Examples in the help of the commands, by the words that name a command."""
+
+EXAMPLES: dict[str, tuple[str, ...]] = {
+    "segment": (
+        "segment scan.nii.gz --box 60 70 30 140 150 90 -o mask.nii.gz",
+        "segment scan.nii.gz --scribbles scribbles.nii.gz --box liver.mrk.json --box-label 5 -o mask.nii.gz",
+        "segment scans --scribbles 'drawn/{name}.nii.gz' --jobs 2 -o masks",
+    ),
+    "propagate": (
+        "propagate scan.nii.gz --slices drawn.nii.gz -o mask.nii.gz --confidence sure.nii.gz",
+        "propagate scan.nii.gz --slices drawn.nii.gz --annotated 0,6,12 --preset ct -o mask.nii.gz",
+        "propagate scans --slices 'drawn/{name}.nii.gz' -o 'masks/{name}.nrrd'",
+    ),
+    "suggest": (
+        "suggest scan.nii.gz --slices drawn.nii.gz",
+        "suggest scan.nii.gz --slices drawn.nii.gz --count 5 --along k --json",
+    ),
+    "casebook": ("casebook init study --label 1=liver", "casebook add study scans"),
+    "casebook init": ("casebook init study --label 1=liver --label 2=spleen",),
+    "casebook check": ("casebook check study --repair",),
+    "casebook add": (
+        "casebook add study scans --pattern '*_image.nii.gz'",
+        "casebook add study more/scan.nii.gz --split test",
+    ),
+    "casebook list": ("casebook list study", "casebook list study --json"),
+    "casebook next": ("casebook next study --order uncertain",),
+    "casebook accept": (
+        "casebook accept study scan mask.nii.gz --scribbles scribbles.nii.gz",
+        "casebook accept study scan --absent",
+    ),
+    "casebook skip": ("casebook skip study scan",),
+    "casebook reopen": ("casebook reopen study scan",),
+    "casebook export": ("casebook export study masks --form seg.nrrd", "casebook export study effort.csv --effort"),
+    "learn": ("learn study", "learn study --low-priority", "learn study --versions"),
+    "train": ("train prompted -o weights",),
+    "demo": ("demo -o demo_output",),
+    "benchmark": ("benchmark --data data --quick", "benchmark --images scans --labels masks --users robot"),
+}
+"""A further command has a line here; ``worker``, which no person types, has none."""

@@ -1,0 +1,8 @@
+"""The order in which people are told of voxels."""
+
+from collections.abc import Sequence
+
+
+def in_ijk(values_kji: Sequence[int]) -> tuple[int, ...]:
+    """An index or a shape (k, j, i) in the order i, j, k, which options and messages have."""
+    return tuple(values_kji)[::-1]

@@ -1,0 +1,55 @@
+"""Propagated objects that are too small to be followed are named, and others are not."""
+
+import numpy as np
+import pytest
+from moving_shapes import SHAPE_KJI, image_of, slices_of, volume_of, wandering_disc
+
+from InteractiveSegLib.progress import finish
+from InteractiveSegLib.propagate.proxy_mask import PropagateSettings, propagate_steps
+from InteractiveSegLib.propagate.vanished import vanished_notes
+from InteractiveSegLib.propagate_result import PropagateResult
+
+BY_SHAPE = PropagateSettings("shape")
+
+
+def proxy_of(labels, indices, axis=0):
+    return finish(propagate_steps(volume_of(image_of(labels > 0)), slices_of(labels, indices, axis), BY_SHAPE))
+
+
+def with_dot(first, second, label=1):
+    """A voxel on slices 4 and 8 of a volume."""
+    labels = np.zeros(SHAPE_KJI, np.uint8)
+    labels[4][first] = labels[8][second] = label
+    return labels
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "label"),
+    [((5, 5), (30, 30), 1), ((20, 3), (20, 40), 7), ((0, 0), (47, 43), 254)],
+)
+def test_an_object_of_one_voxel_that_vanishes_is_named_with_the_slices(first, second, label):
+    proxy = proxy_of(with_dot(first, second, label), [4, 8])
+    mask = proxy.labelmap()
+    assert not mask[6].any()
+    (note,) = vanished_notes(proxy, mask)
+    assert note.startswith(f"label {label} is on k slices 4 and 8 but vanishes between them, on ")
+    assert "6" in note.split("between them, on ")[1].split(":")[0].split(", ")
+    assert PropagateResult.of_proxy(proxy, 0.0).notes == (*proxy.notes, note)
+
+
+def test_beside_an_object_that_is_followed_the_vanished_one_alone_is_named():
+    labels = wandering_disc().astype(np.uint8)
+    labels[4, 44, 2], labels[8, 2, 40] = 2, 2
+    proxy = proxy_of(labels, [0, 4, 8, 12])
+    (note,) = vanished_notes(proxy, proxy.labelmap())
+    assert note.startswith("label 2 is on k slices 4 and 8")
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_an_object_that_is_followed_or_has_ended_is_not_named(axis):
+    labels = np.moveaxis(np.stack([wandering_disc()[0]] * 13).astype(np.uint8), 0, axis)
+    proxy = proxy_of(labels, [2, 6, 10], axis)
+    assert vanished_notes(proxy, proxy.labelmap()) == []
+    np.moveaxis(labels, axis, 0)[6] = 0
+    proxy = proxy_of(labels, [2, 6, 10], axis)
+    assert vanished_notes(proxy, proxy.labelmap()) == []
