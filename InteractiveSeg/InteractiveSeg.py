@@ -121,24 +121,42 @@ def make_importable():
 
 
 class InteractiveSegTest(ScriptedLoadableModuleTest):
-    """The panel within Slicer: what needs no packages always, a round with the worker where they are installed."""
+    """The module within Slicer, on its own panel: what needs no packages always, the rest where they are installed."""
 
     def setUp(self):
         slicer.mrmlScene.Clear()
-        self.widget = qt.QWidget()
-        self.panel = InteractiveSegLogic().new_panel(qt.QVBoxLayout(self.widget))
-        self.panel.enter()
+        self.widget = None
+        if slicer.app.layoutManager() is not None:
+            slicer.util.selectModule("InteractiveSeg")
+            self.panel = slicer.modules.InteractiveSegWidget.panel
+        else:  # no window
+            self.widget = qt.QWidget()
+            self.panel = InteractiveSegLogic().new_panel(qt.QVBoxLayout(self.widget))
+            self.panel.enter()
 
     def tearDown(self):
-        self.panel.close()
+        if self.widget is not None:
+            self.panel.close()
 
-    def runTest(self):
-        for test in (self.test_a_mask_is_written_undone_and_done_again, self.test_the_self_test_passes):
+    def runTest(self, msec=100, **kwargs):
+        tests = (
+            self.test_a_mask_is_written_undone_and_done_again,
+            self.test_the_self_test_passes,
+            self.test_a_whole_sitting_by_mouse,
+        )
+        for test in tests:
             self.setUp()
             try:
                 test()
             finally:
                 self.tearDown()
+
+    def test_a_whole_sitting_by_mouse(self):
+        from InteractiveSegUI.acceptance import Acceptance
+
+        if self.widget is not None or not self.panel.installer.can_compute():
+            return
+        print(Acceptance(self.panel).play())
 
     def test_a_mask_is_written_undone_and_done_again(self):
         from InteractiveSegLib.self_test import SelfTestCase

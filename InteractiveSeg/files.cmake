@@ -1,6 +1,7 @@
 set(PACKAGE_SCRIPTS
   InteractiveSeg.py
   InteractiveSegUI/__init__.py
+  InteractiveSegUI/acceptance.py
   InteractiveSegUI/belongings.py
   InteractiveSegUI/box_placing.py
   InteractiveSegUI/casebook_work.py
