@@ -119,17 +119,25 @@ def test_keys_can_be_turned_off_and_stay_so(person):
     assert enabled_keys(person) == EVERY_KEY
 
 
-def test_esc_is_the_views_own_while_something_is_placed_in_them(person):
+def test_esc_is_the_views_own_while_something_else_is_placed_in_them(person):
+    import slicer
+
     balls.in_scene(person)
     person.add_segment()
     assert "Esc" not in enabled_keys(person)
-    person.press("brushButton")
-    assert "Esc" in enabled_keys(person)
-    person.press("boxButton")
+    interaction = slicer.app.applicationLogic().GetInteractionNode()
+    interaction.SetCurrentInteractionMode(interaction.Place)
+    person.settle()
     assert "Esc" not in enabled_keys(person)
-    person.press("brushButton")
-    person.panel.keys._shortcuts["Esc"].activated.emit()
-    assert person.panel.tools.current is None
+    interaction.SetCurrentInteractionMode(interaction.ViewTransform)
+    for tool in ("brush", "box", "erase"):
+        person.press(f"{tool}Button")
+        assert "Esc" in enabled_keys(person)
+        person.panel.keys._shortcuts["Esc"].activated.emit()
+        person.settle()
+        assert person.panel.tools.current is None
+        assert interaction.GetCurrentInteractionMode() == interaction.ViewTransform
+    assert "Esc" not in enabled_keys(person)
 
 
 def test_no_single_key_destroys_anything(person):

@@ -182,15 +182,16 @@ class Panel(VTKObservationMixin):
             self.keys.update()
 
     def _has_escape(self) -> bool:
-        """Esc is the views' own while something is placed in them."""
+        """Esc is the views' own while something else than a box of this module is placed in them."""
         interaction = slicer.app.applicationLogic().GetInteractionNode()
         if interaction.GetCurrentInteractionMode() == interaction.Place:
-            return False
+            return self.tools.current == "box"
         return self.tools.current is not None or self.controller.is_busy
 
     def _escape(self) -> None:
-        """Stop what is being computed; where nothing is, put the tool away."""
-        if self.controller.is_busy:
-            self.controller.cancel()
-        else:
+        """Put the tool away; where there is none, stop what is being computed."""
+        if self.tools.current is not None:
             self.tools.stop()
+            self.controller.say("")
+        else:
+            self.controller.cancel()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import colorsys
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,8 @@ from InteractiveSegUI.segment_io import labelmap, labels_of, shared_layer
 _VOLUME = "InteractiveSeg.Volume"
 DRAWN, EDITED = "drawn", "edited"
 _BACKGROUND_COLOUR = (0.25, 0.6, 1.0)
-_BRIGHT = 0.55  # luminance from which a colour is darkened to stand out from itself
+_GREY, _VIVID = 0.15, 0.6  # saturation below which a colour has no hue; and above which it is vivid, if it is bright
+_YELLOW = (1.0, 1.0, 0.0)
 
 
 def scribbles_of(
@@ -86,7 +88,7 @@ def look_alike(segmentation: slicer.vtkMRMLSegmentationNode) -> None:
 
 
 def _look_of_marks(node: slicer.vtkMRMLSegmentationNode, segment_id: str) -> None:
-    """Blue for background; else the object's colour, so much lighter or darker that it shows on the object's mask."""
+    """Blue for background; else the object's hue, in a colour that shows on the object's mask."""
     label, segment = int(segment_id.split("_")[1]), node.GetSegmentation().GetSegment(segment_id)
     name, colour = "background", _BACKGROUND_COLOUR
     if label != BACKGROUND:
@@ -103,8 +105,14 @@ def _look_of_marks(node: slicer.vtkMRMLSegmentationNode, segment_id: str) -> Non
 
 
 def _contrasting(colour: tuple[float, ...]) -> tuple[float, ...]:
-    bright = float(np.dot(colour, (0.299, 0.587, 0.114))) > _BRIGHT
-    return tuple((0.35 * np.array(colour) + (0.0 if bright else 0.65)).tolist())
+    """The same hue as bright as it can be; where it is that already, much paler; yellow for want of a hue."""
+    hue, saturation, value = colorsys.rgb_to_hsv(*colour)
+    if saturation < _GREY:
+        return _YELLOW
+    vivid = np.array(colorsys.hsv_to_rgb(hue, 1.0, 1.0))
+    if saturation > _VIVID and value > _VIVID:
+        vivid = 0.4 * vivid + 0.6
+    return tuple(vivid.tolist())
 
 
 @dataclass(frozen=True, eq=False)

@@ -71,9 +71,12 @@ class Tools:
                 self._placing.cancel()
 
     def _take(self, tool: Tool) -> None:
-        self._segment = self._controller.parameters.segment
+        controller = self._controller
         try:
-            with self._controller.errors_shown():
+            with controller.errors_shown():
+                if not controller.workspace.exists(controller.parameters.segment):
+                    controller.add_segment()  # the first tool makes the first object
+                self._segment = controller.parameters.segment
                 if tool == "box":
                     self._scribbling.stop()
                     self._placing.place()
@@ -81,7 +84,7 @@ class Tools:
                     self._placing.cancel()
                     self._scribbling.start(self._brush(tool))
         finally:
-            self._controller.changed()  # a button that was pressed in vain comes up again
+            controller.changed()  # a button that was pressed in vain comes up again
 
     def _brush(self, tool: Tool) -> Literal["object", "background", "erase"]:
         if tool == "erase":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar
 
 from slicer.i18n import tr as _
@@ -39,8 +40,8 @@ class RunSection(Section):
         total = status.progress.total if status.progress is not None else 1
         ui.progressBar.maximum = total
         ui.progressBar.value = status.progress.done if status.progress is not None else 0
-        text = f"\u26a0 {status.text}" if status.is_error else status.text
-        ui.statusLabel.text = text
+        text = re.sub(r"(?:^|(?<=[.] ))[a-z]", lambda first: first.group().upper(), status.text)
+        ui.statusLabel.text = f"\u26a0 {text}" if status.is_error else text
         ui.statusLabel.toolTip = status.text
         ui.resultLabel.text = self._segmenting.result_text
         parameters = controller.parameters

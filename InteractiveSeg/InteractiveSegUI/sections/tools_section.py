@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from slicer.i18n import tr as _
+
 from InteractiveSegLib.prompts import BoundingBox
 from InteractiveSegUI.belongings import show_boxes
 from InteractiveSegUI.box_placing import BoxPlacing
@@ -50,10 +52,10 @@ class ToolsSection(Section):
         for background, button in self._marks.items():
             self.allow(button, obstacle)
             button.checked = self._tools.is_background == background
-        ui.brushOptions.visible = tool != "box"
-        ui.boxOptions.visible = tool == "box" or box is not None
-        for widget in (ui.depthRange, ui.firstSliceButton, ui.lastSliceButton, ui.removeBoxButton):
-            widget.enabled = box is not None
+        ui.brushOptions.enabled = not obstacle
+        ui.depthRange.enabled = box is not None
+        for button in (ui.firstSliceButton, ui.lastSliceButton, ui.removeBoxButton):
+            self.allow(button, "" if box is not None else _("The object has no box."))
         if box is not None:
             self._show_depth(box)
 
