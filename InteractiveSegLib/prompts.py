@@ -17,8 +17,7 @@ from InteractiveSegLib.index_order import in_ijk
 if TYPE_CHECKING:
     from InteractiveSegLib.packed_mask import PackedMask
 
-BACKGROUND = 255
-"""Label of a scribble that says: no object here. Objects are 1 to 254."""
+BACKGROUND = 255  # label of a scribble that says: no object here; objects are 1 to 254
 
 Index = tuple[int, int, int]
 _BY_LABEL = ("boxes", "starts", "lassoed")
