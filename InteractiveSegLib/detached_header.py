@@ -6,12 +6,14 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.image.file_kind import Format, kind_of
+
 _HEADER_BYTES = 1 << 20
 _MOST_FILES = 100_000
 _NUMBER = re.compile(r"%0?\d{0,3}d")
 _WHOLE = re.compile(r"-?\d{1,9}$")
 _PAIRS = {".hdr": (".img", ".img.gz"), ".img": (".hdr",), ".img.gz": (".hdr", ".hdr.gz"), ".hdr.gz": (".img.gz",)}
-_META_IMAGE = (".mhd", ".mha")
 
 
 def data_files(path: Path) -> list[Path]:
@@ -20,23 +22,28 @@ def data_files(path: Path) -> list[Path]:
     NRRD (``data file``), MetaImage (``ElementDataFile``), both also with a list or a pattern of names, and the pairs of
     Analyze and NIfTI (``.hdr`` and ``.img``).
     """
+    try:
+        form = kind_of(path).format
+        with path.open("rb") as file:
+            start = file.read(_HEADER_BYTES)
+    except (InputError, OSError):
+        form, start = Format.OTHER, b""
+    if form is Format.NRRD:
+        named = _of_nrrd(start)
+    elif form is Format.METAIMAGE:
+        named = _of_meta_image(start)
+    else:
+        return _paired(path)
+    return [path.parent / each for each in named]
+
+
+def _paired(path: Path) -> list[Path]:
     name = path.name.lower()
     for suffix, others in _PAIRS.items():
         if name.endswith(suffix):
             beside = [path.with_name(path.name[: -len(suffix)] + other) for other in others]
             return [next((file for file in beside if file.exists()), beside[0])]
-    try:
-        with path.open("rb") as file:
-            start = file.read(_HEADER_BYTES if name.endswith((*_META_IMAGE, ".nhdr", ".nrrd")) else 0)
-    except OSError:
-        return []
-    if start.startswith(b"NRRD"):
-        named = _of_nrrd(start)
-    elif name.endswith(_META_IMAGE):
-        named = _of_meta_image(start)
-    else:
-        named = []
-    return [path.parent / each for each in named]
+    return []
 
 
 def _of_nrrd(start: bytes) -> list[str]:

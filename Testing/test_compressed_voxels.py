@@ -78,5 +78,5 @@ def test_valid_files_of_other_programs_are_read(tmp_path):
     (tmp_path / "b.zraw").write_bytes(again)
     np.testing.assert_array_equal(read_volume(tmp_path / "b.mhd").array_kji, expected)
     (tmp_path / "a.raw.gz").write_bytes(gzip.compress(voxels)[:-4] + b"\0\0\0\0")
-    with pytest.raises(InputError, match=r"beside\.nhdr is cut short or damaged"):
+    with pytest.raises(InputError, match=r"a\.raw\.gz is cut short or damaged"):
         read_volume(tmp_path / "beside.nhdr")

@@ -113,7 +113,7 @@ def test_without_nibabel_the_package_is_named(tmp_path, monkeypatch):
 def test_a_mask_keeps_both_forms_where_they_differ(tmp_path, qform, sform, suffix):
     volume = read_volume(save_nifti(tmp_path / "a.nii", qform, sform))
     assert "the sform and the qform of a.nii differ by up to" in volume.notes[0]
-    write_labelmap(tmp_path / f"m{suffix}", ARRAY > 60, volume.geometry, volume.nifti_forms)
+    write_labelmap(tmp_path / f"m{suffix}", ARRAY > 60, volume.geometry, forms=volume.nifti_forms)
     image, mask = nibabel.load(tmp_path / "a.nii"), nibabel.load(tmp_path / f"m{suffix}")
     np.testing.assert_array_equal(mask.affine, image.affine)
     np.testing.assert_array_equal(mask.get_qform(), image.get_qform())

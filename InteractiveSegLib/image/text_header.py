@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from InteractiveSegLib.detached_header import data_files
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.compressed import unpacked
 
@@ -89,16 +90,7 @@ def read_nrrd_header(path: Path) -> TextHeader:
         if separator and not line.startswith("#") and ":=" not in key:
             fields[key.strip().lower()] = value.strip()
     _require_numbers(path, fields)
-    data_file = fields.get("data file", fields.get("datafile", ""))
-    voxels = (path,)
-    if data_file.startswith("LIST"):
-        listed = text.splitlines()
-        at = next(number for number, line in enumerate(listed) if re.match(r"data ?file: *LIST", line, re.IGNORECASE))
-        voxels = tuple(path.parent / line.strip() for line in listed[at + 1 :] if line.strip())
-    elif re.search(r"%\d*d", data_file):
-        voxels = _numbered(path, data_file)
-    elif data_file:
-        voxels = (path.parent / data_file,)
+    beside = data_files(path)
     size = next((size for size, names in _NRRD_BYTES.items() if fields.get("type", "") in names.split("|")), None)
     encoding = fields.get("encoding", "").lower()
     skips = any(fields.get(key, "0") != "0" for key in ("line skip", "lineskip", "byte skip", "byteskip"))
@@ -106,8 +98,8 @@ def read_nrrd_header(path: Path) -> TextHeader:
     units = re.findall(r'"([^"]*)"', fields.get("space units", fields.get("units", "")))
     return TextHeader(
         fields,
-        0 if data_file else start,
-        voxels,
+        0 if beside else start,
+        tuple(beside) or (path,),
         size * math.prod(_integers(path, fields, "sizes")) if known and size else None,
         encoding in ("gzip", "gz") and not skips,
         *_unit(path, [unit for unit in units if unit not in _OF_TIME]),
@@ -126,9 +118,8 @@ def read_meta_header(path: Path) -> TextHeader:
     _require_numbers(path, fields)
     data_file = fields.get("ElementDataFile", "")
     local = data_file.upper() == "LOCAL"
-    voxels = (path,) if local else (path.parent / data_file,) if data_file else ()
-    if data_file.startswith("LIST") or "%" in data_file:
-        voxels = ()  # one file a slice: ITK opens each, or says so
+    beside = data_files(path) if data_file else []
+    voxels = (path,) if local else tuple(beside) if len(beside) == 1 else ()  # one file a slice: ITK opens each
     size = _META_BYTES.get(fields.get("ElementType", ""))
     skips = fields.get("HeaderSize", "0") != "0"
     packed = fields.get("CompressedData", "").lower() == "true" and not skips
@@ -160,6 +151,8 @@ def require_voxels(path: Path, header: TextHeader) -> int | None:
     voxels = header.voxels[0]
     content = unpacked(voxels, header.start, 0, header.data_bytes) if header.packed else None
     found = content.size if content else voxels.stat().st_size - header.start
+    if content is not None and header.data_bytes is not None and found > header.data_bytes:
+        raise InputError(f"{path} is damaged: {found} bytes of voxels, where its header says {header.data_bytes}")
     if header.data_bytes is not None and found < header.data_bytes:
         raise InputError(f"{voxels} is cut short: {found} bytes of voxels, where the header says {header.data_bytes}")
     return content.crc if content else None
@@ -213,16 +206,6 @@ def _integers(path: Path, fields: Mapping[str, str], key: str) -> list[int]:
         return [int(word) for word in fields[key].split()]
     except (KeyError, ValueError):
         raise InputError(f"{path} is damaged: its {key} {fields.get(key, '')!r} is no list of integers") from None
-
-
-def _numbered(path: Path, pattern: str) -> tuple[Path, ...]:
-    """Files of a pattern such as ``slice%03d.raw 1 20 1``."""
-    words = pattern.split()
-    try:
-        first, last, step = (int(word) for word in words[1:4])
-        return tuple(path.parent / (words[0] % number) for number in range(first, last + (1 if step > 0 else -1), step))
-    except (ValueError, TypeError):
-        raise InputError(f"{path} is damaged: {pattern!r} names no files") from None
 
 
 def _unit(path: Path, units: list[str]) -> tuple[float | None, str]:
