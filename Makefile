@@ -2,20 +2,26 @@
 # make test       all tests but the slow ones
 # make test-all   all tests
 # make test-offline    the tests in a Linux namespace without any network
+# make constraints  the versions in constraints.txt again, from pyproject.toml; needs uv
+# make audit      looks these versions up among known vulnerabilities; needs uv and a network
 # make pictures   the pictures of the panel and the slice views in Resources
+# make sample     the sample image that the extension ships
 # All install what they need into .venv first.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 
-.PHONY: demo pictures test test-all test-offline lint format clean
+.PHONY: demo pictures sample test test-all test-offline lint format constraints audit clean
 
 demo: $(VENV)/installed
 	$(BIN)/interactiveseg demo --output demo_output
 
 pictures: $(VENV)/installed
 	$(BIN)/python Testing/panel_pictures.py
+
+sample: $(VENV)/installed
+	$(BIN)/python Testing/sample_image.py
 
 # the tests' own processes, one for each of two cores, use one thread: another number of threads rounds differently
 test test-all test-offline: export OMP_NUM_THREADS = 1
@@ -36,11 +42,26 @@ format: $(VENV)/installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+UV ?= uv
+COMPILE := $(UV) pip compile pyproject.toml - --extra test --extra demo --universal --python-version 3.10 --no-header \
+	--no-annotate --quiet --output-file compiled.txt $(if $(UPGRADE),--upgrade)
+
+# what is pinned stays as it is where it may; UPGRADE=1 takes the newest of all
+constraints:
+	grep -v '^#' constraints.txt > compiled.txt
+	echo pip | $(COMPILE)
+	(grep '^#' constraints.txt; cat compiled.txt) > constraints.new
+	mv constraints.new constraints.txt
+	rm compiled.txt
+
+audit:
+	$(UV) tool run pip-audit --requirement constraints.txt --no-deps --disable-pip
+
 clean:
 	rm -rf $(VENV) demo_output build *.egg-info
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[test,demo]"
 	touch $@

@@ -29,7 +29,7 @@ class InteractiveSeg(ScriptedLoadableModule):
         self.parent.helpText = _(
             "Draw a box round an object and get a mask; scribble where it is wrong, and the network is fine-tuned to "
             "this image. Everything runs on this computer, in a process beside Slicer: the window never waits.<br>"
-            "1. Choose a volume and add a segment. 2. Place a box with two clicks and set its first and last slice. "
+            "1. Choose a volume and add an object. 2. Place a box with two clicks and set its first and last slice. "
             "3. Press Segment. 4. Scribble on object and background, press Fine-tune to this image. "
             "Or draw the object on a few slices, mark each as done, and press Propagate. "
             "Not for clinical use."
@@ -45,17 +45,9 @@ class InteractiveSeg(ScriptedLoadableModule):
 
 def register_sample_data():
     """Have the module Sample Data offer the image of the tutorial."""
-    import SampleData
+    from InteractiveSegUI.sample_image import register_sample
 
-    digest = "cc211f0dfd9a05ca3841ce1141b292898b2dd2d3f08286affadf823a7e58df93"
-    SampleData.SampleDataLogic.registerCustomSampleDataSource(
-        category="InteractiveSeg",
-        sampleName="InteractiveSegTutorial",
-        uris=f"{slicer.util.TESTING_DATA_URL}SHA256/{digest}",
-        fileNames="InteractiveSegTutorial.nrrd",
-        checksums=f"SHA256:{digest}",
-        nodeNames="InteractiveSegTutorial",
-    )
+    register_sample()
 
 
 class InteractiveSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -75,6 +67,8 @@ class InteractiveSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(scene, scene.StartCloseEvent, self.on_scene_closing)
         for event in (scene.EndCloseEvent, scene.EndImportEvent):
             self.addObserver(scene, event, self.on_scene_ready)
+        if getattr(self.parent, "isEntered", False):  # Reload calls setup, but not enter, while the module is shown
+            self.enter()
 
     def enter(self):
         self.panel.enter()
@@ -102,9 +96,9 @@ class InteractiveSegLogic(ScriptedLoadableModuleLogic):
 
     def parameters(self):
         """The scene's parameters of this module."""
-        from InteractiveSegUI.parameters import Parameters
+        from InteractiveSegUI.parameters import parameters_of
 
-        return Parameters(self.getParameterNode())
+        return parameters_of(self.getParameterNode())
 
     def new_panel(self, layout):
         """All that the module shows, in a layout."""
@@ -127,24 +121,42 @@ def make_importable():
 
 
 class InteractiveSegTest(ScriptedLoadableModuleTest):
-    """The panel within Slicer: what needs no packages always, a round with the worker where they are installed."""
+    """The module within Slicer, on its own panel: what needs no packages always, the rest where they are installed."""
 
     def setUp(self):
         slicer.mrmlScene.Clear()
-        self.widget = qt.QWidget()
-        self.panel = InteractiveSegLogic().new_panel(qt.QVBoxLayout(self.widget))
-        self.panel.enter()
+        self.widget = None
+        if slicer.app.layoutManager() is not None:
+            slicer.util.selectModule("InteractiveSeg")
+            self.panel = slicer.modules.InteractiveSegWidget.panel
+        else:  # no window
+            self.widget = qt.QWidget()
+            self.panel = InteractiveSegLogic().new_panel(qt.QVBoxLayout(self.widget))
+            self.panel.enter()
 
     def tearDown(self):
-        self.panel.close()
+        if self.widget is not None:
+            self.panel.close()
 
-    def runTest(self):
-        for test in (self.test_a_mask_is_written_undone_and_done_again, self.test_the_self_test_passes):
+    def runTest(self, msec=100, **kwargs):
+        tests = (
+            self.test_a_mask_is_written_undone_and_done_again,
+            self.test_the_self_test_passes,
+            self.test_a_whole_sitting_by_mouse,
+        )
+        for test in tests:
             self.setUp()
             try:
                 test()
             finally:
                 self.tearDown()
+
+    def test_a_whole_sitting_by_mouse(self):
+        from InteractiveSegUI.acceptance import Acceptance
+
+        if self.widget is not None or not self.panel.installer.can_compute():
+            return
+        print(Acceptance(self.panel).play())
 
     def test_a_mask_is_written_undone_and_done_again(self):
         from InteractiveSegLib.self_test import SelfTestCase

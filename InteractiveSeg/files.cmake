@@ -1,6 +1,8 @@
 set(PACKAGE_SCRIPTS
   InteractiveSeg.py
   InteractiveSegUI/__init__.py
+  InteractiveSegUI/acceptance.py
+  InteractiveSegUI/belongings.py
   InteractiveSegUI/box_placing.py
   InteractiveSegUI/casebook_work.py
   InteractiveSegUI/confidence_plot.py
@@ -9,7 +11,10 @@ set(PACKAGE_SCRIPTS
   InteractiveSegUI/install.py
   InteractiveSegUI/jobs.py
   InteractiveSegUI/journaling.py
+  InteractiveSegUI/keys.py
   InteractiveSegUI/learning_process.py
+  InteractiveSegUI/model_question.py
+  InteractiveSegUI/obstacles.py
   InteractiveSegUI/overlays.py
   InteractiveSegUI/overwriting.py
   InteractiveSegUI/packages.py
@@ -18,20 +23,20 @@ set(PACKAGE_SCRIPTS
   InteractiveSegUI/prompt_nodes.py
   InteractiveSegUI/propagating.py
   InteractiveSegUI/recorder.py
+  InteractiveSegUI/roi_nodes.py
+  InteractiveSegUI/sample_image.py
   InteractiveSegUI/scribbling.py
   InteractiveSegUI/sections/__init__.py
-  InteractiveSegUI/sections/advanced_section.py
-  InteractiveSegUI/sections/box_section.py
   InteractiveSegUI/sections/cases_section.py
   InteractiveSegUI/sections/editor_section.py
   InteractiveSegUI/sections/image_section.py
-  InteractiveSegUI/sections/overlay_section.py
+  InteractiveSegUI/sections/more_section.py
   InteractiveSegUI/sections/packages_section.py
   InteractiveSegUI/sections/recovery_section.py
   InteractiveSegUI/sections/run_section.py
-  InteractiveSegUI/sections/scribbles_section.py
   InteractiveSegUI/sections/section.py
   InteractiveSegUI/sections/slices_section.py
+  InteractiveSegUI/sections/tools_section.py
   InteractiveSegUI/segment_io.py
   InteractiveSegUI/segmenting.py
   InteractiveSegUI/self_testing.py
@@ -39,25 +44,28 @@ set(PACKAGE_SCRIPTS
   InteractiveSegUI/slice_marking.py
   InteractiveSegUI/slice_nodes.py
   InteractiveSegUI/slice_views.py
+  InteractiveSegUI/tools.py
   InteractiveSegUI/volume_io.py
   InteractiveSegUI/workspace.py
   )
 set(PACKAGE_RESOURCES
   Resources/Icons/Background.svg
   Resources/Icons/Box.svg
+  Resources/Icons/Brush.svg
   Resources/Icons/Erase.svg
-  Resources/Icons/Foreground.svg
   Resources/Icons/InteractiveSeg.svg
-  Resources/UI/Advanced.ui
-  Resources/UI/Box.ui
+  Resources/Icons/Object.svg
+  Resources/SampleData/ICBM152Brain.nrrd
+  Resources/SampleData/ICBM152Brain.png
+  Resources/SampleData/NOTICE.txt
   Resources/UI/Cases.ui
   Resources/UI/Editor.ui
   Resources/UI/Image.ui
-  Resources/UI/Overlay.ui
+  Resources/UI/More.ui
   Resources/UI/Packages.ui
   Resources/UI/Recovery.ui
   Resources/UI/Run.ui
-  Resources/UI/Scribbles.ui
   Resources/UI/Slices.ui
+  Resources/UI/Tools.ui
   Resources/requirements.txt
   )

@@ -12,10 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from InteractiveSegLib.errors import MEMORY_IS_FULL, InputError, InteractiveSegError, is_out_of_memory
+from InteractiveSegLib.counting import counted
+from InteractiveSegLib.errors import MEMORY_IS_FULL, InputError, InteractiveSegError, OutputError, is_out_of_memory
+from InteractiveSegLib.files import make_folder, replacing
+from InteractiveSegLib.plain_text import printable
 from InteractiveSegLib.progress import Progress, Steps
 from InteractiveSegLib.prompt_options import numbers_in, slice_indices
-from InteractiveSegLib.terminal import PARTLY_DONE, say, shown
+from InteractiveSegLib.terminal import PARTLY_DONE, add_choice, say, shown
 
 _NAME = "{name}"
 _LISTS = (".txt", ".csv")
@@ -59,6 +62,7 @@ def add_images(command: argparse.ArgumentParser, prompts: str) -> None:
         f"image and may have name and columns called as options. {{name}} in options such as {prompts} stands for the "
         "name of each image; a mask that is there is left, and a report is written beside the masks",
     )
+    add_choice(command)
     command.add_argument("--again", action="store_true", help="of several images, also those whose mask is there")
 
 
@@ -81,6 +85,8 @@ def batch_cases(options: argparse.Namespace, varying: BatchOptions) -> list[Batc
         and (names_file or not one.is_dir())
     ):
         return None
+    if options.series is not None:
+        raise InputError(f"--series {options.series} chooses within one folder: of several images all series are done")
     if _NAME not in output:
         if names_file:
             raise InputError(f"-o {output}: of several images it names a folder, or a pattern such as masks/{_MASK}")
@@ -124,9 +130,9 @@ def run_batch(
     folder = cases[0].options.output.parent
     for each in {getattr(case.options, name) for case in cases for name in varying.outputs} - {None}:
         try:
-            each.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"the folder {each.parent} cannot be made: {error.strerror or error}") from error
+            make_folder(each.parent)
+        except OutputError as error:
+            raise InputError(str(error)) from error
     rows: dict[str, dict[str, Any]] = {}
     try:
         shown(_steps(cases, work, options.again, varying, rows, jobs), options)
@@ -140,7 +146,7 @@ def run_batch(
         print(json.dumps(report))
     else:
         for row in report["cases"]:
-            print(f"{row['name']}\t{row['state']}\t{_in_words(row)}")
+            print(f"{printable(row['name'])}\t{row['state']}\t{printable(_in_words(row))}")
             say(options, *(f"{row['name']}: {note}" for note in row.get("notes", ())))
         counts = ", ".join(f"{report[state]} {state}" for state in ("done", "skipped", "failed"))
         say(options, f"{counts}; the report is {folder / _REPORT}")
@@ -215,13 +221,12 @@ def _in_words(row: dict[str, Any]) -> str:
     if row["state"] == "skipped":
         return f"{row['mask']} is there"
     return "; ".join(
-        f"label {label}: {each['voxels']} voxels, {each['ml']} ml" for label, each in row["objects"].items()
+        f"label {label}: {counted(each['voxels'], 'voxel', 'voxels')}, {each['ml']} ml"
+        for label, each in row["objects"].items()
     )
 
 
 def _write(path: Path, report: dict[str, Any]) -> None:
-    from InteractiveSegLib.files import replacing
-
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(report, indent=1), "utf-8")
 

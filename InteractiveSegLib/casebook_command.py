@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.terminal import one_voice, say, shown
+from InteractiveSegLib.errors import InputError, InteractiveSegError
+from InteractiveSegLib.plain_text import printable
+from InteractiveSegLib.terminal import PARTLY_DONE, one_voice, say, shown
 
 if TYPE_CHECKING:
     from InteractiveSegLib.casebook.casebook import Casebook
@@ -25,7 +28,7 @@ def add_casebook(commands: argparse._SubParsersAction) -> None:
         "the effort, and the networks that were taught by it.",
     )
     actions = command.add_subparsers(required=True, metavar="ACTION")
-    for add in (_add_init, _add_add, _add_list, _add_next, _add_accept, _add_moves, _add_export):
+    for add in (_add_init, _add_add, _add_list, _add_next, _add_accept, _add_moves, _add_export, _add_check):
         add(actions)
 
 
@@ -44,6 +47,11 @@ def _add_init(actions: argparse._SubParsersAction) -> None:
     action.add_argument("--validation", type=float, default=0.15, metavar="PART", help="of the patients")
     action.add_argument("--test", type=float, default=0.15, metavar="PART", help="of the patients")
     action.add_argument("--seed", type=int, default=0, help="other seeds set other patients aside")
+    action.add_argument(
+        "--pseudonyms",
+        action="store_true",
+        help="number the cases, and hash every patient with a secret",
+    )
     action.add_argument("--label", action="append", default=[], type=_named, metavar="N=NAME", help="name of a label")
 
 
@@ -92,6 +100,19 @@ def _add_export(actions: argparse._SubParsersAction) -> None:
     action.add_argument("output", type=Path, metavar="OUTPUT", help="folder of the masks; file of the effort")
     action.add_argument("--form", choices=_FORMS, default="nifti", help="of the masks")
     action.add_argument("--effort", action="store_true", help="a table (.csv) or a plot (.png) of the effort instead")
+    action.add_argument("--overwrite", action="store_true", help="replace files that exist already")
+
+
+def _add_check(actions: argparse._SubParsersAction) -> None:
+    action = _action(
+        actions,
+        "check",
+        "look whether all of it is there and undamaged",
+        _check,
+        "Look at the database, every image and every file, and name what is damaged, missing, changed or left over. "
+        "The exit code is 3 where something is left to be done.",
+    )
+    action.add_argument("--repair", action="store_true", help="put right what can be without losing anything")
 
 
 def _named(word: str) -> tuple[int, str]:
@@ -101,12 +122,15 @@ def _named(word: str) -> tuple[int, str]:
     return int(number), name.strip()
 
 
-def _opened(options: argparse.Namespace) -> Casebook:
+@contextmanager
+def _opened(options: argparse.Namespace) -> Iterator[Casebook]:
     from InteractiveSegLib.casebook.casebook import Casebook
 
-    casebook = Casebook(options.casebook)
-    say(options, *casebook.notes)
-    return casebook
+    with Casebook(options.casebook) as casebook:
+        try:
+            yield casebook
+        finally:
+            say(options, *casebook.notes)
 
 
 def _init(options: argparse.Namespace) -> None:
@@ -114,9 +138,7 @@ def _init(options: argparse.Namespace) -> None:
     from InteractiveSegLib.casebook.splits import SplitSettings
 
     splits = SplitSettings(options.validation, options.test, options.seed)
-    with Casebook.created(options.casebook, splits) as casebook:
-        for value, name in options.label:
-            casebook.name_label(value, name)
+    with Casebook.created(options.casebook, splits, dict(options.label), options.pseudonyms) as casebook:
         print(casebook.folder)
 
 
@@ -129,7 +151,7 @@ def _add(options: argparse.Namespace) -> None:
             with one_voice():
                 imported = shown(import_steps(casebook, place, settings), options)
             for entry in imported.added:
-                print(f"{entry.name}\t{entry.split}")
+                print(f"{printable(entry.name)}\t{entry.split}")
             say(options, *imported.notes)
 
 
@@ -157,7 +179,14 @@ def _list(options: argparse.Namespace) -> None:
         return
     header = ("case", "split", "state", "active s", "strokes", "slices")
     cells = [
-        (each.name, each.split, each.state.value, f"{effort.active_s:.0f}", str(effort.strokes), str(effort.slices))
+        (
+            printable(each.name),
+            each.split,
+            each.state.value,
+            f"{effort.active_s:.0f}",
+            str(effort.strokes),
+            str(effort.slices),
+        )
         for each, effort in rows
     ]
     print(markdown_table(header, cells))
@@ -171,8 +200,8 @@ def _next(options: argparse.Namespace) -> None:
         found = next_case(casebook, options.order, known_doubts(casebook))
     if found is None:
         raise InputError(f"nothing is left to do in {options.casebook}: no case is new or reopened")
-    print(found.entry.name)
-    say(options, found.reason)
+    print(printable(found.entry.name))
+    say(options, *found.notes, found.reason)
 
 
 def _accept(options: argparse.Namespace) -> None:
@@ -184,30 +213,59 @@ def _accept(options: argparse.Namespace) -> None:
     with _opened(options) as casebook:
         entry = casebook.case(options.case)
         read: AcceptedMask = accepted_from_files(entry, options.mask, options.scribbles)
-        if entry.state.value == "new":
+        is_new = entry.state.value == "new"
+        if is_new:
             entry = casebook.begin(entry)
-        found = accept(casebook, entry, read)
-        print(f"{entry.name}\taccepted\tlabels {', '.join(map(str, found.labels)) or 'none'}")
+        try:
+            found = accept(casebook, entry, read)
+        except InteractiveSegError:
+            if is_new:
+                casebook.give_back(entry)
+            raise
+        print(f"{printable(entry.name)}\taccepted\tlabels {', '.join(map(str, found.labels)) or 'none'}")
 
 
 def _move(options: argparse.Namespace) -> None:
     with _opened(options) as casebook:
         moved = getattr(casebook, options.move)(casebook.case(options.case))
-        print(f"{moved.name}\t{moved.state.value}")
+        print(f"{printable(moved.name)}\t{moved.state.value}")
 
 
-def _export(options: argparse.Namespace) -> None:
+def _export(options: argparse.Namespace) -> int:
     with _opened(options) as casebook:
         if not options.effort:
             from InteractiveSegLib.casebook.exporting import export_steps
 
-            for path in shown(export_steps(casebook, options.output, options.form), options):
+            exported = shown(export_steps(casebook, options.output, options.form, options.overwrite), options)
+            for path in exported.files:
                 print(path)
-            return
+            say(options, *exported.notes, *exported.left_out)
+            return PARTLY_DONE if exported.left_out else 0
         from InteractiveSegLib.casebook.effort_report import save_effort_plot, write_effort_csv
+        from InteractiveSegLib.casebook.exporting import require_exportable
 
         writers = {".csv": write_effort_csv, ".png": save_effort_plot}
         if options.output.suffix not in writers:
             raise InputError(f"{options.output}: the effort is written as {' or '.join(writers)}")
+        say(options, *require_exportable(casebook, [options.output], options.overwrite))
         writers[options.output.suffix](casebook, options.output)
         print(options.output)
+        return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    from InteractiveSegLib.casebook.casebook import Casebook
+    from InteractiveSegLib.casebook.checking import check_steps
+
+    with Casebook(options.casebook) as casebook:
+        if casebook.splits_are_known:  # otherwise that is among the findings
+            say(options, *casebook.notes)
+        with one_voice():
+            findings = shown(check_steps(casebook, options.repair), options)
+        count = len(casebook.cases())
+    for found in findings:
+        how = "repaired" if found.is_repaired else "with --repair"
+        print(f"{found.text} ({how}: {found.remedy})" if found.remedy else found.text)
+    if not findings:
+        say(options, f"{count} cases with their images, masks and prompts are as they were written")
+    return 0 if all(found.is_repaired for found in findings) else PARTLY_DONE

@@ -24,6 +24,7 @@ from InteractiveSegLib.device import device_named
 from InteractiveSegLib.errors import MEMORY_IS_FULL, InputError, InteractiveSegError, OutputError, is_out_of_memory
 from InteractiveSegLib.evaluation.benchmark_command import add_benchmark
 from InteractiveSegLib.learn_command import add_learn
+from InteractiveSegLib.plain_text import printable
 from InteractiveSegLib.prompt_options import with_joined_boxes
 from InteractiveSegLib.propagate_command import add_propagate, add_suggest
 from InteractiveSegLib.segment_command import add_segment
@@ -95,7 +96,7 @@ def _fail(error: BaseException | str, code: int) -> int:
     if isinstance(error, OSError) and error.strerror:  # without its number
         text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     text = " ".join(text.split()) or type(error).__name__
-    print(f"interactiveseg: {text}", file=sys.stderr)
+    print(f"interactiveseg: {printable(text)}", file=sys.stderr)
     return code
 
 

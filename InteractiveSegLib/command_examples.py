@@ -17,6 +17,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "casebook": ("casebook init study --label 1=liver", "casebook add study scans"),
     "casebook init": ("casebook init study --label 1=liver --label 2=spleen",),
+    "casebook check": ("casebook check study --repair",),
     "casebook add": (
         "casebook add study scans --pattern '*_image.nii.gz'",
         "casebook add study more/scan.nii.gz --split test",

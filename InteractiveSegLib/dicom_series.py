@@ -1,91 +1,151 @@
-"""DICOM series: which there are in a folder, and whether their slices are a regular stack."""
+"""DICOM series: which there are in a folder and below it, and the image of one."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-import SimpleITK as sitk  # noqa: N813
-
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.itk_reading import execute, read_header, tag
+from InteractiveSegLib.image.dicom_headers import DicomHeader, number, read_dicom_header
+from InteractiveSegLib.image.dicom_planes import planes_of
+from InteractiveSegLib.image.dicom_stack import along_normal, read_stack
+from InteractiveSegLib.image.itk_volume import ItkImage
+
+_INDEX_OF_A_DISC = "DICOMDIR"
 
 
-def read_series(folder: Path, series_uid: str | None) -> tuple[sitk.Image, str]:
-    """The image of one DICOM series in a folder, and its description.
+@dataclass(eq=False)
+class Found:
+    """DICOM files of a folder.
+
+    series : UID -> headers of its images, by series number and UID
+    damaged : files that begin as DICOM and cannot be understood, with what is wrong
+    others : files that are no DICOM
+    """
+
+    series: dict[str, list[DicomHeader]] = field(default_factory=dict)
+    damaged: dict[Path, str] = field(default_factory=dict)
+    others: list[Path] = field(default_factory=list)
+
+
+def read_series(folder: Path, series: str | None, time: int | None = None) -> tuple[ItkImage, str]:
+    """The image of one DICOM series in a folder, or below it where the folder itself holds none; and its description.
+
+    Parameters
+    ----------
+    series : its UID, or its number in the list that the error prints, from 1; needed where there are several
+    time : which of several images of the series, from 0
 
     Raises
     ------
-    InputError : no series, several and none chosen, or slices that are no regular stack.
+    InputError : no series, several and none chosen, damaged files, or slices that are no regular stack.
     """
-    found = series_in(folder)
-    if not found:
+    found = _look(folder.iterdir())
+    if not found.series or (series is not None and "." in series and series not in found.series):
+        found = _look(folder.rglob("*"))
+    if not found.series:
+        if found.damaged:
+            raise InputError(next(iter(found.damaged.values())))
         raise InputError(f"the folder {folder} holds no DICOM images")
-    if series_uid is None and len(found) == 1:
-        series_uid = next(iter(found))
-    if series_uid not in found:
-        described = "; ".join(
-            f"{uid} ({_description(files[0]) or 'no description'}, {len(files)} files)" for uid, files in found.items()
-        )
-        wanted = "choose one of its series" if series_uid is None else f"it has no series {series_uid}, but"
-        raise InputError(f"the folder {folder}: {wanted}: {described}")
-    files = found[series_uid]
-    _require_regular(folder, [read_header(file) for file in files])
-    reader = sitk.ImageSeriesReader()
-    reader.SetFileNames([str(file) for file in files])
-    return execute(reader, folder), _description(files[0]) or folder.name
+    headers = found.series[_chosen(folder, found.series, series)]
+    where = f"the DICOM series in {folder}"
+    if found.damaged and len(found.series) == 1:
+        raise InputError(f"{where} may be incomplete: {next(iter(found.damaged.values()))}")
+    image = read_stack([plane for header in headers for plane in planes_of(header)], where, time)
+    notes = (*image.notes, *_left_out(found, headers))
+    return ItkImage(image.array, image.geometry, {}, notes), headers[0].text("SeriesDescription") or folder.name
+
+
+def read_dicom_file(path: Path, time: int | None = None) -> ItkImage:
+    """A single DICOM file: one slice, or the frames of a multi-frame one. InputError as ``read_series``."""
+    header = read_dicom_header(path)
+    if header is None or not header.is_image:
+        raise InputError(f"{path} is a DICOM file without an image")
+    return read_stack(planes_of(header), str(path), time)
 
 
 def series_in(folder: Path) -> dict[str, list[Path]]:
-    """UID -> files in the order of their slices, of every series in a folder (not below it)."""
-    return {
-        uid: [Path(file) for file in sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), uid)]
-        for uid in sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
-    }
+    """UID -> files in the order of their slices, of every series of images in a folder (not below it)."""
+    return {uid: _in_order(headers) for uid, headers in _look(folder.iterdir()).series.items()}
 
 
 def dicom_tag(file: Path, key: str) -> str:
     """A tag such as ``0010|0020`` of a DICOM file, "" where there is none or the file is no image."""
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(file))
+    from pydicom.datadict import keyword_for_tag
+
     try:
-        reader.ReadImageInformation()
-    except RuntimeError:  # listed among the series, but not an image
+        header = read_dicom_header(file)
+    except InputError:
         return ""
-    return tag(reader, key)
+    return header.text(keyword_for_tag(key.replace("|", ""))) if header is not None and header.is_image else ""
 
 
-def _description(file: Path) -> str:
-    return dicom_tag(file, "0008|103e")
+def _look(paths: Iterable[Path]) -> Found:
+    """Read the headers of files."""
+    found, unfinished = Found(), []
+    for path in sorted(path for path in paths if path.is_file() and not path.name.startswith(".")):
+        try:
+            header = read_dicom_header(path)
+        except InputError as error:
+            found.damaged[path] = str(error)
+            continue
+        if header is None:
+            found.others.append(path)
+        elif header.is_image:
+            found.series.setdefault(header.series_uid, []).append(header)
+        elif header.lacks:
+            unfinished.append(header)
+    for header in unfinished:  # reports and the like, which have no pixels; or the beginning of an image
+        if header.series_uid in found.series:
+            found.series[header.series_uid].append(header)
+        elif not header.series_uid and header.path.name != _INDEX_OF_A_DISC:
+            found.damaged[header.path] = f"{header.path} is cut short: its header ends before the image"
+    ordered = sorted(found.series.items(), key=lambda item: (_series_number(item[1][0]), item[0]))
+    found.series = dict(ordered)
+    return found
 
 
-def _require_regular(folder: Path, headers: list[sitk.ImageFileReader]) -> None:
-    """InputError where slices are not evenly stacked along their normal: ITK would place them as if they were."""
-    if len(headers) == 1:
-        return
-    tags = [(tag(header, "0020|0032"), tag(header, "0020|0037")) for header in headers]
+def _in_order(headers: list[DicomHeader]) -> list[Path]:
+    """Files of a series; those of which some have no place, or are damaged, by their names."""
     try:
-        positions_lps = np.array([[float(number) for number in position.split("\\")] for position, _ in tags])
-        rows_columns = np.array([[float(number) for number in axes.split("\\")] for _, axes in tags]).reshape(-1, 2, 3)
-    except ValueError:
-        raise InputError(f"the DICOM series in {folder} has slices without position or orientation") from None
-    if np.abs(rows_columns - rows_columns[0]).max() > 1e-3:
-        raise InputError(f"the DICOM series in {folder} has slices in different orientations")
-    offsets = positions_lps - positions_lps[0]
-    normal = np.cross(*rows_columns[0])
-    along_mm = offsets @ normal
-    gaps_mm = np.diff(along_mm)
-    usual_mm = float(np.median(gaps_mm))
-    uneven = np.flatnonzero(np.abs(gaps_mm - usual_mm) > 0.01 * abs(usual_mm))
-    if usual_mm == 0 or uneven.size:
-        first = int(uneven[0]) if uneven.size else 0
-        raise InputError(
-            f"the DICOM series in {folder} misses, repeats or shifts slices: slices {first + 1} and {first + 2} of "
-            f"{len(headers)} are {gaps_mm[first]:.4g} mm apart, the others {usual_mm:.4g} mm"
-        )
-    sideways_mm = np.linalg.norm(offsets - np.outer(along_mm, normal), axis=1).max()
-    if sideways_mm > 0.1 * min(headers[0].GetSpacing()[:2]):
-        raise InputError(
-            f"the DICOM series in {folder} is sheared (tilted gantry): its slices shift sideways by up to "
-            f"{sideways_mm:.3g} mm, which no regular grid can hold"
-        )
+        planes = [plane for header in headers for plane in planes_of(header)]
+    except InputError:
+        planes = []
+    if len(planes) > 1 and all(plane.position_lps is not None and plane.axes_lps is not None for plane in planes):
+        return list(dict.fromkeys(plane.path for plane in along_normal(planes)[1]))
+    return [header.path for header in headers]
+
+
+def _series_number(header: DicomHeader) -> float:
+    try:
+        return number(header.fields, "SeriesNumber", 0, header.path)
+    except InputError:
+        return 0
+
+
+def _chosen(folder: Path, found: dict[str, list[DicomHeader]], series: str | None) -> str:
+    if series is None and len(found) == 1:
+        return next(iter(found))
+    if series in found:
+        return series
+    if series is not None and series.isdecimal() and 1 <= int(series) <= len(found):
+        return list(found)[int(series) - 1]
+    described = "; ".join(
+        f"{at}: {uid} ({headers[0].text('SeriesDescription') or 'no description'}, {len(headers)} files)"
+        for at, (uid, headers) in enumerate(found.items(), 1)
+    )
+    wanted = "choose one of its series by --series" if series is None else f"it has no series {series}, but"
+    raise InputError(f"the folder {folder}: {wanted}: {described}")
+
+
+def _left_out(found: Found, headers: list[DicomHeader]) -> list[str]:
+    """Notes on files that may be slices of the series, and cannot be read."""
+    suffixes = {header.path.suffix.lower() for header in headers}
+    folders = {header.path.parent for header in headers}
+    unread = [path.name for path in found.others if path.suffix.lower() in suffixes and path.parent in folders]
+    unread += [path.name for path in found.damaged if path.parent in folders]
+    if not unread:
+        return []
+    named = ", ".join(unread[:5]) + (f" and {len(unread) - 5} more" if len(unread) > 5 else "")
+    return [f"{named} beside the series cannot be read as DICOM and are left out: check whether a slice is missing"]

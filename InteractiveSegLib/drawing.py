@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from InteractiveSegLib.counting import counted
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.geometry import Geometry
 from InteractiveSegLib.index_order import in_ijk
 from InteractiveSegLib.lasso import Lasso
+from InteractiveSegLib.notes import Labelled, Note
 from InteractiveSegLib.packed_mask import PackedMask
 from InteractiveSegLib.prompts import BoundingBox, Prompts, Scribbles
 
@@ -45,7 +47,9 @@ class Drawing:
         inside = box.intersected(self.geometry.shape_kji)
         self._draw(self.prompts.with_box(label, inside))
         if inside != box:
-            self._notes.append(f"the box of label {label} reached outside the image and was cut to {inside}")
+            self._notes.append(
+                Note("the box of ", Labelled(label), f" reached outside the image and was cut to {inside}")
+            )
 
     def add_scribbles(self, scribbles: Scribbles) -> None:
         """Draw over what was drawn before; a later mark replaces an earlier one on the same voxel, and that is noted.
@@ -107,7 +111,9 @@ class Drawing:
     def _note_contradictions(self, added: Scribbles) -> None:
         replaced = added.contradictions + self.prompts.scribbles.contradictions
         if replaced:
-            self._notes.append(f"{replaced} voxels were scribbled with different labels; the latest counts")
+            self._notes.append(
+                f"{counted(replaced, 'voxel was', 'voxels were')} scribbled with different labels; the latest counts"
+            )
 
     def _require_shape(self, shape: tuple[int, ...], what: str) -> None:
         if shape != self.geometry.shape_kji:

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from InteractiveSegLib.counting import counted
 from InteractiveSegLib.geometry import Volume
+from InteractiveSegLib.notes import Labelled, Note
 from InteractiveSegLib.prompts import BoundingBox, Prompts
 from InteractiveSegLib.rounds import ObjectMask
 
@@ -22,7 +24,7 @@ def empty_notes(
     kept : label -> the same without the voxels that went to other objects
     """
     return [
-        f"the mask of label {label} is empty: {_reason(volume, prompts, label, found, kept)}"
+        Note("the mask of ", Labelled(label), " is empty: ", *_reason(volume, prompts, label, found, kept))
         for label, mask in kept.items()
         if not mask.bits.any()
     ]
@@ -30,25 +32,26 @@ def empty_notes(
 
 def _reason(
     volume: Volume, prompts: Prompts, label: int, found: Mapping[int, ObjectMask], kept: Mapping[int, ObjectMask]
-) -> str:
+) -> list[str | Labelled]:
+    """Parts of a note."""
     own, box = found[label], prompts.boxes.get(label)
     if own.bits.any():
         winners = [other for other in kept if other != label and _share_voxels(own, kept[other])]
         twice = [other for other in winners if box is not None and prompts.boxes.get(other) == box]
         if twice:
-            return (
-                f"it has the same box as label {twice[0]}, to which all voxels went; give each object a box of its own"
-            )
-        listed = ", ".join(map(str, winners))
-        return f"all {_count(own)} voxels found for it are more likely of label {listed}; scribble on both to part them"
+            went = ", to which all voxels went; give each object a box of its own"
+            return ["it has the same box as ", Labelled(twice[0]), went]
+        listed = [part for other in winners for part in (", ", Labelled(other))][1:]
+        voxels = counted(_count(own), "voxel", "voxels")
+        return [f"all {voxels} found for it are more likely of ", *listed, "; scribble on both to part them"]
     value = _only_value(volume, own.grid.crop)
     if value is not None:
-        return f"the image is constant there, every voxel has the value {value:g}"
+        return [f"the image is constant there, every voxel has the value {value:g}"]
     if box is not None and box.size == 1:
-        return "its box holds a single voxel; draw it round the whole object, with what lies beside it outside"
+        return ["its box holds a single voxel; draw it round the whole object, with what lies beside it outside"]
     if box is not None and 1 in box.shape_kji and 1 not in volume.geometry.shape_kji:
-        return "its box is one voxel thin; draw it round the whole object, or scribble on the object"
-    return "nothing in its box stands out as an object; draw the box closer round it, or scribble on the object"
+        return ["its box is one voxel thin; draw it round the whole object, or scribble on the object"]
+    return ["nothing in its box stands out as an object; draw the box closer round it, or scribble on the object"]
 
 
 def _count(mask: ObjectMask) -> int:

@@ -2,15 +2,18 @@ set(PACKAGE_SCRIPTS
   __init__.py
   __main__.py
   adapt.py
+  array_file.py
   batch.py
   bifseg.py
   box_difference.py
   boxed_image.py
   casebook/__init__.py
   casebook/acceptance.py
+  casebook/case_files.py
   casebook/case_rounds.py
   casebook/case_view.py
   casebook/casebook.py
+  casebook/checking.py
   casebook/database.py
   casebook/dicom_seg.py
   casebook/doubts.py
@@ -21,7 +24,9 @@ set(PACKAGE_SCRIPTS
   casebook/from_files.py
   casebook/image_reference.py
   casebook/importing.py
+  casebook/new_files.py
   casebook/origins.py
+  casebook/privacy.py
   casebook/prompt_file.py
   casebook/schema.py
   casebook/seg_nrrd.py
@@ -29,15 +34,18 @@ set(PACKAGE_SCRIPTS
   casebook/splits.py
   casebook/states.py
   casebook/window_actions.py
+  casebook/work_locks.py
   casebook/worklist.py
   casebook_command.py
   cli.py
   combination.py
   command_examples.py
+  contained_path.py
+  counting.py
   cues.py
+  detached_header.py
   device.py
   dicom_series.py
-  disk_space.py
   drawing.py
   empty_masks.py
   errors.py
@@ -85,6 +93,22 @@ set(PACKAGE_SCRIPTS
   geodesic.py
   geometry.py
   guidance.py
+  image/__init__.py
+  image/compressed.py
+  image/dicom_headers.py
+  image/dicom_pixels.py
+  image/dicom_planes.py
+  image/dicom_stack.py
+  image/file_kind.py
+  image/itk_name.py
+  image/itk_volume.py
+  image/nibabel_reading.py
+  image/nifti_checks.py
+  image/nifti_floats.py
+  image/nifti_header.py
+  image/same_grid.py
+  image/segments.py
+  image/text_header.py
   image_io.py
   image_segmenter.py
   index_order.py
@@ -101,6 +125,7 @@ set(PACKAGE_SCRIPTS
   learning/doubt.py
   learning/judge.py
   learning/learner.py
+  learning/leftovers.py
   learning/lesson_store.py
   learning/mixture.py
   learning/patches.py
@@ -115,6 +140,7 @@ set(PACKAGE_SCRIPTS
   learning/teacher.py
   learning/versions.py
   low_priority.py
+  markup_tables.py
   markups.py
   networks/__init__.py
   networks/block_six.py
@@ -122,14 +148,19 @@ set(PACKAGE_SCRIPTS
   networks/ensemble.py
   networks/external.py
   networks/model_card.py
+  networks/model_trust.py
   networks/network.py
   networks/pcnet.py
   networks/pnet.py
   networks/prompted.py
-  nifti_floats.py
+  networks/script_model.py
+  networks/script_server.py
+  notes.py
   object_answer.py
   object_box.py
+  output_files.py
   packed_mask.py
+  plain_text.py
   predict.py
   process_lock.py
   progress.py
@@ -157,6 +188,7 @@ set(PACKAGE_SCRIPTS
   propagate/working_plane.py
   propagate_command.py
   propagate_result.py
+  python_process.py
   refine.py
   roi.py
   rounds.py
@@ -165,6 +197,7 @@ set(PACKAGE_SCRIPTS
   self_test.py
   session.py
   session_state.py
+  slice_names.py
   terminal.py
   training/__init__.py
   training/losses.py

@@ -1,37 +1,230 @@
-"""Files appear whole or not at all."""
+"""Files appear whole or not at all, under names that nobody can foresee, and what a killed process left is swept.
 
+A temporary file lies beside its target and is locked by the process that writes it, so that others can tell whether
+that process lives. Where a folder lets nobody but its owner in, what is made in it is for its owner alone.
+"""
+
+from __future__ import annotations
+
+import errno
 import os
+import re
+import secrets
+import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from InteractiveSegLib.errors import OutputError
 
+_PREFIX, _UNLOCKED = ".interactiveseg-", ".interactiveseg-new-"
+_TEMPORARY = re.compile(r"\.interactiveseg-(new-)?[0-9a-f]{16}(\.[A-Za-z0-9]{1,8}){0,2}")
+_SUFFIXES = re.compile(r"(\.[A-Za-z0-9]{1,8}){1,2}$")
+_FULL = {errno.ENOSPC: "the disk is full", getattr(errno, "EDQUOT", -1): "your quota of the disk is used up"}
+_REASONS = {**_FULL, errno.ENAMETOOLONG: "its name is too long"}
+_PROBE_BYTES = 1 << 20
+_DAY_S = 86_400.0
+_SWEEP_SHARE = 0.01  # of the time at most goes into looking for what killed processes left
+_TRIES = 100
+
+_next_sweep: dict[str, float] = {}
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside ``path``, with its suffixes kept, renamed to it when the block ends without an error.
+    """A temporary file to write, which takes the place of ``path`` when the block ends without an error.
+
+    It has the suffixes of ``path``. A symbolic link is written through, and a file that is replaced keeps its mode.
 
     Raises
     ------
-    OutputError : the folder cannot be written, or the disk is full.
+    OutputError : the folder or the file cannot be written, or the disk is full; what was there is kept.
     """
-    temporary = path.with_name(f".{os.getpid()}-{path.name}")
+    with _told(path), temporary_beside(target := replaced_file(path)) as temporary:
+        try:
+            yield temporary
+        except OSError as error:
+            full = _fullness(temporary)
+            if full is None:
+                raise
+            raise full from error
+        _settle(temporary, target)
+
+
+@contextmanager
+def temporary_beside(path: Path, locked: bool = True) -> Iterator[Path]:
+    """An empty file of a random name in the folder of ``path``, with its suffixes; gone at the end, unless renamed.
+
+    locked : without it, for writers with locks of their own, what a killed process left is swept after a day
+
+    Raises
+    ------
+    OSError : the folder cannot be written.
+    """
+    _sweep(path.parent)
+    private = _is_private(path.parent) or path.exists()  # the mode of a file that is there is given at the end
+    temporary, descriptor = _made(path, 0o600 if private else 0o666, locked)
     try:
         yield temporary
-        temporary.replace(path)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise OutputError(f"cannot write {path}: {reason}") from error
     finally:
-        with suppress(OSError):  # it may never have been made
+        if descriptor is not None:
+            os.close(descriptor)
+        with suppress(OSError):  # it was renamed
             temporary.unlink()
 
 
-def flushed(path: Path) -> None:
-    """Have the system write a file to the disk, before anything refers to it. OutputError where that fails."""
+def sweep_unlocked(path: Path) -> None:
+    """Remove what killed processes left of ``temporary_beside(path, locked=False)``, for who keeps writers out.
+
+    Raises
+    ------
+    OSError : the folder cannot be written.
+    """
+    for left in path.parent.glob(f"{_UNLOCKED}*{path.suffix}"):
+        if _TEMPORARY.fullmatch(left.name):
+            left.unlink(missing_ok=True)
+
+
+def replaced_file(path: Path) -> Path:
+    """What ``replacing`` replaces: at the end of a link the file there, as whoever made the link wants it.
+
+    Raises
+    ------
+    OutputError : there is something that cannot be replaced.
+    """
+    with _told(path):
+        target = Path(os.path.realpath(path)) if path.is_symlink() else path
+        try:
+            found = target.lstat()
+        except FileNotFoundError:
+            return target
+        if stat.S_ISLNK(found.st_mode):
+            raise OSError(errno.ELOOP, "its links lead in a circle")
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "it is a folder" if target.is_dir() else "it is no regular file")
+        if not os.access(target, os.W_OK):
+            raise PermissionError(errno.EACCES, "it is write-protected")
+        return target
+
+
+def make_folder(path: Path) -> None:
+    """A folder and those above it, where they are missing. OutputError where it cannot be made."""
+    if path.is_dir():
+        return
+    with _told(path):
+        if not path.parent.is_dir():
+            make_folder(path.parent)
+        path.mkdir(0o700 if _is_private(path.parent) else 0o777, exist_ok=True)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
     try:
-        with path.open("rb+") as file:
+        yield
+    except OutputError:
+        raise
+    except OSError as error:
+        reason = _REASONS.get(error.errno or 0) or error.strerror or str(error)
+        raise OutputError(f"cannot write {path}: {reason}") from error
+
+
+def _made(path: Path, mode: int, locked: bool) -> tuple[Path, int | None]:
+    """A new file and the descriptor that holds its lock; None on Windows, which renames no open file."""
+    found = _SUFFIXES.search(path.name)
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    for _ in range(_TRIES):
+        name = f"{_PREFIX if locked else _UNLOCKED}{secrets.token_hex(8)}{found.group() if found else ''}"
+        temporary = path.with_name(name)
+        descriptor = os.open(temporary, flags, mode)
+        if os.name == "nt":
+            os.close(descriptor)
+            return temporary, None
+        if not locked or (_lock(descriptor) is not False and _is_same(temporary, descriptor)):
+            return temporary, descriptor
+        os.close(descriptor)  # another process took it for one that a killed process left
+    raise OSError(errno.EBUSY, "another process takes away what this one writes")
+
+
+def _settle(temporary: Path, target: Path) -> None:
+    """Have a file written through to the disk, and give it its place."""
+    if not stat.S_ISREG(temporary.lstat().st_mode):
+        raise OSError(errno.EINVAL, f"{temporary} was exchanged")
+    with temporary.open("rb+") as file:
+        os.fsync(file.fileno())
+    with suppress(FileNotFoundError):
+        temporary.chmod(stat.S_IMODE(target.stat().st_mode) & 0o777)
+    temporary.replace(target)
+    if os.name != "nt":
+        with suppress(OSError):  # some file systems have nothing to do for a folder
+            folder = os.open(target.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+
+
+def _fullness(temporary: Path) -> OSError | None:
+    """The disk's error, which libraries pass on in words of their own or not at all."""
+    try:
+        with temporary.open("ab", buffering=0) as file:
+            file.write(bytes(_PROBE_BYTES))
             os.fsync(file.fileno())
     except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+        return error if error.errno in _FULL else None
+    return None
+
+
+def _sweep(folder: Path) -> None:
+    """Remove the temporary files of processes that were killed."""
+    began = time.monotonic()
+    if began < _next_sweep.get(os.path.abspath(folder), 0.0):  # noqa: PTH100 (links in it do not matter)
+        return
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if _TEMPORARY.fullmatch(entry.name):
+                with suppress(OSError):
+                    _remove_dead(Path(entry.path))
+    ended = time.monotonic()
+    _next_sweep[os.path.abspath(folder)] = ended + (ended - began) / _SWEEP_SHARE  # noqa: PTH100
+
+
+def _remove_dead(path: Path) -> None:
+    found = path.lstat()
+    if not stat.S_ISREG(found.st_mode) or (hasattr(os, "geteuid") and found.st_uid != os.geteuid()):
+        return
+    if os.name == "nt" or path.name.startswith(_UNLOCKED):
+        if time.time() - found.st_mtime > _DAY_S:
+            path.unlink()
+        return
+    descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        locked = _lock(descriptor)
+        if locked or (locked is None and time.time() - found.st_mtime > _DAY_S):
+            path.unlink()
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool | None:
+    """Lock a file until its descriptor is closed; False where another process has it, None where there are no locks."""
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def _is_same(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.lstat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+def _is_private(folder: Path) -> bool:
+    return os.name != "nt" and not stat.S_IMODE(folder.stat().st_mode) & 0o077

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,6 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.index_order import in_ijk
 from InteractiveSegLib.prompts import BoundingBox, three_integers
+
+if TYPE_CHECKING:
+    from InteractiveSegLib.image.nifti_header import NiftiForms
 
 _LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0])
 _SHEAR_TOLERANCE = 1e-4  # cosine between axes; ITK's NIfTI writer coerces a direction somewhere above this
@@ -129,6 +133,8 @@ class Volume:
 
     array_kji : (K, J, I) real numbers of any type; the very array that was given, neither copied nor converted
     name : for messages and lists
+    notes : sentences on what was assumed or converted when it was read
+    nifti_forms : sform and qform of a NIfTI file in which they differ, for masks to keep both
 
     Raises
     ------
@@ -138,6 +144,8 @@ class Volume:
     array_kji: NDArray
     geometry: Geometry
     name: str = ""
+    notes: tuple[str, ...] = ()
+    nifti_forms: NiftiForms | None = None
 
     def __post_init__(self) -> None:
         array = self.array_kji

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.geometry import Geometry
 from InteractiveSegLib.prompts import BoundingBox
-from InteractiveSegLib.propagate.annotated_slice import AXIS_NAMES
+from InteractiveSegLib.slice_names import Place, SliceNames
 
 if TYPE_CHECKING:
     from InteractiveSegLib.propagate.proxy_mask import ProxyMask
@@ -29,6 +30,7 @@ UNSURE = "the model is unsure"
 _WRONG_OF_SIDES = 0.7  # wrong voxels to the sum of the map, measured on truths of five kinds of object
 _WRONG_OF_DOUBT = 0.15  # of the model's uncertainty, likewise
 _GOING_THERE = 0.25  # of the mean outline
+_ROUNDING = 1 + 1e-4  # of spacings in file headers
 
 
 @dataclass(frozen=True)
@@ -36,13 +38,15 @@ class GuidanceSettings:
     """What is suggested.
 
     count : slices at most
-    axes : along which, 0, 1, 2 for k, j, i
+    axes : along which, 0, 1, 2 for k, j, i; None for those with slices that a person can draw on (``drawable_axes``)
+    coarsest : longer side of a pixel, in finest voxel spacings of the image, on which a person can still draw
     enough : gain of the best slice, as a share of the object, below which nothing more needs annotating
     reach : slices on either side over which an annotated slice is thought to settle anything at most
     """
 
     count: int = 3
-    axes: tuple[int, ...] = (0, 1, 2)
+    axes: tuple[int, ...] | None = None
+    coarsest: float = 2.5
     enough: float = 0.005
     reach: int = 8
 
@@ -52,8 +56,10 @@ class GuidanceSettings:
                 raise InputError(f"{name} is an integer, not {getattr(self, name)!r}")
         if self.count < 1:
             raise InputError(f"count {self.count} must be at least 1")
-        if not self.axes or not set(self.axes) <= {0, 1, 2}:
+        if self.axes is not None and (not self.axes or not set(self.axes) <= {0, 1, 2}):
             raise InputError(f"axes must be of 0, 1, 2 (k, j, i), not {self.axes}")
+        if not self.coarsest >= 1:
+            raise InputError(f"coarsest must be 1 or more, not {self.coarsest}")
         if not self.enough >= 0:
             raise InputError(f"enough must be 0 or more, not {self.enough}")
         if self.reach < 1:
@@ -86,10 +92,12 @@ class Suggestion:
     reason: str
 
     @property
-    def text(self) -> str:
-        return (
-            f"{AXIS_NAMES[self.axis]} slice {self.index}: {self.reason} (about {100 * self.gain:.1f} % of the object)"
-        )
+    def place(self) -> Place:
+        return self.axis, self.index
+
+    def said(self, called: SliceNames) -> str:
+        """The slice, the reason and the gain, for a person."""
+        return f"{called.one(self.place)}: {self.reason} (about {100 * self.gain:.1f} % of the object)"
 
 
 @dataclass(frozen=True)
@@ -103,6 +111,26 @@ class Advice:
     suggestions: tuple[Suggestion, ...]
     enough: bool
     text: str
+
+
+def drawable_axes(
+    geometry: Geometry, annotated: Mapping[int, Collection[int]], settings: GuidanceSettings
+) -> tuple[int, ...]:
+    """Axes along which slices are proposed where none are named.
+
+    Across an axis along which the image is sampled finely, but coarsely along another one, lie reformatted planes of
+    long pixels, on which nobody can draw. Kept are the axis with the largest spacing, whose slices have the finest
+    pixels; those whose pixels are within ``coarsest``; and those along which slices are annotated all the same.
+    """
+    spacing = geometry.spacing_kji_mm
+    longest = {axis: max(mm for other, mm in enumerate(spacing) if other != axis) for axis in range(3)}
+    return tuple(
+        axis
+        for axis in range(3)
+        if annotated.get(axis)
+        or longest[axis] <= settings.coarsest * min(spacing) * _ROUNDING
+        or spacing[axis] * _ROUNDING >= max(spacing)
+    )
 
 
 def residual(one: NDArray[np.floating], other: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -146,14 +174,14 @@ def from_prediction(prediction: NDArray[np.floating]) -> Evidence:
 
 def suggest(
     evidence: Sequence[Evidence],
-    shape_kji: tuple[int, int, int],
+    geometry: Geometry,
     annotated: Mapping[int, Collection[int]],
     object_voxels: float,
     settings: GuidanceSettings | None = None,
     proposed: Collection[tuple[int, int]] = (),
     outlines: Mapping[int, NDArray[np.floating]] | None = None,
 ) -> Advice:
-    """Rank slices of all axes by what annotating them is expected to put right, to what is to be drawn.
+    """Rank slices by what annotating them is expected to put right, to what is to be drawn.
 
     An annotated slice settles itself, and its neighbours the less, the nearer they are to the annotated slices that
     were there before (or to ``reach``). Of a gap in which all slices are equally wrong, the middle one comes first.
@@ -161,6 +189,7 @@ def suggest(
 
     Parameters
     ----------
+    geometry : of the image
     annotated : axis -> indices that are annotated
     object_voxels : of all labels together
     proposed : (axis, index) of slices that were proposed before; like annotated ones they are not proposed again
@@ -175,9 +204,10 @@ def suggest(
         raise InputError("no evidence to rank slices by")
     if not object_voxels > 0:
         raise InputError(f"an object of {object_voxels} voxels has no slices to rank")
-    costs = {axis: _costs(axis, shape_kji[axis], outlines) for axis in settings.axes}
-    left = {axis: np.stack([_profile(each, axis, shape_kji[axis]) for each in evidence]) for axis in settings.axes}
-    drawn = {axis: set(annotated.get(axis, ())) for axis in settings.axes}
+    axes, shape = settings.axes or drawable_axes(geometry, annotated, settings), geometry.shape_kji
+    costs = {axis: _costs(axis, shape[axis], outlines) for axis in axes}
+    left = {axis: np.stack([_profile(each, axis, shape[axis]) for each in evidence]) for axis in axes}
+    drawn = {axis: set(annotated.get(axis, ())) for axis in axes}
     taken = {(axis, index) for axis in drawn for index in drawn[axis]} | set(proposed)
     chosen: list[Suggestion] = []
     while len(chosen) < settings.count:

@@ -1,11 +1,9 @@
-"""Images and labelmaps from files and into files; beside markups and registration the only place that knows LPS."""
+"""Images and labelmaps from files and into files."""
 
 from __future__ import annotations
 
 import gzip
-import math
 import os
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,71 +11,104 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813
 from numpy.typing import NDArray
 
-from InteractiveSegLib.dicom_series import read_series
-from InteractiveSegLib.disk_space import is_full
+from InteractiveSegLib.dicom_series import read_dicom_file, read_series
 from InteractiveSegLib.errors import InputError, OutputError
-from InteractiveSegLib.files import replacing
+from InteractiveSegLib.files import replaced_file, replacing
 from InteractiveSegLib.geometry import Geometry, Volume
-from InteractiveSegLib.itk_reading import execute, read_header, reason
-from InteractiveSegLib.nifti_floats import restore_missing
+from InteractiveSegLib.image.file_kind import Format, kind_of
+from InteractiveSegLib.image.itk_name import as_utf8, itk_target
+from InteractiveSegLib.image.itk_volume import ItkImage, grid_of, read_itk_image
+from InteractiveSegLib.image.nibabel_reading import read_by_nibabel
+from InteractiveSegLib.image.nifti_checks import require_whole
+from InteractiveSegLib.image.nifti_header import NiftiForms, read_nifti_header
+from InteractiveSegLib.image.same_grid import on_grid
+from InteractiveSegLib.image.segments import is_segmentation, merged
+from InteractiveSegLib.itk_reading import opened, reason
 
 WRITABLE_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
 _VOXEL_TYPES = {f"{kind}{8 * size}" for kind in ("int", "uint") for size in (1, 2, 4, 8)} | {"float32", "float64"}
 _NIFTI_GRID_ERROR_MM = 1e-3  # float32 headers: 4e-5 mm were measured at 600 mm from the origin
 _GRID_ERROR_MM = 1e-6
-_BLOCK_BYTES = 1 << 20
+_NIFTI = (".nii", ".nii.gz")
+_SPACINGS_MM = (1e-7, 1e5)
+_FARTHEST_MM = 1e7
+_NIFTI_HEADER_BYTES = 348
 
 
-def read_volume(path: str | os.PathLike[str], series_uid: str | None = None) -> Volume:
+def read_volume(path: str | os.PathLike[str], series: str | None = None, time: int | None = None) -> Volume:
     """A scalar 3D image with its own voxel type (except that NIfTI and DICOM scale factors are applied).
 
-    NIfTI, NRRD, MetaImage and whatever else SimpleITK reads; a DICOM series as its folder. A 2D image becomes one
-    slice of 1 mm. Where a NIfTI's sform and qform differ, ITK's choice stands, which is also what Slicer shows.
+    NIfTI, NRRD, MetaImage and whatever else SimpleITK reads; NIfTI-2 and FreeSurfer's files through nibabel; a DICOM
+    series as its folder, or the folder above it. What a file is, its content says. What is read is compared with what
+    the header says; the volume's notes tell what was assumed or converted. A 2D image becomes one slice of 1 mm. Where
+    a NIfTI's sform and qform differ, ITK's choice stands, which is also what Slicer shows.
 
     Parameters
     ----------
-    path : file, or folder with DICOM files of one series
-    series_uid : which series, where the folder has several
+    path : file, or folder with DICOM files
+    series : UID of the DICOM series, or its number in the list of the error, where the folder has several
+    time : which of several images (4D), from 0
 
     Raises
     ------
-    InputError : missing, unreadable, incomplete, 4D or colour file; no, several or irregular DICOM series.
+    InputError : missing, unreadable, incomplete or damaged file, colours; 4D and no time chosen; no, several or
+        irregular DICOM series; headers that contradict themselves or what is read.
+    MissingPackageError : the format needs a package that is not installed.
     """
     path = Path(path)
-    if path.is_dir():
-        return _to_volume(*read_series(path, series_uid))
-    if series_uid is not None:
-        raise InputError(f"{path} is not a folder: the DICOM series {series_uid} cannot be chosen in it")
-    if not path.exists():
-        raise InputError(f"{path} does not exist")
-    header = read_header(path)
-    _require_complete(path, header)
-    image = execute(header, path)
-    volume = _to_volume(image, path.name.removesuffix(".gz").rsplit(".", 1)[0].removesuffix(".seg"))
-    restore_missing(path, header, volume.array_kji)
-    return volume
+    image, name = _read(path, series, time)
+    _require_plausible(image.geometry, path)
+    return Volume(image.array, image.geometry, as_utf8(name), image.notes, image.forms)
 
 
-def read_labelmap(path: str | os.PathLike[str], geometry: Geometry) -> NDArray[np.integer]:
+def read_labelmap(
+    path: str | os.PathLike[str], geometry: Geometry, notes: list[str] | None = None
+) -> NDArray[np.integer]:
     """Labels (K, J, I) on a known grid, as the smallest integer type that holds them (mostly uint8).
+
+    Of a segmentation of 3D Slicer, the segments are the labels; it may be cropped. A labelmap whose axes are in another
+    order is reordered, one that lies less than a tenth of a voxel beside the grid is taken as on it.
+
+    Parameters
+    ----------
+    notes : sentences on what was assumed or converted are added
 
     Raises
     ------
     InputError : as ``read_volume``, another grid than ``geometry``, or values that are not whole numbers.
     """
-    volume = read_volume(path)
-    geometry.require_same(volume.geometry, f"the labelmap {path}")
-    labels = volume.array_kji
+    path = Path(path)
+    notes = [] if notes is None else notes
+    image, _ = _read(path, None, None, layered=True)
+    notes += image.notes
+    labels = image.array
+    segmentation = is_segmentation(image.metadata)
+    if labels.ndim == 4 and not segmentation:
+        raise InputError(f"{path} has {labels.shape[3]} values per voxel, not one")
+    if labels.dtype.kind not in "buif":
+        raise InputError(f"the labelmap {path} holds {labels.dtype}, not labels")
     if labels.dtype.kind == "f":
         with np.errstate(invalid="ignore"):
             wrong = labels[~((labels == np.rint(labels)) & (np.abs(labels) < 2**31))]
         if wrong.size:
             raise InputError(f"the labelmap {path} holds values that are not labels, such as {wrong[0]}")
-    return _smallest_integers(labels)
+    labels = _smallest_integers(labels)
+    if segmentation:
+        labels, more = merged(labels, image.metadata, path)
+        notes += more
+    return on_grid(labels, image.geometry, geometry, f"the labelmap {path}", notes, part=segmentation)
 
 
-def write_labelmap(path: str | os.PathLike[str], array_kji: NDArray, geometry: Geometry) -> None:
+def write_labelmap(
+    path: str | os.PathLike[str],
+    array_kji: NDArray,
+    geometry: Geometry,
+    header: Mapping[str, str] | None = None,
+    forms: NiftiForms | None = None,
+) -> None:
     """Labels or a mask (K, J, I; integer or bool) into a compressed file, as the smallest integer type.
+
+    header, forms : as of ``write_image``
 
     Raises
     ------
@@ -85,18 +116,23 @@ def write_labelmap(path: str | os.PathLike[str], array_kji: NDArray, geometry: G
     """
     if array_kji.dtype.kind not in "bui":
         raise InputError(f"a labelmap holds integers or bool, not {array_kji.dtype}")
-    write_image(path, _smallest_integers(array_kji), geometry)
+    write_image(path, _smallest_integers(array_kji), geometry, header, forms)
 
 
 def write_image(
-    path: str | os.PathLike[str], array_kji: NDArray, geometry: Geometry, header: Mapping[str, str] | None = None
+    path: str | os.PathLike[str],
+    array_kji: NDArray,
+    geometry: Geometry,
+    header: Mapping[str, str] | None = None,
+    forms: NiftiForms | None = None,
 ) -> None:
     """An image (K, J, I) into a compressed .nii.gz, .nii, .nrrd or .mha file, which appears whole or not at all.
 
     NRRD and MetaImage keep the grid to 1e-6 mm. NIfTI headers are float32: the grid of an image that was read from a
     NIfTI is kept so too, any other moves by up to about 1e-4 mm.
 
-    header : further entries, such as the names of segments, which NRRD alone keeps
+    header : further entries, such as the names of segments; NIfTI keeps 80 letters of ``ITK_FileNotes`` alone
+    forms : sform and qform of the image whose grid this is, which NIfTI alone keeps
 
     Raises
     ------
@@ -114,15 +150,18 @@ def write_image(
     image.SetSpacing(spacing)
     image.SetDirection(direction)
     for key, text in (header or {}).items():
-        image.SetMetaData(key, text)
+        image.SetMetaData(key, as_utf8(text))
     require_writable_folder(path)
     with replacing(path) as temporary:
         try:
-            sitk.WriteImage(image, str(temporary), useCompression=True)
+            with itk_target(temporary) as name:
+                sitk.WriteImage(image, name, useCompression=True)
+            if forms is not None and path.name.endswith(_NIFTI):
+                _keep_forms(temporary, forms)
             # ITK reports no error for a NIfTI that did not fit on the disk.
             _require_kept(temporary, geometry)
         except (RuntimeError, InputError) as error:
-            raise OSError("the disk is full" if is_full(path.parent) else reason(error)) from error
+            raise OSError(reason(error)) from error
 
 
 def require_writable_name(path: Path) -> None:
@@ -133,39 +172,37 @@ def require_writable_name(path: Path) -> None:
 
 def require_writable_folder(path: Path) -> None:
     """OutputError where a file of this name cannot be made: no such folder, a read-only one, a folder of that name."""
+    path = replaced_file(path)
     if not path.parent.is_dir():
         raise OutputError(f"cannot write {path}: the folder {path.parent} does not exist")
     if not os.access(path.parent, os.W_OK):
         raise OutputError(f"cannot write {path}: the folder {path.parent} is read-only")
+
+
+def _read(path: Path, series: str | None, time: int | None, layered: bool = False) -> tuple[ItkImage, str]:
+    """The image in a file or folder by its format, and its name."""
     if path.is_dir():
-        raise OutputError(f"cannot write {path}: it is a folder")
+        return read_series(path, series, time)
+    if series is not None:
+        raise InputError(f"{path} is not a folder: the DICOM series {series} cannot be chosen in it")
+    kind = kind_of(path)
+    name = path.name.removesuffix(".gz").rsplit(".", 1)[0].removesuffix(".seg")
+    if kind.format is Format.DICOM:
+        return read_dicom_file(path, time), name
+    if kind.format in (Format.NIFTI2, Format.FREESURFER):
+        return read_by_nibabel(path, kind, time), name
+    return read_itk_image(path, kind, time, layered), name
 
 
-def _grid(header: sitk.ImageFileReader | sitk.Image) -> Geometry:
-    """Grid of a 3D image, or of a 2D one as a slice of 1 mm."""
-    size, origin, spacing = header.GetSize(), header.GetOrigin(), header.GetSpacing()
-    direction = np.eye(3)
-    direction[: len(size), : len(size)] = np.reshape(header.GetDirection(), (len(size), len(size)))
-    if len(size) == 2:
-        size, origin, spacing = (*size, 1), (*origin, 0.0), (*spacing, 1.0)
-    return Geometry.from_lps(size[::-1], origin, spacing, direction)
-
-
-def _to_volume(image: sitk.Image, name: str) -> Volume:
-    geometry = _grid(image)
-    return Volume(np.asarray(_Pixels(image)).reshape(geometry.shape_kji), geometry, name)
-
-
-class _Pixels:
-    """Lends an image's memory to NumPy: the array keeps the image alive, and nothing is copied.
-
-    ``sitk.GetArrayViewFromImage`` does not keep it: its array crashes once the image is gone.
-    """
-
-    def __init__(self, image: sitk.Image) -> None:
-        self._image = image
-        view = sitk.GetArrayViewFromImage(image)
-        self.__array_interface__ = {**view.__array_interface__, "data": (view.ctypes.data, False)}
+def _require_plausible(geometry: Geometry, path: Path) -> None:
+    """InputError for lengths that no image of anything has: a damaged header, or a unit that it does not name."""
+    low_mm, high_mm = _SPACINGS_MM
+    if not all(low_mm <= spacing <= high_mm for spacing in geometry.spacing_kji_mm):
+        spacing = " x ".join(f"{mm:.4g}" for mm in geometry.spacing_kji_mm[::-1])
+        raise InputError(f"{path} has voxels of {spacing} mm, which cannot be: correct the spacing in its header")
+    origin = geometry.ijk_to_ras[:3, 3]
+    if np.abs(origin).max() > _FARTHEST_MM:
+        raise InputError(f"{path} lies at {origin.tolist()} mm, which cannot be: correct the origin in its header")
 
 
 def _smallest_integers(labels: NDArray) -> NDArray[np.integer]:
@@ -173,30 +210,25 @@ def _smallest_integers(labels: NDArray) -> NDArray[np.integer]:
     return labels.astype(np.result_type(np.uint8, *extremes), copy=False)
 
 
-def _require_complete(path: Path, header: sitk.ImageFileReader) -> None:
-    """InputError for a NIfTI cut short or damaged in its compression: ITK reads it without an error."""
-    if not header.HasMetaDataKey("vox_offset") or path.suffix.lower() in (".hdr", ".img"):
-        return
-    voxels = math.prod(header.GetSize())
-    expected = float(header.GetMetaData("vox_offset")) + voxels * int(header.GetMetaData("bitpix")) // 8
-    with path.open("rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
-    try:
-        found = _unpacked_bytes(path) if packed else path.stat().st_size
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path} is cut short or damaged: {error}") from error
-    if found < expected:
-        raise InputError(f"{path} is cut short: {found} bytes of {expected:.0f}")
-
-
-def _unpacked_bytes(path: Path) -> int:
-    with gzip.open(path) as stream:
-        return sum(len(block) for block in iter(lambda: stream.read(_BLOCK_BYTES), b""))
+def _keep_forms(path: Path, forms: NiftiForms) -> None:
+    """Put both grids of the image into a NIfTI just written, of which ITK writes one."""
+    packed = kind_of(path).packed
+    opener = gzip.open if packed else open
+    with opener(path, "rb") as file:
+        content = file.read()
+    changed = forms.written_into(content[:_NIFTI_HEADER_BYTES]) + content[_NIFTI_HEADER_BYTES:]
+    with opener(path, "wb") as file:
+        file.write(changed)
 
 
 def _require_kept(path: Path, geometry: Geometry) -> None:
     """InputError where a file just written is not complete or not on the grid."""
-    header = read_header(path)
-    _require_complete(path, header)
-    tolerance_mm = _NIFTI_GRID_ERROR_MM if header.HasMetaDataKey("vox_offset") else _GRID_ERROR_MM
-    geometry.require_same(_grid(header), "the grid that this format can hold", tolerance_mm)
+    kind = kind_of(path)
+    is_nifti = kind.format is Format.NIFTI
+    with opened(path) as reader:
+        written = grid_of(reader)
+    if is_nifti:
+        require_whole(path, read_nifti_header(path, kind.packed), kind.packed)
+    geometry.require_same(
+        written, "the grid that this format can hold", _NIFTI_GRID_ERROR_MM if is_nifti else _GRID_ERROR_MM
+    )

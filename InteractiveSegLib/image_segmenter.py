@@ -12,11 +12,13 @@ import torch
 from InteractiveSegLib.adapt import load_optimizer
 from InteractiveSegLib.bifseg import BifsegSettings, ObjectLabels
 from InteractiveSegLib.boxed_image import BoxedImage, boxed_image, crop_intensities, encoded_steps, start_on_grid
+from InteractiveSegLib.counting import counted
 from InteractiveSegLib.empty_masks import empty_notes
 from InteractiveSegLib.errors import InputError, is_out_of_memory
 from InteractiveSegLib.full_resolution import full_resolution_steps
 from InteractiveSegLib.geometry import Volume
 from InteractiveSegLib.networks.network import Network, sees_start_masks
+from InteractiveSegLib.notes import Labelled, Note
 from InteractiveSegLib.object_answer import answer_steps, answering
 from InteractiveSegLib.object_box import object_box
 from InteractiveSegLib.progress import Steps
@@ -113,10 +115,9 @@ class ImageSegmenter:
         boxed = self._cropped(box, device)
         grid = boxed.grid
         if boxed.not_finite:
-            notes.append(
-                f"{boxed.not_finite} voxels round label {label} are NaN or infinite; "
-                "they count as the darkest finite value"
-            )
+            verb, then = ("is", "it counts") if boxed.not_finite == 1 else ("are", "they count")
+            odd = f" {verb} NaN or infinite; {then} as the darkest finite value"
+            notes.append(Note(f"{counted(boxed.not_finite, 'voxel', 'voxels')} round ", Labelled(label), odd))
         foreground, background = (marks[grid.crop.contains(marks)] for marks in prompts.scribbles.for_label(label))
         scribbled = bool(len(foreground) + len(background))
         drawn = label in prompts.boxes
@@ -164,11 +165,15 @@ class ImageSegmenter:
             return None
         if not sees_start_masks(self._network):
             use = "not used" if label in prompts.boxes else "used for its box alone"
-            notes.append(f"this network does not look at masks: the start mask of label {label} was {use}")
+            notes.append(
+                Note("this network does not look at masks: the start mask of ", Labelled(label), f" was {use}")
+            )
             return None
         beyond = start.voxels - np.count_nonzero(start.within(box))
         if beyond:
-            notes.append(f"{beyond} voxels of the start mask of label {label} lie outside its box and were left out")
+            where = "lies outside its box and was" if beyond == 1 else "lie outside its box and were"
+            what = f"{counted(beyond, 'voxel', 'voxels')} of the start mask of "
+            notes.append(Note(what, Labelled(label), f" {where} left out"))
         return start_on_grid(start, box, grid)
 
     def _cropped(self, box: BoundingBox, device: torch.device) -> BoxedImage:

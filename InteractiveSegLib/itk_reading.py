@@ -3,43 +3,54 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import SimpleITK as sitk  # noqa: N813
 
 from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.image.itk_name import itk_name
 
 
-def read_header(path: Path) -> sitk.ImageFileReader:
-    """Reader with the header read; refuses what is not a scalar image of two or three dimensions."""
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
+@contextmanager
+def opened(
+    path: Path, suffixes: Sequence[str] = (), beside: Sequence[Path] = (), *, io: str = ""
+) -> Iterator[sitk.ImageFileReader]:
+    """Reader with the header read.
+
+    Parameters
+    ----------
+    suffixes, beside : as of ``itk_name``
+    io : which of ITK's readers; without it ITK looks for one
+
+    Raises
+    ------
+    InputError : the file cannot be read, here or by what the caller does with the reader.
+    """
+    with itk_name(path, suffixes, beside) as name, _without_warnings():
+        reader = sitk.ImageFileReader()
+        reader.SetFileName(name)
+        reader.SetImageIO(io)
+        try:
+            reader.ReadImageInformation()
+            yield reader
+        except RuntimeError as error:
+            said = reason(error).replace(name, str(path)).replace(Path(name).name, path.name)
+            if said.startswith("Unable to determine ImageIO"):
+                said = "it is in no format that is known (NIfTI, NRRD, MetaImage, DICOM and others), or damaged"
+            raise InputError(f"{path} cannot be read: {said}") from error
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """ITK's warnings are about what its readers assume: that is compared with the headers, and said in notes."""
+    shown = sitk.ProcessObject.GetGlobalWarningDisplay()
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
     try:
-        reader.ReadImageInformation()
-    except RuntimeError as error:
-        raise InputError(f"{path} cannot be read: {reason(error)}") from error
-    if reader.GetNumberOfComponents() != 1:
-        pixels = sitk.GetPixelIDValueAsString(reader.GetPixelIDValue())
-        raise InputError(f"{path} has {reader.GetNumberOfComponents()} values per voxel ({pixels}), not one")
-    if int(tag(reader, "0028|0008") or 1) > 1:
-        raise InputError(f"{path} is a multi-frame DICOM file, whose slice positions are not read: convert it first")
-    if reader.GetDimension() not in (2, 3):
-        size = " x ".join(map(str, reader.GetSize()))
-        raise InputError(f"{path} is not a 3D image but {reader.GetDimension()}D, of size {size}")
-    return reader
-
-
-def execute(reader: sitk.ImageFileReader | sitk.ImageSeriesReader, path: Path) -> sitk.Image:
-    """The image. InputError where it cannot be read."""
-    try:
-        return reader.Execute()
-    except RuntimeError as error:
-        raise InputError(f"{path} cannot be read: {reason(error)}") from error
-
-
-def tag(reader: sitk.ImageFileReader, key: str) -> str:
-    """A DICOM tag such as ``0008|103e``, "" where the file has none."""
-    return reader.GetMetaData(key).strip() if reader.HasMetaDataKey(key) else ""
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalWarningDisplay(shown)
 
 
 def reason(error: Exception) -> str:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import stat
 import threading
 import time
 from collections.abc import Callable
@@ -169,7 +170,8 @@ def _journals(folder: Path) -> list[Path]:
 
 
 def _is_own(folder: Path) -> bool:
-    return not hasattr(os, "getuid") or folder.stat().st_uid == os.getuid()
+    found = folder.lstat()  # a link that somebody laid here leads to what is theirs to choose
+    return not hasattr(os, "getuid") or (stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid())
 
 
 def _lock_path(path: Path) -> Path:
@@ -181,6 +183,8 @@ def _make_private(folder: Path) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not _is_own(folder):
         raise PermissionError(f"the folder {folder} belongs to somebody else")
+    if stat.S_IMODE(folder.stat().st_mode) & 0o077:
+        folder.chmod(0o700)
 
 
 def _append(path: Path, record: bytes, at: int) -> None:

@@ -12,6 +12,7 @@ from scipy import ndimage
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.geometry import Geometry
 from InteractiveSegLib.index_order import in_ijk
+from InteractiveSegLib.notes import Labelled, Note
 from InteractiveSegLib.prompts import BACKGROUND, BoundingBox, Index, Scribbles
 
 _SLICES_DEEP = 1.0
@@ -129,8 +130,8 @@ class Lasso:
         extent = BoundingBox(within.min(axis=0).tolist(), (within.max(axis=0) + 1).tolist())
         sides = np.array(section.shape) - 0.5
         cut = (self.outline < -0.5).any() or (self.outline > sides).any()
-        note = f"the lasso of label {label} reached outside the image and was cut at its border" if cut else ""
-        return Scribbles(np.concatenate([middle, ring]), labels), extent, note
+        note = Note("the lasso of ", Labelled(label), " reached outside the image and was cut at its border")
+        return Scribbles(np.concatenate([middle, ring]), labels), extent, note if cut else ""
 
     @property
     def _other_axes(self) -> str:

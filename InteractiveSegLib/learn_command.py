@@ -7,8 +7,10 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from InteractiveSegLib.counting import counted
 from InteractiveSegLib.device import device_named
-from InteractiveSegLib.terminal import add_common, say, shown
+from InteractiveSegLib.plain_text import printable
+from InteractiveSegLib.terminal import PARTLY_DONE, add_common, say, shown
 
 if TYPE_CHECKING:
     from InteractiveSegLib.casebook.casebook import Casebook
@@ -50,20 +52,24 @@ def add_learn(commands: argparse._SubParsersAction) -> None:
     command.set_defaults(run=_learn)
 
 
-def _learn(options: argparse.Namespace) -> None:
+def _learn(options: argparse.Namespace) -> int:
     from InteractiveSegLib.casebook.casebook import Casebook
 
     with Casebook(options.casebook) as casebook:
-        say(options, *casebook.notes)
-        if options.versions:
-            _show(casebook, options)
-        elif options.roll_back:
-            _roll_back(casebook, options)
-        else:
-            _teach(casebook, options)
+        try:
+            if options.versions:
+                _show(casebook, options)
+            elif options.roll_back:
+                _roll_back(casebook, options)
+            else:
+                return _teach(casebook, options)
+        finally:
+            say(options, *casebook.notes)
+    return 0
 
 
-def _teach(casebook: Casebook, options: argparse.Namespace) -> None:
+def _teach(casebook: Casebook, options: argparse.Namespace) -> int:
+    """The exit code: 3 where every case was put off."""
     from InteractiveSegLib.learning.background import lower_priority
     from InteractiveSegLib.learning.doubt import DoubtSettings
     from InteractiveSegLib.learning.learner import StreamLearner, teacher_named
@@ -85,7 +91,8 @@ def _teach(casebook: Casebook, options: argparse.Namespace) -> None:
     if not learnt:
         say(options, "every accepted case for training has been learnt")
     for case in learnt:
-        print(f"{case.case}\tversion {case.version or 'none'}\t{case.reason}")
+        print(f"{printable(case.case)}\tversion {case.version or 'none'}\t{printable(case.reason)}")
+    return PARTLY_DONE if learnt and all(case.put_off for case in learnt) else 0
 
 
 def _show(casebook: Casebook, options: argparse.Namespace) -> None:
@@ -108,7 +115,8 @@ def _show(casebook: Casebook, options: argparse.Namespace) -> None:
         print(json.dumps({"network": options.network, "versions": kept}))
         return
     for each in found:
-        print(f"version {each.id}\t{each.state}\t{len(each.cases)} cases\t{each.reason}")
+        cases = counted(len(each.cases), "case", "cases")
+        print(f"version {each.id}\t{each.state}\t{cases}\t{printable(each.reason)}")
     if not any(each.state == "in use" for each in found):
         say(options, "no version is in use: the network is what it was before the first case")
 

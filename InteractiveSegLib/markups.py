@@ -1,4 +1,7 @@
-"""Slicer's markups files (``.mrk.json``): an ROI, a point list, a closed curve; all in mm, in LPS or RAS."""
+"""Slicer's markups files: an ROI, a point list, a closed curve; all in mm, in LPS or RAS.
+
+They are ``.mrk.json``; older versions of Slicer wrote point lists as ``.fcsv``, and ROIs and points as ``.acsv``.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +18,12 @@ from scipy.interpolate import CubicSpline
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.geometry import Geometry, ras_to_kji
 from InteractiveSegLib.lasso import Lasso, crossing_of
+from InteractiveSegLib.markup_tables import is_table, markups_of_table
 from InteractiveSegLib.prompts import BoundingBox
 from InteractiveSegLib.roi import roi_box
 
 _SIDES_A_SEGMENT = 10
+_OTHER_UNITS = {"m", "cm", "um", "µm", "nm", "in", "inch"}
 
 
 def read_roi(path: str | os.PathLike[str], geometry: Geometry) -> tuple[BoundingBox, str]:
@@ -26,19 +31,23 @@ def read_roi(path: str | os.PathLike[str], geometry: Geometry) -> tuple[Bounding
 
     Returns
     -------
-    box, note : as of ``roi_box``
+    box, note : as of ``roi_box``; the note also says that an ROI is inside out, which has no meaning here
 
     Raises
     ------
     InputError : no such file, no JSON, not exactly one ROI, or one without a place, size or axes.
     """
     roi, to_ras = _the_markup(Path(path), "ROI")
+    ignored = ""
+    if roi.get("insideOut", False) is not False:
+        ignored = f"{Path(path).name} says 'inside out', which is ignored: the object is looked for inside the ROI."
     center = _numbers(roi, "center", 3, f"{path}: the ROI's")
     size_mm = _numbers(roi, "size", 3, f"{path}: the ROI's")
     axes = _numbers(roi, "orientation", 9, f"{path}: the ROI's").reshape(3, 3)
     if size_mm.min() <= 0 or np.abs(axes.T @ axes - np.eye(3)).max() > 1e-3:
         raise InputError(f"{path}: the ROI needs a size above 0 and an orthonormal orientation, not {size_mm.tolist()}")
-    return roi_box(center * to_ras, to_ras[:, None] * axes, size_mm, geometry)
+    box, note = roi_box(center * to_ras, to_ras[:, None] * axes, size_mm, geometry)
+    return box, " ".join(filter(None, (note, ignored)))
 
 
 def read_points(path: str | os.PathLike[str], geometry: Geometry) -> tuple[NDArray[np.int64], str]:
@@ -119,7 +128,8 @@ def _positions(path: Path, kind: str) -> tuple[NDArray[np.float64], str]:
 def _the_markup(path: Path, kind: str) -> tuple[dict[str, Any], NDArray[np.float64]]:
     """The file's only markup of this kind, and the signs (3,) that take its coordinates to RAS."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        # of bytes, json finds out which of the encodings of Unicode they are
+        content = markups_of_table(path) if is_table(path) else json.loads(path.read_bytes())
         markups = [markup for markup in content["markups"] if markup["type"] == kind]
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
@@ -128,7 +138,8 @@ def _the_markup(path: Path, kind: str) -> tuple[dict[str, Any], NDArray[np.float
     if len(markups) != 1:
         raise InputError(f"{path} must hold exactly one {kind}, not {len(markups)}")
     frame, units = markups[0].get("coordinateSystem", "LPS"), markups[0].get("coordinateUnits", "mm")
-    if frame not in ("LPS", "RAS") or (units[:1] if isinstance(units, list) else [units]) != ["mm"]:
+    each = units if isinstance(units, list) else [units]  # a code, its scheme and its meaning; or one an axis
+    if frame not in ("LPS", "RAS") or each[:1] != ["mm"] or not _OTHER_UNITS.isdisjoint(map(str, each)):
         raise InputError(f"{path}: the {kind} must be in mm in LPS or RAS, not {units} in {frame}")
     return markups[0], np.array([-1.0, -1.0, 1.0]) if frame == "LPS" else np.ones(3)
 

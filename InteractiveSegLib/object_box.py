@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from InteractiveSegLib.geometry import Geometry
+from InteractiveSegLib.notes import Labelled, Note
 from InteractiveSegLib.prompts import BoundingBox, Prompts
 
 _MARGIN = 0.35
@@ -27,7 +28,8 @@ def object_box(prompts: Prompts, label: int, geometry: Geometry) -> tuple[Boundi
     if label in prompts.boxes:
         drawn = prompts.boxes[label]
         grown = drawn.union(touched[0]) if touched else drawn
-        return grown, "" if grown == drawn else f"the box of label {label} was grown to hold its scribbles"
+        note = Note("the box of ", Labelled(label), " was grown to hold its scribbles")
+        return grown, "" if grown == drawn else note
     if label in prompts.lassoed:
         touched.append(prompts.lassoed[label])
     if label in prompts.starts:

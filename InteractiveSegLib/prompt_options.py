@@ -125,10 +125,10 @@ def set_prompts(drawing: Drawing, options: argparse.Namespace) -> list[str]:
         drawing.set_box(label, box)
         notes.append(note)
     if options.start is not None:
-        _set_starts(drawing, options.start)
+        _set_starts(drawing, options.start, notes)
     if options.scribbles is not None:
         with one_voice():
-            marks = read_labelmap(options.scribbles, geometry)
+            marks = read_labelmap(options.scribbles, geometry, notes)
         drawing.add_scribbles(Scribbles.from_labelmap(marks))
     for label, path in _labelled(options, "lasso"):
         lasso, note = read_lasso(path, geometry)
@@ -159,13 +159,13 @@ def _box(word: str, drawing: Drawing) -> tuple[Any, str]:
     return BoundingBox.from_ijk(*map(int, words)), ""
 
 
-def _set_starts(drawing: Drawing, path: Path) -> None:
+def _set_starts(drawing: Drawing, path: Path, notes: list[str]) -> None:
     import numpy as np
 
     from InteractiveSegLib.image_io import read_labelmap
 
     with one_voice():
-        masks = read_labelmap(path, drawing.geometry)
+        masks = read_labelmap(path, drawing.geometry, notes)
     labels = [label for label in np.unique(masks).tolist() if label]
     if not labels:
         raise InputError(f"the start mask {path} is empty")

@@ -327,10 +327,7 @@ def three_integers(values: ArrayLike, name: str) -> Index:
 
 
 def _object_label(label: int) -> int:
-    try:
-        value = operator.index(label)
-    except TypeError:
-        value = 0
+    value = operator.index(label) if hasattr(label, "__index__") else 0
     if not 1 <= value < BACKGROUND:
         raise InputError(f"an object label is an integer from 1 to 254, not {label!r}")
     return value

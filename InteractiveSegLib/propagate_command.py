@@ -12,9 +12,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from InteractiveSegLib.batch import BatchOptions, add_images, batch_cases, run_batch
+from InteractiveSegLib.counting import counted
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.prompt_options import slice_indices
-from InteractiveSegLib.terminal import add_common, count_of, one_voice, require_outputs, say, shown
+from InteractiveSegLib.terminal import (
+    add_common,
+    add_image,
+    add_overwrite,
+    count_of,
+    one_voice,
+    require_outputs,
+    say,
+    shown,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,8 +50,9 @@ def add_propagate(commands: argparse._SubParsersAction) -> None:
     _add_slices(command)
     command.add_argument("-o", "--output", type=Path, required=True, metavar="MASK", help="where the labelmap goes")
     command.add_argument("--confidence", type=Path, metavar="FILE", help="also write the confidence, 0 to 1")
+    add_overwrite(command)
     add_common(command)
-    command.set_defaults(run=_propagate, series=None)
+    command.set_defaults(run=_propagate)
 
 
 def add_suggest(commands: argparse._SubParsersAction) -> None:
@@ -51,14 +62,18 @@ def add_suggest(commands: argparse._SubParsersAction) -> None:
         help="say which slices to annotate next, and why",
         description="Propagate the annotated slices and print the slices that are worth annotating next, with reasons.",
     )
-    command.add_argument("image", type=Path, help="NIfTI, NRRD or MHA file, or a folder with one DICOM series")
+    add_image(command)
     _add_slices(command)
     command.add_argument("--count", type=int, default=3, metavar="N", help="slices to print at most")
-    command.add_argument("--along", default="k,j,i", metavar="k,j,i", help="axes to look along")
+    command.add_argument(
+        "--along",
+        metavar="k,j,i",
+        help="axes to look along; without it those whose slices have no long pixels, as reformatted planes do",
+    )
     command.add_argument("--prediction", type=Path, metavar="FILE", help="a model's foreground probability, 0 to 1")
     command.add_argument("--before", type=Path, metavar="FILE", help="the same model's probability one round before")
     add_common(command)
-    command.set_defaults(run=_suggest, series=None)
+    command.set_defaults(run=_suggest)
 
 
 def _add_slices(command: argparse.ArgumentParser) -> None:
@@ -118,24 +133,28 @@ def _propagate(options: argparse.Namespace) -> int:
         return 0
     say(options, *report["notes"])
     for label, found in report["objects"].items():
-        print(f"label {label}: {found['voxels']} voxels, {found['ml']} ml")
+        print(f"label {label}: {counted(found['voxels'], 'voxel', 'voxels')}, {found['ml']} ml")
     return 0
 
 
 def _propagated(options: argparse.Namespace, pool: SlicePool, lock: threading.Lock) -> dict[str, Any]:
     """Propagate the slices of one image and write its mask; returns what is reported."""
-    require_outputs((options.output, options.confidence), (options.image, options.slices))
+    outputs, inputs = (options.output, options.confidence), (options.image, options.slices)
+    replaced = require_outputs(outputs, inputs, "propagate", options.overwrite)
     from InteractiveSegLib.image_io import write_image, write_labelmap
+    from InteractiveSegLib.output_files import written_by
     from InteractiveSegLib.propagate.vanished import vanished_notes
 
     started = time.perf_counter()
     volume, _, proxy, notes = _proxy(options, pool)
     mask = proxy.labelmap()
-    notes += vanished_notes(proxy, mask)
+    notes = [*replaced, *notes, *vanished_notes(proxy, mask)]
     with lock, one_voice():
-        write_labelmap(options.output, mask, volume.geometry)
+        write_labelmap(options.output, mask, volume.geometry, written_by("propagate", mask), volume.nifti_forms)
         if options.confidence is not None:
-            write_image(options.confidence, proxy.whole_confidence(), volume.geometry)
+            confidence = proxy.whole_confidence()
+            by = written_by("propagate", confidence)
+            write_image(options.confidence, confidence, volume.geometry, by, volume.nifti_forms)
     return {
         "mask": str(options.output),
         "objects": _objects(mask, proxy, volume.geometry),
@@ -148,6 +167,7 @@ def _propagated(options: argparse.Namespace, pool: SlicePool, lock: threading.Lo
 def _suggest(options: argparse.Namespace) -> None:
     from InteractiveSegLib.guidance import (
         GuidanceSettings,
+        drawable_axes,
         expected_outlines,
         from_front_end,
         from_prediction,
@@ -156,35 +176,54 @@ def _suggest(options: argparse.Namespace) -> None:
     )
     from InteractiveSegLib.guidance import suggest as suggested
     from InteractiveSegLib.propagate.slice_pool import SlicePool
+    from InteractiveSegLib.slice_names import InBoth, InPatient
 
     if options.before is not None and options.prediction is None:
         raise InputError("--before needs --prediction, the probability of the round after it")
-    words = [word.strip() for word in options.along.split(",")]
-    if not set(words) <= set(_AXES):
-        raise InputError(f"--along {options.along}: axes are k, j and i")
-    settings = GuidanceSettings(options.count, tuple(sorted({_AXES.index(word) for word in words})))
+    settings = GuidanceSettings(options.count, _along(options.along))
     with SlicePool(options.jobs) as pool:
         volume, _, proxy, notes = _proxy(options, pool)
+    axes = settings.axes or drawable_axes(volume.geometry, proxy.annotated, settings)
+    if settings.axes is None and len(axes) < len(_AXES):
+        left_out = " and ".join(name for axis, name in enumerate(_AXES) if axis not in axes)
+        reason = "where pixels are too long to draw on: --along k,j,i proposes them too"
+        notes.append(f"no slices across {left_out} are proposed, {reason}")
     evidence = [from_proxy(proxy)]
     if options.prediction is not None:
-        prediction = _probability(options.prediction, volume.geometry)
+        prediction = _probability(options.prediction, volume.geometry, notes)
         evidence += [from_front_end(proxy, prediction), from_prediction(prediction)]
         if options.before is not None:
-            evidence.append(from_rounds(_probability(options.before, volume.geometry), prediction))
+            evidence.append(from_rounds(_probability(options.before, volume.geometry, notes), prediction))
     voxels = float(proxy.probabilities.sum(dtype="float64"))
     outlines = expected_outlines(proxy)
-    advice = suggested(evidence, volume.geometry.shape_kji, proxy.annotated, voxels, settings, outlines=outlines)
+    advice = suggested(evidence, volume.geometry, proxy.annotated, voxels, settings, outlines=outlines)
     if options.json:
         slices = [
-            {"axis": _AXES[each.axis], "index": each.index, "gain": round(each.gain, 5), "reason": each.reason}
+            {
+                "axis": _AXES[each.axis],
+                "index": each.index,
+                "name": InPatient(volume.geometry).one(each.place),
+                "gain": round(each.gain, 5),
+                "reason": each.reason,
+            }
             for each in advice.suggestions
         ]
         print(json.dumps({"slices": slices, "enough": advice.enough, "text": advice.text, "notes": notes}))
         return
     say(options, *notes)
     for each in advice.suggestions:
-        print(each.text)
+        print(each.said(InBoth(volume.geometry)))
     print(advice.text)
+
+
+def _along(words: str | None) -> tuple[int, ...] | None:
+    """Axes of the option ``--along``; None without it. InputError for others than k, j and i."""
+    if words is None:
+        return None
+    names = [word.strip() for word in words.split(",")]
+    if not set(names) <= set(_AXES):
+        raise InputError(f"--along {words}: axes are k, j and i")
+    return tuple(sorted({_AXES.index(name) for name in names}))
 
 
 def _proxy(options: argparse.Namespace, pool: SlicePool) -> tuple[Volume, NDArray, ProxyMask, list[str]]:
@@ -192,22 +231,26 @@ def _proxy(options: argparse.Namespace, pool: SlicePool) -> tuple[Volume, NDArra
     from dataclasses import replace
 
     from InteractiveSegLib.image_io import read_labelmap, read_volume
+    from InteractiveSegLib.notes import Words, said
     from InteractiveSegLib.propagate.proxy_mask import PropagateSettings, propagate_steps
     from InteractiveSegLib.propagate.registration import PRESETS, require_elastix
+    from InteractiveSegLib.slice_names import InBoth
 
     if options.method == "elastix":
         require_elastix()
         pool.start(1)
     with one_voice():
-        volume = read_volume(options.image, options.series)
-        labels = read_labelmap(options.slices, volume.geometry)
+        volume = read_volume(options.image, options.series, options.time)
+        read_notes = [*volume.notes]
+        labels = read_labelmap(options.slices, volume.geometry, read_notes)
     annotated, notes = _annotated(options, labels)
     if options.preset == "mr" and volume.array_kji.min() <= _CT_LIKE:
         notes.append(f"intensities go down to {volume.array_kji.min():g}: for a CT, --preset ct suits better")
     registration = replace(PRESETS[options.preset], seed=options.seed)
     settings = PropagateSettings(options.method, registration)
     proxy = shown(propagate_steps(volume, annotated, settings, pool=pool), options)
-    return volume, labels, proxy, [*notes, *proxy.notes]
+    words = Words(slices=InBoth(volume.geometry))
+    return volume, labels, proxy, [*read_notes, *notes, *(said(note, words) for note in proxy.notes)]
 
 
 def _annotated(options: argparse.Namespace, labels: NDArray) -> tuple[list[AnnotatedSlice], list[str]]:
@@ -240,17 +283,19 @@ def _annotated(options: argparse.Namespace, labels: NDArray) -> tuple[list[Annot
     return annotated, notes
 
 
-def _probability(path: Path, geometry: Geometry) -> NDArray:
+def _probability(path: Path, geometry: Geometry, notes: list[str]) -> NDArray:
     """A probability (K, J, I) on the image's grid. InputError where it is on another or not within 0 to 1."""
+    from InteractiveSegLib.image.same_grid import on_grid
     from InteractiveSegLib.image_io import read_volume
 
     with one_voice():
         volume = read_volume(path)
-    geometry.require_same(volume.geometry, f"the probability {path}")
-    low, high = volume.array_kji.min(), volume.array_kji.max()
+    notes += volume.notes
+    probability = on_grid(volume.array_kji, volume.geometry, geometry, f"the probability {path}", notes)
+    low, high = probability.min(), probability.max()
     if not (low >= 0 and high <= 1):
         raise InputError(f"the probability {path} holds {low:g} to {high:g}, not 0 to 1")
-    return volume.array_kji
+    return probability
 
 
 def _objects(mask: NDArray, proxy: ProxyMask, geometry: Geometry) -> dict[str, dict[str, float]]:

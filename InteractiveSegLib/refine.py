@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from InteractiveSegLib.counting import counted
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.progress import Progress, Steps
 
@@ -165,7 +166,9 @@ class _Problem:
                 bound.copy_(torch.where(given, 1 - bound, bound))
         if (self.lower > self.upper).any():
             count = int((self.lower > self.upper).sum())
-            raise InputError(f"{count} voxels are marked as foreground and as background at once")
+            raise InputError(
+                f"{counted(count, 'voxel is', 'voxels are')} marked as foreground and as background at once"
+            )
         self.axes = [axis for axis in range(p.ndim) if p.shape[axis] > 1]
         self.weights = [weights[axis] for axis in self.axes]
         self.negative = [-weight for weight in self.weights]

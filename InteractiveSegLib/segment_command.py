@@ -11,9 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from InteractiveSegLib.batch import BatchOptions, add_images, batch_cases, run_batch
+from InteractiveSegLib.counting import counted
 from InteractiveSegLib.networks import DEFAULT_NETWORK
 from InteractiveSegLib.prompt_options import add_prompts, require_prompts, set_prompts
-from InteractiveSegLib.terminal import add_common, count_of, one_voice, require_outputs, say, shown
+from InteractiveSegLib.terminal import (
+    add_common,
+    add_overwrite,
+    add_trust,
+    count_of,
+    one_voice,
+    require_outputs,
+    say,
+    shown,
+)
 
 if TYPE_CHECKING:
     from InteractiveSegLib.geometry import Volume
@@ -48,12 +58,14 @@ def add_segment(commands: argparse._SubParsersAction) -> None:
         help="ensemble (of prompted and pnet), prompted (sees the prompts), pnet (2D, slice by slice), pcnet (3D), or "
         "a folder with a model",
     )
+    add_overwrite(command)
+    add_trust(command)
     add_common(command)
     command.add_argument(
         "--jobs", type=count_of, default=1, metavar="N", help="images at a time, where there are several"
     )
     command.add_argument("--json", action="store_true", help="print the result as one JSON object")
-    command.set_defaults(run=_segment, series=None)
+    command.set_defaults(run=_segment)
 
 
 def _segment(options: argparse.Namespace) -> int:
@@ -71,7 +83,7 @@ def _segment(options: argparse.Namespace) -> int:
     else:
         say(options, *report["notes"])
         for label, found in report["objects"].items():
-            print(f"label {label}: {found['voxels']} voxels, {found['ml']} ml")
+            print(f"label {label}: {counted(found['voxels'], 'voxel', 'voxels')}, {found['ml']} ml")
     return 0
 
 
@@ -133,25 +145,35 @@ def _written(
     options: argparse.Namespace, compute: Callable[[Volume, Prompts, SegmentRequest], SegmentResult]
 ) -> dict[str, Any]:
     require_prompts(options)
-    require_outputs((options.output, options.probability), (options.image, options.scribbles, options.start))
+    inputs = (options.image, options.scribbles, options.start)
+    replaced = require_outputs((options.output, options.probability), inputs, "segment", options.overwrite)
+
+    if options.trust_model:
+        from InteractiveSegLib.networks.checkpoint import trust_programs
+
+        trust_programs(options.model)
 
     from InteractiveSegLib.drawing import Drawing
     from InteractiveSegLib.image_io import read_volume, write_image, write_labelmap
+    from InteractiveSegLib.output_files import written_by
     from InteractiveSegLib.worker.segment_request import SegmentRequest
 
     request = SegmentRequest(
         options.model, options.adapt, options.device, options.seed, with_probability=options.probability is not None
     )
     with one_voice():
-        volume = read_volume(options.image, options.series)
+        volume = read_volume(options.image, options.series, options.time)
     drawing = Drawing(volume.geometry)
-    notes = set_prompts(drawing, options)
+    notes = [*replaced, *volume.notes, *set_prompts(drawing, options)]
     result = compute(volume, drawing.prompts, request)
     shape = volume.geometry.shape_kji
+    mask = result.labelmap(shape)
     with one_voice():
-        write_labelmap(options.output, result.labelmap(shape), volume.geometry)
+        write_labelmap(options.output, mask, volume.geometry, written_by("segment", mask), volume.nifti_forms)
         if options.probability is not None:
-            write_image(options.probability, result.probability_map(shape), volume.geometry)
+            probability = result.probability_map(shape)
+            by = written_by("segment", probability)
+            write_image(options.probability, probability, volume.geometry, by, volume.nifti_forms)
     notes += dict.fromkeys(drawing.notes + result.notes)
     objects = {
         str(label): {"voxels": mask.voxels, "ml": round(result.millilitres(label, volume.geometry), 3)}

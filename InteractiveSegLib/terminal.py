@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from InteractiveSegLib.errors import InputError, OutputError
+from InteractiveSegLib.plain_text import printable
 
 if TYPE_CHECKING:
-    from InteractiveSegLib.progress import Steps
+    from InteractiveSegLib.progress import Progress, Steps
 
 Result = TypeVar("Result")
 PARTLY_DONE = 3
@@ -30,6 +31,15 @@ def add_common(command: argparse.ArgumentParser) -> None:
     command.add_argument("--quiet", action="store_true", help="no progress bars, no messages")
 
 
+def add_trust(command: argparse.ArgumentParser) -> None:
+    """The option of commands that take a model."""
+    command.add_argument(
+        "--trust-model",
+        action="store_true",
+        help="run the model although it is a program (model.ts) from elsewhere; remembered for this very file",
+    )
+
+
 def count_of(word: str) -> int:
     """A whole number from 1 on, as the value of an option."""
     try:
@@ -39,6 +49,22 @@ def count_of(word: str) -> int:
     if count < 1:
         raise argparse.ArgumentTypeError(f"{word!r} is not a whole number from 1 on")
     return count
+
+
+def add_image(command: argparse.ArgumentParser) -> None:
+    """The image of a command that takes a single one."""
+    command.add_argument("image", type=Path, help="NIfTI, NRRD, MHA or DICOM file, or a folder with a DICOM series")
+    add_choice(command)
+
+
+def add_choice(command: argparse.ArgumentParser) -> None:
+    """Which image of a file or folder that holds several."""
+    command.add_argument(
+        "--series",
+        metavar="UID",
+        help="which DICOM series of the folder: its UID, or its number in the list of the error",
+    )
+    command.add_argument("--time", type=int, metavar="N", help="which image of a 4D file or series, from 0")
 
 
 def _seed(word: str) -> int:
@@ -52,25 +78,42 @@ def say(options: argparse.Namespace, *texts: str) -> None:
     """Messages for a person, on standard error."""
     if not options.quiet:
         for text in texts:
-            print(f"note: {text}", file=sys.stderr)
+            print(f"note: {printable(text)}", file=sys.stderr)
 
 
-def require_outputs(outputs: Iterable[Path | None], inputs: Iterable[Path | None]) -> None:
-    """InputError, before any work is done, for outputs that cannot be written or would replace an input."""
+def add_overwrite(command: argparse.ArgumentParser) -> None:
+    """The option of commands that write files."""
+    command.add_argument("--overwrite", action="store_true", help="replace files that this command did not write")
+
+
+def require_outputs(
+    outputs: Iterable[Path | None], inputs: Iterable[Path | None], command: str = "", overwrite: bool = False
+) -> list[str]:
+    """Look, before any work is done, at what is to be written.
+
+    command, overwrite : as of ``output_files.require_free``
+
+    Returns
+    -------
+    notes on what is replaced
+
+    Raises
+    ------
+    InputError : an output cannot be written, or would replace an input or what is there.
+    """
     from InteractiveSegLib.image_io import require_writable_folder, require_writable_name
+    from InteractiveSegLib.output_files import require_free, require_no_input
 
-    taken = {path.resolve() for path in inputs if path is not None}
-    for path in outputs:
-        if path is None:
-            continue
+    wanted = [path for path in outputs if path is not None]
+    for path in wanted:
         require_writable_name(path)
         try:
             require_writable_folder(path)
         except OutputError as error:
             raise InputError(str(error)) from error
-        if path.resolve() in taken:
-            raise InputError(f"{path} is given twice: an output replaces neither an input nor the other output")
-        taken.add(path.resolve())
+    require_no_input(wanted, inputs)
+    with one_voice():
+        return [note for path in wanted for note in require_free(path, command, overwrite)]
 
 
 @contextmanager
@@ -90,6 +133,7 @@ def one_voice() -> Iterator[None]:
 def shown(steps: Steps[Result], options: argparse.Namespace) -> Result:
     """Run a long step with a progress bar on a terminal."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import Progress as Bar
 
     from InteractiveSegLib.progress import finish
@@ -99,4 +143,9 @@ def shown(steps: Steps[Result], options: argparse.Namespace) -> Result:
         return finish(steps)
     with Bar(console=console, transient=True) as bar:
         task = bar.add_task("")
-        return finish(steps, lambda p: bar.update(task, total=p.total, completed=p.done, description=p.text))
+
+        def show(progress: Progress) -> None:
+            text = escape(printable(progress.text))  # a name in brackets is no markup
+            bar.update(task, total=progress.total, completed=progress.done, description=text)
+
+        return finish(steps, show)

@@ -15,6 +15,14 @@ from InteractiveSegLib.geometry import Geometry
 torch.set_num_threads(1)  # the arrays are small: more threads cost more than they save
 
 
+@pytest.fixture(autouse=True, scope="session")
+def own_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What the tests trust is not written among the settings of the person who runs them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("INTERACTIVESEG_CONFIG", str(tmp_path_factory.mktemp("settings")))
+        yield
+
+
 @pytest.fixture
 def oblique_geometry() -> Geometry:
     """Shape (10, 20, 31), spacing 0.5, 0.7, 3.0 mm (i, j, k), turned about all three axes, with the j axis flipped."""

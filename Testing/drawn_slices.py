@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from InteractiveSegLib.packed_mask import PackedMask
-from InteractiveSegLib.propagate.marked_slices import Place
+from InteractiveSegLib.slice_names import Place
 
 
 def draw(person: Any, truth: NDArray[np.bool_], *places: Place) -> None:

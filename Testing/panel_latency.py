@@ -6,6 +6,7 @@ which the window does not answer.
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -62,7 +63,8 @@ def latencies(person: PanelSession, shape_kji: tuple[int, int, int], object_shar
     def round_(action: str, button: str) -> None:
         total = note(action, lambda: person.press(button), lambda: not person.controller.is_busy)
         assert not person.status.is_error, person.status
-        own = float(person.status.text.split(": ")[1].split(" s")[0])
+        told = f"{person.status.text} {person.ui('resultLabel').text}"
+        own = float(re.search(r"([\d.]+) s\b", told).group(1))
         found[-1] = replace(found[-1], overhead_s=total - own)
 
     person.views.show(volume)  # the views are Slicer's, so that their time is not the panel's
@@ -73,34 +75,34 @@ def latencies(person: PanelSession, shape_kji: tuple[int, int, int], object_shar
     for stage in ("busy", "ready"):  # the panel has the worker prepared while a person looks at the box
         person.spin(lambda stage=stage: person.controller.client.status.stage == stage)
     round_("segment", "segmentButton")
-    for tool, offset in (("foreground", 0), ("background", dj - 4)):
+    for tool, offset in (("object", 0), ("background", dj - 4)):
         note(f"take up the brush: {tool}", lambda tool=tool: person.press(f"{tool}Button"))
         person.look_at((k, j + offset, i))
         points = [(k, j + offset, i - 20), (k, j + offset, i + 20)]
         person.views.drag("Red", [person.views.display_of("Red", person.point(point)) for point in points])
         note(f"after a stroke: {tool}", lambda: None)
-        person.press(f"{tool}Button")
+        person.press("brushButton")
     round_("fine-tune", "fineTuneButton")
     round_("segment again", "segmentButton")
-    editor = person.ui("segmentEditor")
+    editor = person.editor
     editor.setActiveEffectByName("Paint")
     person.views.drag("Red", [person.views.display_of("Red", person.point((k, j, i + d))) for d in (-30, 30)])
     editor.setActiveEffect(None)
     note("after an edit by hand", lambda: None)
     for button in ("undoButton", "undoButton", "undoButton", "redoButton", "redoButton"):
         note(button.removesuffix("Button"), lambda button=button: person.press(button))
-    person.ui("overlayBox").setCurrentText("probability")
+    person.show_overlay("probability")
     note("show the probability", person.controller.changed)
     for index in range(k - dk + 4, k + dk, max(1, dk // 3)):
         person.look_at((index, j, i))
         note("mark a slice as done", lambda: person.press("markSliceButton"))
     for method in METHODS:
-        person.ui("methodBox").setCurrentText(method)
+        person.pick("methodBox", "PropagateMethod", method)
         round_(f"propagate: {method}", "propagateButton")
         note("next slice", lambda: person.press("nextSliceButton"), lambda: not person.controller.is_busy)
         assert person.panel.propagating.advice.suggestions, person.status
     for kind in ("confidence", "residual"):
-        note(f"show the {kind}", lambda kind=kind: person.ui("overlayBox").setCurrentText(kind))
+        note(f"show the {kind}", lambda kind=kind: person.show_overlay(kind))
     note("undo the propagation", lambda: person.press("undoButton"))
     note("remove all marks of slices", lambda: person.press("unmarkAllButton"))
     note("add a second segment", person.add_segment)

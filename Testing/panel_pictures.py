@@ -21,10 +21,10 @@ from InteractiveSegLib.prompts import BoundingBox
 VIEWS, PANEL = "slicer_views.png", "slicer_panel.png"
 _LOOK_AT_KJI = (92, 112, 84)
 _COLOUR = (0.98, 0.6, 0.1)
-_STROKES = (  # tool, view, points kji
-    ("foreground", "Red", ((92, 94, 77), (92, 118, 90), (92, 142, 90))),
-    ("foreground", "Red", ((92, 94, 119), (92, 118, 106), (92, 142, 106))),
-    ("foreground", "Yellow", ((88, 100, 84), (98, 120, 84), (90, 152, 84))),
+_STROKES = (  # mark, view, points kji
+    ("object", "Red", ((92, 94, 77), (92, 118, 90), (92, 142, 90))),
+    ("object", "Red", ((92, 94, 119), (92, 118, 106), (92, 142, 106))),
+    ("object", "Yellow", ((88, 100, 84), (98, 120, 84), (90, 152, 84))),
     ("background", "Red", ((92, 90, 98), (92, 116, 98))),
     ("background", "Red", ((92, 98, 70), (92, 118, 80), (92, 140, 82))),
     ("background", "Red", ((92, 98, 126), (92, 118, 116), (92, 140, 114))),
@@ -34,7 +34,7 @@ _STROKES = (  # tool, view, points kji
 )
 _NAMES = ("Red", "Green", "Yellow")
 _VIEW_PIXELS, _VIEW_MM = 440, 190.0
-PANEL_WIDTH = 400
+PANEL_WIDTH = 380
 
 
 def segment_ventricles(person: PanelSession) -> float:
@@ -59,8 +59,8 @@ def segment_ventricles(person: PanelSession) -> float:
     person.press("segmentButton")
     person.wait()
     person.ui("brushSlider").value = 1.0
-    for tool, view, points in _STROKES:
-        person.scribble(tool, *points, view=view)
+    for mark, view, points in _STROKES:
+        person.scribble(mark, *points, view=view)
     person.press("fineTuneButton")
     person.wait()
     assert not person.status.is_error, person.status

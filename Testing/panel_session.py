@@ -51,6 +51,14 @@ class PanelSession:
         self.widget = self.views.module.InteractiveSegWidget()
         self.widget.setup()
         self.widget.enter()
+        self.widget.parent.show_module(True)
+
+    def reload(self) -> None:
+        """As Slicer's Reload does: ``cleanup`` of the old widget, ``setup`` of a new one, and no ``enter``."""
+        parent = self.widget.parent
+        self.widget.cleanup()
+        self.widget = self.views.module.InteractiveSegWidget(parent)
+        self.widget.setup()
 
     def close(self) -> None:
         from InteractiveSegUI import jobs
@@ -135,20 +143,37 @@ class PanelSession:
 
     def place_box(self, one_kji: tuple[float, ...], other_kji: tuple[float, ...], view: str = "Red") -> None:
         """Two clicks in a slice view."""
-        self.press("placeBoxButton")
+        self.press("boxButton")
         self.look_at(one_kji)
         self.views.enter(view)
         for corner in (one_kji, other_kji):
             self.views.click(view, self.views.display_of(view, self.point(corner)))
         self.settle()
 
-    def scribble(self, tool: str, *points_kji: tuple[float, float, float], view: str = "Red") -> None:
-        """A stroke with one of the brushes, which is then put away."""
+    def scribble(self, mark: str, *points_kji: tuple[float, float, float], view: str = "Red") -> None:
+        """A stroke on the "object", on "background" or with "erase"; the brush is then put away."""
         self.look_at(points_kji[0])
-        self.press(f"{tool}Button")
+        button = "eraseButton" if mark == "erase" else "brushButton"
+        self.press("eraseButton" if mark == "erase" else f"{mark}Button")
         self.views.drag(view, [self.views.display_of(view, self.point(point)) for point in points_kji])
-        self.press(f"{tool}Button")
+        self.press(button)
         self.settle()
+
+    def pick(self, box: str, kind: str, value: str) -> None:
+        """Choose in a box what a kind of parameter, such as "PropagateMethod", calls by this value: by its label."""
+        from InteractiveSegUI import parameters
+
+        self.ui(box).setCurrentText(getattr(parameters, kind)(value).label())
+
+    def show_overlay(self, name: str) -> None:
+        """Choose "none", "probability", "uncertainty", "confidence" or "residual"."""
+        self.pick("overlayBox", "Overlay", name)
+
+    @property
+    def editor(self) -> Any:
+        """The embedded Segment Editor, unfolded."""
+        self.ui("editorButton").collapsed = False
+        return self.ui("segmentEditor")
 
     def labelmap(self) -> np.ndarray:
         """(K, J, I) uint8 of the scene's masks: the labels of their segments."""

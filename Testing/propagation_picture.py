@@ -54,6 +54,6 @@ def propagation_picture(folder: Path) -> None:
     mask = person.labelmap() == 1
     print(f"{len(drawn)} slices; Dice between them {dice(mask[between], truth[between]):.3f}; {person.status.text}")
     after = seen("Yellow", _SAGITTAL_KJI)
-    person.ui("overlayBox").setCurrentText("confidence")
+    person.show_overlay("confidence")
     save_png(folder / PICTURE, before, after, seen("Red", _BETWEEN_KJI))
     person.close()

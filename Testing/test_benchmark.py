@@ -224,7 +224,7 @@ def test_a_full_disk_ends_the_run_and_leaves_no_half_file(images, settings, tmp_
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "savez_compressed", half)
-    with pytest.raises(OutputError, match=r"cannot write .*No space left on device"):
+    with pytest.raises(OutputError, match=r"cannot write .*the disk is full"):
         finish(steps(images, tmp_path, replace(settings, methods=settings.methods[2:], cases=1)))
     assert not list((tmp_path / "trials").iterdir())
 

@@ -53,7 +53,7 @@ def test_a_study_from_its_first_image_to_the_export(study, tmp_path, capsys):
     assert np.array_equal(first.origins == Origin.MODEL, (box_mask() > 0) & (scribbles == 0))
     assert (len(first.prompts.scribbles), second.absent) == (4, True)
     assert main(["casebook", "export", str(study), str(tmp_path / "out"), "--form", "seg.nrrd"]) == 0
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["p1_image.seg.nrrd", "p2_image.seg.nrrd"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"p{n}_image_mask.seg.nrrd" for n in (1, 2)]
     assert main(["casebook", "export", str(study), str(tmp_path / "effort.csv"), "--effort"]) == 0
     assert (tmp_path / "effort.csv").read_text().startswith("case,state,split,order,active_s")
     assert main(["casebook", "reopen", str(study), "p1_image"]) == 0

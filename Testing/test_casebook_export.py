@@ -4,13 +4,21 @@ import sys
 
 import numpy as np
 import pytest
-from casebook_cases import ALL_FOR_TRAINING, SHAPE_KJI, accepted, box_mask, by_hand, casebook_of
+from casebook_cases import (
+    ALL_FOR_TRAINING,
+    SHAPE_KJI,
+    accepted,
+    box_mask,
+    by_hand,
+    casebook_of,
+    write_case_image,
+)
 
-from InteractiveSegLib.casebook.acceptance import accept
+from InteractiveSegLib.casebook.acceptance import accept, stream
 from InteractiveSegLib.casebook.casebook import Casebook
 from InteractiveSegLib.casebook.effort import CLOSED, OPENED, STROKE, Effort, Event, active_seconds, edit_of, effort_of
 from InteractiveSegLib.casebook.effort_report import save_effort_plot, write_effort_csv
-from InteractiveSegLib.casebook.exporting import export_steps
+from InteractiveSegLib.casebook.exporting import export_names, export_steps, require_exportable
 from InteractiveSegLib.casebook.image_reference import ImageReference
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image_io import read_labelmap
@@ -54,8 +62,8 @@ def study(tmp_path):
 
 
 def test_masks_are_exported_in_the_order_of_acceptance(study, tmp_path):
-    written = finish(export_steps(study, tmp_path / "out", "nifti"))
-    assert [path.name for path in written] == ["case1.nii.gz", "case0.nii.gz"]
+    written = finish(export_steps(study, tmp_path / "out", "nifti")).files
+    assert [path.name for path in written] == ["case1_mask.nii.gz", "case0_mask.nii.gz"]
     geometry = study.case("case1").image.geometry
     assert np.array_equal(read_labelmap(written[0], geometry), two_labels())
     with pytest.raises(InputError, match="'case1' is no DICOM series"):
@@ -64,6 +72,85 @@ def test_masks_are_exported_in_the_order_of_acceptance(study, tmp_path):
         finish(export_steps(study, tmp_path / "out", "stl"))
     with Casebook.created(tmp_path / "empty") as empty, pytest.raises(InputError, match="no accepted case"):
         finish(export_steps(empty, tmp_path / "out", "nifti"))
+
+
+def test_names_that_become_one_are_told_apart_and_stay_the_same(tmp_path):
+    names = ["läber", "löber", "l-ber-2", "Case", "case", "a" * 230, "a" * 231]
+    with casebook_of(tmp_path, 0) as casebook:
+        for number, name in enumerate(names):
+            casebook.add(ImageReference.of(write_case_image(tmp_path / f"{number}.nrrd", number)), name)
+            accepted(casebook, name, box_mask(number + 1))
+        first = export_names(casebook.cases()[:4])
+        exported = finish(export_steps(casebook, tmp_path / "out", "nifti"))
+        shape = casebook.case("case").image.geometry
+    stems = [path.name.removesuffix("_mask.nii.gz") for path in exported.files]
+    assert stems[:5] == ["l-ber", "l-ber-2", "l-ber-2-2", "Case", "case-2"]
+    assert list(first.values()) == stems[:4]
+    assert len({stem.casefold() for stem in stems}) == len(names) == len(list((tmp_path / "out").iterdir()))
+    assert all(len(path.name.encode()) < 240 for path in exported.files)
+    assert [read_labelmap(path, shape).max() for path in exported.files] == list(range(1, 8))
+    assert "the mask of case 'löber' is called l-ber-2_mask.nii.gz" in exported.notes
+
+
+def test_no_image_of_the_study_is_written_over(tmp_path):
+    with casebook_of(tmp_path, 1) as casebook:
+        names = ["case0_mask", "other"]
+        for number, name in enumerate(names):
+            path = write_case_image(tmp_path / "images" / f"{name}.seg.nrrd", 10 + number)
+            casebook.add(ImageReference.of(path), name)
+        accepted(casebook, "case0")
+        plot = write_case_image(tmp_path / "images" / "effort.nrrd", 20).rename(tmp_path / "images" / "effort.csv")
+        with casebook.database.writing() as rows:
+            rows.execute("UPDATE case_ SET path = ?, relative_path = NULL WHERE name = 'other'", [str(plot)])
+        before = {path: path.read_bytes() for path in (tmp_path / "images").iterdir()}
+        for overwrite in (False, True):
+            with pytest.raises(InputError, match=r"case0_mask\.seg\.nrrd is the image of case 'case0_mask'"):
+                finish(export_steps(casebook, tmp_path / "images", "seg.nrrd", overwrite))
+            with pytest.raises(InputError, match=r"effort\.csv is the image of case 'other'"):
+                require_exportable(casebook, [plot], overwrite)
+        (tmp_path / "linked").symlink_to(tmp_path / "images")
+        with pytest.raises(InputError, match="is the image of case 'case0_mask'"):
+            finish(export_steps(casebook, tmp_path / "linked", "seg.nrrd", True))
+        with pytest.raises(InputError, match="lies among the casebook's own files"):
+            finish(export_steps(casebook, casebook.folder / "cases" / "1", "nifti", True))
+        assert {path: path.read_bytes() for path in (tmp_path / "images").iterdir()} == before
+        [written] = finish(export_steps(casebook, tmp_path / "images", "nifti")).files
+        assert written.name == "case0_mask.nii.gz"
+        assert all(path.read_bytes() == content for path, content in before.items())
+
+
+def test_what_is_there_is_replaced_when_a_person_says_so(study, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "case0_mask.nii.gz").write_bytes(b"drawn by hand")
+    with pytest.raises(InputError, match=r"case0_mask.nii.gz exists already \(13 bytes of .*: say --overwrite"):
+        finish(export_steps(study, out, "nifti"))
+    assert [(path.name, path.read_bytes()) for path in out.iterdir()] == [("case0_mask.nii.gz", b"drawn by hand")]
+    exported = finish(export_steps(study, out, "nifti", overwrite=True))
+    assert len(exported.files) == 2
+    assert [note for note in exported.notes if "case0_mask.nii.gz is replaced (13 bytes" in note]
+
+
+def test_a_damaged_mask_is_named_and_the_others_are_exported(study, tmp_path):
+    mask = stream(study)[0].mask
+    content = bytearray(mask.read_bytes())
+    content[-20] ^= 1
+    mask.write_bytes(content)
+    exported = finish(export_steps(study, tmp_path / "out", "nifti"))
+    assert [path.name for path in exported.files] == ["case0_mask.nii.gz"]
+    [sentence] = exported.left_out
+    assert "case 'case1' is not exported: the accepted mask of case 'case1' is damaged" in sentence
+
+
+def test_masks_of_images_that_changed_moved_or_are_gone_are_exported_with_a_note(study, tmp_path):
+    write_case_image(tmp_path / "images" / "case0.nrrd", 99)
+    (tmp_path / "images" / "case1.nrrd").unlink()
+    exported = finish(export_steps(study, tmp_path / "out", "nifti"))
+    assert len(exported.files) == 2
+    assert [("is not at" in note, "has changed on disk" in note) for note in exported.notes] == [
+        (True, False),
+        (False, True),
+    ]
 
 
 _IN_SLICER = """
@@ -94,7 +181,7 @@ for index in range(segmentation.GetNumberOfSegments()):
 
 def test_3d_slicer_reads_the_segments_with_their_names_at_their_place(study, tmp_path):
     pytest.importorskip("slicer", reason="slicer-core is not installed")
-    path = finish(export_steps(study, tmp_path / "out", "seg.nrrd"))[0]
+    path = finish(export_steps(study, tmp_path / "out", "seg.nrrd")).files[0]
     done = subprocess.run([sys.executable, "-c", _IN_SLICER, str(path)], capture_output=True, text=True, check=True)
     segments = [line.split() for line in done.stdout.splitlines() if line.startswith("Segment_")]
     assert [segment[:4] for segment in segments] == [
@@ -116,7 +203,7 @@ def test_dicom_seg_refers_to_the_slices_it_was_drawn_on(tmp_path, shared_data):
         labels[4:9, 100:140, 80:150] = 3
         labels[12, 7, 300] = 5
         accept(casebook, casebook.begin(entry), by_hand(labels))
-        [path] = finish(export_steps(casebook, tmp_path / "out", "dicom"))
+        [path] = finish(export_steps(casebook, tmp_path / "out", "dicom")).files
     made = highdicom.seg.segread(path)
     assert [made.get_segment_description(n).segment_label for n in (1, 2)] == ["prostate", "label 5"]
     volume = made.get_volume(combine_segments=True)

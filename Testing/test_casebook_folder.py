@@ -1,21 +1,26 @@
+import json
 import os
 import shutil
 import sqlite3
+import threading
+import time
 
 import numpy as np
 import pytest
 from casebook_cases import ALL_FOR_TRAINING, accepted, box_mask, by_hand, casebook_of, write_case_image
 
-from InteractiveSegLib.casebook import database, schema
+from InteractiveSegLib.casebook import schema
 from InteractiveSegLib.casebook.acceptance import accept, load_accepted, stream
-from InteractiveSegLib.casebook.case_rounds import keep_round
+from InteractiveSegLib.casebook.case_rounds import keep_round, last_round
 from InteractiveSegLib.casebook.casebook import Casebook
 from InteractiveSegLib.casebook.database import FILE
 from InteractiveSegLib.casebook.image_reference import ImageReference
 from InteractiveSegLib.casebook.importing import ImportSettings, import_steps
+from InteractiveSegLib.casebook.prompt_file import save_prompts
 from InteractiveSegLib.casebook.splits import SplitSettings, split_of
 from InteractiveSegLib.casebook.states import State
 from InteractiveSegLib.errors import InputError, OutputError
+from InteractiveSegLib.image_io import write_labelmap
 from InteractiveSegLib.progress import finish
 from InteractiveSegLib.prompts import Prompts
 
@@ -71,23 +76,84 @@ def test_a_newer_casebook_is_refused_and_left_alone(tmp_path):
     assert file.read_bytes() == before
 
 
-def test_an_older_casebook_is_brought_forward_with_a_copy_and_a_note(tmp_path, monkeypatch):
-    monkeypatch.setattr(database, "MIGRATIONS", schema.MIGRATIONS[:1])
-    monkeypatch.setattr(database, "VERSION", 1)
-    with casebook_of(tmp_path) as casebook:
-        accepted(casebook, "case0")
-    monkeypatch.undo()
-    with Casebook(tmp_path / "book") as casebook:
+def older_casebook(folder, version):
+    """As a program of an older version left it: two cases, the second accepted, with rounds before and after it."""
+    with casebook_of(folder, 2) as casebook:
+        cases = [tuple(row) for row in casebook.database.rows("SELECT * FROM case_")]
+        geometry = casebook.case("case1").image.geometry
+    book = folder / "book"
+    (book / FILE).unlink()
+    kept = book / "cases" / "2"
+    kept.mkdir(parents=True)
+    for name, value in (("early", 1), ("mask", 2), ("late", 3)):
+        write_labelmap(kept / f"{name}.nrrd", box_mask(value), geometry)
+        save_prompts(Prompts(), geometry.shape_kji, kept / f"{name}.npz")
+    write_labelmap(kept / "origins.nrrd", box_mask(1), geometry)
+    rows = sqlite3.connect(book / FILE)
+    rows.executescript("".join(schema.MIGRATIONS[:version]))
+    rows.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+    rows.execute(f"PRAGMA user_version = {version}")
+    rows.execute("INSERT INTO setting VALUES ('splits', ?)", [json.dumps({"validation": 0, "test": 0.5, "seed": 3})])
+    rows.executemany(f"INSERT INTO case_ VALUES ({', '.join('?' * 14)})", cases)
+    rows.execute("UPDATE case_ SET state = 'accepted', revision = 2 WHERE id = 2")
+    for at, name in (("2024-01-01T10:00:00.000+00:00", "early"), ("2024-01-01T12:00:00.000+00:00", "late")):
+        values = [at, f"cases/2/{name}.npz", f"cases/2/{name}.nrrd"]
+        rows.execute("INSERT INTO round (case_id, at, prompts, mask) VALUES (2, ?, ?, ?)", values)
+    files = ["cases/2/mask.nrrd", "cases/2/origins.nrrd", "cases/2/mask.npz"]
+    rows.execute(
+        "INSERT INTO acceptance (case_id, at, mask, origins, prompts, labels, known_labels)"
+        " VALUES (2, '2024-01-01T11:00:00.000+00:00', ?, ?, ?, '[2]', '[2]')",
+        files,
+    )
+    rows.commit()
+    rows.close()
+    return book
+
+
+@pytest.mark.parametrize("version", range(1, schema.VERSION))
+def test_an_older_casebook_is_brought_forward_with_a_copy_and_a_note(tmp_path, version):
+    book = older_casebook(tmp_path, version)
+    kept = f"casebook-version-{version}"
+    (book / f"{kept}.sqlite").write_text("a copy that is there already")
+    with Casebook(book) as casebook:
         assert casebook.notes == [
-            f"the casebook was brought from version 1 to {schema.VERSION}; the older one is kept as "
-            "casebook-version-1.sqlite"
+            f"the casebook was brought from version {version} to {schema.VERSION}; the older one is kept as "
+            f"{kept}-2.sqlite"
         ]
-        assert len(stream(casebook)) == 1
+        assert casebook.splits == SplitSettings(0, 0.5, 3)
+        [found] = stream(casebook)
+        assert load_accepted(casebook.case("case1"), found).labels.max() == 2
+        assert [row["accepted"] for row in casebook.database.rows("SELECT accepted FROM round ORDER BY id")] == [0, 1]
+        assert last_round(casebook, casebook.case("case1")).labels.max() == 3
         assert casebook.database.rows("SELECT * FROM version") == []
-    with Casebook(tmp_path / "book") as casebook:
+    with Casebook(book) as casebook:
         assert casebook.notes == []
-    with sqlite3.connect(tmp_path / "book" / "casebook-version-1.sqlite") as rows:
-        assert rows.execute("PRAGMA user_version").fetchone()[0] == 1
+    assert (book / f"{kept}.sqlite").read_text() == "a copy that is there already"
+    rows = sqlite3.connect(book / f"{kept}-2.sqlite")
+    assert rows.execute("PRAGMA user_version").fetchone()[0] == version
+    assert rows.execute("SELECT count(*) FROM round").fetchone()[0] == 2
+    rows.close()
+    assert not [*book.glob(".new-*"), *book.glob(".interactiveseg-*")]
+
+
+def test_the_copy_before_a_migration_has_what_another_program_writes_meanwhile_whole_or_not_at_all(tmp_path):
+    book = older_casebook(tmp_path, 2)
+    other = sqlite3.connect(book / FILE, isolation_level=None)
+    other.execute("PRAGMA cache_spill = ON")
+    other.execute("PRAGMA cache_size = 1")
+    other.execute("BEGIN IMMEDIATE")
+    other.executemany(
+        "INSERT INTO event (case_id, kind, at, data) VALUES (1, 'x', ?, ?)", [(n, "y" * 900) for n in range(40)]
+    )
+    opened = threading.Thread(target=lambda: Casebook(book).close())
+    opened.start()
+    time.sleep(0.2)
+    other.execute("COMMIT")
+    other.close()
+    opened.join()
+    rows = sqlite3.connect(book / "casebook-version-2.sqlite")
+    assert rows.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+    assert rows.execute("SELECT count(*) FROM event").fetchone()[0] in (0, 40)
     rows.close()
 
 
@@ -229,3 +295,29 @@ def test_dicom_series_become_cases_of_their_patient(tmp_path, shared_data):
         assert all(case.patient.startswith("patient-") for case in imported.added)
         for case in imported.added:
             assert casebook.volume(case).array_kji.shape == case.image.geometry.shape_kji
+
+
+@pytest.mark.parametrize("name", ["image.nrrd", "{}.nrrd"])
+def test_adding_a_case_costs_the_same_however_many_there_are(tmp_path, name):
+    with casebook_of(tmp_path, 1) as casebook:
+        steps = [0]
+        casebook.database._connection.set_progress_handler(lambda: steps.__setitem__(0, steps[0] + 1), 10)
+
+        def cost(folder):
+            for number in range(3):
+                write_case_image(
+                    tmp_path / folder / str(number) / name.format(f"{folder}{number}"), len(folder) * 100 + number
+                )
+            before = steps[0]
+            assert len(finish(import_steps(casebook, tmp_path / folder)).added) == 3
+            return steps[0] - before
+
+        cost("a")
+        few = cost("bb")
+        with casebook.database.writing() as rows:
+            columns = "path, relative_path, series_uid, bytes, shape_kji, ijk_to_ras, split, state, added"
+            rows.executemany(
+                f"INSERT INTO case_ (name, patient, sha256, {columns}) SELECT ?, ?, ?, {columns} FROM case_ LIMIT 1",
+                [(f"image-{number}", f"patient{number}", f"{number:064x}") for number in range(20, 5000)],
+            )
+        assert cost("ccc") < 1.5 * few + 50

@@ -146,7 +146,7 @@ def test_when_writing_fails_the_old_weights_are_kept(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoint, "save_file", half)
-    with pytest.raises(OutputError, match=r"own\.safetensors: No space left"):
+    with pytest.raises(OutputError, match=r"own\.safetensors: the disk is full"):
         save_network(PNet(4), tmp_path / "own.safetensors", {})
     assert [file.name for file in tmp_path.iterdir()] == ["own.safetensors"]
     assert torch.equal(load_network(tmp_path).block6[1].weight, network.block6[1].weight)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
 from blobs import SHAPE_KJI, blob_network, dice, ellipsoid, noisy
+from dicom_files import write_series
 
 from InteractiveSegLib import __version__
 from InteractiveSegLib.cli import main
@@ -310,6 +311,27 @@ def test_an_output_that_cannot_be_or_would_replace_an_input_is_refused_before_an
     assert {path.name: path.read_bytes() for path in case.iterdir() if path.is_file()} == before
 
 
+def test_a_run_can_be_repeated_but_replaces_nothing_of_a_persons(case, run):
+    words = ("--box", *BOX_IJK, "--no-adapt", "--probability", "p.nrrd")
+    assert run(*words)[0] == 0
+    code, _, error = run(*words)
+    assert (code, [line.split(" (")[0] for line in error.splitlines()]) == (
+        0,
+        [f"note: {name} is replaced: segment wrote it before" for name in ("mask.nrrd", "p.nrrd")],
+    )
+    by_hand = mask()
+    by_hand[0, 0, 0] = 1
+    write_labelmap("mask.nrrd", by_hand, read_volume("image.nii.gz").geometry)
+    before = Path("mask.nrrd").read_bytes()
+    code, output, error = run(*words)
+    assert (code, output, error.count("\n")) == (2, "", 1)
+    assert "mask.nrrd exists already, and is not what segment wrote" in error
+    assert Path("mask.nrrd").read_bytes() == before
+    code, output, _ = run(*words, "--overwrite", "--json")
+    assert (code, json.loads(output)["notes"][0].split(" (")[0]) == (0, "mask.nrrd is replaced")
+    assert mask()[0, 0, 0] == 0
+
+
 @pytest.mark.parametrize("kept", [0.0, 0.5, 0.99])
 @pytest.mark.parametrize("name", ["cut.nii.gz", "cut.nii", "cut.nrrd", "cut.mha"])
 @pytest.mark.usefixtures("case")
@@ -418,3 +440,26 @@ def test_the_console_command_runs_and_fails_in_one_line(model):
     failed = subprocess.run(words[:-1], capture_output=True, text=True, check=False)
     assert (failed.returncode, failed.stdout) == (2, "")
     assert failed.stderr == "interactiveseg: give a --box, --scribbles, --points, --lasso or --start\n"
+
+
+@pytest.mark.usefixtures("case")
+def test_what_was_assumed_in_reading_is_noted_in_text_and_in_json(run):
+    Path("image.nii.gz").rename("image")
+    code, _, said = run("--box", *BOX_IJK, "--no-adapt", image="image")
+    assert (code, "note: image is read as compressed NIfTI" in said) == (0, True)
+    code, printed, _ = run("--box", *BOX_IJK, "--no-adapt", "--json", image="image")
+    assert any("image is read as compressed NIfTI" in note for note in json.loads(printed)["notes"])
+
+
+@pytest.mark.usefixtures("case")
+def test_one_of_several_times_or_series_is_chosen(run, tmp_path):
+    volume = read_volume("image.nii.gz")
+    both = sitk.GetImageFromArray(np.stack([volume.array_kji * 0, volume.array_kji]), isVector=False)
+    sitk.WriteImage(both, "times.nrrd")
+    for uid in ("1.2.3", "1.2.4"):
+        write_series(tmp_path / "study" / uid, volume.array_kji.astype(np.int16), uid=uid)
+    assert_refused(run("--box", *BOX_IJK, image="times.nrrd"), "choose one by --time 0 to 1")
+    assert_refused(run("--box", *BOX_IJK, "--time", 2, image="times.nrrd"), "no image 2 (--time)")
+    assert_refused(run("--box", *BOX_IJK, image="study"), "by --series: 1: 1.2.3")
+    assert run("--box", *BOX_IJK, "--no-adapt", "--time", 1, image="times.nrrd")[0] == 0
+    assert run("--box", *BOX_IJK, "--no-adapt", "--series", 2, image="study")[0] == 0

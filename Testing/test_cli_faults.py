@@ -2,7 +2,6 @@
 
 import errno
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -118,8 +117,11 @@ def test_a_full_disk_is_called_that(case, monkeypatch, suffix, said):
         if said:
             raise RuntimeError(said)
 
+    def no_space(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
     monkeypatch.setattr("SimpleITK.WriteImage", half)
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(4096, 4096, 0))
+    monkeypatch.setattr(os, "fsync", no_space)
     with pytest.raises(OSError, match=rf"cannot write mask{suffix}: the disk is full") as caught:
         write_image(f"mask{suffix}", noisy(ellipsoid()), Geometry(SHAPE_KJI, np.eye(4)))
     assert "\n" not in str(caught.value)

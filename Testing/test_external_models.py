@@ -4,14 +4,13 @@ import copy
 import json
 import warnings
 from pathlib import Path
-from unittest.mock import Mock
 from zipfile import ZipFile
 
 import numpy as np
 import pytest
 import torch
 from blobs import SHAPE_KJI, blob_volume, dice, ellipsoid, noisy
-from tiny_models import CARD, Strided, Threshold, TwoLogits, bundle, folder, tiny
+from tiny_models import CARD, Strided, Threshold, TwoLogits, bundle, folder, tiny, trusted
 from torch.nn import functional as F
 
 from InteractiveSegLib.bifseg import BifsegSettings
@@ -114,7 +113,7 @@ def test_a_copy_is_independent_and_moves(tmp_path):
         warnings.simplefilter("error")
         twin = copy.deepcopy(network).to(torch.device("cpu")).to(torch.float32)
     twin.block6.bias.data += 1
-    next(twin.model.parameters()).data.zero_()
+    twin.block6.gain.data.zero_()
     given = channels()
     assert network.block6.bias == 0
     torch.testing.assert_close(network(given, CUBES)[:, 1], Threshold()(given[:, :1]).detach()[:, 0])
@@ -131,6 +130,7 @@ def test_a_frozen_or_traced_model_is_one_too(tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / "model.json").write_text(card)
         model.save(str(tmp_path / name / "model.ts"))
+        trusted(tmp_path / name / "model.ts")
         session = session_on(load_network(tmp_path / name))
         finish(session.segment(adapt=False))
         assert dice(session.labelmap() == 1, ellipsoid()) > 0.9
@@ -278,6 +278,7 @@ def test_a_model_cut_short_or_of_another_kind_is_refused(tmp_path, kept):
     path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
     assert "model.ts cannot be read as TorchScript: the file is cut short, or of another kind" in refusal(tmp_path)
     torch.save(Threshold().state_dict(), path)
+    trusted(path)
     assert refusal(tmp_path).endswith("failed locating file constants.pkl: file not found")
 
 
@@ -298,6 +299,7 @@ def test_a_model_for_another_pytorch_is_refused_with_the_line_that_tells(tmp_pat
             if name.endswith("/version"):
                 content = b"10\n"
             archive.writestr(name, content.replace(old, new) if name.endswith((".py", "/version")) else content)
+    trusted(path)
     assert f"model.ts cannot be read as TorchScript: {text}" in refusal(tmp_path)
 
 
@@ -319,10 +321,18 @@ def test_a_model_from_elsewhere_is_not_written_as_one_of_ours(tmp_path):
     assert not (tmp_path / "own.safetensors").exists()
 
 
-def test_a_full_device_is_told_from_a_wrong_model(tmp_path, monkeypatch):
-    network = load_network(folder(tmp_path))
-    text = "Traceback of TorchScript\nRuntimeError: CUDA out of memory. Tried to allocate 9 GiB"
-    for raised, kind in ((text, torch.OutOfMemoryError), ("x", InputError), ("can't allocate memory", RuntimeError)):
-        monkeypatch.setitem(network._modules, "model", Mock(side_effect=RuntimeError(raised)))
-        with pytest.raises(kind):
-            finish(network.feature_steps(channels(), CUBES))
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("Traceback of TorchScript\nRuntimeError: CUDA out of memory. Tried to allocate 9 GiB", torch.OutOfMemoryError),
+        ("cuDNN error: CUDNN_STATUS_ALLOC_FAILED", torch.OutOfMemoryError),
+        ("x", InputError),
+        ("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried", InputError),
+    ],
+)
+def test_a_full_device_is_told_from_a_wrong_model(tmp_path, text, kind):
+    """The model fails on whatever is not the small image that it is tried on."""
+    fails = f"if x.size(2) < 16:\n        raise ValueError({text!r})\n    return x"
+    network = load_network(folder(tmp_path, tiny(fails)))
+    with pytest.raises(kind):
+        finish(network.feature_steps(channels(), CUBES))

@@ -6,6 +6,7 @@ from moving_shapes import dice, image_of, slices_of, volume_of, wandering_disc
 
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.evaluation.slice_annotator import boundary_pixels
+from InteractiveSegLib.geometry import Geometry
 from InteractiveSegLib.guidance import (
     CHANGE,
     FRONT_END,
@@ -13,6 +14,7 @@ from InteractiveSegLib.guidance import (
     UNSURE,
     Evidence,
     GuidanceSettings,
+    drawable_axes,
     expected_outlines,
     from_front_end,
     from_prediction,
@@ -25,8 +27,10 @@ from InteractiveSegLib.guidance import (
 from InteractiveSegLib.progress import finish
 from InteractiveSegLib.prompts import BoundingBox
 from InteractiveSegLib.propagate.proxy_mask import PropagateSettings, propagate_steps
+from InteractiveSegLib.slice_names import ByIndex, InPatient
 
 SHAPE = (20, 6, 7)
+GRID = Geometry(SHAPE, np.eye(4))
 ALONG_K = GuidanceSettings(axes=(0,))
 
 
@@ -40,6 +44,13 @@ def evidence(of_slices, reason=SIDES, axis=0):
     return Evidence(BoundingBox.whole(SHAPE), array, reason)
 
 
+def slice_evidence(axis, index):
+    """All of one slice is wrong."""
+    array = np.zeros(SHAPE)
+    np.moveaxis(array, axis, 0)[index] = 1.0
+    return Evidence(BoundingBox.whole(SHAPE), array, SIDES)
+
+
 def test_residual_and_uncertainty_of_known_probabilities():
     np.testing.assert_allclose(residual(np.array([0.2, 1.0]), np.array([0.7, 1.0])), [0.5, 0])
     np.testing.assert_allclose(uncertainty(np.array([0, 0.25, 0.5, 0.9])), [0, 0.5, 1, 0.2], rtol=1e-6)
@@ -48,14 +59,14 @@ def test_residual_and_uncertainty_of_known_probabilities():
 
 
 def test_the_middle_of_a_gap_that_is_wrong_all_over_comes_first():
-    advice = suggest([evidence(dict.fromkeys(range(5, 10), 1.0))], SHAPE, {0: (4, 10)}, 100, ALONG_K)
+    advice = suggest([evidence(dict.fromkeys(range(5, 10), 1.0))], GRID, {0: (4, 10)}, 100, ALONG_K)
     first = advice.suggestions[0]
     assert (first.axis, first.index) == (0, 7)
     assert first.gain == pytest.approx((0.2 + 0.5 + 1 + 0.5 + 0.2) / 100)
 
 
 def test_a_lone_wrong_slice_is_named_itself():
-    advice = suggest([evidence({6: 5.0, 12: 4.0})], SHAPE, {0: (0, 9, 19)}, 100, GuidanceSettings(2, (0,)))
+    advice = suggest([evidence({6: 5.0, 12: 4.0})], GRID, {0: (0, 9, 19)}, 100, GuidanceSettings(2, (0,)))
     assert [each.index for each in advice.suggestions] == [6, 12]
     assert [each.gain for each in advice.suggestions] == pytest.approx([0.05, 0.04])
 
@@ -64,33 +75,66 @@ def test_no_slice_is_named_twice():
     found = []
     spread = evidence(dict.fromkeys(range(20), 1.0))
     for _ in range(20):
-        advice = suggest([spread], SHAPE, {0: found[:3]}, 100, GuidanceSettings(1, (0,)), [(0, k) for k in found])
+        advice = suggest([spread], GRID, {0: found[:3]}, 100, GuidanceSettings(1, (0,)), [(0, k) for k in found])
         found.append(advice.suggestions[0].index)
     assert sorted(found) == list(range(20))
-    advice = suggest([spread], SHAPE, {0: found}, 100, ALONG_K)
+    advice = suggest([spread], GRID, {0: found}, 100, ALONG_K)
     assert advice.suggestions == ()
     assert advice.enough
-    many = suggest([spread], SHAPE, {}, 100, GuidanceSettings(30, (0,))).suggestions
+    many = suggest([spread], GRID, {}, 100, GuidanceSettings(30, (0,))).suggestions
     assert len({each.index for each in many}) == len(many)
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_every_axis_is_looked_along(axis):
     """What is wrong lies in one slice of this axis and is spread over all of the others."""
-    array = np.zeros(SHAPE)
-    np.moveaxis(array, axis, 0)[4] = 1.0
-    wrong = Evidence(BoundingBox.whole(SHAPE), array, SIDES)
-    advice = suggest([wrong], SHAPE, {}, 100, GuidanceSettings(1, reach=1))
+    advice = suggest([slice_evidence(axis, 4)], GRID, {}, 100, GuidanceSettings(1, reach=1))
     assert (advice.suggestions[0].axis, advice.suggestions[0].index) == (axis, 4)
+
+
+@pytest.mark.parametrize(
+    ("spacing_kji", "axes"),
+    [
+        ((1.0, 1.0, 1.0), (0, 1, 2)),
+        ((2.0, 0.9, 0.9), (0, 1, 2)),
+        ((5.0, 0.7, 0.7), (0,)),
+        ((10.0, 1.0, 1.0), (0,)),
+        ((0.5, 0.5, 4.0), (2,)),
+        ((1.0, 6.0, 1.0), (1,)),
+        ((10.0, 5.0, 1.0), (0,)),
+        ((8.0, 8.0, 1.0), (0, 1)),
+        ((3.0, 1.3, 1.0), (0,)),
+    ],
+)
+def test_only_planes_that_one_can_draw_on_are_proposed(spacing_kji, axes):
+    """Pixels at most 2.5 finest spacings long, or no plane has finer ones; the best plane of all is always there."""
+    grid = Geometry(SHAPE, np.diag([*spacing_kji[::-1], 1.0]))
+    assert drawable_axes(grid, {}, GuidanceSettings()) == axes
+    for axis in range(3):
+        wrong = slice_evidence(axis, 4)
+        best = suggest([wrong], grid, {}, 100, GuidanceSettings(1, reach=1)).suggestions[0]
+        assert best.axis == axis if axis in axes else best.axis in axes
+        every_axis = suggest([wrong], grid, {}, 100, GuidanceSettings(1, (0, 1, 2), reach=1)).suggestions
+        assert every_axis[0].place == (axis, 4)
+
+
+def test_an_axis_with_annotated_slices_is_looked_along_whatever_its_pixels():
+    thick = Geometry(SHAPE, np.diag([1.0, 1.0, 10.0, 1.0]))
+    assert drawable_axes(thick, {1: (3,), 2: ()}, GuidanceSettings()) == (0, 1)
+    assert drawable_axes(thick, {}, GuidanceSettings(coarsest=10)) == (0, 1, 2)
+
+
+def test_the_planes_of_a_turned_and_flipped_volume_are_told_by_their_spacing(oblique_geometry):
+    assert drawable_axes(oblique_geometry, {}, GuidanceSettings()) == (0,)
 
 
 def test_of_two_slices_that_gain_alike_the_one_with_less_to_draw_comes_first():
     alike = [evidence({5: 3.0, 15: 3.0})]
     outlines = {0: np.where(np.arange(20) < 10, 80.0, 20.0)}
-    advice = suggest(alike, SHAPE, {0: (0, 10, 19)}, 100, GuidanceSettings(1, (0,)), outlines=outlines)
+    advice = suggest(alike, GRID, {0: (0, 10, 19)}, 100, GuidanceSettings(1, (0,)), outlines=outlines)
     assert advice.suggestions[0].index == 15
     dear = {0: np.where(np.arange(20) < 10, 20.0, 80.0)}
-    advice = suggest(alike, SHAPE, {0: (0, 10, 19)}, 100, GuidanceSettings(1, (0,)), outlines=dear)
+    advice = suggest(alike, GRID, {0: (0, 10, 19)}, 100, GuidanceSettings(1, (0,)), outlines=dear)
     assert advice.suggestions[0].index == 5
 
 
@@ -98,27 +142,31 @@ def test_a_box_lies_where_it_lies():
     box = BoundingBox((8, 1, 2), (12, 4, 5))
     array = np.zeros(box.shape_kji)
     array[1, 1, 1] = 3.0
-    advice = suggest([Evidence(box, array, SIDES)], SHAPE, {0: (0,)}, 100, GuidanceSettings(1, (0,)))
+    advice = suggest([Evidence(box, array, SIDES)], GRID, {0: (0,)}, 100, GuidanceSettings(1, (0,)))
     assert advice.suggestions[0].index == 9
 
 
 def test_the_reason_is_what_weighs_most_on_that_slice():
     both = [evidence({5: 3.0, 15: 1.0}, SIDES), evidence({5: 1.0, 15: 2.5}, CHANGE)]
-    advice = suggest(both, SHAPE, {0: (0, 10, 19)}, 100, GuidanceSettings(2, (0,)))
+    advice = suggest(both, GRID, {0: (0, 10, 19)}, 100, GuidanceSettings(2, (0,)))
     assert [(each.index, each.reason) for each in advice.suggestions] == [(5, SIDES), (15, CHANGE)]
-    assert advice.suggestions[0].text == "k slice 5: the two sides disagree (about 4.0 % of the object)"
+    said = ": the two sides disagree (about 4.0 % of the object)"
+    assert advice.suggestions[0].said(ByIndex()) == "k slice 5" + said
+    assert advice.suggestions[0].said(InPatient(GRID)) == "axial, S 5 mm" + said
 
 
 def test_enough_is_said_when_little_is_expected():
-    little = suggest([evidence({5: 0.3})], SHAPE, {0: (0, 10)}, 100, ALONG_K)
+    little = suggest([evidence({5: 0.3})], GRID, {0: (0, 10)}, 100, ALONG_K)
     assert little.enough
     assert little.text == "enough: even the best next slice is expected to change only 0.3 % of the object"
-    much = suggest([evidence({5: 3})], SHAPE, {0: (0, 10)}, 100, ALONG_K)
+    much = suggest([evidence({5: 3})], GRID, {0: (0, 10)}, 100, ALONG_K)
     assert not much.enough
     assert much.text == "the best next slice is expected to change 3.0 % of the object"
 
 
-@pytest.mark.parametrize("wrong", [{"count": 0}, {"axes": ()}, {"axes": (3,)}, {"enough": -1}, {"reach": 0}])
+@pytest.mark.parametrize(
+    "wrong", [{"count": 0}, {"axes": ()}, {"axes": (3,)}, {"coarsest": 0.9}, {"enough": -1}, {"reach": 0}]
+)
 def test_settings_that_make_no_sense_are_refused(wrong):
     with pytest.raises(InputError, match=next(iter(wrong))):
         GuidanceSettings(**wrong)
@@ -126,9 +174,9 @@ def test_settings_that_make_no_sense_are_refused(wrong):
 
 def test_nothing_to_rank_by_is_refused():
     with pytest.raises(InputError, match="no evidence"):
-        suggest([], SHAPE, {}, 100)
+        suggest([], GRID, {}, 100)
     with pytest.raises(InputError, match="0 voxels"):
-        suggest([evidence({5: 1.0})], SHAPE, {}, 0)
+        suggest([evidence({5: 1.0})], GRID, {}, 0)
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +188,7 @@ def proxy():
 
 def test_the_wider_gap_of_a_moving_object_comes_first(proxy):
     mask, truth = proxy
-    advice = suggest([from_proxy(mask)], mask.geometry.shape_kji, mask.annotated, truth.sum(), ALONG_K)
+    advice = suggest([from_proxy(mask)], mask.geometry, mask.annotated, truth.sum(), ALONG_K)
     assert advice.suggestions[0].index in (7, 8, 9)
     assert advice.suggestions[0].reason == SIDES
     assert not advice.enough

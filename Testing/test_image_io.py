@@ -127,7 +127,7 @@ def test_a_damaged_nifti_is_refused(tmp_path):
 
 def test_what_is_no_image_is_refused(tmp_path):
     (tmp_path / "note.nii").write_text("hello")
-    with pytest.raises(InputError, match=r"note\.nii cannot be read: Unable to determine ImageIO"):
+    with pytest.raises(InputError, match=r"note\.nii cannot be read: it is in no format that is known"):
         read_volume(tmp_path / "note.nii")
     with pytest.raises(InputError, match=r"none\.nii does not exist"):
         read_volume(tmp_path / "none.nii")
@@ -141,7 +141,7 @@ def test_colour_and_time_are_refused(tmp_path, suffix):
     with pytest.raises(InputError, match="3 values per voxel"):
         read_volume(tmp_path / f"c{suffix}")
     sitk.WriteImage(sitk.GetImageFromArray(np.zeros((2, 3, 4, 5), np.uint8), isVector=False), tmp_path / f"t{suffix}")
-    with pytest.raises(InputError, match="4D, of size 5 x 4 x 3 x 2"):
+    with pytest.raises(InputError, match=r"not one 3D image but 2 \(4D\): choose one by --time 0 to 1"):
         read_volume(tmp_path / f"t{suffix}")
 
 
@@ -165,8 +165,8 @@ def test_a_labelmap_of_fractions_or_on_another_grid_is_refused(tmp_path, oblique
         read_labelmap(tmp_path / "p.nrrd", oblique_geometry)
     write_labelmap(tmp_path / "l.nrrd", noise(bool), oblique_geometry)
     moved = oblique_geometry.ijk_to_ras.copy()
-    moved[2, 3] += 0.01
-    with pytest.raises(InputError, match=r"l\.nrrd.*0\.01 mm"):
+    moved[2, 3] += 0.06
+    with pytest.raises(InputError, match=r"l\.nrrd.*0\.06 mm"):
         read_labelmap(tmp_path / "l.nrrd", Geometry(SHAPE_KJI, moved))
 
 
@@ -243,9 +243,9 @@ def test_a_dicom_series_is_stacked_by_position(tmp_path):
 def test_one_of_several_dicom_series_is_chosen_by_uid(tmp_path):
     folder = write_dicom(tmp_path / "s", [(0, 0, 0), (0, 0, 3)], "1.2.3", "axial")
     write_dicom(folder, [(0, 0, 0), (0, 0, 3), (0, 0, 6)], "1.2.4", "late")
-    with pytest.raises(InputError, match=r"1\.2\.3 \(axial, 2 files\); 1\.2\.4 \(late, 3 files\)"):
+    with pytest.raises(InputError, match=r"--series: 1: 1\.2\.3 \(axial, 2 files\); 2: 1\.2\.4 \(late, 3 files\)"):
         read_volume(folder)
-    assert read_volume(folder, "1.2.4").array_kji.shape == (3, 6, 7)
+    assert read_volume(folder, "1.2.4").array_kji.shape == read_volume(folder, "2").array_kji.shape == (3, 6, 7)
     with pytest.raises(InputError, match=r"no series 9\.9"):
         read_volume(folder, "9.9")
 
@@ -255,7 +255,7 @@ def test_one_of_several_dicom_series_is_chosen_by_uid(tmp_path):
     [
         ([(0, 0, z) for z in (0, 3, 6, 12, 15)], "slices 3 and 4 of 5 are 6 mm apart, the others 3 mm"),
         ([(0, 0, z) for z in (0, 3, 6, 6, 9)], "0 mm apart"),
-        ([(0, 0, z) for z in (0, 3, 6, 9.1, 12)], "3.1 mm apart"),
+        ([(0, 0, z) for z in (0, 3, 6, 9.5, 12)], "3.5 mm apart"),
         ([(0, 0.9 * n, 3 * n) for n in range(5)], "tilted gantry.*3.6 mm"),
     ],
 )
@@ -282,8 +282,8 @@ def test_a_real_dicom_series_lies_where_its_slices_say(shared_data, name):
         np.testing.assert_array_equal(volume.array_kji[k], sitk.GetArrayFromImage(one)[0])
 
 
-def test_a_multi_frame_dicom_segmentation_is_no_image(shared_data):
-    with pytest.raises(InputError, match="multi-frame"):
+def test_a_dicom_segmentation_is_no_image(shared_data):
+    with pytest.raises(InputError, match="DICOM segmentation"):
         read_volume(shared_data / "dicom_import" / "dcmqi_ct_liver_seg" / "liver.dcm")
 
 

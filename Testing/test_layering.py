@@ -14,10 +14,10 @@ OF_SLICER = {"slicer", "qt", "ctk", "vtk", "vtkmodules", "vtkSegmentationCorePyt
 HEAVY = {"torch", "monai", "SimpleITK", "itk", "matplotlib", "nilearn", "skimage"}
 BASELINES = "evaluation/baselines.py"
 COMMAND_LINE = {
+    "batch.py",
     "cli.py",
     "segment_command.py",
     "propagate_command.py",
-    "batch.py",
     "casebook_command.py",
     "learn_command.py",
     "terminal.py",

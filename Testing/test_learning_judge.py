@@ -19,6 +19,14 @@ def test_a_single_validation_case_suffices_to_refuse():
     assert verdict.reason == "not worse on 1 validation case: label 1 0.820 (+0.020), label 2 0.895 (-0.005)"
 
 
+def test_the_reason_calls_labels_by_their_names():
+    names = {1: "liver", 3: "spleen"}
+    verdict = judged({7: {1: 0.80, 2: 0.9}}, {7: {1: 0.82, 2: 0.895}}, names=names)
+    assert verdict.reason == "not worse on 1 validation case: liver 0.820 (+0.020), label 2 0.895 (-0.005)"
+    verdict = judged({7: {1: 0.8}, 8: {1: 0.8}}, {7: {1: 0.5}, 8: {1: 0.5}}, names=names)
+    assert verdict.reason == "refused: liver lost 0.300 Dice on 2 validation cases"
+
+
 def test_pairs_are_compared_and_not_means_of_different_cases():
     before, after = {1: {1: 0.9}, 2: {1: 0.5}}, {2: {1: 0.55}, 3: {1: 0.1}}
     assert judged(before, after).good

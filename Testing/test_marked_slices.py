@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.geometry import Geometry
 from InteractiveSegLib.packed_mask import PackedMask
 from InteractiveSegLib.propagate.marked_slices import MarkedSlice, MarkedSlices
+from InteractiveSegLib.slice_names import ByIndex, InPatient
 
 SHAPE = (6, 9, 11)
 
@@ -21,6 +23,7 @@ def block(*spans):
 ONE = block((1, 5), (2, 6), (3, 8))
 OTHER = block((1, 5), (6, 8), (3, 8))
 NAMES = {1: "liver", 7: "lesion"}
+BY_INDEX = ByIndex()
 
 
 def marked(*slices):
@@ -35,7 +38,7 @@ def marked(*slices):
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_a_slice_holds_what_the_mask_is_there(axis):
     found = marked((axis, 4, {1: ONE, 7: OTHER}), (axis, 0, {1: ONE, 7: OTHER}))
-    first, empty = found.annotated(NAMES)
+    first, empty = found.annotated(NAMES, BY_INDEX)
     expected = np.take(ONE * 1 + OTHER * 7, 4, axis)
     assert (first.axis, first.index) == (axis, 4)
     np.testing.assert_array_equal(first.labels, expected)
@@ -46,24 +49,32 @@ def test_a_slice_holds_what_the_mask_is_there(axis):
 def test_marking_again_replaces_and_counts_as_the_latest():
     found = marked((0, 2, {1: ONE}), (1, 4, {1: ONE}), (0, 2, {1: OTHER}))
     assert [each.place for each in found.slices] == [(1, 4), (0, 2)]
-    np.testing.assert_array_equal(found.annotated({1: "liver"})[1].labels, OTHER[2])
+    np.testing.assert_array_equal(found.annotated({1: "liver"}, BY_INDEX)[1].labels, OTHER[2])
 
 
 def test_an_object_marked_later_on_a_slice_joins_the_one_before():
     found = marked((0, 2, {1: ONE}), (0, 2, {7: OTHER}))
-    np.testing.assert_array_equal(found.annotated(NAMES)[0].labels, (ONE * 1 + OTHER * 7)[2])
+    np.testing.assert_array_equal(found.annotated(NAMES, BY_INDEX)[0].labels, (ONE * 1 + OTHER * 7)[2])
 
 
 def test_a_slice_marked_for_one_object_says_nothing_of_another():
     found = marked((0, 2, {1: ONE}), (0, 3, {1: ONE, 7: OTHER}))
-    assert len(found.annotated({7: "lesion"})) == 1
+    assert len(found.annotated({7: "lesion"}, BY_INDEX)) == 1
     with pytest.raises(InputError, match="k slice 2 is marked for liver but not for lesion"):
-        found.annotated(NAMES)
+        found.annotated(NAMES, BY_INDEX)
 
 
 def test_objects_that_overlap_are_refused_in_words():
     with pytest.raises(InputError, match="liver and lesion overlap on k slice 2 at 20 pixels"):
-        marked((0, 2, {1: ONE, 7: ONE})).annotated(NAMES)
+        marked((0, 2, {1: ONE, 7: ONE})).annotated(NAMES, BY_INDEX)
+
+
+def test_slices_are_refused_in_the_words_of_the_reader():
+    in_patient = InPatient(Geometry(SHAPE, np.diag([1.0, 1.0, 5.0, 1.0])))
+    with pytest.raises(InputError, match="liver and lesion overlap on axial, S 10 mm at 20 pixels"):
+        marked((0, 2, {1: ONE, 7: ONE})).annotated(NAMES, in_patient)
+    with pytest.raises(InputError, match="sagittal, R 4 mm is marked for liver but not for lesion"):
+        marked((2, 4, {1: ONE})).annotated(NAMES, in_patient)
 
 
 def test_a_slice_outside_the_image_is_refused():

@@ -259,3 +259,73 @@ def test_slicer_draws_the_same_curve_and_writes_such_files(tmp_path):
     ours_ras = kji_to_ras(np.insert(lasso.outline, 0, lasso.index, axis=1), geometry)
     assert len(ours_ras) == 80
     np.testing.assert_allclose(drawn_ras[:80], ours_ras, atol=1e-3)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_a_byte_order_mark_does_no_harm(tmp_path, oblique_geometry, encoding):
+    path = write_markup(tmp_path / "p.mrk.json", oblique_geometry, "Fiducial", [(4, 9, 12)])
+    path.write_text(path.read_text("utf-8"), encoding)
+    assert read_points(path, oblique_geometry)[0].tolist() == [[4, 9, 12]]
+
+
+@pytest.mark.parametrize("flag", [True, 1, "yes"])
+def test_an_roi_that_is_inside_out_is_said(tmp_path, oblique_geometry, flag):
+    path = write_roi(tmp_path / "r.mrk.json", oblique_geometry, (4, 9, 12), (2, 2, 2))
+    content = json.loads(path.read_text())
+    content["markups"][0]["insideOut"] = flag
+    path.write_text(json.dumps(content))
+    box, note = read_roi(path, oblique_geometry)
+    assert "'inside out', which is ignored" in note
+    content["markups"][0]["insideOut"] = False
+    path.write_text(json.dumps(content))
+    again, note = read_roi(path, oblique_geometry)
+    assert again == box
+    assert "inside out" not in note
+
+
+@pytest.mark.parametrize("units", [["mm", "m", "mm"], ["mm", "mm", "cm"], ["m", "m", "m"], "in"])
+def test_other_units_than_mm_are_refused(tmp_path, oblique_geometry, units):
+    path = write_markup(tmp_path / "p.mrk.json", oblique_geometry, "Fiducial", [(4, 9, 12)], coordinateUnits=units)
+    with pytest.raises(InputError, match="must be in mm"):
+        read_points(path, oblique_geometry)
+
+
+@pytest.mark.parametrize(("frame", "sign"), [("LPS", -1), ("1", -1), ("RAS", 1), ("0", 1), (None, 1)])
+def test_the_points_of_an_fcsv_are_read(tmp_path, oblique_geometry, frame, sign):
+    points = kji_to_ras(np.array([(4, 9, 12), (2, 3, 4), (5, 6, 20)]), oblique_geometry) * (sign, sign, 1)
+    lines = ["# Markups fiducial file version = 4.11", *([f"# CoordinateSystem = {frame}"] if frame else [])]
+    lines += ["# columns = id,x,y,z,ow,ox,oy,oz,vis,sel,lock,label,desc,associatedNodeID"]
+    rows = [f'vtkMRML_{n},{x},{y},{z},0,0,0,1,1,1,0,"F, {n}",,' for n, (x, y, z) in enumerate(points)]
+    path = tmp_path / "p.fcsv"
+    path.write_text("\r\n".join([*lines, *rows, ""]), "utf-8-sig")
+    assert read_points(path, oblique_geometry)[0].tolist() == [[4, 9, 12], [2, 3, 4], [5, 6, 20]]
+
+
+def test_a_lasso_may_be_an_fcsv(tmp_path, oblique_geometry):
+    same = write_markup(tmp_path / "c.mrk.json", oblique_geometry, "ClosedCurve", OCTAGON_KJI)
+    points = kji_to_ras(np.array(OCTAGON_KJI, float), oblique_geometry)
+    (tmp_path / "c.fcsv").write_text("\n".join(f"a,{x},{y},{z}" for x, y, z in points))
+    lasso, expected = read_lasso(tmp_path / "c.fcsv", oblique_geometry)[0], read_lasso(same, oblique_geometry)[0]
+    np.testing.assert_allclose(lasso.outline, expected.outline, atol=1e-4)
+
+
+def test_the_roi_and_the_point_of_an_acsv_are_read(tmp_path):
+    geometry = Geometry((30, 30, 30), np.eye(4))
+    head = "# Name = R\n# pointNumberingScheme = 0\n# pointColumns = type|x|y|z|sel|vis\n"
+    (tmp_path / "r.acsv").write_text(head + "point|10|12|14|1|1\npoint|2|3|4|1|1\n")
+    assert read_roi(tmp_path / "r.acsv", geometry) == (BoundingBox((10, 9, 8), (19, 16, 13)), "")
+    (tmp_path / "p.acsv").write_text(head + "point|10|12|14|1|1\n")
+    assert read_points(tmp_path / "p.acsv", geometry)[0].tolist() == [[14, 12, 10]]
+    (tmp_path / "d.acsv").write_text(head + "# rulerScale = 1\npoint|10|12|14|1|1\npoint|2|3|4|1|1\n")
+    with pytest.raises(InputError, match="must hold exactly one ROI, not 0"):
+        read_roi(tmp_path / "d.acsv", geometry)
+
+
+ROWS = [("p.fcsv", "a,1,2"), ("p.fcsv", "a,1,2,x"), ("p.acsv", "point|1|2"), ("p.acsv", "point|1,5|2|3")]
+
+
+@pytest.mark.parametrize(("name", "content"), ROWS)
+def test_a_row_without_a_position_is_refused(tmp_path, oblique_geometry, name, content):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(InputError, match="no position of three numbers"):
+        read_points(tmp_path / name, oblique_geometry)

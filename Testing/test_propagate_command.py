@@ -10,6 +10,7 @@ from InteractiveSegLib.cli import main
 from InteractiveSegLib.geometry import Geometry
 from InteractiveSegLib.image_io import read_labelmap, read_volume, write_image, write_labelmap
 from InteractiveSegLib.propagate import registration
+from InteractiveSegLib.slice_names import InBoth, InPatient
 
 TRUTH = wandering_disc().astype(np.uint8)
 needs_elastix = pytest.mark.skipif(not registration.has_elastix(), reason="itk-elastix is not installed")
@@ -73,6 +74,16 @@ def test_shapes_alone_need_no_elastix(run, monkeypatch):
     assert report["objects"]["1"]["voxels"] == np.count_nonzero(mask())
     assert report["confidence"]["k"]["6"] == 1
     assert report["confidence"]["k"]["3"] < 1
+
+
+def test_a_mask_of_a_persons_is_replaced_on_their_word_alone(run):
+    words = ("propagate", "-o", "mask.nrrd", "--method", "shape")
+    assert run(*words)[0] == 0
+    assert "mask.nrrd is replaced: propagate wrote it before" in run(*words)[2]
+    write(sparse(0, 6), "mask.nrrd")
+    code, _, error = run(*words)
+    assert (code, "mask.nrrd exists already, and is not what propagate wrote" in error) == (2, True)
+    assert run(*words, "--overwrite")[0] == 0
 
 
 def test_without_elastix_it_says_what_is_missing_and_what_works(run, monkeypatch):
@@ -163,8 +174,31 @@ def test_slices_are_suggested_with_reasons(run):
     code, output, error = run("suggest", "--method", "shape", "--along", "k", "--count", "2")
     lines = output.splitlines()
     assert (code, error, len(lines)) == (0, "", 3)
-    assert lines[0].startswith(("k slice 7: the two sides disagree", "k slice 8: the two sides disagree"))
+    called = InBoth(read_volume("image.nrrd").geometry)
+    assert lines[0].startswith(tuple(f"{called.one((0, index))}: the two sides disagree" for index in (7, 8)))
+    assert " (oblique), " in lines[0]
     assert lines[2].startswith("the best next slice is expected to change ")
+
+
+def test_planes_of_long_pixels_are_proposed_only_when_they_are_asked_for(run):
+    """The image's slices are 3 mm thick, their pixels 0.5 x 0.7 mm."""
+    words = ("suggest", "--method", "shape", "--count", "30", "--json")
+    report = json.loads(run(*words)[1])
+    assert {each["axis"] for each in report["slices"]} == {"k"}
+    (note,) = report["notes"]
+    assert note.startswith("no slices across j and i are proposed, where pixels are too long to draw on")
+    named = InPatient(read_volume("image.nrrd").geometry)
+    assert all(each["name"] == named.one((0, each["index"])) for each in report["slices"])
+    report = json.loads(run(*words, "--along", "k,j,i")[1])
+    assert {each["axis"] for each in report["slices"]} > {"k"}
+    assert report["notes"] == []
+
+
+def test_notes_call_slices_by_index_and_by_their_place_in_the_patient(run):
+    write(sparse(6))
+    called = InBoth(read_volume("image.nrrd").geometry).one((0, 6))
+    _, _, error = run("propagate", "-o", "mask.nrrd", "--method", "shape")
+    assert f"note: {called} alone holds a label along its axis" in error
 
 
 def test_a_model_has_its_say_in_what_is_suggested(run):

@@ -219,7 +219,7 @@ def test_scribbled_voxels_keep_their_labels_against_any_odds():
 def test_a_voxel_marked_as_both_is_refused():
     foreground, background = torch.zeros(2, 4, 5, dtype=torch.bool)
     foreground[1, 1:4], background[:3, 2] = True, True
-    with pytest.raises(InputError, match="1 voxels are marked as foreground and as background"):
+    with pytest.raises(InputError, match="1 voxel is marked as foreground and as background"):
         fitted(torch.full((4, 5), 0.5), torch.zeros(4, 5), (1.0, 1.0), foreground=foreground, background=background)
 
 

@@ -502,7 +502,7 @@ def test_of_contradicting_scribbles_the_latest_counts_and_that_is_noted():
     session.add_scribbles(scribbles((CENTRE_KJI, 1), ((6, 10, 10), 1)))
     session.add_scribbles(scribbles((CENTRE_KJI, BACKGROUND)))
     result = finish(session.segment())
-    assert result.notes == ("1 voxels were scribbled with different labels; the latest counts",)
+    assert result.notes == ("1 voxel was scribbled with different labels; the latest counts",)
     assert not mask_of(session)[CENTRE_KJI]
     assert mask_of(session)[6, 10, 10]
 

@@ -236,7 +236,7 @@ def test_edits_against_earlier_marks_are_noted_and_no_edit_is_none():
     erased[6, 10, 13] = 0
     session.add_edits(labelmap, erased)
     assert finish(session.segment(adapt=False)).notes == (
-        "1 voxels were scribbled with different labels; the latest counts",
+        "1 voxel was scribbled with different labels; the latest counts",
     )
 
 

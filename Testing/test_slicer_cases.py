@@ -61,7 +61,7 @@ def test_a_case_is_opened_segmented_accepted_and_learnt(person, study, monkeypat
     slicer_balls.box_round(person, 0)
     person.press("segmentButton")
     person.wait()
-    person.scribble("foreground", (10, 22, 24), (10, 26, 24))
+    person.scribble("object", (10, 22, 24), (10, 26, 24))
     before = person.labelmap()
     learnt = []
     monkeypatch.setattr(work_of(person).learning, "start", learnt.append)
@@ -84,7 +84,7 @@ def test_the_next_case_never_throws_work_away(person, study):
     opened(person, study)
     first = person.parameters.volume
     slicer_balls.box_round(person, 0)
-    person.scribble("foreground", (10, 22, 24), (10, 26, 24))
+    person.scribble("object", (10, 22, 24), (10, 26, 24))
     prompts, _ = person.controller.workspace.prompts()
     assert work_of(person).has_unsaved_work
     person.press("openNextButton")
@@ -149,8 +149,21 @@ def test_the_learner_works_beside_the_window_and_its_version_is_used(person, stu
     assert "in the background" in person.ui("learnerLabel").text
     person.spin(lambda: not learning.is_running and not work_of(person).is_busy, 300)
     assert learning.text.startswith("Learnt from case0: version 1"), learning.text
-    assert person.ui("versionLabel").text.startswith("version 1, learnt from 1 cases")
+    assert person.ui("versionLabel").text.startswith("version 1, learnt from 1 case;")
     assert person.parameters.model.endswith("version-1")
     person.press("rollBackButton")
     idle(person)
     assert (person.parameters.model, person.ui("versionLabel").text) == (DEFAULT_NETWORK, "as shipped")
+
+
+def test_how_many_cases_wait_is_said_in_english(person):
+    from InteractiveSegUI.sections.cases_section import waiting_text
+
+    said = [waiting_text(count) for count in (0, 1, 2, 11)]
+    assert said == ["", "1 accepted case waits.", "2 accepted cases wait.", "11 accepted cases wait."]
+
+
+def test_the_heads_of_the_case_table_say_what_the_columns_hold(person):
+    table = person.ui("caseTable")
+    heads = [table.horizontalHeaderItem(column).text() for column in range(table.columnCount)]
+    assert heads == ["Case", "State", "Used for", "Working time"]

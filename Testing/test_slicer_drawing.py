@@ -116,7 +116,7 @@ def test_boxes_are_hidden_and_shown(boxed):
 def test_the_brush_marks_a_disk_or_a_sphere(boxed, sphere, slices):
     boxed.ui("sphereBox").checked = sphere
     boxed.ui("brushSlider").value = 8.0
-    boxed.scribble("foreground", (K, J, I - 4), (K, J, I + 4))
+    boxed.scribble("object", (K, J, I - 4), (K, J, I + 4))
     marks = boxed.controller.workspace.marks().all
     assert sorted(set(marks.indices_kji[:, 0].tolist())) == slices
     assert set(marks.labels.tolist()) == {1}
@@ -125,7 +125,7 @@ def test_the_brush_marks_a_disk_or_a_sphere(boxed, sphere, slices):
 def test_the_very_first_stroke_can_be_undone(person):
     balls.in_scene(person)
     person.add_segment()
-    person.scribble("foreground", (K, J, I - 4), (K, J, I + 4))
+    person.scribble("object", (K, J, I - 4), (K, J, I + 4))
     assert len(person.controller.workspace.marks().all)
     assert person.controller.history.undo_name == "Scribble"
     person.press("undoButton")
@@ -133,7 +133,7 @@ def test_the_very_first_stroke_can_be_undone(person):
 
 
 def test_the_eraser_takes_marks_of_every_label(boxed):
-    boxed.scribble("foreground", (K, J, I - 4), (K, J, I + 4))
+    boxed.scribble("object", (K, J, I - 4), (K, J, I + 4))
     boxed.scribble("background", (K, J - 14, I), (K, J - 14, I + 6))
     kept = boxed.controller.workspace.marks().all
     boxed.ui("brushSlider").value = 4.0

@@ -35,7 +35,7 @@ def write(person, segment_id, mask):
 
 def by_hand(person, effect, *points_kji):
     """A stroke with a tool of the embedded Segment Editor."""
-    editor = person.ui("segmentEditor")
+    editor = person.editor
     editor.setActiveEffectByName(effect)
     editor.activeEffect().setCommonParameter("BrushRelativeDiameter", 3)
     person.look_at(points_kji[0])
@@ -116,21 +116,29 @@ def test_the_module_s_own_results_are_no_edits(two_segments):
 
 def test_only_one_brush_is_active_at_a_time(two_segments):
     person, _, _ = two_segments
-    person.press("foregroundButton")
-    person.ui("segmentEditor").setActiveEffectByName("Paint")
-    assert person.panel.scribbling.tool is None
-    assert not person.ui("foregroundButton").checked
+    person.press("brushButton")
+    person.editor.setActiveEffectByName("Paint")
+    assert person.panel.tools.current is None
+    assert not person.ui("brushButton").checked
     person.press("backgroundButton")
-    assert person.ui("segmentEditor").activeEffect() is None
+    assert person.ui("brushButton").checked
+    assert person.editor.activeEffect() is None
 
 
-def test_the_segment_editor_s_own_undo_takes_back_a_result(two_segments):
+def test_a_mask_that_another_undo_brings_back_is_not_taken_for_drawing(two_segments):
+    """The module Segment Editor, in whose history this module's rounds do not stand, has an Undo of its own."""
     person, first, _ = two_segments
-    before = person.labelmap()
+    from InteractiveSegUI.segment_io import write_mask
+
+    before, workspace = person.labelmap(), person.controller.workspace
+    earlier = person.controller.recorder.masks()[first]
     write(person, first, block_mask((slice(5, 8), slice(10, 30), slice(10, 30))))
-    person.ui("segmentEditor").undo()
+    write_mask(workspace.segmentation_node, first, earlier, workspace.grid())
     person.settle()
     np.testing.assert_array_equal(person.labelmap(), before)
+    assert len(workspace.marks().all) == 0
+    person.press("undoButton")
+    assert np.count_nonzero(person.labelmap() == 1) == 3 * 20 * 20
 
 
 def test_a_new_segment_never_eats_a_finished_neighbour(two_segments):
@@ -152,7 +160,7 @@ def test_marked_voxels_are_taken_from_a_neighbour_unless_it_is_completed(two_seg
     assert whole[second][10, 20, 25]
     assert not whole[first][10, 20, 25]
     assert whole[first].sum() == 10 * 20 * 20 - 1
-    assert "1 marked voxels were taken from Segment_1" in notes
+    assert "1 marked voxel was taken from Segment_1" in notes
     logic = slicer.vtkSlicerSegmentationsModuleLogic
     node = person.controller.workspace.segmentation_node
     logic.SetSegmentStatus(node.GetSegmentation().GetSegment(first), logic.Completed)

@@ -71,7 +71,7 @@ def test_a_linear_parent_transform_moves_the_grid(person, oblique, oblique_geome
 def test_a_bent_volume_is_refused_in_words(person, oblique):
     person.add_segment()
     under_a_bend(oblique)
-    person.press("placeBoxButton")
+    person.press("boxButton")
     assert person.status.is_error
     assert "bend, which is not linear" in person.status.text
 
@@ -112,7 +112,7 @@ def test_a_mask_comes_back_from_the_scene_as_it_was_written(person, oblique, wit
 
 
 def test_a_box_put_round_voxels_holds_exactly_these(person, oblique):
-    from InteractiveSegUI.prompt_nodes import box_of, place_roi
+    from InteractiveSegUI.roi_nodes import box_of, place_roi
 
     segment_id = person.add_segment()
     workspace = person.controller.workspace
@@ -126,7 +126,7 @@ def test_a_box_put_round_voxels_holds_exactly_these(person, oblique):
 
 
 def test_a_rotated_box_becomes_its_enclosing_box_with_a_note(person, oblique):
-    from InteractiveSegUI.prompt_nodes import box_of, place_roi
+    from InteractiveSegUI.roi_nodes import box_of, place_roi
 
     segment_id = person.add_segment()
     workspace = person.controller.workspace
@@ -216,7 +216,7 @@ def test_an_image_replaced_by_a_smaller_one_makes_old_prompts_an_error(person):
     volume = person.add_volume(np.zeros((20, 30, 40), np.int16), np.eye(4))
     person.choose(volume)
     segment_id = person.add_segment()
-    from InteractiveSegUI.prompt_nodes import place_roi
+    from InteractiveSegUI.roi_nodes import place_roi
 
     workspace = person.controller.workspace
     roi = workspace.required_roi(segment_id)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+import slicer_balls as balls
 from imported_names import imported
 from panel_session import MODULE_FILE, REPOSITORY
 
@@ -70,43 +71,135 @@ def test_slicer_is_told_of_the_module(person):
     assert "Not for clinical use" in description.helpText
 
 
-def test_sample_data_is_registered_when_slicer_has_started(person, monkeypatch):
-    from types import ModuleType, SimpleNamespace
+def enabled_keys(person):
+    return {key for key, shortcut in person.panel.keys._shortcuts.items() if shortcut.enabled}
 
-    import slicer
 
-    registered = {}
-    sample_data = ModuleType("SampleData")
-    logic = SimpleNamespace(registerCustomSampleDataSource=lambda **source: registered.update(source))
-    sample_data.SampleDataLogic = logic
-    monkeypatch.setitem(sys.modules, "SampleData", sample_data)
-    slicer.app._signals.startupCompleted.emit()
-    assert registered["category"] == "InteractiveSeg"
-    assert registered["checksums"].startswith("SHA256:")
-    assert registered["checksums"][7:] in registered["uris"]
+EVERY_KEY = {"B", "X", "E", "T", "Space", "Return", "Shift+Return", "Ctrl+Z", "Ctrl+Y"}
 
 
 def test_keys_work_only_while_the_module_is_shown(person):
-    shortcuts = person.panel._shortcuts
-    assert all(shortcut.enabled for shortcut in shortcuts)
+    assert enabled_keys(person) == EVERY_KEY
     person.widget.exit()
-    assert not any(shortcut.enabled for shortcut in shortcuts)
+    assert not enabled_keys(person)
     person.widget.enter()
-    keys = [shortcut.key.toString() for shortcut in shortcuts]
-    assert len(set(keys)) == len(keys)
-    next(s for s in shortcuts if s.key.toString() == "S").activated.emit()
-    assert person.status.is_error
+    assert enabled_keys(person) == EVERY_KEY
+
+
+def test_keys_work_after_reload_which_calls_setup_but_not_enter(person):
+    before = person.panel
+    person.reload()
+    assert person.panel is not before
+    assert enabled_keys(person) == EVERY_KEY
+    person.widget.exit()
+    person.widget.parent.show_module(False)
+    person.reload()
+    assert not enabled_keys(person)
+
+
+def test_a_person_who_types_does_not_press_the_module_s_keys(person):
+    import slicer
+
+    field, plain = person.ui("offlineText"), person.ui("segmentButton")
+    slicer.app._signals.focusChanged.emit(plain, field)
+    assert enabled_keys(person) == {"Ctrl+Z", "Ctrl+Y"}
+    slicer.app._signals.focusChanged.emit(field, plain)
+    assert enabled_keys(person) == EVERY_KEY
+
+
+def test_keys_can_be_turned_off_and_stay_so(person):
+    person.ui("keysBox").checked = False
+    try:
+        assert not enabled_keys(person)
+        person.reload()
+        assert not person.ui("keysBox").checked
+        assert not enabled_keys(person)
+    finally:
+        person.ui("keysBox").checked = True
+    assert enabled_keys(person) == EVERY_KEY
+
+
+def test_esc_is_the_views_own_while_something_else_is_placed_in_them(person):
+    import slicer
+
+    balls.in_scene(person)
+    person.add_segment()
+    assert "Esc" not in enabled_keys(person)
+    interaction = slicer.app.applicationLogic().GetInteractionNode()
+    interaction.SetCurrentInteractionMode(interaction.Place)
+    person.settle()
+    assert "Esc" not in enabled_keys(person)
+    interaction.SetCurrentInteractionMode(interaction.ViewTransform)
+    for tool in ("brush", "box", "erase"):
+        person.press(f"{tool}Button")
+        assert "Esc" in enabled_keys(person)
+        person.panel.keys._shortcuts["Esc"].activated.emit()
+        person.settle()
+        assert person.panel.tools.current is None
+        assert interaction.GetCurrentInteractionMode() == interaction.ViewTransform
+    assert "Esc" not in enabled_keys(person)
+
+
+def test_no_single_key_destroys_anything(person):
+    balls.in_scene(person)
+    segment = person.add_segment()
+    balls.box_round(person, 0)
+    person.scribble("object", (10, 22, 22), (10, 26, 26))
+    box, marks = person.controller.workspace.value(("box", segment)), person.controller.workspace.marks()
+    for key in sorted(EVERY_KEY - {"Ctrl+Z", "Ctrl+Y", "Return", "Shift+Return"}):
+        person.panel.keys._shortcuts[key].activated.emit()
+        person.settle()
+    assert person.controller.workspace.value(("box", segment)).equals(box)
+    assert person.controller.workspace.marks().equals(marks)
+
+
+def test_tool_tips_name_the_keys(person):
+    tips = {"brushButton": "B", "boxButton": "X", "eraseButton": "E", "backgroundButton": "T", "segmentButton": "Enter"}
+    for name, key in tips.items():
+        assert person.ui(name).toolTip.splitlines()[0].endswith(key), name
 
 
 def test_every_widget_with_a_parameter_shows_it(person):
     person.parameters.smoothness = 7.5
     person.parameters.model = "pnet"
     assert person.ui("smoothnessBox").value == 7.5
-    assert person.ui("modelBox").currentText == "pnet"
+    assert person.ui("modelBox").currentText == "P-Net, slice by slice"
     person.ui("roundsBox").value = 3
     assert person.panel.segmenting.request(adapt=True).rounds == 3
     assert person.panel.segmenting.request(adapt=True).smoothness == 7.5
     assert person.panel.segmenting.request(adapt=True).sigma is None
+    person.ui("deviceBox").currentText = "Processor"
+    assert person.panel.segmenting.request(adapt=True).device == "cpu"
+
+
+def test_a_folder_is_a_network_too(person, tmp_path):
+    person.parameters.model = str(tmp_path / "mine")
+    assert person.ui("modelBox").currentText == "Folder mine"
+    person.ui("modelBox").currentIndex = 0
+    assert person.parameters.model == "ensemble"
+    person.ui("modelBox").currentText = "Folder mine"
+    assert person.parameters.model == str(tmp_path / "mine")
+
+
+def test_spin_boxes_keep_their_limits_and_their_special_text(person):
+    for name in ("roundsBox", "smoothnessBox", "sigmaBox"):
+        box = person.ui(name)
+        assert (box.minimum, box.text) == (0, "as trained")
+        box.value = -5
+        assert box.value == 0
+
+
+@pytest.mark.parametrize(("name", "value"), [("overlay", "residual map"), ("device", "tpu"), ("rounds", "many")])
+def test_a_scene_with_settings_of_another_version_opens_with_the_defaults(person, name, value):
+    """The nodes that were chosen stay chosen."""
+    volume = balls.in_scene(person)
+    person.panel.unbind()
+    person.parameters.parameterNode.SetParameter(name, value)
+    person.panel.bind(person.widget.logic.parameters())
+    assert person.parameters.volume is volume
+    assert person.parameters.overlay.value == "none"
+    assert person.parameters.rounds == 0
+    assert person.ui("deviceBox").currentText == "Graphics card, if there is one"
 
 
 def test_the_module_s_own_test_runs(person):

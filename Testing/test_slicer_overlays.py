@@ -30,7 +30,7 @@ def segmented(person):
 
 
 def choose(person, overlay):
-    person.ui("overlayBox").setCurrentText(overlay)
+    person.show_overlay(overlay)
     person.settle()
 
 
@@ -108,7 +108,7 @@ def test_each_segment_has_its_own_and_a_new_round_replaces_it(segmented):
     segmented.parameters.segment = first
     segmented.settle()
     np.testing.assert_array_equal(slicer.util.arrayFromVolume(in_front()), before)
-    segmented.scribble("foreground", (10, 22, 35), (10, 26, 35))
+    segmented.scribble("object", (10, 22, 35), (10, 26, 35))
     segmented.press("segmentButton")
     segmented.wait()
     after = slicer.util.arrayFromVolume(in_front())

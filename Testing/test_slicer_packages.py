@@ -90,7 +90,7 @@ def test_missing_packages_are_asked_for_once_and_installed(bare, monkeypatch, sl
     assert "iseg_first" in bare.asked[0]
     assert (version("iseg_first"), version("iseg_second")) == ("1.0", "1.5")
     assert "Missing" not in bare.ui("packagesLabel").text
-    assert not bare.ui("installButton").isVisibleTo(bare.ui("packagesButton"))
+    assert not bare.ui("installButton").isVisibleTo(bare.ui("moreButton"))
 
 
 def test_nothing_is_installed_without_consent(bare):
@@ -159,6 +159,26 @@ def test_a_failed_pip_is_told_and_what_to_copy_is_shown(bare):
     assert not page.isVisibleTo(bare.widget.parent)
 
 
+@pytest.mark.parametrize("where", ["before pip", "in a line of pip", "at the end of pip"])
+def test_whatever_goes_wrong_in_an_installation_the_panel_can_be_used_again(bare, monkeypatch, where):
+    def fail(*_arguments, **_more):
+        raise ZeroDivisionError("no such thing was foreseen")
+
+    failing = {"before pip": "kept_versions", "at the end of pip": "missing_packages"}
+    if where == "in a line of pip":
+        monkeypatch.setattr(bare.controller.client, "try_again", fail)
+    elif where == "before pip":
+        monkeypatch.setattr(f"InteractiveSegUI.install.{failing[where]}", fail)
+    bare.press("installButton")
+    if where == "at the end of pip":
+        monkeypatch.setattr(f"InteractiveSegUI.install.{failing[where]}", fail)
+    finish(bare)
+    assert bare.status.is_error
+    assert "no such thing was foreseen" in bare.status.text
+    monkeypatch.undo()
+    assert bare.ui("installButton").enabled
+
+
 def test_the_offline_commands_work(bare, tmp_path, monkeypatch):
     """The very lines of the page, in a shell of a machine without an index."""
     require(bare, "iseg_first>=1.0", "iseg_second>=1.2")
@@ -182,7 +202,7 @@ def test_torch_comes_through_the_extension(bare, monkeypatch):
     bare.press("installButton")
     assert bare.status.is_error
     assert "Extensions Manager" in bare.status.text
-    assert not bare.ui("packagesButton").collapsed
+    assert not bare.ui("moreButton").collapsed
     assert '"torch>=99"' in bare.ui("offlineText").plainText
     assert bare.asked == []
 

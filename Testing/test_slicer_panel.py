@@ -21,7 +21,7 @@ def test_box_scribbles_undo_second_segment_save_and_reload(person, tmp_path):
     by_box = person.labelmap()
     np.testing.assert_array_equal(by_box, by_command_line(tmp_path, person, "--no-adapt"))
 
-    person.scribble("foreground", (10, 22, 35), (10, 26, 35))
+    person.scribble("object", (10, 22, 35), (10, 26, 35))
     person.scribble("background", (10, 20, 15), (10, 28, 15))
     assert person.controller.history.undo_name == "Scribble"
     person.press("fineTuneButton")
@@ -81,7 +81,7 @@ def test_a_result_for_prompts_that_changed_meanwhile_is_dropped(person):
     balls.box_round(person, 0)
     person.press("segmentButton")
     person.spin(lambda: person.status.progress is not None)
-    person.scribble("foreground", (10, 20, 22), (10, 27, 26))
+    person.scribble("object", (10, 20, 22), (10, 27, 26))
     person.wait()
     assert not person.labelmap().any()
     assert person.controller.history.undo_name == "Scribble"
@@ -93,14 +93,14 @@ def test_a_result_for_prompts_that_changed_meanwhile_is_dropped(person):
 @pytest.mark.parametrize("missing", ["volume", "prompts"])
 def test_what_is_missing_is_said(person, missing):
     if missing == "volume":
-        assert not person.ui("addSegmentButton").enabled
-        assert not person.ui("segmentButton").enabled
+        for name in ("addSegmentButton", "segmentButton", "brushButton"):
+            assert not person.ui(name).enabled
+            assert "Choose a volume first." in person.ui(name).toolTip
         return
     balls.in_scene(person)
     person.add_segment()
-    person.press("segmentButton")
-    assert person.status.is_error
-    assert "nothing to segment" in person.status.text
+    assert not person.ui("segmentButton").enabled
+    assert "Place a box or mark the object first." in person.ui("segmentButton").toolTip
 
 
 def test_closing_the_scene_in_the_middle_of_a_run_is_clean(person):

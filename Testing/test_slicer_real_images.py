@@ -46,7 +46,7 @@ def scribble_where_it_is_wrong(person, truth, mask):
     k = largest_slice(truth)
     missed = truth[k] & ~mask[k]
     j, first, last = longest_row(missed if missed.any() else truth[k])
-    person.scribble("foreground", (k, j, first), (k, j, last))
+    person.scribble("object", (k, j, first), (k, j, last))
     j, first, last = longest_row(mask[k] & ~truth[k]) if (mask[k] & ~truth[k]).any() else (0, 0, 3)
     person.scribble("background", (k, j, first), (k, j, last))
 

@@ -34,7 +34,7 @@ def test_every_sixth_slice_becomes_the_organ_as_by_the_command_line(person, shar
     indices = annotated(truth)
     draw(person, truth, *((0, index) for index in indices))
     mark(person, *((0, index) for index in indices))
-    person.ui("presetBox").setCurrentText(preset)
+    person.pick("presetBox", "PropagatePreset", preset)
 
     drawn = tmp_path / "drawn.nrrd"
     write_labelmap(drawn, person.labelmap(), geometry)

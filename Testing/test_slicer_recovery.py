@@ -39,7 +39,7 @@ def test_every_step_is_in_the_journal(person):
     balls.in_scene(person)
     person.add_segment()
     balls.box_round(person, 0)
-    person.scribble("foreground", (10, 22, 22), (10, 26, 26))
+    person.scribble("object", (10, 22, 22), (10, 26, 26))
     journal = person.panel.journaling._journal
     assert journal.wait(10)
     state = last_state(journal.path.read_bytes())
@@ -101,3 +101,36 @@ def test_a_clean_end_leaves_nothing_to_recover(person):
     assert journal.wait(10)
     slicer.mrmlScene.Clear(False)
     person.spin(lambda: not journal.path.exists())
+
+
+def test_a_session_on_a_volume_under_a_transform_is_recovered_on_the_volume_without_it(person, tmp_path):
+    """The image's file knows nothing of the transform; the voxels are the same."""
+    import slicer
+
+    image = tmp_path / "image.nrrd"
+    write_image(image, balls.two_balls(), balls.geometry())
+    volume = slicer.util.loadVolume(str(image))
+    moved = np.eye(4)
+    moved[:3, 3] = (200, -150, 90)
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "moved")
+    transform.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(moved))
+    volume.SetAndObserveTransformNodeID(transform.GetID())
+    person.choose(volume)
+    person.add_segment()
+    balls.box_round(person, 0)
+    person.scribble("object", (10, 22, 22), (10, 26, 26))
+    prompts, _notes = person.controller.workspace.prompts()
+    journal = person.panel.journaling._journal
+    assert journal.wait(10)
+    record = journal.path.read_bytes()
+    slicer.mrmlScene.Clear(False)
+    person.spin(lambda: not journal.path.exists())
+    journal.path.with_name("999999-00000000.journal").write_bytes(record)  # as of a process that died
+    person.panel.journaling.look()
+    person.press("recoverButton")
+    person.spin(lambda: "recovered" in person.status.text or person.status.is_error)
+    assert not person.status.is_error, person.status
+    assert "not there any more" in person.status.text
+    found, _notes = person.controller.workspace.prompts()
+    assert dict(found.boxes) == dict(prompts.boxes)
+    assert found.scribbles.equals(prompts.scribbles)

@@ -10,8 +10,11 @@ from drawn_slices import draw, finished, look, mark
 
 from InteractiveSegLib.cli import main
 from InteractiveSegLib.image_io import read_labelmap, read_volume, write_image, write_labelmap
+from InteractiveSegLib.notes import note_fields, notes_of
+from InteractiveSegLib.object_box import object_box
 from InteractiveSegLib.packed_mask import PackedMask
 from InteractiveSegLib.propagate import registration
+from InteractiveSegLib.segment_result import SegmentResult
 
 needs_elastix = pytest.mark.skipif(not registration.has_elastix(), reason="itk-elastix is not installed")
 
@@ -67,13 +70,13 @@ def test_a_mark_is_of_the_view_that_is_worked_in_and_undo_takes_it_back(person):
     draw(person, balls.inside(0), (0, 10), (1, 24), (2, 24))
     mark(person, (0, 10), (1, 24), (2, 24), (2, 60))
     assert done(person) == [(0, 10), (1, 24), (2, 24), (2, 60)]
-    assert person.status.text == "i slice 60 is done for Segment_1: empty, the object is not there."
-    assert person.controller.history.undo_name == "Mark i slice 60"
+    assert person.status.text == "Marked sagittal, L 60 mm as done for Segment_1: empty, the object is not there."
+    assert person.controller.history.undo_name == "Mark sagittal, L 60 mm"
     person.press("undoButton")
     person.press("undoButton")
     assert done(person) == [(0, 10), (1, 24)]
     table = person.ui("sliceTable")
-    assert [table.item(row, 0).text() for row in range(table.rowCount)] == ["k slice 10", "j slice 24"]
+    assert [table.item(row, 0).text() for row in range(table.rowCount)] == ["axial, S 25 mm", "coronal, P 24 mm"]
     person.press("redoButton")
     assert done(person)[-1] == (2, 24)
 
@@ -99,7 +102,7 @@ def test_marks_are_listed_shown_and_removed(ball):
 
 
 def test_a_correction_by_hand_on_a_marked_slice_counts_and_one_beside_it_stays(ball):
-    ball.parameters.propagate_method = "shape"
+    ball.ui("methodBox").currentText = "By shape alone"
     larger = balls.inside(0).copy()
     larger[10, 14:34, 34:38] = larger[12, 20:24, 40:44] = True
     draw(ball, larger, (0, 10), (0, 12))
@@ -118,7 +121,7 @@ def test_a_correction_by_hand_on_a_marked_slice_counts_and_one_beside_it_stays(b
 def test_a_network_s_mask_on_a_marked_slice_does_not_change_what_was_marked(ball):
     from InteractiveSegUI.workspace import mask_key
 
-    ball.parameters.propagate_method = "shape"
+    ball.ui("methodBox").currentText = "By shape alone"
     ball.controller.change("Segment", {mask_key(ball.parameters.segment): PackedMask.of(balls.inside(1))})
     finished(ball, "propagateButton")
     np.testing.assert_array_equal(ball.labelmap()[10] > 0, balls.inside(0)[10])
@@ -132,7 +135,7 @@ def test_several_segments_together_equal_the_command_line(person, tmp_path):
     person.ui("everySegmentBox").checked = True
     mark(person, (0, 7), (0, 10), (0, 13))
     expected = by_command_line(tmp_path, person, [7, 10, 13], "--method", "shape")
-    person.ui("methodBox").setCurrentText("shape")
+    person.ui("methodBox").setCurrentText("By shape alone")
     finished(person, "propagateButton")
     np.testing.assert_array_equal(person.labelmap(), expected)
     assert set(np.unique(expected)) == {0, 1, 2}
@@ -143,7 +146,7 @@ def test_neighbours_and_completed_segments_are_never_eaten(ball):
 
     from InteractiveSegUI.workspace import mask_key
 
-    ball.parameters.propagate_method = "shape"
+    ball.ui("methodBox").currentText = "By shape alone"
     logic = slicer.vtkSlicerSegmentationsModuleLogic
     node = ball.controller.workspace.segmentation_node
     first, second = ball.parameters.segment, ball.add_segment()
@@ -168,9 +171,8 @@ def test_a_removed_segment_takes_its_marks_with_it(ball):
     ball.press("removeSegmentButton")
     assert done(ball) == []
     ball.add_segment()
-    ball.press("propagateButton")
-    assert ball.status.is_error
-    assert "no slice is marked for Segment_1" in ball.status.text
+    assert not ball.ui("propagateButton").enabled
+    assert "mark it as done" in ball.ui("propagateButton").toolTip
 
 
 def test_a_slice_marked_for_one_segment_alone_is_named(ball):
@@ -179,7 +181,42 @@ def test_a_slice_marked_for_one_segment_alone_is_named(ball):
     mark(ball, (0, 9))
     ball.press("propagateButton")
     assert ball.status.is_error
-    assert "k slice 7 is marked for Segment_1 but not for Segment_2" in ball.status.text
+    assert "axial, S 17.5 mm is marked for Segment_1 but not for Segment_2" in ball.status.text
+
+
+def test_notes_speak_of_segments_by_name_and_of_slices_as_the_views_do(person, monkeypatch):
+    """A box that scribbles reach out of, one slice alone, and slices that contradict each other."""
+    balls.in_scene(person)
+    person.add_segment()
+    node = person.controller.workspace.segmentation_node
+    node.GetSegmentation().GetSegment(person.parameters.segment).SetName("left ventricle")
+    balls.box_round(person, 0)
+    person.scribble("object", (10, 24, 40), (10, 24, 44))
+
+    def answered(_name, _request, prompts, apply, _failed=None):
+        note = object_box(prompts, 1, balls.geometry())[1]
+        person.controller.say(apply(SegmentResult({}, notes=notes_of(note_fields([note])))))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(person.controller, "run", answered)
+        person.press("segmentButton")
+    assert "the box of left ventricle was grown to hold its scribbles." in person.status.text
+    person.ui("methodBox").currentText = "By shape alone"
+    draw(person, balls.inside(0), (0, 10))
+    mark(person, (0, 10))
+    finished(person, "propagateButton")
+    assert "axial, S 25 mm alone holds a label along its axis" in person.status.text
+    assert "label 1" not in person.status.text
+
+
+def test_a_segment_marked_on_empty_slices_alone_is_not_propagated(person):
+    balls.in_scene(person)
+    person.add_segment()
+    mark(person, (0, 3), (1, 24))
+    for button in ("propagateButton", "nextSliceButton"):
+        person.press(button)
+        assert person.status.is_error
+        assert person.status.text.startswith("all slices that are marked for Segment_1 are empty: draw the object")
 
 
 @needs_elastix
@@ -205,20 +242,36 @@ def test_a_result_for_slices_that_changed_meanwhile_is_dropped_and_cancel_is_qui
 def test_the_next_slice_is_shown_with_its_reason_and_never_twice(ball):
     from InteractiveSegUI.slice_views import place_shown
 
-    ball.parameters.propagate_method = "shape"
+    ball.ui("methodBox").currentText = "By shape alone"
     shown = []
     for _ in range(5):
-        key = next(each for each in ball.panel._shortcuts if each.key.toString() == "X")
-        key.activated.emit()
+        ball.press("nextSliceButton")
         ball.wait()
         assert not ball.status.is_error, ball.status
         best = ball.panel.propagating.advice.suggestions[0]
         view = ball.views[("Red", "Green", "Yellow")[best.axis]].get_view_node()
         assert place_shown(view, ball.controller.workspace.geometry()) == (best.axis, best.index)
-        assert best.reason in ball.ui("adviceLabel").text
+        called = ("axial, S ", "coronal, P ", "sagittal, L ")[best.axis]
+        place_mm = (2.5, 1, 1)[best.axis] * best.index
+        assert ball.ui("adviceLabel").text.startswith(f"{called}{place_mm:g} mm: {best.reason}")
+        assert f"{called}{place_mm:g} mm" in ball.status.text
         shown.append((best.axis, best.index))
     assert len(set(shown)) == 5
     assert not set(shown) & set(done(ball))
+
+
+def test_on_a_stack_of_thick_slices_the_next_slice_is_one_that_can_be_drawn_on(person):
+    """The same voxels, 10 mm thick: none of the reformatted planes is proposed."""
+    thick = balls.geometry().ijk_to_ras.copy()
+    thick[:3, 2] = (0, 0, 10)
+    person.choose(person.add_volume(balls.two_balls(), thick))
+    person.add_segment()
+    draw(person, balls.inside(0), (0, 7), (0, 10), (0, 13))
+    mark(person, (0, 7), (0, 10), (0, 13))
+    person.ui("methodBox").currentText = "By shape alone"
+    for _ in range(4):
+        finished(person, "nextSliceButton")
+        assert person.ui("adviceLabel").text.startswith("axial, S ")
 
 
 def test_enough_is_said_when_every_slice_is_done(person):
@@ -226,7 +279,7 @@ def test_enough_is_said_when_every_slice_is_done(person):
     person.add_segment()
     draw(person, balls.inside(0), *((0, index) for index in range(5, 16)))
     mark(person, *((0, index) for index in range(5, 16)))
-    person.parameters.propagate_method = "shape"
+    person.ui("methodBox").currentText = "By shape alone"
     finished(person, "nextSliceButton")
     assert "nough" in person.status.text
     assert "enough" in person.ui("adviceLabel").text
@@ -238,7 +291,7 @@ def test_the_network_s_rounds_count_for_the_next_slice(ball):
     from InteractiveSegLib.prompts import BoundingBox
     from InteractiveSegLib.segment_result import WorkingProbability
 
-    ball.parameters.propagate_method = "shape"
+    ball.ui("methodBox").currentText = "By shape alone"
     wrong = np.zeros(balls.SHAPE_KJI, np.float32)
     wrong[5:16] = balls.inside(0)[5:16]
     wrong[8, 5:45, 40:70] = 1
@@ -252,7 +305,7 @@ def test_the_network_s_rounds_count_for_the_next_slice(ball):
 def test_marks_come_back_with_the_scene(ball, tmp_path):
     import slicer
 
-    ball.parameters.propagate_method = "shape"
+    ball.ui("methodBox").currentText = "By shape alone"
     finished(ball, "propagateButton")
     before, slices = ball.labelmap(), ball.controller.recorder.slices
     assert slicer.util.saveScene(str(tmp_path / "study.mrb"))
@@ -326,7 +379,7 @@ def test_without_elastix_the_panel_offers_shapes(without_elastix, ball):
     finished(ball, "shapesButton")
     assert ball.labelmap()[8].any()
     assert not ball.ui("shapesButton").isVisibleTo(ball.widget.parent)
-    assert ball.ui("methodBox").currentText == "shape"
+    assert ball.ui("methodBox").currentText == "By shape alone"
 
 
 def test_a_person_who_does_not_install_elastix_can_use_shapes(ball, monkeypatch, tmp_path):
@@ -351,10 +404,10 @@ def test_a_person_who_does_not_install_elastix_can_use_shapes(ball, monkeypatch,
 def test_maps_are_laid_over_the_image_with_a_legend(ball, kind):
     import slicer
 
-    ball.parameters.propagate_method = "shape"
+    ball.ui("methodBox").currentText = "By shape alone"
     finished(ball, "propagateButton")
     before = right_border(ball)
-    ball.ui("overlayBox").setCurrentText(kind)
+    ball.show_overlay(kind)
     ball.ui("opacitySlider").value = 0.7
     node = slicer.mrmlScene.GetSingletonNode("InteractiveSegOverlay", "vtkMRMLScalarVolumeNode")
     result = ball.panel.overlays.propagated
@@ -368,7 +421,7 @@ def test_maps_are_laid_over_the_image_with_a_legend(ball, kind):
     legend = slicer.modules.colors.logic().GetColorLegendDisplayNode(node)
     assert legend.GetTitleText() == f"{kind}, %"
     assert np.abs(right_border(ball).astype(int) - before).max() > 100
-    ball.ui("overlayBox").setCurrentText("none")
+    ball.show_overlay("none")
     np.testing.assert_array_equal(right_border(ball), before)
     assert {each.GetForegroundVolumeID() for each in composites} == {None}
 
@@ -382,13 +435,14 @@ def right_border(person):
 
 
 def test_the_confidence_of_the_slices_is_drawn(ball):
-    ball.parameters.propagate_method = "shape"
+    ball.ui("methodBox").currentText = "By shape alone"
     ball.ui("slicesButton").collapsed = False
     assert not ball.ui("plotLabel").isVisibleTo(ball.widget.parent)
     finished(ball, "propagateButton")
     assert ball.ui("plotLabel").isVisibleTo(ball.widget.parent)
     values = ball.panel.overlays.propagated.slice_confidence[0]
-    assert f"lowest at {np.nanargmin(values)}" in ball.ui("plotCaption").text
+    lowest = f"S {2.5 * np.nanargmin(values):g} mm"
+    assert ball.ui("plotCaption").text == f"Confidence of the axial slices, lowest at {lowest}:"
     picture = ball.ui("plotLabel").pixmap.toImage()
     said = np.flatnonzero(~np.isnan(values))
     values = np.asarray(values)[said[0] : said[-1] + 1]

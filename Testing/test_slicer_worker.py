@@ -37,7 +37,7 @@ def test_killing_the_worker_at_ten_random_moments_loses_nothing(person):
     person.press("segmentButton")
     person.wait()
     assert person.labelmap().any()
-    person.scribble("foreground", (10, 22, 35), (10, 26, 35))
+    person.scribble("object", (10, 22, 35), (10, 26, 35))
     started = time.monotonic()
     person.press("segmentButton")
     person.wait()
@@ -72,7 +72,7 @@ def test_cancel_takes_effect_within_a_second(person):
     person.press("segmentButton")
     person.wait()
     masks = person.labelmap()
-    person.scribble("foreground", (10, 22, 35), (10, 26, 35))
+    person.scribble("object", (10, 22, 35), (10, 26, 35))
     person.press("fineTuneButton")
     person.spin(lambda: person.status.progress is not None and person.controller.client.status.stage == "busy")
     started = time.monotonic()
@@ -121,7 +121,7 @@ def test_what_is_drawn_first_makes_the_worker_ready_for_the_round(person, drawn)
     if drawn == "box":
         balls.box_round(person, 0)
     else:
-        person.scribble("foreground", (10, 22, 16), (10, 26, 32))
+        person.scribble("object", (10, 22, 16), (10, 26, 32))
     said = person.status
     person.spin(lambda: person.controller.client.status.stage == "busy")
     person.spin(lambda: person.controller.client.status.stage == "ready")

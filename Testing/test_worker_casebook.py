@@ -132,7 +132,7 @@ def test_the_version_in_use_is_told_and_can_be_rolled_back(tmp_path):
         accept_blob(casebook, 0)
         finish(StreamLearner(casebook, tiny_prompted(tmp_path), QUICK).steps())
     view = act(tmp_path / "book", "look")
-    assert view.version.startswith("version 1, learnt from 1 cases; used without a check")
+    assert view.version.startswith("version 1, learnt from 1 case; used without a check")
     assert (view.model.endswith("version-1"), view.waiting) == (True, 0)
     view = act(tmp_path / "book", "roll back")
     assert (view.version, view.model, view.said) == ("as shipped", "", "back to the shipped network")

@@ -12,6 +12,7 @@ import slicer
 
 from InteractiveSegLib.casebook.case_view import CasebookView, CaseWork, OpenedCase
 from InteractiveSegLib.casebook.effort import EDIT, OPENED, ROUND, STROKE, Event
+from InteractiveSegLib.counting import counted
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.networks import DEFAULT_NETWORK
 from InteractiveSegLib.packed_mask import PackedMask
@@ -158,11 +159,13 @@ class CasebookWork:
     def _on_casebook(self, view: CasebookView) -> None:
         done = sum(row.state == "accepted" for row in view.rows)
         self._use(view)
-        self._controller.say(" ".join([f"{self.folder}: {len(view.rows)} cases, {done} accepted.", *view.notes]))
+        self._controller.say(
+            " ".join([f"{self.folder}: {counted(len(view.rows), 'case', 'cases')}, {done} accepted.", *view.notes])
+        )
 
     def _on_view(self, view: CasebookView) -> None:
         self._use(view)
-        self._controller.say(view.said)
+        self._controller.say(" ".join([view.said, *view.notes]))
 
     def _on_done(self, view: CasebookView) -> None:
         """The open case is done with; its nodes stay in the scene."""

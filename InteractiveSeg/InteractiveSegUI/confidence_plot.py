@@ -19,11 +19,13 @@ class ConfidenceCurve:
     """What is drawn.
 
     values : (n,) 0 to 1, one a slice; nan where nothing is said, but not everywhere
+    ends : what the first and the last slice of which anything is said are called
     done : indices of slices that are marked
     proposed : index of the slice that is proposed, None where none is
     """
 
     values: NDArray[np.float64]
+    ends: tuple[str, str]
     done: Collection[int] = ()
     proposed: int | None = None
 
@@ -50,8 +52,8 @@ def confidence_plot(curve: ConfidenceCurve) -> qt.QPixmap:
     painter.setPen(_colour(_AXIS))
     painter.drawText(0, 12, "1")
     painter.drawText(0, floor, "0")
-    painter.drawText(_MARGIN, _HEIGHT - 1, str(first))
-    painter.drawText(_WIDTH - 8 * len(str(last)), _HEIGHT - 1, str(last))
+    painter.drawText(_MARGIN, _HEIGHT - 1, curve.ends[0])
+    painter.drawText(_WIDTH - 8 * len(curve.ends[1]), _HEIGHT - 1, curve.ends[1])
     painter.end()
     return pixmap
 

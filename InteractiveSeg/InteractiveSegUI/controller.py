@@ -15,10 +15,11 @@ from InteractiveSegLib.errors import InteractiveSegError
 from InteractiveSegLib.geometry import Volume
 from InteractiveSegLib.progress import Progress
 from InteractiveSegLib.prompts import Prompts
-from InteractiveSegLib.worker.client import WorkerClient
+from InteractiveSegLib.worker.client import WorkerClient, WorkerStatus
 from InteractiveSegLib.worker.job import Job, JobCallbacks, JobError
 from InteractiveSegLib.worker.request_kinds import Request
 from InteractiveSegUI.history import History, State
+from InteractiveSegUI.obstacles import Obstacles
 from InteractiveSegUI.parameters import Parameters
 from InteractiveSegUI.recorder import Recorder
 from InteractiveSegUI.workspace import Workspace
@@ -50,7 +51,7 @@ class Controller:
     Attributes
     ----------
     listeners : called after every change, to bring the panel up to date
-    before_write : called before masks are replaced, so that the Segment Editor can save its own undo state
+    obstacles : why something cannot be done at this moment
     gate : ``gate(action, essential)`` calls an action that computes, at once or when packages have been installed that
         are missing; with ``essential``, only those without which nothing can be computed
     """
@@ -61,10 +62,11 @@ class Controller:
         self.history = History(self.workspace.restore)
         self.recorder = Recorder(self.workspace, self.history, self._on_step, self._on_error)
         self.listeners: list[Callable[[], None]] = []
-        self.before_write: list[Callable[[], None]] = []
+        self.obstacles = Obstacles(self)
         self.gate: Callable[..., None] = lambda action, essential=False: action()
         self.status = Status()
         self._job: Job | None = None
+        self._was_lost = False
         self._volume: tuple[tuple, Volume] | None = None
 
     @property
@@ -93,6 +95,11 @@ class Controller:
     def editor_node(self) -> slicer.vtkMRMLSegmentEditorNode:
         """Mask and overwrite mode, shared with the embedded Segment Editor."""
         return singleton("InteractiveSeg", "vtkMRMLSegmentEditorNode")
+
+    def add_segment(self) -> None:
+        """An empty object, which is worked on from here on."""
+        self.workspace.add_segment()
+        self.recorder.flush()  # it is known as empty before anything is drawn in it
 
     def watch(self) -> None:
         """Volume or segmentation was chosen: what was done before cannot be undone any more."""
@@ -131,7 +138,7 @@ class Controller:
                 self.say(_STALE)
                 return
             with self.errors_shown():
-                self.say(apply(result))
+                self.say(self._told_of_restart(apply(result)))
 
         def on_error(error: JobError) -> None:
             failed(error)
@@ -162,21 +169,17 @@ class Controller:
     def undo(self) -> None:
         name = self._flushed().undo_name
         if name:
-            self._before_writing()
             self.recorder.undo()
-            self.say(_("{name}: undone").format(name=name))
+            self.say(_("Undone: {name}").format(name=name))
 
     def redo(self) -> None:
         name = self._flushed().redo_name
         if name:
-            self._before_writing()
             self.recorder.redo()
-            self.say(_("{name}: done again").format(name=name))
+            self.say(_("Redone: {name}").format(name=name))
 
     def change(self, name: str, state: State) -> None:
         """One named step of undo, which puts values into the scene, by key (``workspace.mask_key`` and the like)."""
-        if any(key[0] == "mask" for key in state):
-            self._before_writing()
         self.recorder.change(name, state)
 
     @contextmanager
@@ -202,21 +205,31 @@ class Controller:
         """The scene or the window is going away: stop the work and look at nothing any more."""
         self.cancel()
         self._volume = None
-        self.recorder.removeObservers()
+        self.status = Status()
+        self.recorder.close()
         self.history.clear()
+
+    def on_worker(self, status: WorkerStatus) -> None:
+        """A worker that ended by itself is started again when it is needed; the person is told with the next result."""
+        if status.stage == "failed":
+            logging.warning("InteractiveSeg: %s", status.text)
+            self._was_lost = True
 
     def _flushed(self) -> History:
         self.recorder.flush()
         return self.history
 
-    def _before_writing(self) -> None:
-        for save in self.before_write:
-            save()
-
     def _give_image(self) -> None:
         volume = self.volume
         if self.client.volume is not volume:
             self.client.set_image(volume)
+
+    def _told_of_restart(self, text: str) -> str:
+        if not self._was_lost:
+            return text
+        self._was_lost = False
+        lost = _("The program that computes had ended and was started again; nothing is lost.")
+        return f"{text} {lost}"
 
     def _on_step(self, _name: str) -> None:
         if self._job is not None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 _STEPS_KEPT = 50
 
 State = Mapping[tuple[str, ...], Any]
-"""What can be undone, by key: ``("mask", segment)``, ``("box", segment)``, ``("marks",)``, ``("slices",)``; values are
-immutable."""
+"""What can be undone, by key: ``("segment", id)``, ``("mask", id)``, ``("box", id)``, ``("marks",)``, ``("slices",)``;
+values are immutable."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +47,13 @@ class History:
     def is_begun(self) -> bool:
         """Whether anything was done."""
         return bool(self._steps)
+
+    def values(self, key: tuple[str, ...]) -> Iterator[Any]:
+        """All that a key was before or after any step, also of those that were undone."""
+        for step in self._steps:
+            if key in step.after:
+                yield step.before[key]
+                yield step.after[key]
 
     def record(self, step: Step) -> None:
         """A step was done; what had been undone is forgotten."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import subprocess
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import slicer
 from slicer.i18n import tr as _
@@ -78,37 +79,46 @@ class Installer:
             return
         self._go_on, self.is_busy, self._lines = go_on, True, []
         self.controller.say(_("Installing PyTorch ...") if with_torch else _("Installing packages ..."))
-        call_later(_PAINT_S, self._install_torch if with_torch else self._install_others)
+        call_later(_PAINT_S, self._guarded(self._install_torch if with_torch else self._install_others))
+
+    def _guarded(self, step: Callable[..., None]) -> Callable[..., None]:
+        """A step of the installation after which, whatever happens in it, the panel can be used again."""
+
+        def run(*arguments: Any) -> None:
+            if not self.is_busy:
+                return  # it has failed before
+            try:
+                step(*arguments)
+            except Exception as error:
+                logging.exception("InteractiveSeg")
+                reason = str(error) or type(error).__name__
+                last = self._lines[-1] if self._lines else ""
+                text = _("The packages were not installed: {reason}. {last}")
+                self._fail(text.format(reason=reason.rstrip("."), last=last).strip())
+
+        return run
 
     def _install_torch(self) -> None:
         """The extension chooses the build for this computer, and waits until it is there."""
         least = next(package.least for package in self.missing() if package.name == "torch")
-        try:
-            import PyTorchUtils
+        import PyTorchUtils
 
-            torch = PyTorchUtils.PyTorchUtilsLogic().installTorch(torchVersionRequirement=f">={least}")
-        except Exception as error:  # pip's, or of importing what it installed
-            logging.exception("InteractiveSeg")
-            self._fail(_("PyTorch could not be installed; the Python console tells why. {error}").format(error=error))
-            return
+        torch = PyTorchUtils.PyTorchUtilsLogic().installTorch(torchVersionRequirement=f">={least}")
         if torch is None:
             self._fail(_("PyTorch was not installed."))
             return
         self.controller.say(_("Installing packages ..."))
-        call_later(_PAINT_S, self._install_others)
+        call_later(_PAINT_S, self._guarded(self._install_others))
 
     def _install_others(self) -> None:
         wanted = [package.requirement for package in self.missing() if package.name != "torch"]
         if not wanted:
             self._end(0)
             return
-        constraints = Path(slicer.app.temporaryPath) / "InteractiveSeg-kept-packages.txt"
+        own = tempfile.mkdtemp(prefix="InteractiveSeg-", dir=slicer.app.temporaryPath)  # others may write beside it
+        constraints = Path(own) / "kept-packages.txt"
         constraints.write_text(kept_versions(), "utf-8")
-        try:
-            self._pip(["--only-binary=:all:", *wanted], constraints)
-        except (subprocess.CalledProcessError, RuntimeError) as error:
-            self._lines.append(str(error))
-            self._end(getattr(error, "returncode", 1))
+        self._pip(["--only-binary=:all:", *wanted], constraints)
 
     def _pip(self, arguments: list[str], constraints: Path) -> None:
         """By ``slicer.packaging``, which goes on meanwhile, or before Slicer 5.11 by ``slicer.util``, which waits."""
@@ -124,8 +134,8 @@ class Installer:
             blocking=False,
             show_progress=False,
             requester="InteractiveSeg",
-            logCallback=self._on_line,
-            completedCallback=self._end,
+            logCallback=self._guarded(self._on_line),
+            completedCallback=self._guarded(self._end),
         )
         if slicer.app.testingEnabled():  # it waits then, and calls nobody
             self._end(0)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
+import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.geometry import Volume
+from InteractiveSegLib.geometry import Geometry, Volume
 from InteractiveSegLib.journal import Journal, Recoverable, recoverable
 from InteractiveSegLib.prompts import Prompts, Scribbles
 from InteractiveSegLib.propagate.marked_slices import MarkedSlices
@@ -18,10 +19,11 @@ from InteractiveSegUI.controller import Controller
 from InteractiveSegUI.jobs import call_later
 from InteractiveSegUI.segment_io import labels_of
 from InteractiveSegUI.session_nodes import KeptSegment, put_session
-from InteractiveSegUI.volume_io import volume_of
+from InteractiveSegUI.volume_io import node_to_world, volume_of
 from InteractiveSegUI.workspace import MARKS, mask_key
 
 _POLL_S = 0.05
+_SAME_GRID_MM = 1e-3
 
 
 class Journaling:
@@ -68,7 +70,7 @@ class Journaling:
         node = self._volume_like(found) or self._loaded(identity.path)
         if node is None:
             raise InputError(f"load the volume {identity.name} first, then press Recover")
-        volume, difference = volume_of(node), []
+        volume, difference = self._as_recorded(found, node), []
         thread = threading.Thread(target=lambda: difference.append(identity.difference(volume)), daemon=True)
         thread.start()
         text = _("Comparing {name} with the volume of the interrupted session ...")
@@ -113,7 +115,8 @@ class Journaling:
         path = storage.GetFullNameFromFileName() if storage is not None else ""
         marks = recorder.known(MARKS)
         prompts = Prompts(boxes, marks.all if marks is not None else Scribbles.none())
-        settings: dict = {"segments": segments}
+        to_world = node_to_world(workspace.volume_node)
+        settings: dict = {"segments": segments, "to_world": to_world.tolist()}
         if recorder.slices is not None and recorder.slices.slices:
             settings["slices"] = recorder.slices.fields()
         return SessionState(volume, prompts, masks, settings, path or "")
@@ -129,17 +132,33 @@ class Journaling:
         slices = MarkedSlices.of_fields(kept) if kept is not None else None
         put_session(self._controller, segments, state.prompts, state.masks, slices)
         self.discard()
-        self._controller.say(_("The session on {name} was recovered.").format(name=node.GetName()))
+        moved = state.volume.geometry.difference_mm(volume_of(node).geometry) >= _SAME_GRID_MM
+        note = _("The volume was under a transform, which is not there any more; all lies on the same voxels.")
+        text = _("The session on {name} was recovered.").format(name=node.GetName())
+        self._controller.say(f"{text} {note}" if moved else text)
 
-    @staticmethod
-    def _volume_like(found: Recoverable) -> slicer.vtkMRMLScalarVolumeNode | None:
+    @classmethod
+    def _volume_like(cls, found: Recoverable) -> slicer.vtkMRMLScalarVolumeNode | None:
         """A volume of the scene with the name and the grid of the session's."""
         for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
             if node.GetName() != found.state.volume.name or node.GetImageData() is None:
                 continue
-            if found.state.volume.geometry.difference_mm(volume_of(node).geometry) < 1e-3:
+            recorded = cls._as_recorded(found, node)
+            if found.state.volume.geometry.difference_mm(recorded.geometry) < _SAME_GRID_MM:
                 return node
         return None
+
+    @staticmethod
+    def _as_recorded(found: Recoverable, node: slicer.vtkMRMLScalarVolumeNode) -> Volume:
+        """The volume, which may have been under another transform when the session was recorded: transforms are not
+        in an image's file.
+        """
+        volume = volume_of(node)
+        own = np.linalg.solve(node_to_world(node), volume.geometry.ijk_to_ras)
+        before = np.array(found.state.settings.get("to_world", np.eye(4)), float)
+        recorded = Geometry(volume.geometry.shape_kji, before @ own)
+        same_file = found.state.volume.geometry.difference_mm(recorded) < _SAME_GRID_MM
+        return Volume(volume.array_kji, recorded, volume.name) if same_file else volume
 
     @staticmethod
     def _loaded(path: str) -> slicer.vtkMRMLScalarVolumeNode | None:

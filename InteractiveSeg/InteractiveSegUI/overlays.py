@@ -14,6 +14,7 @@ from InteractiveSegLib.geometry import Geometry
 from InteractiveSegLib.propagate_result import SHADES, PropagateResult
 from InteractiveSegLib.segment_result import WorkingProbability
 from InteractiveSegUI.controller import Controller
+from InteractiveSegUI.parameters import Overlay
 from InteractiveSegUI.segment_io import labels_of
 
 T = TypeVar("T")
@@ -39,10 +40,10 @@ class _Kind:
 
 
 _KINDS = {
-    "probability": _Kind("probability", _BRIGHT, "%.1f", 1.0, (0.05, 1.0)),
-    "uncertainty": _Kind("uncertainty", _HOT, "%.1f", 1.0, (0.05, 1.0)),
-    "confidence": _Kind("confidence, %", _BRIGHT, "%.0f", SHADES, (0.0, 0.95 * SHADES)),
-    "residual": _Kind("residual, %", _HOT, "%.0f", SHADES / 2, (0.05 * SHADES, SHADES)),
+    Overlay.PROBABILITY: _Kind("probability", _BRIGHT, "%.1f", 1.0, (0.05, 1.0)),
+    Overlay.UNCERTAINTY: _Kind("uncertainty", _HOT, "%.1f", 1.0, (0.05, 1.0)),
+    Overlay.CONFIDENCE: _Kind("confidence, %", _BRIGHT, "%.0f", SHADES, (0.0, 0.95 * SHADES)),
+    Overlay.RESIDUAL: _Kind("residual, %", _HOT, "%.0f", SHADES / 2, (0.05 * SHADES, SHADES)),
 }
 
 
@@ -75,6 +76,15 @@ class Overlays:
     def propagated(self) -> PropagateResult | None:
         """The last propagation of the segment that is worked on."""
         return self._of_segment(self._propagated)
+
+    @property
+    def certainty(self) -> float | None:
+        """Mean probability, 0.5 to 1, of what the network takes for the segment that is worked on; None before."""
+        found = self._of_segment(self._probabilities)
+        if found is None:
+            return None
+        inside = found.values[found.values >= 0.5]
+        return float(inside.mean()) if inside.size else None
 
     def rounds(self, labels: Collection[int]) -> tuple[dict[int, WorkingProbability], dict[int, WorkingProbability]]:
         """The network's probabilities of these labels in its last round, and in the one before it."""
@@ -111,7 +121,7 @@ class Overlays:
         values, geometry = found
         slicer.util.updateVolumeFromArray(node, np.ascontiguousarray(values))
         node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(geometry.ijk_to_ras))
-        node.SetName(parameters.overlay)
+        node.SetName(parameters.overlay.label())
         display = node.GetDisplayNode()
         display.SetAndObserveColorNodeID(kind.colours)
         display.AutoWindowLevelOff()
@@ -125,13 +135,13 @@ class Overlays:
         legend.SetVisibility(True)
         legend.Modified()  # a view looks whether to show it when the legend changes, not when a volume comes in front
 
-    def _map(self, name: str) -> tuple[NDArray, Geometry] | None:
+    def _map(self, overlay: Overlay) -> tuple[NDArray, Geometry] | None:
         """Values (K, J, I) of a map of the segment that is worked on, and their grid."""
-        by_network = name in ("probability", "uncertainty")
+        by_network = overlay in (Overlay.PROBABILITY, Overlay.UNCERTAINTY)
         found = self._of_segment(self._probabilities if by_network else self._propagated)
         if found is None:
             return None
-        value = "values" if name == "probability" else name
+        value = "values" if overlay is Overlay.PROBABILITY else overlay.value
         return getattr(found, value), found.geometry(self._controller.workspace.geometry())
 
     def _of_segment(self, kept: Mapping[int, T]) -> T | None:

@@ -9,6 +9,7 @@ import numpy as np
 import slicer
 from numpy.typing import NDArray
 
+from InteractiveSegLib.counting import counted
 from InteractiveSegLib.geometry import Geometry
 from InteractiveSegLib.packed_mask import PackedMask
 from InteractiveSegLib.prompts import BoundingBox
@@ -83,10 +84,12 @@ def settled(
             mask = mask & ~(both & ~takes)
             left = int(np.count_nonzero(both) - np.count_nonzero(takes))
             if left:
-                notes.append(f"{left} voxels were left to {name}")
+                notes.append(f"{counted(left, 'voxel was', 'voxels were')} left to {name}")
             if takes.any():
                 taken[other] = _without(other_mask, takes, box)
-                notes.append(f"{np.count_nonzero(takes)} marked voxels were taken from {name}")
+                notes.append(
+                    f"{counted(np.count_nonzero(takes), 'marked voxel was', 'marked voxels were')} taken from {name}"
+                )
         written[segment_id] = PackedMask.of_part(mask, box) if mask.any() else None
     return Settled({**taken, **written}, tuple(notes))
 

@@ -2,43 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import qt
 import slicer
 import vtk
+from slicer.util import VTKObservationMixin
 
 from InteractiveSegLib.worker.client import WorkerClient
+from InteractiveSegUI.belongings import hide_belongings, show_belongings
 from InteractiveSegUI.box_placing import BoxPlacing
 from InteractiveSegUI.casebook_work import CasebookWork
 from InteractiveSegUI.controller import Controller
 from InteractiveSegUI.install import Installer
 from InteractiveSegUI.jobs import QProcessTransport, call_later
 from InteractiveSegUI.journaling import Journaling
+from InteractiveSegUI.keys import Keys
 from InteractiveSegUI.overlays import Overlays
 from InteractiveSegUI.parameters import Parameters
 from InteractiveSegUI.propagating import Propagating
 from InteractiveSegUI.scribbling import Scribbling
-from InteractiveSegUI.sections.advanced_section import AdvancedSection
-from InteractiveSegUI.sections.box_section import BoxSection
 from InteractiveSegUI.sections.cases_section import CasesSection
 from InteractiveSegUI.sections.editor_section import EditorSection
 from InteractiveSegUI.sections.image_section import ImageSection
-from InteractiveSegUI.sections.overlay_section import OverlaySection
+from InteractiveSegUI.sections.more_section import MoreSection
 from InteractiveSegUI.sections.packages_section import PackagesSection
 from InteractiveSegUI.sections.recovery_section import RecoverySection
 from InteractiveSegUI.sections.run_section import RunSection
-from InteractiveSegUI.sections.scribbles_section import ScribblesSection
 from InteractiveSegUI.sections.section import Section
 from InteractiveSegUI.sections.slices_section import SlicesSection
+from InteractiveSegUI.sections.tools_section import ToolsSection
 from InteractiveSegUI.segmenting import Segmenting
 from InteractiveSegUI.self_testing import SelfTesting
 from InteractiveSegUI.slice_marking import SliceMarking
+from InteractiveSegUI.tools import Tools
 
 
-class Panel:
+class Panel(VTKObservationMixin):
     """All that the module's widget shows.
 
     Parameters
@@ -48,10 +48,13 @@ class Panel:
     """
 
     def __init__(self, layout: Any, parameters: Parameters) -> None:
-        self.client = WorkerClient(QProcessTransport, call_later)
+        super().__init__()
+        self.client = WorkerClient(QProcessTransport, call_later, lambda status: self.controller.on_worker(status))
         self.controller = controller = Controller(parameters, self.client)
         self.overlays = Overlays(controller)
         self.scribbling = Scribbling(controller)
+        placing = BoxPlacing(controller)
+        self.tools = Tools(controller, self.scribbling, placing)
         self.installer = Installer(controller)
         self.self_testing = SelfTesting(controller)
         self.segmenting = Segmenting(controller, self.overlays, self.installer.can_compute)
@@ -59,64 +62,72 @@ class Panel:
         self.marking = SliceMarking(controller)
         self.propagating = Propagating(controller, self.marking, self.overlays)
         self.casebook_work = CasebookWork(controller)
-        self.sections: list[Section] = [
+        editor, more = EditorSection(controller, self.tools), MoreSection(controller)
+        packages = PackagesSection(self.installer, self.self_testing, more.open)
+        shown: list[Section] = [
             RecoverySection(controller, self.journaling),
-            CasesSection(controller, self.casebook_work),
             ImageSection(controller),
-            BoxSection(controller, BoxPlacing(controller)),
-            ScribblesSection(controller, self.scribbling),
-            RunSection(controller, self.segmenting),
+            ToolsSection(controller, self.tools, self.scribbling, placing),
+            RunSection(controller, self.segmenting, self.overlays),
             SlicesSection(controller, self.marking, self.propagating, self.overlays),
-            OverlaySection(controller, self.overlays),
-            AdvancedSection(controller),
-            PackagesSection(self.installer, self.self_testing),
-            EditorSection(controller, self.scribbling),
+            CasesSection(controller, self.casebook_work),
+            more,
+            editor,
         ]
-        for section in self.sections:
+        for section in shown:
             layout.addWidget(section.widget)
         layout.addStretch(1)
+        more.add(packages)
+        self.sections = [*shown, packages]
+        self.scribbling.on_start.append(editor.put_away)
         controller.listeners.append(self._update)
-        self._shortcuts = [
-            self._shortcut(key, act) for section in self.sections for key, act in section.shortcuts.items()
-        ]
-        self._watched: tuple = ()
-        self._observation: int | None = None
+        actions = {key: act for section in self.sections for key, act in section.shortcuts.items()}
+        self.keys = Keys({**actions, "Esc": self._escape}, {"Esc": self._has_escape})
+        more.offer(self.keys)
+        self._chosen: tuple = (None, None)
+        self._is_bound = False
         self.bind(parameters)
 
     def bind(self, parameters: Parameters) -> None:
         """Show the parameters of a scene; those before are let go."""
         self.unbind()
+        self._is_bound = True
         self.controller.workspace.parameters = parameters
         for section in self.sections:
             section.bind()
-        self._observation = parameters.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: self._on_parameters())
+        self.addObserver(parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._on_parameters)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeAddedEvent, self._on_node_added)
+        self.addObserver(
+            slicer.app.applicationLogic().GetInteractionNode(), vtk.vtkCommand.ModifiedEvent, self._on_mouse_mode
+        )
         self._on_parameters()
 
     def unbind(self) -> None:
         """The scene goes away: stop what is under way."""
-        if self._observation is None:
+        if not self._is_bound:
             return
-        self.scribbling.stop()
+        self._is_bound = False
+        self.removeObservers()
+        self.tools.stop()
+        self.scribbling.release()
         self.journaling.close()
         self.overlays.close()
         self.controller.close()
-        self.controller.parameters.RemoveObserver(self._observation)
-        self._observation, self._watched = None, ()
+        self._chosen = (None, None)
         for section in self.sections:
             section.unbind()
 
     def enter(self) -> None:
-        """The module is shown: its keys work."""
-        for shortcut in self._shortcuts:
-            shortcut.enabled = True
+        """The module is shown: its keys work, and the volume in the views is the one to segment."""
+        self.keys.enter()
         for section in self.sections:
             section.enter()
+        self._choose_shown_volume()
         call_later(0, self.journaling.look)
 
     def leave(self) -> None:
         """Another module is shown."""
-        for shortcut in self._shortcuts:
-            shortcut.enabled = False
+        self.keys.leave()
         for section in self.sections:
             section.leave()
 
@@ -126,27 +137,61 @@ class Panel:
         self.unbind()
         for section in self.sections:
             section.close()
+        self.keys.close()
         self.client.close()
 
-    def _on_parameters(self) -> None:
-        parameters = self.controller.parameters
-        chosen = (parameters.volume, parameters.segmentation)
-        if chosen != self._watched:
-            self.overlays.forget()
-            self.propagating.forget()
-            self._watched = chosen
-            self.controller.watch()
-        else:
+    def _on_parameters(self, *_args: Any) -> None:
+        parameters, workspace = self.controller.parameters, self.controller.workspace
+        before, chosen = self._chosen, (parameters.volume, parameters.segmentation)
+        if chosen == before:
             self._update()
+            return
+        self._chosen = chosen
+        if chosen[0] is not before[0]:
+            with self.controller.errors_shown():
+                workspace.choose_segmentation_of_volume()
+            if parameters.segmentation is not chosen[1]:
+                return  # its own event has told of all
+        if before[1] is not None and before[1] is not chosen[1] and before[1].GetScene() is not None:
+            hide_belongings(before[1])
+        if chosen[1] is not None:
+            show_belongings(chosen[1], chosen[0], parameters.box_visible)
+        self.overlays.forget()
+        self.propagating.forget()
+        self.segmenting.forget()
+        self.controller.watch()
+
+    def _on_node_added(self, *_args: Any) -> None:
+        """Something was loaded; which volume the views show is known when that is over."""
+        if self.controller.parameters.volume is None:
+            call_later(0, self._choose_shown_volume)
+
+    def _choose_shown_volume(self) -> None:
+        if self._is_bound:
+            with self.controller.errors_shown():
+                self.controller.workspace.choose_shown_volume()
+
+    def _on_mouse_mode(self, *_args: Any) -> None:
+        self.keys.update()
 
     def _update(self) -> None:
-        if self._observation is not None:
+        if self._is_bound:
+            self.controller.workspace.choose_existing_segment()
             for section in self.sections:
                 section.update()
+            self.keys.update()
 
-    @staticmethod
-    def _shortcut(key: str, act: Callable[[], None]) -> qt.QShortcut:
-        shortcut = qt.QShortcut(qt.QKeySequence(key), slicer.util.mainWindow())
-        shortcut.enabled = False
-        shortcut.connect("activated()", act)
-        return shortcut
+    def _has_escape(self) -> bool:
+        """Esc is the views' own while something else than a box of this module is placed in them."""
+        interaction = slicer.app.applicationLogic().GetInteractionNode()
+        if interaction.GetCurrentInteractionMode() == interaction.Place:
+            return self.tools.current == "box"
+        return self.tools.current is not None or self.controller.is_busy
+
+    def _escape(self) -> None:
+        """Put the tool away; where there is none, stop what is being computed."""
+        if self.tools.current is not None:
+            self.tools.stop()
+            self.controller.say("")
+        else:
+            self.controller.cancel()

@@ -1,145 +1,118 @@
-"""What a person draws in the views, ROIs and scribbles, as plain prompts."""
+"""Scribbles that a person draws in the views, as plain marks."""
 
 from __future__ import annotations
 
+import colorsys
 from dataclasses import dataclass
 
 import numpy as np
 import slicer
-import vtk
 from numpy.typing import NDArray
 
-from InteractiveSegLib.geometry import Geometry, kji_to_ras
+from InteractiveSegLib.geometry import Geometry
 from InteractiveSegLib.prompts import BACKGROUND, BoundingBox, Scribbles
-from InteractiveSegLib.roi import roi_box
-from InteractiveSegUI.segment_io import labelmap, shared_layer
+from InteractiveSegUI.roi_nodes import SEGMENTATION, paint_roi, rois_of
+from InteractiveSegUI.segment_io import labelmap, labels_of, shared_layer
 
-_SEGMENT, _SEGMENTATION, _VOLUME = "InteractiveSeg.Segment", "InteractiveSeg.Segmentation", "InteractiveSeg.Volume"
+_VOLUME = "InteractiveSeg.Volume"
 DRAWN, EDITED = "drawn", "edited"
 _BACKGROUND_COLOUR = (0.25, 0.6, 1.0)
-
-
-def new_roi(segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str) -> slicer.vtkMRMLMarkupsROINode:
-    """An ROI for a segment, not placed yet: an outline in the segment's colour, so that the image stays visible."""
-    segment = segmentation.GetSegmentation().GetSegment(segment_id)
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode", f"{segment.GetName()} box")
-    node.SetAttribute(_SEGMENT, segment_id)
-    node.SetNodeReferenceID(_SEGMENTATION, segmentation.GetID())
-    node.CreateDefaultDisplayNodes()
-    display = node.GetDisplayNode()
-    display.SetFillVisibility(False)
-    display.SetPropertiesLabelVisibility(False)
-    display.SetSelectedColor(segment.GetColor())
-    display.SetColor(segment.GetColor())
-    return node
-
-
-def roi_of(segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str) -> slicer.vtkMRMLMarkupsROINode | None:
-    """The ROI that belongs to a segment."""
-    for node in slicer.util.getNodesByClass("vtkMRMLMarkupsROINode"):
-        if node.GetAttribute(_SEGMENT) == segment_id and node.GetNodeReference(_SEGMENTATION) is segmentation:
-            return node
-    return None
-
-
-def is_placed(roi: slicer.vtkMRMLMarkupsROINode) -> bool:
-    return min(roi.GetSize()) > 0 and roi.GetNumberOfDefinedControlPoints() > 0
-
-
-def box_of(roi: slicer.vtkMRMLMarkupsROINode, geometry: Geometry) -> tuple[BoundingBox, str]:
-    """The voxels of an ROI, wherever it is turned and moved to (``roi_box``), and a note on what was done to it."""
-    matrix = slicer.util.arrayFromVTKMatrix(roi.GetObjectToWorldMatrix())
-    lengths = np.linalg.norm(matrix[:3, :3], axis=0)
-    return roi_box(matrix[:3, 3], matrix[:3, :3] / lengths, np.array(roi.GetSize()) * lengths, geometry)
-
-
-@dataclass(frozen=True, eq=False)
-class Pose:
-    """Where an ROI is.
-
-    matrix : (4, 4), the ROI's own axes and centre in the coordinates of its node, mm
-    size_mm : along these axes
-    """
-
-    matrix: NDArray[np.float64]
-    size_mm: tuple[float, float, float]
-
-    def equals(self, other: Pose) -> bool:
-        return np.allclose(self.matrix, other.matrix) and np.allclose(self.size_mm, other.size_mm)
-
-
-def pose_of(roi: slicer.vtkMRMLMarkupsROINode) -> Pose:
-    return Pose(slicer.util.arrayFromVTKMatrix(roi.GetObjectToNodeMatrix()), roi.GetSize())
-
-
-def put(roi: slicer.vtkMRMLMarkupsROINode, pose: Pose) -> None:
-    with slicer.util.NodeModify(roi):
-        roi.SetAndObserveObjectToNodeMatrix(slicer.util.vtkMatrixFromArray(pose.matrix))
-        roi.SetSize(*pose.size_mm)
-
-
-def place_roi(roi: slicer.vtkMRMLMarkupsROINode, box: BoundingBox, geometry: Geometry) -> None:
-    """Put an ROI round a box of voxels, along the axes of the volume."""
-    put(roi, box_pose(roi, box, geometry))
-
-
-def box_pose(roi: slicer.vtkMRMLMarkupsROINode, box: BoundingBox, geometry: Geometry) -> Pose:
-    """Where an ROI lies round a box of voxels, along the axes of the volume."""
-    axes = geometry.ijk_to_ras[:3, :3]
-    spacing = np.linalg.norm(axes, axis=0)
-    matrix = np.eye(4)
-    matrix[:3, :3] = _right_handed(axes / spacing)
-    middle = (np.array(box.start_kji) + box.stop_kji - 1) / 2
-    matrix[:3, 3] = kji_to_ras(middle[None], geometry)[0]
-    to_world = vtk.vtkMatrix4x4()
-    if roi.GetParentTransformNode() is not None:
-        roi.GetParentTransformNode().GetMatrixTransformToWorld(to_world)
-    matrix = np.linalg.solve(slicer.util.arrayFromVTKMatrix(to_world), matrix)
-    return Pose(matrix, tuple((np.array(box.shape_kji[::-1]) * spacing).tolist()))
+_GREY, _VIVID = 0.15, 0.6  # saturation below which a colour has no hue; and above which it is vivid, if it is bright
+_YELLOW = (1.0, 1.0, 0.0)
 
 
 def scribbles_of(
     volume: slicer.vtkMRMLScalarVolumeNode, segmentation: slicer.vtkMRMLSegmentationNode
 ) -> slicer.vtkMRMLSegmentationNode | None:
     """The segmentation that holds the scribbles drawn on a volume for a segmentation; it follows the volume."""
-    for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
-        if node.GetNodeReference(_VOLUME) is volume and node.GetNodeReference(_SEGMENTATION) is segmentation:
+    for node in all_scribbles_of(segmentation):
+        if were_drawn_on(node, volume):
             if node.GetTransformNodeID() != volume.GetTransformNodeID():
                 node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
             return node
     return None
 
 
+def were_drawn_on(node: slicer.vtkMRMLSegmentationNode, volume: slicer.vtkMRMLScalarVolumeNode | None) -> bool:
+    """Whether scribbles belong to a volume."""
+    return node.GetNodeReference(_VOLUME) is volume
+
+
+def all_scribbles_of(segmentation: slicer.vtkMRMLSegmentationNode) -> list[slicer.vtkMRMLSegmentationNode]:
+    """The scribbles drawn for a segmentation, on whichever volume."""
+    nodes = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+    return [node for node in nodes if node.GetNodeReference(SEGMENTATION) is segmentation]
+
+
 def new_scribbles(
     volume: slicer.vtkMRMLScalarVolumeNode, segmentation: slicer.vtkMRMLSegmentationNode
 ) -> slicer.vtkMRMLSegmentationNode:
     """A segmentation for scribbles; it is saved with the scene but not offered for choice."""
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", f"{segmentation.GetName()} scribbles")
+    name = slicer.mrmlScene.GenerateUniqueName(f"{segmentation.GetName()} scribbles")
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
     node.SetHideFromEditors(True)
     node.SetNodeReferenceID(_VOLUME, volume.GetID())
-    node.SetNodeReferenceID(_SEGMENTATION, segmentation.GetID())
+    node.SetNodeReferenceID(SEGMENTATION, segmentation.GetID())
+    node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())  # first: the geometry is set in this frame
     node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
-    node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
     node.CreateDefaultDisplayNodes()
-    node.GetDisplayNode().SetOpacity2DFill(0.8)
+    display = node.GetDisplayNode()
+    display.SetOpacity2DFill(0.7)
+    display.SetOpacity2DOutline(1.0)
+    display.SetSliceIntersectionThickness(2)
     return node
 
 
-def scribble_segment(
-    node: slicer.vtkMRMLSegmentationNode, label: int, name: str, colour: tuple[float, ...], kind: str = DRAWN
-) -> str:
-    """Id of the segment of the marks of a label, in the colour of its object (blue for background).
+def scribble_segment(node: slicer.vtkMRMLSegmentationNode, label: int, kind: str = DRAWN) -> str:
+    """Id of the segment of the marks of a label, made where there is none; it looks as ``look_alike`` says.
 
     kind : ``DRAWN``, or ``EDITED``, which is not shown: the edit itself is
     """
     segment_id, segmentation = f"{kind}_{label}", node.GetSegmentation()
     if segmentation.GetSegment(segment_id) is None:
-        segmentation.AddEmptySegment(segment_id, name)
+        segmentation.AddEmptySegment(segment_id, segment_id)
         node.GetDisplayNode().SetSegmentVisibility(segment_id, kind == DRAWN)
-    segment = segmentation.GetSegment(segment_id)
-    segment.SetName(name)
-    segment.SetColor(_BACKGROUND_COLOUR if label == BACKGROUND else colour)
+    _look_of_marks(node, segment_id)
     return segment_id
+
+
+def look_alike(segmentation: slicer.vtkMRMLSegmentationNode) -> None:
+    """Boxes and scribbles take over the names and colours of their segments."""
+    for segment_id, roi in rois_of(segmentation).items():
+        segment = segmentation.GetSegmentation().GetSegment(segment_id)
+        if segment is not None:
+            paint_roi(roi, segment)
+    for node in all_scribbles_of(segmentation):
+        for segment_id in node.GetSegmentation().GetSegmentIDs():
+            _look_of_marks(node, segment_id)
+
+
+def _look_of_marks(node: slicer.vtkMRMLSegmentationNode, segment_id: str) -> None:
+    """Blue for background; else the object's hue, in a colour that shows on the object's mask."""
+    label, segment = int(segment_id.split("_")[1]), node.GetSegmentation().GetSegment(segment_id)
+    name, colour = "background", _BACKGROUND_COLOUR
+    if label != BACKGROUND:
+        owner = node.GetNodeReference(SEGMENTATION)
+        own = next((each for each, value in labels_of(owner).items() if value == label), None) if owner else None
+        if own is None:
+            return
+        of_object = owner.GetSegmentation().GetSegment(own)
+        name, colour = of_object.GetName(), _contrasting(of_object.GetColor())
+    if segment.GetName() != name:
+        segment.SetName(name)
+    if not np.allclose(segment.GetColor(), colour, atol=1e-6):
+        segment.SetColor(*colour)
+
+
+def _contrasting(colour: tuple[float, ...]) -> tuple[float, ...]:
+    """The same hue as bright as it can be; where it is that already, much paler; yellow for want of a hue."""
+    hue, saturation, value = colorsys.rgb_to_hsv(*colour)
+    if saturation < _GREY:
+        return _YELLOW
+    vivid = np.array(colorsys.hsv_to_rgb(hue, 1.0, 1.0))
+    if saturation > _VIVID and value > _VIVID:
+        vivid = 0.4 * vivid + 0.6
+    return tuple(vivid.tolist())
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,7 +161,7 @@ def write_marks(node: slicer.vtkMRMLSegmentationNode, marks: Marks, grid: Geomet
     for kind, scribbles in ((DRAWN, marks.drawn), (EDITED, marks.edited)):
         for label in np.unique(scribbles.labels).tolist():
             if segmentation.GetSegment(f"{kind}_{label}") is None:
-                scribble_segment(node, label, f"{kind} {label}", _BACKGROUND_COLOUR, kind)
+                scribble_segment(node, label, kind)
     for segment_id in list(segmentation.GetSegmentIDs()):
         kind, label = segment_id.split("_")
         scribbles = marks.drawn if kind == DRAWN else marks.edited
@@ -220,8 +193,3 @@ def _nonzero(voxels: NDArray) -> NDArray[np.int64]:
     found = np.argwhere(flags[slices])
     found[:, 0] = slices[found[:, 0]]
     return found
-
-
-def _right_handed(axes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The same axes, one turned round where they are left-handed: the box stays the same."""
-    return axes if np.linalg.det(axes) > 0 else axes * (1, 1, -1)

@@ -8,10 +8,12 @@ from slicer.i18n import tr as _
 
 from InteractiveSegLib.errors import InputError, MissingPackageError
 from InteractiveSegLib.guidance import Advice, GuidanceSettings
+from InteractiveSegLib.notes import sentences
 from InteractiveSegLib.packed_mask import PackedMask
 from InteractiveSegLib.prompts import BoundingBox, Prompts, Scribbles
-from InteractiveSegLib.propagate.marked_slices import MarkedSlices, Place, slice_box
+from InteractiveSegLib.propagate.marked_slices import MarkedSlices, slice_box
 from InteractiveSegLib.propagate_result import PropagateResult
+from InteractiveSegLib.slice_names import Place
 from InteractiveSegLib.worker.job import JobError
 from InteractiveSegLib.worker.propagate_request import PropagateRequest
 from InteractiveSegLib.worker.slices_request import SlicesToPropagate
@@ -19,6 +21,7 @@ from InteractiveSegLib.worker.suggest_request import SuggestRequest
 from InteractiveSegUI.controller import Controller
 from InteractiveSegUI.overlays import Overlays
 from InteractiveSegUI.overwriting import settled
+from InteractiveSegUI.parameters import PropagateMethod
 from InteractiveSegUI.slice_marking import SliceMarking
 from InteractiveSegUI.workspace import mask_key
 
@@ -29,6 +32,7 @@ class Propagating:
     Attributes
     ----------
     advice : on the next slice, as of the last time it was asked for; None before
+    advice_text : the slice and the reason, and whether it is enough; empty before
     lacks_elastix : it is not installed, as the worker said, or as was seen before it was asked
     """
 
@@ -36,19 +40,12 @@ class Propagating:
         self._controller, self._marking, self._overlays = controller, marking, overlays
         self._proposed: list[Place] = []
         self.advice: Advice | None = None
+        self.advice_text = ""
         self.lacks_elastix = False
 
     def forget(self) -> None:
         """Another volume or segmentation."""
-        self._proposed, self.advice = [], None
-
-    @property
-    def advice_text(self) -> str:
-        """The slice and the reason, and whether it is enough."""
-        if self.advice is None:
-            return ""
-        said = [each.text for each in self.advice.suggestions]
-        return "; ".join([*said, self.advice.text] if self.advice.enough else said)
+        self._proposed, self.advice, self.advice_text = [], None, ""
 
     def propagate(self) -> None:
         """Start it.
@@ -68,7 +65,7 @@ class Propagating:
 
     def propagate_shapes(self) -> None:
         """The same by the shapes alone, which needs no elastix."""
-        self._controller.parameters.propagate_method = "shape"
+        self._controller.parameters.propagate_method = PropagateMethod.SHAPE
         self.propagate()
 
     def suggest(self) -> None:
@@ -94,8 +91,17 @@ class Propagating:
             raise InputError(
                 f"no slice is marked for {', '.join(names.values())}: draw the object on a slice, and mark it as done"
             )
+        if all(each.masks.get(label) is None for each in slices.slices for label in marked):
+            raise InputError(
+                f"all slices that are marked for {', '.join(marked.values())} are empty: "
+                "draw the object on one of them, and mark it again"
+            )
         chosen = controller.parameters
-        request = SlicesToPropagate(slices.annotated(marked), chosen.propagate_method, chosen.propagate_preset)
+        request = SlicesToPropagate(
+            slices.annotated(marked, controller.workspace.slice_names()),
+            chosen.propagate_method.value,
+            chosen.propagate_preset.value,
+        )
         return marked, slices, request
 
     def _apply(self, names: dict[int, str], slices: MarkedSlices, result: PropagateResult) -> str:
@@ -126,15 +132,22 @@ class Propagating:
         controller.change("Propagate", {mask_key(segment_id): mask for segment_id, mask in found.masks.items()})
         self._overlays.show_propagated(dict.fromkeys(names, result))
         same = (_("the mask stayed as it was"),) if controller.recorder.version == version else ()
-        hand = (_("{count} voxels are as you marked them by hand").format(count=kept),) if kept else ()
-        said = " ".join(f"{note.rstrip('.')}." for note in (*same, *hand, *result.notes, *found.notes))
+        by_hand_text = (
+            _("1 voxel is as you marked it by hand")
+            if kept == 1
+            else _("{count} voxels are as you marked them by hand").format(count=kept)
+        )
+        hand = (by_hand_text,) if kept else ()
+        said = sentences((*same, *hand, *result.notes, *found.notes), workspace.words())
         return f"{_('Propagate: {seconds:.1f} s.').format(seconds=result.seconds)} {said}".strip()
 
     def _show(self, advice: Advice) -> str:
-        self.advice = advice
+        called = self._controller.workspace.slice_names()
+        said = [best.said(called) for best in advice.suggestions]
+        self.advice, self.advice_text = advice, "; ".join([*said, advice.text] if advice.enough else said)
         for best in advice.suggestions:
-            self._proposed.append((best.axis, best.index))
-            self._marking.jump((best.axis, best.index))
+            self._proposed.append(best.place)
+            self._marking.jump(best.place)
         return _("Next slice: {advice}.").format(advice=self.advice_text)
 
     def _on_error(self, error: JobError) -> None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import Literal
 
 import slicer
+import vtk
 
 from InteractiveSegUI.controller import Controller, singleton
 
-Tool = Literal["foreground", "background", "erase"]
+Brush = Literal["object", "background", "erase"]
 
 
 class Scribbling:
-    """One tool at a time.
+    """One brush at a time.
 
+    brush : that has the mouse, None where none has. Slicer takes it away when something else is placed in the views
     on_start : called before one becomes active: of two active brushes both would paint
     """
 
@@ -23,10 +25,11 @@ class Scribbling:
         self._editor.setMRMLSegmentEditorNode(_editor_node())
         self._editor.setMRMLScene(slicer.mrmlScene)
         self._editor.setMaximumNumberOfUndoStates(0)
-        self.tool: Tool | None = None
+        self.brush: Brush | None = None
         self.on_start = []
+        self._observed: tuple[slicer.vtkMRMLSegmentEditorNode, int] | None = None
 
-    def start(self, tool: Tool) -> None:
+    def start(self, brush: Brush) -> None:
         """Have strokes in the slice views mark the segment that is worked on, or background, or erase marks.
 
         Raises
@@ -36,28 +39,38 @@ class Scribbling:
         controller, workspace = self._controller, self._controller.workspace
         workspace.geometry()
         controller.recorder.flush()  # the marks so far are known before there are others
-        segment_id = workspace.scribble_segment(background=tool == "background")
+        segment_id = workspace.scribble_segment(background=brush == "background")
         node = workspace.required_scribbles()
         controller.recorder.watch_scribbles()
         for prepare in self.on_start:
             prepare()
-        self._editor.setMRMLSegmentEditorNode(_editor_node())
+        self._observe(None)
+        editor = _editor_node()
+        self._editor.setMRMLSegmentEditorNode(editor)
         self._editor.setSegmentationNode(node)
         self._editor.setSourceVolumeNode(workspace.volume_node)
         self._editor.setCurrentSegmentID(segment_id)
-        self._editor.setActiveEffectByName("Erase" if tool == "erase" else "Paint")
+        self._editor.setActiveEffectByName("Erase" if brush == "erase" else "Paint")
         self._editor.setupViewObservations()
-        self.tool = tool
+        self.brush = brush
+        self._observe(editor)
         self.update_brush()
         controller.changed()
 
     def stop(self) -> None:
         """Give the mouse back."""
-        if self.tool is not None:
-            self.tool = None
+        if self.brush is not None:
+            self._put_away()
             self._editor.setActiveEffect(None)
             self._editor.removeViewObservations()
             self._controller.changed()
+
+    def release(self) -> None:
+        """The scene goes away: an editor that has painted must not hold on to its segmentation."""
+        self._put_away()
+        self._editor.setActiveEffect(None)
+        self._editor.setSegmentationNode(None)
+        self._editor.removeViewObservations()
 
     def update_brush(self) -> None:
         """Take over size and shape of the brush from the parameters."""
@@ -68,12 +81,27 @@ class Scribbling:
         effect.setCommonParameter("BrushDiameterIsRelative", 1)
         effect.setCommonParameter("BrushRelativeDiameter", parameters.brush_percent)
         effect.setCommonParameter("BrushSphere", int(parameters.sphere_brush))
-        if self.tool == "erase":
+        if self.brush == "erase":
             effect.setParameter("EraseAllSegments", 1)
 
     def close(self) -> None:
-        self.stop()
+        self.release()
         self._editor.setMRMLScene(None)
+
+    def _put_away(self) -> None:
+        self.brush = None
+        self._observe(None)
+
+    def _observe(self, node: slicer.vtkMRMLSegmentEditorNode | None) -> None:
+        if self._observed is not None:
+            self._observed[0].RemoveObserver(self._observed[1])
+        tag = node.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: self._on_editor()) if node is not None else 0
+        self._observed = (node, tag) if node is not None else None
+
+    def _on_editor(self) -> None:
+        """Slicer ends the effect of every Segment Editor where a place mode begins."""
+        if self._observed is not None and not self._observed[0].GetActiveEffectName():
+            self.stop()
 
 
 def _editor_node() -> slicer.vtkMRMLSegmentEditorNode:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import slicer
 import vtk
@@ -17,6 +19,56 @@ from InteractiveSegUI.volume_io import geometry_of, node_to_world
 _LABEL_TAG = "InteractiveSeg.Label"
 _OFF_GRID_VOXELS = 1e-3
 _BINARY = "Binary labelmap"
+
+
+@dataclass(frozen=True, eq=False)
+class SegmentIdentity:
+    """Name, colour and tags of a segment, by which one that was removed comes back.
+
+    kept : without representations; not changed
+    before : id of the segment that followed it in the list, empty where it was the last
+    """
+
+    kept: slicer.vtkSegment
+    before: str
+
+    @property
+    def name(self) -> str:
+        return self.kept.GetName()
+
+    @property
+    def label(self) -> int | None:
+        """Its label among the prompts; None where it has none yet."""
+        value = vtk.reference("")
+        return int(value.get()) if self.kept.GetTag(_LABEL_TAG, value) else None
+
+    def equals(self, _other: SegmentIdentity) -> bool:
+        """That a segment exists is what can be undone; its name and colour are the Segment Editor's business."""
+        return True
+
+
+def identity_of(node: slicer.vtkMRMLSegmentationNode, segment_id: str) -> SegmentIdentity | None:
+    """None where there is no such segment."""
+    segmentation = node.GetSegmentation()
+    segment = segmentation.GetSegment(segment_id)
+    if segment is None:
+        return None
+    kept = slicer.vtkSegment()
+    kept.DeepCopyMetadata(segment)
+    position = segmentation.GetSegmentIndex(segment_id)
+    return SegmentIdentity(kept, segmentation.GetNthSegmentID(position + 1) or "")
+
+
+def write_identity(node: slicer.vtkMRMLSegmentationNode, segment_id: str, identity: SegmentIdentity | None) -> None:
+    """Add the segment where it is missing, empty; remove it where the identity is None."""
+    segmentation = node.GetSegmentation()
+    exists = segmentation.GetSegment(segment_id) is not None
+    if identity is None and exists:
+        segmentation.RemoveSegment(segment_id)
+    elif identity is not None and not exists:
+        segment = slicer.vtkSegment()
+        segment.DeepCopyMetadata(identity.kept)
+        segmentation.AddSegment(segment, segment_id, identity.before)
 
 
 def label_of(node: slicer.vtkMRMLSegmentationNode, segment_id: str) -> int:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 
+import numpy as np
 from slicer.i18n import tr as _
 
 from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.notes import sentences
 from InteractiveSegLib.packed_mask import PackedMask
 from InteractiveSegLib.prompts import Prompts
 from InteractiveSegLib.segment_result import SegmentResult
@@ -15,9 +19,10 @@ from InteractiveSegLib.worker.prepare_request import PrepareRequest
 from InteractiveSegLib.worker.segment_request import SegmentRequest
 from InteractiveSegUI.controller import Controller
 from InteractiveSegUI.jobs import call_later
+from InteractiveSegUI.model_question import asking
 from InteractiveSegUI.overlays import Overlays
 from InteractiveSegUI.overwriting import is_completed, settled
-from InteractiveSegUI.segment_io import label_of
+from InteractiveSegUI.segment_io import label_of, labels_of
 from InteractiveSegUI.workspace import mask_key
 
 _OF_BOX = ("Box", "Depth")
@@ -37,7 +42,42 @@ class Segmenting:
     def __init__(self, controller: Controller, overlays: Overlays, can_compute: Callable[[], bool]) -> None:
         self._controller, self._overlays, self._can_compute = controller, overlays, can_compute
         self._seen = -1
+        self._last: dict[int, tuple[float, str]] = {}
+        self._measured: tuple[PackedMask | None, float] = (None, 0.0)
         controller.listeners.append(self._on_change)
+
+    @property
+    def warning(self) -> str:
+        """What a round replaces that took the person work; empty where nothing of the kind."""
+        label, slices = self._chosen_label(), self._controller.recorder.slices
+        if label is None or self._overlays.propagated is None or slices is None:
+            return ""
+        drawn = sum(label in each.masks for each in slices.slices)
+        text = _("This replaces the propagated mask; the {count} slices marked as done stay as you drew them.")
+        return text.format(count=drawn)
+
+    @property
+    def result_text(self) -> str:
+        """Of the segment that is worked on: volume, how sure the network is, and how long the last round took."""
+        controller, label = self._controller, self._chosen_label()
+        mask = controller.recorder.known(mask_key(controller.parameters.segment))
+        if label is None or mask is None:
+            return ""
+        if self._measured[0] is not mask:
+            spacing = controller.workspace.geometry().spacing_kji_mm
+            self._measured = mask, mask.voxels * math.prod(spacing) / 1000
+        said = [_("{volume:.3g} ml").format(volume=self._measured[1])]
+        sure = self._overlays.certainty
+        if sure is not None:
+            said.append(_("{percent:.0f} % sure").format(percent=100 * sure))
+        if label in self._last:
+            seconds, device = self._last[label]
+            said.append(_("{seconds:.1f} s {place}").format(seconds=seconds, place=place_in_words(device)))
+        return ", ".join(said)
+
+    def forget(self) -> None:
+        """Another volume or segmentation."""
+        self._last.clear()
 
     def request(self, adapt: bool) -> SegmentRequest:
         """The request that the parameters describe."""
@@ -45,15 +85,17 @@ class Segmenting:
         return SegmentRequest(
             model=chosen.model,
             adapt=adapt,
-            device=chosen.device,
+            device=chosen.device.value,
             rounds=chosen.rounds or None,
             smoothness=chosen.smoothness or None,
             sigma=chosen.sigma or None,
             with_probability=True,
         )
 
-    def segment(self, adapt: bool = False) -> None:
+    def segment(self, adapt: bool = False, trust: str = "") -> None:
         """Start a round.
+
+        trust : as of ``SegmentRequest``
 
         Raises
         ------
@@ -68,7 +110,9 @@ class Segmenting:
             if target is not None and is_completed(node, target):
                 raise InputError(f"{workspace.name_of(target)} is marked as completed: change its status to go on")
         name = "Fine-tune" if adapt else "Segment"
-        controller.run(name, self.request(adapt), prompts, lambda result: self._apply(name, prompts, notes, result))
+        request = replace(self.request(adapt), trust=trust)
+        ask = asking(controller, lambda sha256: self.segment(adapt, sha256))
+        controller.run(name, request, prompts, lambda result: self._apply(name, prompts, notes, result), ask)
 
     def _prompts(self) -> tuple[Prompts, tuple[str, ...]]:
         """Of what is to be computed, and notes on them. InputError where there are none, as ``Workspace.prompts``."""
@@ -96,31 +140,53 @@ class Segmenting:
             with suppress(InputError):  # it is told when a round is asked for
                 controller.prepare(PrepareRequest(self.request(adapt=False)), self._prompts()[0])
 
+    def _chosen_label(self) -> int | None:
+        parameters = self._controller.parameters
+        if parameters.segmentation is None:
+            return None
+        return labels_of(parameters.segmentation).get(parameters.segment)
+
     def _apply(self, name: str, prompts: Prompts, notes: tuple[str, ...], result: SegmentResult) -> str:
-        workspace = self._controller.workspace
+        controller, workspace = self._controller, self._controller.workspace
+        slices = controller.recorder.slices
         results: dict[str, PackedMask | None] = {}
         marks = {}
+        kept = 0
         for label, mask in result.masks.items():
             segment_id = workspace.segment_of(label)
             if segment_id is None:
                 continue
             voxels = mask.mask_kji
-            results[segment_id] = PackedMask.of_part(voxels, mask.box) if voxels.any() else None
-            marks[segment_id] = prompts.scribbles.for_label(label)[0]
-        node, grid = workspace.segmentation_node, workspace.grid()
-        found = settled(
+            found = PackedMask.of_part(voxels, mask.box) if voxels.any() else None
+            drawn = slices.indices(label) if slices is not None else np.zeros((0, 3), int)
+            if slices is not None:
+                found, changed = slices.drawn_into(label, found)
+                kept += changed
+            results[segment_id] = found
+            marks[segment_id] = np.concatenate([prompts.scribbles.for_label(label)[0], drawn])
+            self._last[label] = result.seconds, result.device
+        settled_masks = settled(
             results,
-            self._controller.recorder.masks(),
+            controller.recorder.masks(),
             marks,
-            node,
-            self._controller.editor_node,
-            self._controller.volume.array_kji,
-            grid,
+            workspace.segmentation_node,
+            controller.editor_node,
+            controller.volume.array_kji,
+            workspace.grid(),
         )
-        version = self._controller.recorder.version
-        self._controller.change(name, {mask_key(segment_id): mask for segment_id, mask in found.masks.items()})
+        version, replaces = controller.recorder.version, self.warning
+        state = {mask_key(segment_id): mask for segment_id, mask in settled_masks.masks.items()}
+        controller.change(name, state)
         self._overlays.show(result.probabilities)
-        same = (_("the mask stayed as it was"),) if self._controller.recorder.version == version else ()
-        said = " ".join(f"{note.rstrip('.')}." for note in (*same, *notes, *result.notes, *found.notes))
-        text = _("{name}: {seconds:.1f} s on {device}.")
-        return f"{text.format(name=name, seconds=result.seconds, device=result.device)} {said}".strip()
+        said = [_("the mask stayed as it was")] if controller.recorder.version == version else []
+        if kept:
+            said.append(_("{count} voxels stay as you drew them on slices marked as done").format(count=kept))
+        if replaces and controller.recorder.version != version:
+            said.append(_("The propagated mask was replaced; Undo brings it back"))
+        text = sentences((*said, *notes, *result.notes, *settled_masks.notes), workspace.words())
+        return f"{_('{name}: done.').format(name=name)} {text}".strip()
+
+
+def place_in_words(device: str) -> str:
+    """Where something was computed, as PyTorch calls it, in the words of the panel."""
+    return _("on the graphics card") if device.startswith("cuda") else _("on this computer")

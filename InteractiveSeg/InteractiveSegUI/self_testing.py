@@ -47,7 +47,7 @@ class SelfTesting:
             error=self._on_error,
         )
         self._controller.say(_("Self-test: starting a worker ..."))
-        self._client.submit(SegmentRequest(device=self._controller.parameters.device), callbacks)
+        self._client.submit(SegmentRequest(device=self._controller.parameters.device.value), callbacks)
 
     def close(self) -> None:
         """The window goes away, or the test is over."""

@@ -9,7 +9,8 @@ from InteractiveSegLib.packed_mask import PackedMask
 from InteractiveSegLib.prompts import Prompts, Scribbles
 from InteractiveSegLib.propagate.marked_slices import MarkedSlices
 from InteractiveSegUI.controller import Controller
-from InteractiveSegUI.prompt_nodes import Marks, place_roi
+from InteractiveSegUI.prompt_nodes import Marks
+from InteractiveSegUI.roi_nodes import place_roi
 from InteractiveSegUI.segment_io import set_label
 from InteractiveSegUI.workspace import MARKS, SLICES, mask_key
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from slicer.i18n import tr as _
 
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.propagate.marked_slices import MarkedSlice, MarkedSlices, Place, name_of
+from InteractiveSegLib.propagate.marked_slices import MarkedSlice, MarkedSlices
+from InteractiveSegLib.slice_names import Place
 from InteractiveSegUI.controller import Controller
 from InteractiveSegUI.overwriting import is_completed
 from InteractiveSegUI.segment_io import label_of, labels_of
@@ -67,15 +68,21 @@ class SliceMarking:
         drawn = {label: masks[workspace.segment_of(label)] for label in labels}
         slices = self.slices
         marked = MarkedSlice.of_masks(place, drawn, slices.shape_kji)
-        controller.change(_("Mark {slice}").format(slice=marked.name), {SLICES: slices.with_slice(marked)})
-        empty, held = _("empty, the object is not there"), _("{count} pixels").format(count=marked.pixels)
-        text = _("{slice} is done for {names}: {held}.")
+        called = self.name_of(place)
+        controller.change(_("Mark {slice}").format(slice=called), {SLICES: slices.with_slice(marked)})
+        if not marked.pixels:
+            held = _("empty, the object is not there")
+        elif marked.pixels == 1:
+            held = _("1 pixel")
+        else:
+            held = _("{count} pixels").format(count=marked.pixels)
+        text = _("Marked {slice} as done for {names}: {held}.")
         names = ", ".join(labels.values())
-        controller.say(text.format(slice=marked.name, names=names, held=held if marked.pixels else empty))
+        controller.say(text.format(slice=called, names=names, held=held))
 
     def remove(self, place: Place) -> None:
         """The slice is not done; its mask stays as it is."""
-        name = _("Remove mark of {slice}").format(slice=name_of(place))
+        name = _("Remove mark of {slice}").format(slice=self.name_of(place))
         self._controller.change(name, {SLICES: self.slices.without_slice(place)})
 
     def remove_all(self) -> None:
@@ -91,6 +98,10 @@ class SliceMarking:
         """Turn the views to the slices of the volume."""
         align_views(self._controller.workspace.geometry())
 
+    def name_of(self, place: Place) -> str:
+        """As the slice views call it, such as "axial, S 50 mm"."""
+        return self._controller.workspace.slice_names().one(place)
+
     def listed(self) -> list[tuple[Place, str]]:
         """Each marked slice by place, and the names of the segments it is marked for."""
         slices, node = self._controller.recorder.slices, self._controller.parameters.segmentation
@@ -98,6 +109,6 @@ class SliceMarking:
             return []
         names = {label: self._controller.workspace.name_of(segment_id) for segment_id, label in labels_of(node).items()}
         return [
-            (each.place, ", ".join(names.get(label, f"label {label}") for label in each.masks))
+            (each.place, ", ".join(names.get(label, _("a removed segment")) for label in each.masks))
             for each in sorted(slices.slices, key=lambda each: each.place)
         ]

@@ -41,7 +41,8 @@ def write_slices(
     """Replace all marked slices; the node is made where there is none."""
     node = _slices_of(volume, segmentation)
     if node is None:
-        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTextNode", f"{segmentation.GetName()} slices")
+        name = slicer.mrmlScene.GenerateUniqueName(f"{segmentation.GetName()} slices")
+        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTextNode", name)
         node.SetHideFromEditors(True)
         node.SetAttribute(_KIND, _SLICES)
         node.SetNodeReferenceID(_VOLUME, volume.GetID())

@@ -11,7 +11,7 @@ from slicer.util import VTKObservationMixin
 
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.geometry import Geometry, kji_to_ras, ras_to_kji
-from InteractiveSegLib.propagate.marked_slices import Place, name_of
+from InteractiveSegLib.slice_names import ByIndex, Place
 
 _OFF_SLICE_VOXELS = 1.0  # by which the shown plane may leave its slice from one end of the volume to the other
 _USUAL_VIEW = "Red"
@@ -114,7 +114,7 @@ def show_place(place: Place, geometry: Geometry) -> slicer.vtkMRMLSliceNode:
     """
     axis, index = place
     if not 0 <= index < geometry.shape_kji[axis]:
-        raise InputError(f"{name_of(place)} does not exist: the image has 0 to {geometry.shape_kji[axis] - 1}")
+        raise InputError(f"{ByIndex().one(place)} does not exist: the image has 0 to {geometry.shape_kji[axis] - 1}")
     views = shown_views()
     if not views:
         raise InputError("no slice view is shown: choose a layout with slice views")

@@ -8,26 +8,32 @@ import slicer
 
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.geometry import Geometry, Volume
+from InteractiveSegLib.notes import Words
 from InteractiveSegLib.packed_mask import PackedMask
 from InteractiveSegLib.prompts import BACKGROUND, BoundingBox, Prompts
 from InteractiveSegLib.propagate.marked_slices import MarkedSlices
+from InteractiveSegLib.slice_names import InPatient
 from InteractiveSegUI.history import State
 from InteractiveSegUI.parameters import Parameters
 from InteractiveSegUI.prompt_nodes import (
     Marks,
-    box_of,
-    is_placed,
-    new_roi,
     new_scribbles,
-    pose_of,
-    put,
     read_marks,
-    roi_of,
     scribble_segment,
     scribbles_of,
     write_marks,
 )
-from InteractiveSegUI.segment_io import grid_in, label_of, labels_of, read_mask, require_grid, write_mask
+from InteractiveSegUI.roi_nodes import box_of, is_placed, new_roi, pose_of, put, roi_of
+from InteractiveSegUI.segment_io import (
+    grid_in,
+    identity_of,
+    label_of,
+    labels_of,
+    read_mask,
+    require_grid,
+    write_identity,
+    write_mask,
+)
 from InteractiveSegUI.slice_nodes import read_slices, write_slices
 from InteractiveSegUI.volume_io import geometry_of, volume_of
 
@@ -43,11 +49,16 @@ def box_key(segment_id: str) -> tuple[str, str]:
     return "box", segment_id
 
 
+def segment_key(segment_id: str) -> tuple[str, str]:
+    return "segment", segment_id
+
+
 class Workspace:
     """Volume, segmentation, boxes and scribbles of a parameter node."""
 
     def __init__(self, parameters: Parameters) -> None:
         self.parameters = parameters
+        self._position = 0
 
     @property
     def volume_node(self) -> slicer.vtkMRMLScalarVolumeNode:
@@ -87,12 +98,58 @@ class Workspace:
         segment = self.segmentation_node.GetSegmentation().GetSegment(segment_id)
         return segment.GetName() if segment is not None else segment_id
 
+    def choose_shown_volume(self) -> None:
+        """Where no volume is chosen, choose the one in the background of the slice views, or else the first."""
+        if self.parameters.volume is not None:
+            return
+        composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
+        shown = [slicer.mrmlScene.GetNodeByID(each.GetBackgroundVolumeID() or "") for each in composites]
+        there = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+        for node in (*shown, *there):
+            plain = node is not None and node.GetClassName() == "vtkMRMLScalarVolumeNode"
+            if plain and not node.GetHideFromEditors() and node.GetImageData() is not None:
+                self.parameters.volume = node
+                return
+
+    def choose_segmentation_of_volume(self) -> None:
+        """Where the masks of the chosen segmentation lie on another grid, choose one of the volume's own, or none."""
+        volume, chosen = self.parameters.volume, self.parameters.segmentation
+        if volume is None or (chosen is not None and _fits(chosen, volume)):
+            return
+        role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
+        nodes = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+        own = [
+            node
+            for node in nodes
+            if labels_of(node) and not node.GetHideFromEditors() and node.GetNodeReference(role) is volume
+        ]
+        self.parameters.segmentation = own[-1] if own else None
+
+    def choose_existing_segment(self) -> None:
+        """Where the segment that is worked on is gone, choose the one that took its place in the list."""
+        node = self.parameters.segmentation
+        ids = list(node.GetSegmentation().GetSegmentIDs()) if node is not None else []
+        if self.parameters.segment in ids:
+            self._position = ids.index(self.parameters.segment)
+        elif self.parameters.segment or ids:
+            self.parameters.segment = ids[min(self._position, len(ids) - 1)] if ids else ""
+
+    def slice_names(self) -> InPatient:
+        """Slices of the volume as the slice views call them."""
+        return InPatient(self.geometry())
+
+    def words(self) -> Words:
+        """What notes speak of: segments by their names, slices as the slice views call them."""
+        labels = labels_of(self.segmentation_node)
+        return Words({label: self.name_of(segment_id) for segment_id, label in labels.items()}, self.slice_names())
+
     def new_segmentation(self) -> slicer.vtkMRMLSegmentationNode:
         """A segmentation on the volume's grid and under its transform, and choose it."""
         volume = self.volume_node
-        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", f"{volume.GetName()} segmentation")
+        name = slicer.mrmlScene.GenerateUniqueName(f"{volume.GetName()} segmentation")
+        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
+        node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())  # first: the geometry is set in this frame
         node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
-        node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
         node.CreateDefaultDisplayNodes()
         self.parameters.segmentation = node
         return node
@@ -130,11 +187,8 @@ class Workspace:
 
     def scribble_segment(self, background: bool = False) -> str:
         """Segment id, among the scribbles, of the marks of the segment worked on, or of background."""
-        if background:
-            return scribble_segment(self.required_scribbles(), BACKGROUND, "background", ())
-        segment = self.segmentation_node.GetSegmentation().GetSegment(self.segment_id)
-        label = label_of(self.segmentation_node, self.segment_id)
-        return scribble_segment(self.required_scribbles(), label, segment.GetName(), segment.GetColor())
+        label = BACKGROUND if background else label_of(self.segmentation_node, self.segment_id)
+        return scribble_segment(self.required_scribbles(), label)
 
     def marks(self) -> Marks:
         """InputError where they were drawn on another grid than the volume has."""
@@ -192,6 +246,8 @@ class Workspace:
         if key == SLICES:
             return self.slices()
         kind, segment_id = key
+        if kind == "segment":
+            return identity_of(self.segmentation_node, segment_id)
         if kind == "mask":
             return read_mask(self.segmentation_node, segment_id, self.grid())
         roi = self.roi(segment_id)
@@ -200,8 +256,8 @@ class Workspace:
         return pose_of(roi)
 
     def restore(self, state: State) -> None:
-        """Put values of the history back into the scene; segments that are gone stay gone."""
-        for key, value in state.items():
+        """Put values of the history back into the scene: segments first, since the others are theirs."""
+        for key, value in sorted(state.items(), key=lambda item: item[0][0] != "segment"):
             if key == MARKS:
                 node = self.required_scribbles()
                 write_marks(node, value, grid_in(node, self.volume_node))
@@ -211,12 +267,14 @@ class Workspace:
                     write_slices(self.volume_node, self.segmentation_node, value)
                 continue
             kind, segment_id = key
-            if self.segmentation_node.GetSegmentation().GetSegment(segment_id) is None:
-                continue
-            if kind == "mask":
-                write_mask(self.segmentation_node, segment_id, value, self.grid())
-            elif value is None:
+            if kind == "segment":
+                write_identity(self.segmentation_node, segment_id, value)
+            elif value is None and kind == "box":
                 self.remove_roi(segment_id)
+            elif self.segmentation_node.GetSegmentation().GetSegment(segment_id) is None:
+                continue
+            elif kind == "mask":
+                write_mask(self.segmentation_node, segment_id, value, self.grid())
             else:
                 put(self.required_roi(segment_id), value)
 
@@ -224,6 +282,15 @@ class Workspace:
         roi = self.roi(segment_id)
         if roi is not None:
             slicer.mrmlScene.RemoveNode(roi)
+
+
+def _fits(segmentation: slicer.vtkMRMLSegmentationNode, volume: slicer.vtkMRMLScalarVolumeNode) -> bool:
+    """Whether all masks lie on the volume's grid; so do those that are empty."""
+    try:
+        require_grid(segmentation, volume)
+    except InputError:
+        return False
+    return True
 
 
 def same(one: Any, other: Any) -> bool:

@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from InteractiveSegLib.casebook.casebook import Casebook, set_state
-from InteractiveSegLib.casebook.entries import Acceptance, CaseEntry, acceptance, time_of_day
+from InteractiveSegLib.casebook.entries import Acceptance, CaseEntry, acceptance, time_of_day, undamaged
+from InteractiveSegLib.casebook.new_files import new_files, require_intact
 from InteractiveSegLib.casebook.prompt_file import load_prompts, save_prompts
 from InteractiveSegLib.casebook.soft_masks import load_soft_masks, save_soft_masks
 from InteractiveSegLib.casebook.states import State, require_step
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.files import flushed
 from InteractiveSegLib.image_io import read_labelmap, write_labelmap
 from InteractiveSegLib.prompts import BACKGROUND, Prompts
+
+_FILES = {
+    "mask": "mask-{}.nrrd",
+    "origins": "origins-{}.nrrd",
+    "prompts": "prompts-{}.npz",
+    "probability": "probability-{}.npz",
+}
+_CALLED = {
+    "mask": "accepted mask",
+    "origins": "record of who drew what",
+    "prompts": "record of prompts",
+    "probability": "first answer",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,62 +58,56 @@ def accept(casebook: Casebook, entry: CaseEntry, accepted: AcceptedMask) -> Acce
     Raises
     ------
     InputError : a mask of another grid than its image or of other values, empty though not said to be so, a labelled
-        voxel of no origin, or a case that is not in work.
+        voxel of no origin, a case that is not in work, or an image that was moved or has changed on disk.
     ConflictError : another program accepted, skipped or reopened the case since ``entry`` was read; nothing is changed.
     OutputError : the folder cannot be written, or the disk is full; nothing is changed.
     """
     occurring = _checked(entry, accepted)
     require_step(entry.name, entry.state, State.ACCEPTED)
-    folder = casebook.folder / "cases" / str(entry.id)
-    folder.mkdir(parents=True, exist_ok=True)
-    unique = uuid.uuid4().hex[:12]  # two programs never write one file
-    names = {"mask": "nrrd", "origins": "nrrd", "prompts": "npz", **({"probability": "npz"} if accepted.first else {})}
-    paths = {name: folder / f"{name}-{unique}.{suffix}" for name, suffix in names.items()}
-    try:
-        write_labelmap(paths["mask"], accepted.labels, entry.image.geometry)
-        write_labelmap(paths["origins"], accepted.origins, entry.image.geometry)
-        save_prompts(accepted.prompts, entry.image.geometry.shape_kji, paths["prompts"])
+    entry.image.require_unchanged(entry.name)
+    shape = entry.image.geometry.shape_kji
+    names = dict(_FILES) if accepted.first else {name: file for name, file in _FILES.items() if name != "probability"}
+    with new_files(casebook.folder, casebook.database, entry.id, names) as new:
+        write_labelmap(new.paths["mask"], accepted.labels, entry.image.geometry)
+        write_labelmap(new.paths["origins"], accepted.origins, entry.image.geometry)
+        save_prompts(accepted.prompts, shape, new.paths["prompts"])
         if accepted.first:
-            save_soft_masks(accepted.first, paths["probability"])
-        for path in paths.values():
-            flushed(path)
-        stored = {name: path.relative_to(casebook.folder).as_posix() for name, path in paths.items()}
+            save_soft_masks(accepted.first, new.paths["probability"])
+        checksums = new.checksums()
         with casebook.database.writing() as rows:
             casebook.require_current(rows, entry)
             for value in occurring:
                 rows.execute("INSERT OR IGNORE INTO label VALUES (?, ?)", [value, f"label {value}"])
             known = [row["value"] for row in rows.execute("SELECT value FROM label ORDER BY value")]
             cursor = rows.execute(
-                "INSERT INTO acceptance (case_id, at, mask, origins, prompts, probability, labels, known_labels)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO acceptance (case_id, at, mask, origins, prompts, probability, labels, known_labels,"
+                " checksums) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [
                     entry.id,
                     time_of_day(),
-                    stored["mask"],
-                    stored["origins"],
-                    stored["prompts"],
-                    stored.get("probability"),
+                    *(new.stored(name) for name in _FILES),
                     json.dumps(occurring),
                     json.dumps(known),
+                    checksums,
                 ],
             )
             set_state(rows, entry, State.ACCEPTED, State.ACCEPTED.value)
-    except BaseException:
-        for path in paths.values():
-            path.unlink(missing_ok=True)
-        raise
+    casebook.work.give_back(entry.id)
     [row] = casebook.database.rows("SELECT * FROM acceptance WHERE id = ?", [cursor.lastrowid])
     return acceptance(row, casebook.folder)
 
 
 def stream(casebook: Casebook) -> list[Acceptance]:
-    """Accepted masks in the order of acceptance, the latest of every case that is accepted now."""
+    """Accepted masks in the order of acceptance, the latest of every case that is accepted now.
+
+    Of those whose row is damaged there is a note.
+    """
     rows = casebook.database.rows(
         "SELECT * FROM acceptance WHERE id IN (SELECT max(acceptance.id) FROM acceptance JOIN case_ ON"
         " case_.id = case_id WHERE state = ? GROUP BY case_id) ORDER BY id",
         [State.ACCEPTED.value],
     )
-    return [acceptance(row, casebook.folder) for row in rows]
+    return list(undamaged(rows, lambda row: acceptance(row, casebook.folder), casebook.note))
 
 
 def latest(casebook: Casebook, entry: CaseEntry) -> Acceptance | None:
@@ -111,11 +118,26 @@ def latest(casebook: Casebook, entry: CaseEntry) -> Acceptance | None:
 
 def load_accepted(entry: CaseEntry, found: Acceptance) -> AcceptedMask:
     """The files of an acceptance. InputError where one is missing, damaged or on another grid than the image."""
-    labels = read_labelmap(found.mask, entry.image.geometry)
+    labels = load_labels(entry, found)
+    _require_intact(entry, found, "origins", "prompts", "probability")
     origins = read_labelmap(found.origins, entry.image.geometry)
     first = {} if found.probability is None else load_soft_masks(found.probability)
     prompts = load_prompts(found.prompts, entry.image.geometry.shape_kji)
     return AcceptedMask(labels, origins, prompts, first, not found.labels)
+
+
+def load_labels(entry: CaseEntry, found: Acceptance) -> NDArray[np.integer]:
+    """The mask alone (K, J, I). InputError as ``load_accepted``."""
+    _require_intact(entry, found, "mask")
+    return read_labelmap(found.mask, entry.image.geometry)
+
+
+def _require_intact(entry: CaseEntry, found: Acceptance, *names: str) -> None:
+    for name in names:
+        path: Path | None = getattr(found, name)
+        if path is not None:
+            checksum = None if found.checksums is None else found.checksums.get(name, "")
+            require_intact(path, checksum, f"the {_CALLED[name]} of case {entry.name!r}")
 
 
 def _checked(entry: CaseEntry, accepted: AcceptedMask) -> list[int]:

@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
-import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from InteractiveSegLib.casebook.case_files import case_file
 from InteractiveSegLib.casebook.casebook import Casebook
 from InteractiveSegLib.casebook.effort import ROUND, Event
-from InteractiveSegLib.casebook.entries import CaseEntry, time_of_day
+from InteractiveSegLib.casebook.entries import CaseEntry, time_of_day, undamaged
+from InteractiveSegLib.casebook.new_files import checksums_of, new_files, require_intact
 from InteractiveSegLib.casebook.prompt_file import load_prompts, save_prompts
+from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image_io import read_labelmap, write_labelmap
 from InteractiveSegLib.prompts import Prompts
 
 ROUNDS_KEPT = 20
+_PREFIX = "round-"
+_FILES = {"mask": f"{_PREFIX}{{}}.nrrd", "prompts": f"{_PREFIX}{{}}.npz"}
 
 
 @dataclass(frozen=True, eq=False)
 class KeptRound:
-    """at : ISO 8601, UTC. labels : (K, J, I)"""
+    """Prompts and mask as they stood.
 
-    at: str
+    accepted : number of the latest acceptance of the case when the round was kept; 0 where there was none
+    labels : (K, J, I)
+    """
+
+    accepted: int
     prompts: Prompts
     labels: NDArray[np.integer]
 
@@ -36,38 +46,53 @@ def keep_round(casebook: Casebook, entry: CaseEntry, prompts: Prompts, labels: N
     InputError : a mask of another shape than the image.
     OutputError : the folder cannot be written, or the disk is full.
     """
-    folder = casebook.folder / "cases" / str(entry.id)
-    folder.mkdir(parents=True, exist_ok=True)
-    unique = uuid.uuid4().hex[:12]
-    mask, drawn = folder / f"round-{unique}.nrrd", folder / f"round-{unique}.npz"
-    try:
-        write_labelmap(mask, labels, entry.image.geometry)
-        save_prompts(prompts, entry.image.geometry.shape_kji, drawn)
-        stored = [path.relative_to(casebook.folder).as_posix() for path in (drawn, mask)]
+    with new_files(casebook.folder, casebook.database, entry.id, _FILES) as new:
+        write_labelmap(new.paths["mask"], labels, entry.image.geometry)
+        save_prompts(prompts, entry.image.geometry.shape_kji, new.paths["prompts"])
+        checksums = new.checksums()
         with casebook.database.writing() as rows:
+            accepted = rows.execute("SELECT max(id) FROM acceptance WHERE case_id = ?", [entry.id]).fetchone()[0] or 0
             rows.execute(
-                "INSERT INTO round (case_id, at, prompts, mask) VALUES (?, ?, ?, ?)", [entry.id, time_of_day(), *stored]
+                "INSERT INTO round (case_id, at, prompts, mask, accepted, checksums) VALUES (?, ?, ?, ?, ?, ?)",
+                [entry.id, time_of_day(), new.stored("prompts"), new.stored("mask"), accepted, checksums],
             )
             old = rows.execute(
-                "SELECT id, prompts, mask FROM round WHERE case_id = ? ORDER BY id DESC LIMIT -1 OFFSET ?",
+                "SELECT id, case_id, prompts, mask FROM round WHERE case_id = ? ORDER BY id DESC LIMIT -1 OFFSET ?",
                 [entry.id, ROUNDS_KEPT],
             ).fetchall()
             rows.executemany("DELETE FROM round WHERE id = ?", [(row["id"],) for row in old])
-    except BaseException:
-        for path in (mask, drawn):
-            path.unlink(missing_ok=True)
-        raise
-    for row in old:
-        for name in ("prompts", "mask"):
-            (casebook.folder / row[name]).unlink(missing_ok=True)
+        for row in old:
+            _delete(casebook, row)
     casebook.record(entry, [Event(ROUND, time.time())])
 
 
+def _delete(casebook: Casebook, row: sqlite3.Row) -> None:
+    """The files of a round that is no longer kept."""
+    for name in ("prompts", "mask"):
+        with suppress(OSError, InputError):  # 'casebook check' finds what stays
+            path = case_file(casebook.folder, row["case_id"], row[name])
+            if path.name.startswith(_PREFIX):  # a damaged row may name an accepted mask
+                path.unlink()
+
+
 def last_round(casebook: Casebook, entry: CaseEntry) -> KeptRound | None:
-    """Where work on a case was left; None where there was none. InputError where its files are missing or damaged."""
-    rows = casebook.database.rows("SELECT * FROM round WHERE case_id = ? ORDER BY id DESC LIMIT 1", [entry.id])
-    if not rows:
-        return None
-    labels = read_labelmap(casebook.folder / rows[0]["mask"], entry.image.geometry)
-    prompts = load_prompts(casebook.folder / rows[0]["prompts"], entry.image.geometry.shape_kji)
-    return KeptRound(rows[0]["at"], prompts, labels)
+    """Where work on a case was left; None where there was none.
+
+    Where files of a round are missing or damaged there is a note, and the round before is taken.
+    """
+    rows = casebook.database.rows("SELECT * FROM round WHERE case_id = ? ORDER BY id DESC", [entry.id])
+    return next(undamaged(rows, lambda row: load_round(casebook, entry, row), casebook.note), None)
+
+
+def load_round(casebook: Casebook, entry: CaseEntry, row: sqlite3.Row) -> KeptRound:
+    """A row of ``round`` with its files. InputError where it or one of them is damaged."""
+    what = f"round {row['id']} of case {entry.name!r}"
+    try:
+        mask, prompts = (case_file(casebook.folder, entry.id, row[name]) for name in ("mask", "prompts"))
+        checksums, accepted = checksums_of(row), int(row["accepted"])
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{what} is damaged in the database: {error}") from error
+    for name, path in (("mask", mask), ("prompts", prompts)):
+        require_intact(path, None if checksums is None else checksums.get(name, ""), f"the {name} of {what}")
+    labels = read_labelmap(mask, entry.image.geometry)
+    return KeptRound(accepted, load_prompts(prompts, entry.image.geometry.shape_kji), labels)

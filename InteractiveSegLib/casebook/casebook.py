@@ -5,19 +5,24 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import closing, suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 
 from InteractiveSegLib.casebook.database import FILE, Database
 from InteractiveSegLib.casebook.effort import CLOSED, OPENED, Effort, Event, effort_of
-from InteractiveSegLib.casebook.entries import CaseEntry, ConflictError, case_entry, time_of_day
+from InteractiveSegLib.casebook.entries import CaseEntry, ConflictError, case_entry, event, time_of_day, undamaged
 from InteractiveSegLib.casebook.image_reference import ImageReference, relative_to
+from InteractiveSegLib.casebook.new_files import sweep
+from InteractiveSegLib.casebook.privacy import PSEUDONYMS_KEY, make_private
 from InteractiveSegLib.casebook.splits import SPLITS, SplitSettings, split_of
 from InteractiveSegLib.casebook.states import State, require_step
-from InteractiveSegLib.errors import InputError, OutputError
+from InteractiveSegLib.casebook.work_locks import WorkLocks
+from InteractiveSegLib.errors import InputError, InteractiveSegError, OutputError
 from InteractiveSegLib.geometry import Volume
+from InteractiveSegLib.plain_text import printable
 
 _SPLITS_KEY = "splits"
 
@@ -30,42 +35,94 @@ class Casebook:
     folder : of the casebook
     notes : what a person should know of its opening
     splits : which parts of the patients are set aside
+    splits_are_known : False where the casebook has lost its settings, and ``splits`` are those of a new one
+    work : which cases this program has in work
+
+    Parameters
+    ----------
+    work : of a program that has cases in work for longer than the casebook is open
 
     Raises
     ------
     InputError, OutputError : as ``Database``.
+    InputError : it was never finished.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, work: WorkLocks | None = None) -> None:
         self.folder = Path(folder).resolve()
         self.notes: list[str] = []
         self.database = Database(self.folder / FILE, self.notes)
-        [row] = self.database.rows("SELECT value FROM setting WHERE key = ?", [_SPLITS_KEY]) or [None]
-        self.splits = SplitSettings(**json.loads(row["value"])) if row else SplitSettings()
+        self.work, self._owns_work = work or WorkLocks(self.folder), work is None
+        try:
+            self._read_splits()
+            if not self.database.read_only:
+                sweep(self.folder, self.database)
+        except BaseException:
+            self.close()
+            raise
+
+    def _read_splits(self) -> None:
+        known = _splits(self.database)
+        self.splits, self.splits_are_known = known or SplitSettings(), known is not None
+        if self.splits_are_known:
+            return
+        if not self.database.rows("SELECT 1 FROM case_ LIMIT 1"):
+            raise InputError(f"the casebook {self.folder} was never finished: run 'casebook init' on it again")
+        self.note(
+            f"the casebook {self.folder} has lost its settings: new patients need --split, until 'casebook init' is run"
+            " on it again with the --validation, --test and --seed that it was made with"
+        )
 
     @classmethod
-    def created(cls, folder: Path, splits: SplitSettings | None = None) -> Casebook:
-        """Make an empty one. The folder may hold other files.
+    def created(
+        cls,
+        folder: Path,
+        splits: SplitSettings | None = None,
+        labels: Mapping[int, str] | None = None,
+        pseudonyms: bool = False,
+    ) -> Casebook:
+        """Make an empty one, for this user alone where the folder is not shared, or give one without settings its own.
+
+        The folder may hold other files.
+
+        labels : value -> name
+        pseudonyms : cases are numbered instead of named after files and series, and all patients are hashed
 
         Raises
         ------
-        InputError : it holds a casebook already.
+        InputError : it holds a whole casebook already, or a label lies outside 1 to 254.
         OutputError : it cannot be written.
         """
         folder = Path(folder)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_private(folder)
         except OSError as error:
             raise OutputError(f"cannot make the casebook {folder}: {error.strerror or error}") from error
-        database = Database.created(folder / FILE)
-        with database.writing() as rows:
-            value = json.dumps(asdict(splits or SplitSettings()))
-            rows.execute("INSERT INTO setting VALUES (?, ?)", [_SPLITS_KEY, value])
-        database.close()
+        value = json.dumps(asdict(splits or SplitSettings()))
+        named = [(_checked_label(number), name) for number, name in (labels or {}).items()]
+
+        def fill(rows: sqlite3.Connection) -> None:
+            rows.execute("INSERT OR REPLACE INTO setting VALUES (?, ?)", [_SPLITS_KEY, value])
+            if pseudonyms:
+                rows.execute("INSERT OR REPLACE INTO setting VALUES (?, 'true')", [PSEUDONYMS_KEY])
+            rows.executemany("INSERT OR REPLACE INTO label VALUES (?, ?)", named)
+
+        if _lacks_settings(folder):
+            with closing(Database(folder / FILE, [])) as database, database.writing() as rows:
+                fill(rows)
+        else:
+            Database.created(folder / FILE, fill).close()
         return cls(folder)
 
     def close(self) -> None:
+        if self._owns_work:
+            self.work.close()
         self.database.close()
+
+    def note(self, text: str) -> None:
+        """Keep a sentence for the person, once."""
+        if text not in self.notes:
+            self.notes.append(text)
 
     def __enter__(self) -> Casebook:
         return self
@@ -76,8 +133,9 @@ class Casebook:
         self.close()
 
     def cases(self) -> list[CaseEntry]:
-        """All cases in the order in which they came."""
-        return [case_entry(row, self.folder) for row in self.database.rows("SELECT * FROM case_ ORDER BY id")]
+        """All cases in the order in which they came. Of those whose row is damaged there is a note."""
+        rows = self.database.rows("SELECT * FROM case_ ORDER BY id")
+        return list(undamaged(rows, lambda row: case_entry(row, self.folder), self.note))
 
     def case(self, name: str) -> CaseEntry:
         """As it stands now. InputError where there is no case of this name."""
@@ -93,13 +151,26 @@ class Casebook:
             raise InputError(f"the casebook {self.folder} has no case {value!r}")
         return case_entry(found[0], self.folder)
 
-    def add(self, image: ImageReference, name: str, patient: str | None = None, split: str | None = None) -> CaseEntry:
+    def case_with(self, sha256: str) -> CaseEntry | None:
+        """The case of an image of this content."""
+        found = self.database.rows("SELECT * FROM case_ WHERE sha256 = ?", [sha256])
+        return case_entry(found[0], self.folder) if found else None
+
+    def add(
+        self,
+        image: ImageReference,
+        name: str,
+        patient: str | None = None,
+        split: str | None = None,
+        drawn_by: str | None = None,
+    ) -> CaseEntry:
         """Take in an image; it stays where it is.
 
         Parameters
         ----------
         patient : whose image it is; its own name where None
         split : instead of the one that the patient's hash gives
+        drawn_by : what is hashed for it instead of the patient
 
         Raises
         ------
@@ -107,8 +178,8 @@ class Casebook:
             split than the one asked for.
         """
         patient = patient or name
-        if not name.strip() or any(letter in name for letter in "/\\\n"):
-            raise InputError(f"a case needs a name without slashes and line breaks, not {name!r}")
+        if not name.strip() or any(letter in name for letter in "/\\") or printable(name) != name:
+            raise InputError(f"a case needs a name without slashes and control characters, not {name!r}")
         if split is not None and split not in SPLITS:
             raise InputError(f"the split of case {name!r} must be one of {', '.join(SPLITS)}, not {split!r}")
         with self.database.writing() as rows:
@@ -123,7 +194,9 @@ class Casebook:
                     f"case {name!r} cannot be for {split}: patient {patient!r} is for {settled['split']}, and one "
                     "patient's cases stay together"
                 )
-            chosen = settled["split"] if settled else split or split_of(patient, self.splits)
+            if not (settled or split or self.splits_are_known):
+                raise InputError(f"case {name!r} needs --split: the casebook {self.folder} has lost its settings")
+            chosen = settled["split"] if settled else split or split_of(drawn_by or patient, self.splits)
             matrix = image.geometry.ijk_to_ras.tolist()
             cursor = rows.execute(
                 "INSERT INTO case_ (name, patient, path, relative_path, series_uid, sha256, bytes, shape_kji,"
@@ -161,18 +234,31 @@ class Casebook:
         return entry.image.load(entry.name)
 
     def begin(self, entry: CaseEntry) -> CaseEntry:
-        """Take a case up for work; one that is in work or reopened stays so."""
-        if entry.state in (State.IN_WORK, State.REOPENED):
-            self.record(entry, [Event(OPENED, time.time())])
-            return self.case_of_id(entry.id)
-        return self._step(entry, State.IN_WORK, OPENED)
+        """Take a case up for work; one that is in work or reopened stays so.
+
+        It is in work until it is accepted, skipped or given back, or this casebook is closed: then it is offered again.
+        """
+        is_new = self.work.take(entry.id)
+        try:
+            if entry.state in (State.IN_WORK, State.REOPENED):
+                self.record(entry, [Event(OPENED, time.time())])
+                return self.case_of_id(entry.id)
+            return self._step(entry, State.IN_WORK, OPENED)
+        except BaseException:
+            if is_new:
+                self.work.give_back(entry.id)
+            raise
 
     def give_back(self, entry: CaseEntry) -> CaseEntry:
         """Leave a case in work for another time; its rounds are kept."""
-        return self._step(entry, State.NEW, CLOSED)
+        entry = self._step(entry, State.NEW, CLOSED)
+        self.work.give_back(entry.id)
+        return entry
 
     def skip(self, entry: CaseEntry) -> CaseEntry:
-        return self._step(entry, State.SKIPPED, State.SKIPPED.value)
+        entry = self._step(entry, State.SKIPPED, State.SKIPPED.value)
+        self.work.give_back(entry.id)
+        return entry
 
     def reopen(self, entry: CaseEntry) -> CaseEntry:
         """Take an accepted or skipped case up again; what was accepted is kept until it is accepted anew."""
@@ -185,9 +271,9 @@ class Casebook:
             rows.executemany("INSERT INTO event (case_id, kind, at, data) VALUES (?, ?, ?, ?)", values)
 
     def events(self, entry: CaseEntry) -> list[Event]:
-        """The log of a case."""
-        rows = self.database.rows("SELECT kind, at, data FROM event WHERE case_id = ? ORDER BY at, id", [entry.id])
-        return [Event(row["kind"], row["at"], json.loads(row["data"])) for row in rows]
+        """The log of a case. Of entries that are damaged there is a note."""
+        rows = self.database.rows("SELECT id, kind, at, data FROM event WHERE case_id = ? ORDER BY at, id", [entry.id])
+        return list(undamaged(rows, event, self.note))
 
     def effort(self, entry: CaseEntry) -> Effort:
         """What a case has cost so far."""
@@ -199,10 +285,8 @@ class Casebook:
 
     def name_label(self, value: int, name: str) -> None:
         """Give a label a name, or another one. InputError for a value outside 1 to 254."""
-        if not 1 <= value <= 254:
-            raise InputError(f"label {value} must lie between 1 and 254")
         with self.database.writing() as rows:
-            rows.execute("INSERT OR REPLACE INTO label VALUES (?, ?)", [value, name])
+            rows.execute("INSERT OR REPLACE INTO label VALUES (?, ?)", [_checked_label(value), name])
 
     def require_current(self, rows: sqlite3.Connection, entry: CaseEntry) -> None:
         """ConflictError where a case has changed since it was read; within a transaction."""
@@ -219,6 +303,31 @@ class Casebook:
             require_step(entry.name, entry.state, wanted)
             set_state(rows, entry, wanted, kind)
         return self.case_of_id(entry.id)
+
+
+def _checked_label(value: int) -> int:
+    if not 1 <= value <= 254:
+        raise InputError(f"label {value} must lie between 1 and 254")
+    return value
+
+
+def _splits(database: Database) -> SplitSettings | None:
+    """As the casebook was made with; None where they are missing or damaged."""
+    for row in database.rows("SELECT value FROM setting WHERE key = ?", [_SPLITS_KEY]):
+        with suppress(TypeError, ValueError):
+            return SplitSettings(**json.loads(row["value"]))
+    return None
+
+
+def _lacks_settings(folder: Path) -> bool:
+    """Whether there is a casebook whose making was cut short, or whose settings were lost."""
+    if not (folder / FILE).exists():
+        return False
+    try:
+        with closing(Database(folder / FILE, [])) as database:
+            return _splits(database) is None
+    except InteractiveSegError:  # whatever it is, it is there, and is left alone
+        return False
 
 
 def set_state(rows: sqlite3.Connection, entry: CaseEntry, state: State, kind: str) -> None:

@@ -7,16 +7,20 @@ file locked waits for it.
 
 from __future__ import annotations
 
+import itertools
 import os
-import shutil
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from InteractiveSegLib.casebook.schema import APPLICATION_ID, MIGRATIONS, VERSION
+from InteractiveSegLib.casebook.privacy import is_shared
+from InteractiveSegLib.casebook.schema import APPLICATION_ID, MIGRATIONS, VERSION, contents, made_by
 from InteractiveSegLib.errors import InputError, OutputError
+from InteractiveSegLib.files import sweep_unlocked, temporary_beside
+from InteractiveSegLib.process_lock import ProcessLock
 
 FILE = "casebook.sqlite"
 _PATIENCE_S = 20.0
@@ -49,28 +53,37 @@ class Database:
             raise
 
     @classmethod
-    def created(cls, path: Path) -> Database:
-        """A new one with empty tables, which appears whole or not at all.
+    def created(cls, path: Path, fill: Callable[[sqlite3.Connection], None] = lambda rows: None) -> Database:
+        """A new one, which appears whole or not at all.
+
+        fill : writes its first rows
 
         Raises
         ------
-        InputError : there is one already.
+        InputError : there is one already, or another process makes one here.
         OutputError : the folder cannot be written.
         """
         if path.exists():
             raise InputError(f"{path.parent} is a casebook already")
-        temporary = path.with_name(f".{os.getpid()}-{path.name}")
         try:
-            connection = _connected(temporary, "rwc")
-            with _translated(temporary):
-                connection.executescript(f"PRAGMA application_id = {APPLICATION_ID};")
-                _migrate(connection, 0)
-            connection.close()
-            os.link(temporary, path) if hasattr(os, "link") else temporary.rename(path)
+            with ExitStack() as ending:
+                lock = ProcessLock(path.with_name(f".new-{path.stem}.lock"))
+                ending.callback(lock.release, remove=True)
+                sweep_unlocked(path)  # whoever holds the lock may tidy up after a process that was killed
+                temporary = ending.enter_context(temporary_beside(path, locked=False))
+                if not is_shared(path.parent):
+                    temporary.chmod(0o600)
+                with closing(_connected(temporary, "rw")) as connection, _translated(temporary):
+                    connection.execute("PRAGMA journal_mode = MEMORY")  # of a file that appears whole or not at all
+                    connection.executescript(f"PRAGMA application_id = {APPLICATION_ID};")
+                    _migrate(connection, 0, fill)
+                if path.exists():
+                    raise InputError(f"{path.parent} is a casebook already")
+                temporary.rename(path)
+        except BlockingIOError as error:
+            raise InputError(f"another program is making the casebook {path.parent}") from error
         except OSError as error:
             raise OutputError(f"cannot make the casebook {path.parent}: {error.strerror or error}") from error
-        finally:
-            temporary.unlink(missing_ok=True)
         return cls(path, [])
 
     def rows(self, query: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
@@ -103,18 +116,18 @@ class Database:
         with _translated(self.path):
             found = self._connection.execute("PRAGMA application_id").fetchone()[0]
             version = self._connection.execute("PRAGMA user_version").fetchone()[0]
-        if found != APPLICATION_ID:
+        if found != APPLICATION_ID or version < 0:
             raise InputError(f"{self.path} is an SQLite file, but no casebook")
         if version > VERSION:
             raise InputError(
                 f"the casebook {self.path.parent} is of version {version}, but this program knows versions up to "
                 f"{VERSION}: update InteractiveSeg"
             )
+        self._require_own_schema(version)
         if version == VERSION:
             return
-        kept = self.path.with_name(f"{self.path.stem}-version-{version}{self.path.suffix}")
         try:
-            shutil.copyfile(self.path, kept)
+            kept = self._backed_up(f"{self.path.stem}-version-{version}")
         except OSError as error:
             raise OutputError(
                 f"the casebook {self.path.parent} is of the older version {version} and cannot be brought forward: "
@@ -126,8 +139,33 @@ class Database:
             f"the casebook was brought from version {version} to {VERSION}; the older one is kept as {kept.name}"
         )
 
+    def _backed_up(self, stem: str) -> Path:
+        """A copy under a name that is not taken, with the mode kept, consistent whatever others write meanwhile."""
+        names = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
+        kept = next(path for name in names if not (path := self.path.with_name(name + self.path.suffix)).exists())
+        with temporary_beside(kept, locked=False) as temporary:
+            temporary.chmod(stat.S_IMODE(self.path.stat().st_mode))
+            with _translated(self.path), closing(sqlite3.connect(temporary)) as copy:
+                self._connection.backup(copy)
+            temporary.rename(kept)
+        return kept
 
-def _migrate(connection: sqlite3.Connection, version: int) -> None:
+    def _require_own_schema(self, version: int) -> None:
+        """InputError where the file holds other than a casebook's tables: triggers and views are programs."""
+        with _translated(self.path):
+            found, known = contents(self._connection), made_by(version)
+        foreign = [f"the {kind} {name!r}" for kind, name in found if found[kind, name] != known.get((kind, name))]
+        missing = [f"no {kind} {name!r}" for kind, name in known if (kind, name) not in found]
+        if foreign or missing:
+            raise InputError(
+                f"{self.path} is no casebook as this program makes them: it holds {', '.join([*foreign, *missing])}; "
+                "nothing of it was used. Take a copy from before it was changed"
+            )
+
+
+def _migrate(
+    connection: sqlite3.Connection, version: int, fill: Callable[[sqlite3.Connection], None] = lambda rows: None
+) -> None:
     connection.execute("BEGIN EXCLUSIVE")
     try:
         version = max(version, connection.execute("PRAGMA user_version").fetchone()[0])  # another program's doing
@@ -135,6 +173,7 @@ def _migrate(connection: sqlite3.Connection, version: int) -> None:
             for statement in script.split(";"):
                 connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {VERSION}")
+        fill(connection)
     except BaseException:
         connection.rollback()
         raise
@@ -147,9 +186,17 @@ def _connected(path: Path, mode: str) -> sqlite3.Connection:
             f"{path.resolve().as_uri()}?mode={mode}", _PATIENCE_S, isolation_level=None, uri=True
         )
         connection.row_factory = sqlite3.Row
+        connection.text_factory = _text
+        connection.execute("PRAGMA trusted_schema = OFF")  # what the file holds runs nothing beyond plain SQL
+        connection.execute("PRAGMA cell_size_check = ON")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA synchronous = FULL")
         return connection
+
+
+def _text(raw: bytes) -> str:
+    """Damaged text is text with marks in it, so that one row does not make all others unreadable."""
+    return raw.decode(errors="replace")
 
 
 @contextmanager

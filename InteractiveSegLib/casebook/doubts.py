@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from InteractiveSegLib.casebook.casebook import Casebook
+from InteractiveSegLib.casebook.entries import event, undamaged
+from InteractiveSegLib.errors import InputError
 
 _KIND = "doubt"
 
@@ -24,12 +27,7 @@ def keep_doubts(casebook: Casebook, version: int, doubts: Mapping[str, float]) -
 
 def doubts_of(casebook: Casebook, version: int) -> dict[str, float]:
     """Name -> doubt, of the cases that a version has looked at."""
-    rows = casebook.database.rows(
-        "SELECT name, json_extract(data, '$.value') AS value FROM event JOIN case_ ON case_.id = case_id"
-        " WHERE kind = ? AND json_extract(data, '$.version') = ? ORDER BY event.id",
-        [_KIND, version],
-    )
-    return {row["name"]: float(row["value"]) for row in rows}
+    return {name: value for name, at, value in _doubts(casebook) if at == version}
 
 
 def known_doubts(casebook: Casebook) -> dict[str, float]:
@@ -37,9 +35,25 @@ def known_doubts(casebook: Casebook) -> dict[str, float]:
 
     Doubts of two versions are not compared: a network that has learnt more is surer of everything.
     """
-    found = casebook.database.rows(
-        "SELECT version.id AS id FROM event JOIN version ON version.id = json_extract(data, '$.version')"
-        " WHERE kind = ? AND version.state = 'in use' ORDER BY event.id DESC LIMIT 1",
+    found = list(_doubts(casebook))
+    used = {row["id"] for row in casebook.database.rows("SELECT id FROM version WHERE state = 'in use'")}
+    latest = next((version for _, version, _ in reversed(found) if version in used), None)
+    return {name: value for name, version, value in found if version == latest}
+
+
+def _doubts(casebook: Casebook) -> Iterator[tuple[str, int, float]]:
+    """Name of a case, version and doubt, as they were written down. Of entries that are damaged there is a note."""
+    rows = casebook.database.rows(
+        "SELECT event.id AS id, name, kind, at, data FROM event JOIN case_ ON case_.id = case_id WHERE kind = ?"
+        " ORDER BY event.id",
         [_KIND],
     )
-    return doubts_of(casebook, found[0]["id"]) if found else {}
+    yield from undamaged(rows, _doubt, casebook.note)
+
+
+def _doubt(row: sqlite3.Row) -> tuple[str, int, float]:
+    data = event(row).data
+    try:
+        return str(row["name"]), int(data["version"]), float(data["value"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"entry {row['id']} of a case's log is damaged in the database: {error!r}") from error

@@ -13,6 +13,7 @@ from InteractiveSegLib.casebook.casebook import Casebook
 from InteractiveSegLib.casebook.effort import Effort
 from InteractiveSegLib.errors import InputError, MissingPackageError
 from InteractiveSegLib.files import replacing
+from InteractiveSegLib.plain_text import spreadsheet_row
 
 _PANELS = {
     "active_s": "active seconds",
@@ -56,7 +57,7 @@ def write_effort_csv(casebook: Casebook, path: Path) -> None:
         writer.writeheader()
         for row in efforts(casebook):
             values = asdict(row)
-            writer.writerow({**values.pop("effort"), **values})
+            writer.writerow(spreadsheet_row({**values.pop("effort"), **values}))
 
 
 def save_effort_plot(casebook: Casebook, path: Path) -> None:

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import TypeVar
 
+from InteractiveSegLib.casebook.case_files import case_file
+from InteractiveSegLib.casebook.effort import Event
 from InteractiveSegLib.casebook.image_reference import ImageReference
+from InteractiveSegLib.casebook.new_files import checksums_of
+from InteractiveSegLib.casebook.splits import SPLITS
 from InteractiveSegLib.casebook.states import State
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.geometry import Geometry
+
+_Value = TypeVar("_Value")
 
 
 class ConflictError(InputError):
@@ -45,6 +54,7 @@ class Acceptance:
     probability : the network's first answer, of ``soft_masks``; None where there was none
     labels : that occur in the mask
     known_labels : that the study had by then; on others the mask says nothing
+    checksums : SHA-256 of the files by the names above; None where it is older than these
     """
 
     id: int
@@ -56,26 +66,80 @@ class Acceptance:
     probability: Path | None
     labels: tuple[int, ...]
     known_labels: tuple[int, ...]
+    checksums: Mapping[str, str] | None = None
 
 
 def case_entry(row: sqlite3.Row, folder: Path) -> CaseEntry:
-    """A row of ``case_``; the image is looked for beside the casebook first, then where it was when it was added."""
-    path = Path(row["path"])
-    if row["relative_path"] is not None:
-        beside = Path(folder, row["relative_path"])
-        path = beside.resolve() if beside.exists() else path
-    geometry = Geometry(tuple(json.loads(row["shape_kji"])), json.loads(row["ijk_to_ras"]))
-    image = ImageReference(path, row["series_uid"], row["sha256"], row["bytes"], geometry)
-    state = State(row["state"])
+    """A row of ``case_``; the image is looked for beside the casebook first, then where it was when it was added.
+
+    InputError where the row is damaged.
+    """
+    try:
+        path = Path(row["path"])
+        if row["relative_path"] is not None:
+            beside = Path(folder, row["relative_path"])
+            path = beside.resolve() if beside.exists() else path
+        geometry = Geometry(tuple(json.loads(row["shape_kji"])), json.loads(row["ijk_to_ras"]))
+        image = ImageReference(path, row["series_uid"], row["sha256"], row["bytes"], geometry)
+        state = State(row["state"])
+        if not isinstance(row["name"], str) or row["split"] not in SPLITS:
+            raise ValueError(f"name {row['name']!r}, split {row['split']!r}")
+    except (TypeError, ValueError, OSError) as error:
+        raise InputError(f"case {row['name']!r} (number {row['id']}) is damaged in the database: {error}") from error
     return CaseEntry(row["id"], row["name"], row["patient"], image, row["split"], state, row["revision"], row["added"])
 
 
 def acceptance(row: sqlite3.Row, folder: Path) -> Acceptance:
-    """A row of ``acceptance``."""
-    mask, origins, prompts = (folder / row[name] for name in ("mask", "origins", "prompts"))
-    probability = None if row["probability"] is None else folder / row["probability"]
-    labels, known = (tuple(json.loads(row[name])) for name in ("labels", "known_labels"))
-    return Acceptance(row["id"], row["case_id"], row["at"], mask, origins, prompts, probability, labels, known)
+    """A row of ``acceptance``. InputError where it is damaged, or names files that are none of its case."""
+    try:
+        files = {
+            name: case_file(folder, row["case_id"], row[name])
+            for name in ("mask", "origins", "prompts", "probability")
+            if name != "probability" or row[name] is not None
+        }
+        labels, known = (tuple(int(each) for each in json.loads(row[name])) for name in ("labels", "known_labels"))
+        checksums = checksums_of(row)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"acceptance {row['id']}, of case number {row['case_id']}, is damaged in the database: {error}"
+        ) from error
+    return Acceptance(
+        row["id"],
+        row["case_id"],
+        row["at"],
+        files["mask"],
+        files["origins"],
+        files["prompts"],
+        files.get("probability"),
+        labels,
+        known,
+        checksums,
+    )
+
+
+def event(row: sqlite3.Row) -> Event:
+    """A row of ``event``. InputError where it is damaged."""
+    try:
+        data = json.loads(row["data"])
+        numbers = [row["at"], data.get("length_mm", 0.0), data.get("voxels", 0)]
+        if not all(isinstance(each, (int, float)) and math.isfinite(each) for each in numbers):
+            raise ValueError(f"{numbers} are no numbers")
+        for axis, index in data.get("slices", ()):
+            int(axis), int(index)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"entry {row['id']} of a case's log is damaged in the database: {error}") from error
+    return Event(row["kind"], row["at"], data)
+
+
+def undamaged(
+    rows: Iterable[sqlite3.Row], made: Callable[[sqlite3.Row], _Value], note: Callable[[str], None]
+) -> Iterator[_Value]:
+    """The values of rows; those that are damaged are left out, with a note."""
+    for row in rows:
+        try:
+            yield made(row)
+        except InputError as error:
+            note(f"{error}; 'casebook check' lists all that is wrong")
 
 
 def time_of_day() -> str:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from InteractiveSegLib.detached_header import data_files
 from InteractiveSegLib.dicom_series import series_in
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.geometry import Geometry, Volume
@@ -21,7 +22,8 @@ class ImageReference:
     """An image that stays where it is.
 
     path : file, or folder with the DICOM files of the series
-    sha256 : of the file's content; of a series, of its files' in the order of their content
+    sha256 : of the file's content; of several files, as of a series or a header with its voxels beside it, of the
+        sorted SHA-256 of each
     size_bytes : of the file or files together
     """
 
@@ -48,30 +50,49 @@ class ImageReference:
 
         Raises
         ------
-        InputError : it was moved or deleted, has changed since it was added, or cannot be read.
+        InputError : as ``require_unchanged``, or it cannot be read.
         """
-        if not self.path.exists():
-            raise InputError(
-                f"the image of case {name!r} is not at {self.path}: it was moved, renamed or deleted; where it was "
-                "moved, add its new place with 'casebook add'"
-            )
-        digest, size = _content(files_of(self.path, self.series_uid))
-        if digest != self.sha256:
-            what = (
-                f"{size} bytes instead of {self.size_bytes}"
-                if size != self.size_bytes
-                else "other content of the same size"
-            )
-            raise InputError(f"the image of case {name!r}, {self.path}, has changed on disk since it was added: {what}")
+        self.require_unchanged(name)
         volume = read_volume(self.path, self.series_uid)
         self.geometry.require_same(volume.geometry, f"the image of case {name!r}")
         return volume
 
+    def require_unchanged(self, name: str) -> None:
+        """InputError where the image of the case of this name was moved or deleted, or has changed since it was added.
+
+        Reads it once, whole.
+        """
+        if not (self.path.is_file() or self.path.is_dir()):  # a device or a pipe may never end
+            raise InputError(
+                f"the image of case {name!r} is not at {self.path}: it was moved, renamed or deleted; where it was "
+                "moved, add its new place with 'casebook add'"
+            )
+        files = files_of(self.path, self.series_uid)
+        missing = [file for file in files if not file.exists()]
+        if missing:
+            raise InputError(f"the image of case {name!r}, {self.path}, has lost its voxels: {missing[0]} is gone")
+        digest, size = _content(files)
+        if digest == self.sha256 or self._is_unchanged_header():
+            return
+        is_other_size = size != self.size_bytes
+        what = f"{size} bytes instead of {self.size_bytes}" if is_other_size else "other content of the same size"
+        raise InputError(f"the image of case {name!r}, {self.path}, has changed on disk since it was added: {what}")
+
+    @property
+    def is_of_header_alone(self) -> bool:
+        """Whether it is a header that was hashed without the files of its voxels, as long ago."""
+        return len(files_of(self.path, self.series_uid)) > 1 and self._is_unchanged_header()
+
+    def _is_unchanged_header(self) -> bool:
+        if self.path.is_dir() or self.path.stat().st_size != self.size_bytes:
+            return False
+        return _content([self.path]) == (self.sha256, self.size_bytes)
+
 
 def files_of(path: Path, series_uid: str | None) -> list[Path]:
-    """The file itself, or those of a DICOM series in a folder."""
+    """The file itself and those that hold its voxels beside it, or those of a DICOM series in a folder."""
     if not path.is_dir():
-        return [path]
+        return [path, *data_files(path)]
     found = series_in(path)
     if series_uid is None and len(found) == 1:
         return next(iter(found.values()))

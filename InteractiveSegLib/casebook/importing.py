@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,8 +10,10 @@ from pathlib import Path
 from InteractiveSegLib.casebook.casebook import Casebook
 from InteractiveSegLib.casebook.entries import CaseEntry
 from InteractiveSegLib.casebook.image_reference import ImageReference, files_of
+from InteractiveSegLib.casebook.privacy import patient_pseudonym, public_hash, uses_pseudonyms
 from InteractiveSegLib.dicom_series import dicom_tag, series_in
 from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.plain_text import printable
 from InteractiveSegLib.progress import Progress, Steps
 
 IMAGE_SUFFIX = re.compile(r"\.(nii\.gz|nii|nrrd|nhdr|mha|mhd)$", re.IGNORECASE)
@@ -26,7 +27,7 @@ class ImportSettings:
 
     pattern : of file names, such as ``*_image.nii.gz``; files called labels, masks or segmentations are left out
     patient : regular expression; files in whose names it finds the same text are one patient's. Without it every file
-        is a patient, and DICOM series go by their patient ID, of which a hash is kept
+        is a patient, and DICOM series go by their patient ID, of which a keyed hash is kept
     split : for all of them, instead of the one by the patients' hashes
     """
 
@@ -64,21 +65,23 @@ def import_steps(casebook: Casebook, place: Path, settings: ImportSettings | Non
         raise InputError(
             f"{place} holds no image (NIfTI, NRRD, MHA or a DICOM series) of the pattern {settings.pattern!r}"
         )
+    numbered = uses_pseudonyms(casebook)
     added: list[CaseEntry] = []
     notes: list[str] = []
     for number, (path, series_uid) in enumerate(found):
         yield Progress(number, len(found), f"reading {path.name}")
         try:
             image = ImageReference.of(path, series_uid)
-            same = [case for case in casebook.cases() if case.image.sha256 == image.sha256]
-            if same and not same[0].image.path.exists():
-                casebook.moved(same[0], image)
-                notes.append(f"case {same[0].name!r} has moved to {image.path}")
+            same = casebook.case_with(image.sha256)
+            if same and not same.image.path.exists():
+                casebook.moved(same, image)
+                notes.append(f"case {same.name!r} has moved to {image.path}")
                 continue
             name = _name(path, series_uid)
-            taken = {case.name for case in casebook.cases()}
-            unused = name if same or name not in taken else _unused(name, taken)
-            entry = casebook.add(image, unused, _patient(path, series_uid, name, casebook, settings), settings.split)
+            patient, drawn_by = _patient(path, series_uid, name, casebook, settings)
+            name = f"case-{_next_number(casebook):04d}" if numbered else name
+            unused = name if same else _unused_name(casebook, name)
+            entry = casebook.add(image, unused, patient, settings.split, drawn_by)
         except InputError as error:
             if len(found) == 1:
                 raise
@@ -116,20 +119,42 @@ def _is_image(folder: Path, series_uid: str) -> bool:
 
 def _name(path: Path, series_uid: str | None) -> str:
     if series_uid is None:
-        return IMAGE_SUFFIX.sub("", path.name)
+        return printable(IMAGE_SUFFIX.sub("", path.name)).replace("\\", "-")
     described = dicom_tag(files_of(path, series_uid)[0], _SERIES_DESCRIPTION)
-    return re.sub(r"[/\\\s]+", " ", f"{path.name} {described}").strip()
+    return re.sub(r"[/\\\s]+", " ", printable(f"{path.name} {described}")).strip()
 
 
-def _unused(name: str, taken: set[str]) -> str:
-    return next(each for each in (f"{name}-{number}" for number in range(2, len(taken) + 3)) if each not in taken)
+def _next_number(casebook: Casebook) -> int:
+    """Of the case that comes next, from 1 on."""
+    return casebook.database.rows("SELECT coalesce(max(id), 0) + 1 AS number FROM case_")[0]["number"]
 
 
-def _patient(path: Path, series_uid: str | None, name: str, casebook: Casebook, settings: ImportSettings) -> str:
+def _unused_name(casebook: Casebook, name: str) -> str:
+    """This one, or where there is such a case it with a number, from 2 on, that makes it another."""
+
+    def is_taken(number: int) -> bool:
+        wanted = name if number == 1 else f"{name}-{number}"
+        return bool(casebook.database.rows("SELECT 1 FROM case_ WHERE name = ?", [wanted]))
+
+    low, high = 0, 1
+    while is_taken(high):  # by doubling and halving: thousands of files may have one name
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if is_taken(middle) else (low, middle)
+    return name if high == 1 else f"{name}-{high}"
+
+
+def _patient(
+    path: Path, series_uid: str | None, name: str, casebook: Casebook, settings: ImportSettings
+) -> tuple[str, str]:
+    """The patient as the casebook keeps it, and what draws the split."""
+    identity = dicom_tag(files_of(path, series_uid)[0], _PATIENT_ID) if series_uid is not None else ""
     if settings.patient is not None:
         match = re.search(settings.patient, name)
-        return match.group() if match else name
-    identity = dicom_tag(files_of(path, series_uid)[0], _PATIENT_ID) if series_uid is not None else ""
-    if not identity:
-        return name
-    return "patient-" + hashlib.sha256(f"{casebook.splits.seed}/{identity}".encode()).hexdigest()[:12]
+        known = match.group() if match else name
+    elif identity:
+        return patient_pseudonym(casebook, identity), public_hash(casebook, identity)
+    else:
+        known = name
+    return (patient_pseudonym(casebook, known) if uses_pseudonyms(casebook) else known), known

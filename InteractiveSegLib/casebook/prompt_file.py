@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
+from InteractiveSegLib.array_file import read_arrays
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.files import replacing
 from InteractiveSegLib.prompt_record import prompt_record, prompts_of
@@ -31,9 +31,8 @@ def save_prompts(prompts: Prompts, shape_kji: Index, path: Path) -> None:
 
 def load_prompts(path: Path, shape_kji: Index) -> Prompts:
     """What ``save_prompts`` wrote. InputError where the file is missing, damaged or of another image."""
+    arrays = read_arrays(path, "the prompts")
     try:
-        with np.load(path, allow_pickle=False) as kept:
-            arrays = {name: kept[name] for name in kept.files}
         return prompts_of(json.loads(str(arrays.pop(_FIELDS))), arrays, shape_kji)
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"the prompts {path} cannot be read: {error}") from error

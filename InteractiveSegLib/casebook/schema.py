@@ -5,6 +5,8 @@ Each script takes a database from the version of its index to the next. Scripts 
 
 from __future__ import annotations
 
+import sqlite3
+
 APPLICATION_ID = 0x49534742  # "ISGB", in the database's header: nothing else is taken for a casebook
 
 _CASES = """
@@ -78,5 +80,36 @@ CREATE TABLE training (
 );
 """
 
-MIGRATIONS = (_CASES, _LEARNING)
+# round.accepted: the latest acceptance of the case when the round was kept, 0 where there was none. It tells which came
+# later, whatever the clock said; of older rounds the clock is all there is.
+_SEQUENCE = """
+ALTER TABLE round ADD COLUMN accepted INTEGER NOT NULL DEFAULT 0;
+UPDATE round SET accepted = coalesce(
+    (SELECT max(id) FROM acceptance WHERE acceptance.case_id = round.case_id AND acceptance.at <= round.at), 0
+);
+ALTER TABLE round ADD COLUMN checksums TEXT;
+ALTER TABLE acceptance ADD COLUMN checksums TEXT;
+CREATE INDEX case_of_patient ON case_ (patient);
+CREATE INDEX round_of_case ON round (case_id);
+CREATE INDEX acceptance_of_case ON acceptance (case_id);
+"""
+
+MIGRATIONS = (_CASES, _LEARNING, _SEQUENCE)
 VERSION = len(MIGRATIONS)
+
+
+def made_by(version: int) -> dict[tuple[str, str], str]:
+    """(type, name) -> SQL of all that a casebook of this version holds, beside what SQLite adds by itself."""
+    connection = sqlite3.connect(":memory:")
+    try:
+        for script in MIGRATIONS[:version]:
+            connection.executescript(script)
+        return contents(connection)
+    finally:
+        connection.close()
+
+
+def contents(connection: sqlite3.Connection) -> dict[tuple[str, str], str]:
+    """(type, name) -> SQL, with spaces made one, of the tables, indices, views and triggers of a database."""
+    rows = connection.execute("SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
+    return {(kind, name): " ".join(str(sql).split()) for kind, name, sql in rows if not name.startswith("sqlite_")}

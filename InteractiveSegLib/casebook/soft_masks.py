@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from InteractiveSegLib.array_file import read_arrays
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.files import replacing
 from InteractiveSegLib.prompts import BoundingBox
@@ -31,16 +31,16 @@ def save_soft_masks(masks: Mapping[int, NDArray[np.floating]], path: Path) -> No
 
 def load_soft_masks(path: Path) -> dict[int, NDArray[np.float32]]:
     """What ``save_soft_masks`` wrote. InputError where the file is missing or damaged."""
+    arrays = read_arrays(path, "the soft masks")
+    masks = {}
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            masks = {}
-            for name in (name for name in arrays.files if name.startswith("shape_")):
-                label = int(name.removeprefix("shape_"))
-                masks[label] = np.zeros(arrays[name], np.float32)
-                if f"values_{label}" in arrays.files:
-                    values, start = arrays[f"values_{label}"], arrays[f"start_{label}"]
-                    place = tuple(slice(int(a), int(a) + n) for a, n in zip(start, values.shape, strict=True))
-                    masks[label][place] = values.astype(np.float32) / 255
-            return masks
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        for name in (name for name in arrays if name.startswith("shape_")):
+            label = int(name.removeprefix("shape_"))
+            masks[label] = np.zeros(arrays[name], np.float32)
+            if f"values_{label}" in arrays:
+                values, start = arrays[f"values_{label}"], arrays[f"start_{label}"]
+                place = tuple(slice(int(a), int(a) + n) for a, n in zip(start, values.shape, strict=True))
+                masks[label][place] = values.astype(np.float32) / 255
+    except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"the soft masks {path} cannot be read: {error}") from error
+    return masks

@@ -16,12 +16,15 @@ from InteractiveSegLib.casebook.doubts import known_doubts
 from InteractiveSegLib.casebook.entries import CaseEntry, ConflictError
 from InteractiveSegLib.casebook.origins import traced
 from InteractiveSegLib.casebook.states import State
+from InteractiveSegLib.casebook.work_locks import WorkLocks
 from InteractiveSegLib.casebook.worklist import next_case
+from InteractiveSegLib.counting import counted
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.packed_mask import PackedMask
 from InteractiveSegLib.prompts import Index, Prompts
 
 _INTERACTIVE = "prompted"
+_IN_WORK: dict[Path, WorkLocks] = {}  # the cases that windows have open, for as long as this process lives
 
 
 def act(folder: Path, action: str, work: CaseWork | None = None, name: str = "", order: str = "fixed") -> CasebookView:
@@ -39,7 +42,8 @@ def act(folder: Path, action: str, work: CaseWork | None = None, name: str = "",
     """
     if action not in ACTIONS:
         raise InputError(f"a casebook knows no action {action!r}, only {', '.join(ACTIONS)}")
-    with Casebook(folder) as casebook:
+    place = Path(folder).resolve()
+    with Casebook(folder, _IN_WORK.setdefault(place, WorkLocks(place))) as casebook:
         return ACTIONS[action](casebook, work, name, order)
 
 
@@ -64,7 +68,9 @@ def _look(casebook: Casebook, said: str = "", opened: OpenedCase | None = None) 
         rows,
         casebook.labels(),
         str(version.folder) if version and version.folder else "",
-        f"version {version.id}, learnt from {len(version.cases)} cases; {version.reason}" if version else "as shipped",
+        f"version {version.id}, learnt from {counted(len(version.cases), 'case', 'cases')}; {version.reason}"
+        if version
+        else "as shipped",
         sum(row["id"] not in learnt for row in waiting),
         said,
         opened,
@@ -80,6 +86,8 @@ def _next(casebook: Casebook, work: CaseWork | None, name: str, order: str) -> C
     found = next_case(casebook, order, known_doubts(casebook))
     if found is None:
         return _look(casebook, "nothing is left to do: no case is new or reopened")
+    for passed_over in found.notes:
+        casebook.note(passed_over)
     return _opened(casebook, found.entry, found.reason)
 
 
@@ -90,20 +98,29 @@ def _open(casebook: Casebook, work: CaseWork | None, name: str, order: str) -> C
 def _opened(casebook: Casebook, entry: CaseEntry, reason: str) -> CasebookView:
     volume = casebook.volume(entry)  # before anything is changed
     entry = casebook.begin(entry)
-    kept, accepted = last_round(casebook, entry), latest(casebook, entry)
-    prompts, masks = Prompts(), {}
-    if accepted is not None and (kept is None or kept.at < accepted.at):
-        found = load_accepted(entry, accepted)
-        prompts, masks = found.prompts, _packed(found.labels)
-    elif kept is not None:
-        prompts, masks = kept.prompts, _packed(kept.labels)
+    prompts, masks = _as_left(casebook, entry)
     opened = OpenedCase(entry.name, entry.revision, volume, prompts, masks, reason)
     return _look(casebook, f"{entry.name}: {reason}", opened)
+
+
+def _as_left(casebook: Casebook, entry: CaseEntry) -> tuple[Prompts, dict[int, PackedMask]]:
+    """The latest of what was accepted and what was kept of the work since; of what is damaged there is a note."""
+    kept = last_round(casebook, entry)
+    try:
+        accepted = latest(casebook, entry)
+        if accepted is not None and (kept is None or kept.accepted < accepted.id):
+            found = load_accepted(entry, accepted)
+            return found.prompts, _packed(found.labels)
+    except InputError as error:
+        casebook.note(str(error))
+    return (Prompts(), {}) if kept is None else (kept.prompts, _packed(kept.labels))
 
 
 def _keep(casebook: Casebook, work: CaseWork | None, name: str, order: str) -> CasebookView:
     work = _required(work)
     entry = casebook.case(work.case)
+    if entry.state in (State.IN_WORK, State.REOPENED):
+        casebook.work.take(entry.id)  # which a worker that was started anew does not have yet
     keep_round(casebook, entry, work.prompts, _labels(work.masks, entry.image.geometry.shape_kji))
     casebook.record(entry, work.events)
     return _look(casebook, f"{work.case}: kept as it stands")
@@ -116,6 +133,7 @@ def _leave(casebook: Casebook, work: CaseWork | None, name: str, order: str) -> 
     entry = casebook.case(work.case)
     if entry.state is State.IN_WORK:
         casebook.give_back(entry)
+    casebook.work.give_back(entry.id)  # of a reopened case, too
     return _look(casebook, f"{work.case}: kept for another time")
 
 

@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from InteractiveSegLib.casebook.casebook import Casebook
 from InteractiveSegLib.casebook.entries import CaseEntry
-from InteractiveSegLib.casebook.states import State
+from InteractiveSegLib.casebook.states import OPEN, State
+from InteractiveSegLib.counting import counted
 from InteractiveSegLib.errors import InputError
 
 ORDERS = ("fixed", "random", "uncertain")
+_SHOWN = 3
 
 
 @dataclass(frozen=True, eq=False)
 class NextCase:
-    """The case to open, and a sentence that says why this one."""
+    """The case to open, and a sentence that says why this one.
+
+    notes : sentences on cases that would have come before, but whose image is not what it was
+    """
 
     entry: CaseEntry
     reason: str
+    notes: tuple[str, ...] = ()
 
 
 def next_case(casebook: Casebook, order: str = "fixed", doubts: Mapping[str, float] | None = None) -> NextCase | None:
     """The next case to work on; None where nothing is left to do.
 
-    Reopened cases come first, since a person asked for them. Those in work are somebody's and are left out.
+    Reopened cases come first, since a person asked for them; then those in work whose program ended, since work went
+    into them. Those that a program has in work are somebody's and are left out. A case whose image was moved or has
+    changed is passed over.
 
     Parameters
     ----------
@@ -34,29 +42,55 @@ def next_case(casebook: Casebook, order: str = "fixed", doubts: Mapping[str, flo
 
     Raises
     ------
-    InputError : another order.
+    InputError : another order, or not one case that is left has its image.
     """
     if order not in ORDERS:
         raise InputError(f"the order must be one of {', '.join(ORDERS)}, not {order!r}")
+    passed_over: list[str] = []
+    count = 0
+    for entry, reason in _in_order(casebook, order, doubts or {}):
+        count += 1
+        try:
+            entry.image.require_unchanged(entry.name)
+        except InputError as error:
+            passed_over.append(str(error))
+            continue
+        return NextCase(entry, reason, _few(passed_over))
+    if passed_over:
+        more = f"; it is so of all {count} cases that are left" if count > 1 else ""
+        raise InputError(f"{passed_over[0]}{more}")
+    return None
+
+
+def _few(sentences: list[str]) -> tuple[str, ...]:
+    """The first of them, and how many there are more."""
+    shown = [f"passed over: {sentence}" for sentence in sentences[:_SHOWN]]
+    more = len(sentences) - len(shown)
+    return (*shown, *([f"{more} further cases were passed over, too"] if more else []))
+
+
+def _in_order(casebook: Casebook, order: str, doubts: Mapping[str, float]) -> Iterator[tuple[CaseEntry, str]]:
+    """Cases that are left, with the reason for each."""
     cases = casebook.cases()
-    reopened = [case for case in cases if case.state is State.REOPENED]
-    if reopened:
-        return NextCase(reopened[0], "it was reopened to be corrected")
-    new = [case for case in cases if case.state is State.NEW]
-    if not new:
-        return None
-    place = f"{len(new)} of {len(cases)} cases are left"
+    free = [case for case in cases if case.state in OPEN and not casebook.work.someone_has(case.id)]
+    for case in free:
+        if case.state is State.REOPENED:
+            yield case, "it was reopened to be corrected"
+    for case in free:
+        if case.state is State.IN_WORK:
+            yield case, "it was in work when its program ended; what was kept of the work is there"
+    new = [case for case in free if case.state is State.NEW]
+    place = f"{len(new)} of {counted(len(cases), 'case', 'cases')} {'is' if len(new) == 1 else 'are'} left"
     if order == "random":
         seed = casebook.splits.seed
-        chosen = min(new, key=lambda case: hashlib.sha256(f"{seed}/{case.name}".encode()).digest())
-        return NextCase(chosen, f"drawn at random; {place}")
-    known = {case.name: doubts[case.name] for case in new if doubts and case.name in doubts}
-    if order == "uncertain" and known:
-        name = max(known, key=lambda each: (known[each], each))
-        chosen = next(case for case in new if case.name == name)
-        return NextCase(
-            chosen,
-            f"the network is least sure of it (doubt {known[name]:.2f}, looked at {len(known)} cases); {place}",
-        )
-    unknown = "no network has looked at the cases, so " if order == "uncertain" else ""
-    return NextCase(new[0], f"{unknown}it was added first; {place}")
+        for case in sorted(new, key=lambda case: hashlib.sha256(f"{seed}/{case.name}".encode()).digest()):
+            yield case, f"drawn at random; {place}"
+        return
+    known = {case.name: case for case in new if order == "uncertain" and case.name in doubts}
+    for case in sorted(known.values(), key=lambda case: (doubts[case.name], case.name), reverse=True):
+        doubt = f"doubt {doubts[case.name]:.2f}, looked at {counted(len(known), 'case', 'cases')}"
+        yield case, f"the network is least sure of it ({doubt}); {place}"
+    unknown = "no network has looked at the cases, so " if order == "uncertain" and not known else ""
+    for case in new:
+        if case.name not in known:
+            yield case, f"{unknown}it was added first; {place}"

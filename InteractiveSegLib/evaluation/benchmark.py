@@ -26,7 +26,9 @@ from InteractiveSegLib.evaluation.methods import BASELINES, model_of
 from InteractiveSegLib.evaluation.trial import HUMAN, USERS, Score, TrialSettings, trial
 from InteractiveSegLib.files import replacing
 from InteractiveSegLib.networks.checkpoint import weights_paths
+from InteractiveSegLib.plain_text import spreadsheet_row
 from InteractiveSegLib.progress import Progress, Steps
+from InteractiveSegLib.python_process import spawning_safely
 
 
 @dataclass(frozen=True)
@@ -127,10 +129,13 @@ def benchmark_steps(
     # every process starts afresh and uses one thread, so that numbers depend neither on the jobs nor on their order
     failures: list[str] = []
     running: dict[Future[str | None], Unit] = {}
-    pool = ProcessPoolExecutor(settings.jobs, multiprocessing.get_context("spawn"), _prepare_process)
+    spawn = multiprocessing.get_context("spawn")
+    with spawning_safely():  # a process of its own watches over its locks
+        pool = ProcessPoolExecutor(settings.jobs, spawn, _prepare_process, (Path.cwd(),))
     try:
-        for unit in missing:
-            running[pool.submit(_run, unit, data, trials, settings.trial)] = unit
+        with spawning_safely():
+            for unit in missing:
+                running[pool.submit(_run, unit, data, trials, settings.trial)] = unit
         for future in as_completed(running):
             unit, failure = running[future], future.result()
             failures += [failure] if failure else []
@@ -155,7 +160,7 @@ def write_csv(scores: Sequence[Score], path: Path) -> None:
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, [entry.name for entry in fields(Score)])
         writer.writeheader()
-        writer.writerows(asdict(score) for score in scores)
+        writer.writerows(spreadsheet_row(asdict(score)) for score in scores)
 
 
 def load_mask(output: Path, unit: Unit) -> np.ndarray | None:
@@ -250,9 +255,11 @@ def evenly_spread(cases: Sequence[str], count: int | None) -> Iterator[str]:
         yield from (cases[index] for index in np.linspace(0, len(cases) - 1, count).round().astype(int))
 
 
-def _prepare_process() -> None:
+def _prepare_process(folder: Path) -> None:
+    """folder : that relative paths are counted from"""
     import torch
 
+    os.chdir(folder)
     torch.set_num_threads(1)
     parent = multiprocessing.parent_process()
     if parent is not None:

@@ -12,7 +12,7 @@ from InteractiveSegLib.device import device_named
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.evaluation.stream_command import PARTS
 from InteractiveSegLib.networks import DEFAULT_NETWORK
-from InteractiveSegLib.terminal import add_common, count_of, say, shown
+from InteractiveSegLib.terminal import add_common, add_trust, count_of, say, shown
 
 if TYPE_CHECKING:
     from InteractiveSegLib.evaluation.datasets import Dataset
@@ -85,12 +85,17 @@ def add_benchmark(commands: argparse._SubParsersAction) -> None:
     command.add_argument(
         "-o", "--output", type=Path, default=Path("benchmark_output"), metavar="FOLDER", help="tables and plots"
     )
+    add_trust(command)
     add_common(command)
     command.set_defaults(run=_benchmark)
 
 
 def _benchmark(options: argparse.Namespace) -> None:
     device = device_named(options.device)
+    if options.trust_model:
+        from InteractiveSegLib.networks.checkpoint import trust_programs
+
+        trust_programs(options.model)
     options.jobs = options.jobs or ((os.cpu_count() or 1) if options.quick else 1)
     if options.task == "speed":
         from InteractiveSegLib.evaluation.speed import speed_steps

@@ -53,13 +53,17 @@ def file_names(folder: Path) -> list[str]:
         raise InputError(f"the folder {folder} cannot be read: {error.strerror or error}") from error
 
 
-def read_pair(image: Path, label: Path) -> tuple[Volume, NDArray[np.integer]]:
-    """Image and labels (K, J, I). InputError where a file is missing or unusable, or the grids differ."""
+def read_pair(image: Path, label: Path, notes: list[str]) -> tuple[Volume, NDArray[np.integer]]:
+    """Image and labels (K, J, I). InputError where a file is missing or unusable, or the grids differ.
+
+    notes : sentences on what was assumed or converted are added
+    """
     for path, what in ((image, "image"), (label, "label file")):
         if not path.exists():
             raise InputError(f"the {what} {path} does not exist")
     volume = read_volume(image)
-    return volume, read_labelmap(label, volume.geometry)
+    notes += volume.notes
+    return volume, read_labelmap(label, volume.geometry, notes)
 
 
 def read_npz(path: Path, notes: list[str]) -> tuple[Volume, NDArray[np.integer], tuple[NDArray[np.uint8], ...]]:

@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +161,7 @@ class Dataset:
             volume, labels, marks = read_npz(image, notes)
             truth, objects = numbered_truth(labels, self.objects, image, notes)
         else:
-            volume, labels = read_pair(image, label)
+            volume, labels = read_pair(image, label, notes)
             truth, objects = numbered_truth(labels, self.objects, label, notes)
             marks = ()
             if self.scribbles is not None:
@@ -220,7 +220,7 @@ class Dataset:
             return volume
         matrix = volume.geometry.ijk_to_ras.copy()
         matrix[:3, :3] *= np.array(self.spacing_ijk_mm) / np.linalg.norm(matrix[:3, :3], axis=0)
-        return Volume(volume.array_kji, Geometry(volume.geometry.shape_kji, matrix), volume.name)
+        return replace(volume, geometry=Geometry(volume.geometry.shape_kji, matrix))
 
     def _read_scribbles(
         self, path: Path, files: ScribbleFiles, geometry: Geometry, objects: Mapping[int, str], notes: list[str]
@@ -228,7 +228,7 @@ class Dataset:
         if not path.exists():
             notes.append(f"no scribbles: {path.name} does not exist")
             return ()
-        drawn = read_labelmap(path, geometry)
+        drawn = read_labelmap(path, geometry, notes)
         marks = np.zeros(drawn.shape, np.uint8)
         marks[drawn == files.background] = BACKGROUND
         unknown = set(np.unique(drawn).tolist()) - {files.background, files.unmarked}

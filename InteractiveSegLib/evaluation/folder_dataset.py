@@ -59,11 +59,11 @@ class FolderDataset:
         if case not in self.pairs:
             raise InputError(f"{self.name} has no case {case!r}")
         image, label = self.pairs[case]
-        volume, labels = read_pair(image, label)
+        notes: list[str] = []
+        volume, labels = read_pair(image, label, notes)
         values = [value for value in np.unique(labels).tolist() if value > 0]
         if len(values) > MOST_OBJECTS:
             raise InputError(f"{label} holds {len(values)} label values: at most {MOST_OBJECTS} objects are possible")
-        notes: list[str] = []
         truth, objects = numbered_truth(labels, {f"label {value}": (value,) for value in values}, label, notes)
         return Case(self.name, case, volume, truth, objects, (), tuple(notes))
 

@@ -21,6 +21,7 @@ from InteractiveSegLib.evaluation.slice_annotator import STRATEGIES
 from InteractiveSegLib.evaluation.statistics import mean_interval, paired_p
 from InteractiveSegLib.evaluation.tables import markdown_table
 from InteractiveSegLib.files import replacing
+from InteractiveSegLib.plain_text import spreadsheet_row
 
 _MEAN = "mean over datasets"
 
@@ -48,7 +49,7 @@ def write_scores(outcome: PropagationOutcome, folder: Path) -> None:
         ):
             writer = csv.DictWriter(file, [entry.name for entry in fields(kind)])
             writer.writeheader()
-            writer.writerows(asdict(score) for score in scores)
+            writer.writerows(spreadsheet_row(asdict(score)) for score in scores)
 
 
 def _between(outcome: PropagationOutcome, measure: str, settings: PropagationSettings) -> str:

@@ -101,7 +101,7 @@ def _suggested(proxy: ProxyMask, held: Sequence[int], chosen: Sequence[int], cou
     voxels = float(proxy.probabilities.sum(dtype=np.float64))
     settings = GuidanceSettings(count, axes=(0,))
     advice = suggest(
-        [from_proxy(proxy)], proxy.geometry.shape_kji, {0: chosen}, voxels, settings, outside, expected_outlines(proxy)
+        [from_proxy(proxy)], proxy.geometry, {0: chosen}, voxels, settings, outside, expected_outlines(proxy)
     )
     best = [each.index for each in advice.suggestions]
     left = [index for index in held if index not in chosen and index not in best]

@@ -116,8 +116,7 @@ class AnnotationRounds:
         drawn = {axis: [s.index for s in self.annotated if s.axis == axis] for axis in self.axes}
         outlines = None if self.proxy is None else expected_outlines(self.proxy)
         settings = GuidanceSettings(count, self.axes)
-        shape = self.volume.geometry.shape_kji
-        return suggest(evidence, shape, drawn, voxels, settings, outlines=outlines).suggestions
+        return suggest(evidence, self.volume.geometry, drawn, voxels, settings, outlines=outlines).suggestions
 
     def annotate_steps(self, slices: Sequence[AnnotatedSlice]) -> Steps[ProxyMask]:
         """Add slices that a person annotated, and carry all of them through the volume.

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from InteractiveSegLib.low_priority import give_way
-
-_PACKAGES = Path(__file__).resolve().parents[2]
+from InteractiveSegLib.python_process import library_command, library_environment
 
 
 def learner_command(casebook: Path, learner: str, more: Sequence[str] = ()) -> list[str]:
     """The command line of a learner at low priority; any client may start it."""
     words = ["learn", str(casebook), "--network", learner, "--low-priority", "--quiet", *more]
-    return [sys.executable, "-m", "InteractiveSegLib.cli", *words]
+    return library_command("InteractiveSegLib.cli", *words)
 
 
 def start_learner(casebook: Path, learner: str, more: Sequence[str] = ()) -> subprocess.Popen[bytes]:
     """Start it. It ends by itself when all accepted cases are learnt, and may be killed at any time."""
-    paths = [str(_PACKAGES), *filter(None, [os.environ.get("PYTHONPATH")])]
     return subprocess.Popen(
         learner_command(casebook, learner, more),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
+        env=library_environment(OMP_NUM_THREADS="1"),
     )
 
 

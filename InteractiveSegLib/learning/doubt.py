@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from InteractiveSegLib.casebook.acceptance import stream
+from InteractiveSegLib.casebook.acceptance import load_labels, stream
 from InteractiveSegLib.casebook.casebook import Casebook
 from InteractiveSegLib.casebook.doubts import doubts_of, keep_doubts
 from InteractiveSegLib.casebook.entries import CaseEntry
 from InteractiveSegLib.casebook.states import State
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.geometry import Geometry
-from InteractiveSegLib.image_io import read_labelmap
 from InteractiveSegLib.learning.taught_image import PatientAxes
 from InteractiveSegLib.learning.teacher import Teacher
 from InteractiveSegLib.learning.versions import Version
@@ -87,9 +86,9 @@ def usual_places(casebook: Casebook, cases: int) -> dict[int, NDArray[np.float64
     """Label -> (2, 3): where its box usually begins and ends, as parts of the image along S, A and R; medians."""
     places: dict[int, list[NDArray[np.float64]]] = defaultdict(list)
     for acceptance in stream(casebook)[-cases:]:
-        entry = casebook.case_of_id(acceptance.case_id)
         try:
-            labels = read_labelmap(acceptance.mask, entry.image.geometry)
+            entry = casebook.case_of_id(acceptance.case_id)
+            labels = load_labels(entry, acceptance)
         except InputError:  # the others tell as much
             continue
         for label in acceptance.labels:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from InteractiveSegLib.counting import counted
 from InteractiveSegLib.errors import InputError
 
 Scores = Mapping[int, Mapping[int, float]]
@@ -43,13 +44,16 @@ class Verdict:
     reason: str
 
 
-def judged(before: Scores, after: Scores, settings: JudgeSettings | None = None) -> Verdict:
+def judged(
+    before: Scores, after: Scores, settings: JudgeSettings | None = None, names: Mapping[int, str] | None = None
+) -> Verdict:
     """Compare paired scores, label by label.
 
     Parameters
     ----------
     before, after : case -> label -> Dice, of the version in use and of the candidate; nan and cases or labels that only
         one has are left out
+    names : label -> what the reason calls it; another one is called "label 3"
 
     Without any pair nothing is known, and the candidate is used: the reason says so.
     """
@@ -65,19 +69,18 @@ def judged(before: Scores, after: Scores, settings: JudgeSettings | None = None)
     cases = len(before.keys() & after.keys())
     told = []
     for label, values in sorted(pairs.items()):
+        name = (names or {}).get(label, f"label {label}")
         gains = np.diff(np.array(values), axis=1)[:, 0]
-        told.append(f"label {label} {np.mean([new for _, new in values]):.3f} ({gains.mean():+.3f})")
+        told.append(f"{name} {np.mean([new for _, new in values]):.3f} ({gains.mean():+.3f})")
         if gains.mean() < -settings.tolerance:
-            return Verdict(False, f"refused: label {label} lost {-gains.mean():.3f} Dice on {_cases(len(gains))}")
+            return Verdict(False, f"refused: {name} lost {-gains.mean():.3f} Dice on {_cases(len(gains))}")
         if len(gains) >= _ENOUGH_FOR_A_TEST and gains.any() and _p_of_loss(gains) < settings.level:
-            return Verdict(
-                False, f"refused: label {label} lost on most of {_cases(len(gains))} (p = {_p_of_loss(gains):.3f})"
-            )
+            return Verdict(False, f"refused: {name} lost on most of {_cases(len(gains))} (p = {_p_of_loss(gains):.3f})")
     return Verdict(True, f"not worse on {_cases(cases)}: {', '.join(told)}")
 
 
 def _cases(count: int) -> str:
-    return f"{count} validation case{'s' * (count > 1)}"
+    return counted(count, "validation case", "validation cases")
 
 
 def _p_of_loss(gains: np.ndarray) -> float:

@@ -6,8 +6,8 @@ import json
 import shutil
 import sqlite3
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,17 +17,28 @@ from InteractiveSegLib.casebook.acceptance import load_accepted, stream
 from InteractiveSegLib.casebook.casebook import Casebook
 from InteractiveSegLib.casebook.entries import Acceptance
 from InteractiveSegLib.casebook.splits import TRAIN, VALIDATION
+from InteractiveSegLib.contained_path import contained_path
 from InteractiveSegLib.errors import InputError, OutputError
 from InteractiveSegLib.evaluation.metrics import dice
+from InteractiveSegLib.files import make_folder
 from InteractiveSegLib.learning.doubt import DoubtSettings, doubt_steps
 from InteractiveSegLib.learning.judge import JudgeSettings, judged
+from InteractiveSegLib.learning.leftovers import candidate_folder, sweep, training_folder
 from InteractiveSegLib.learning.lesson_store import LessonStore
 from InteractiveSegLib.learning.replay import reservoir
 from InteractiveSegLib.learning.settings import DARK, NONE, LearnSettings
 from InteractiveSegLib.learning.targets import trust
 from InteractiveSegLib.learning.taught_case import taught_case
 from InteractiveSegLib.learning.teacher import Teacher, teach_steps
-from InteractiveSegLib.learning.versions import Version, add_version, in_use, keep_scores, prune, versions
+from InteractiveSegLib.learning.versions import (
+    Version,
+    add_version,
+    in_use,
+    keep_scores,
+    learner_folder,
+    prune,
+    versions,
+)
 from InteractiveSegLib.process_lock import ProcessLock
 from InteractiveSegLib.progress import Progress, Steps
 from InteractiveSegLib.training.trainer import TrainingDivergedError
@@ -38,12 +49,17 @@ _CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class Learnt:
-    """What came of one case. version : its number; None where the training was dropped."""
+    """What came of one case.
+
+    version : its number; None where the training was dropped or put off
+    put_off : something it needs cannot be read; it is tried again the next time
+    """
 
     case: str
     version: int | None
     used: bool
     reason: str
+    put_off: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,14 +100,15 @@ class StreamLearner:
         self.casebook, self.teacher, self.device = casebook, teacher, device
         self.settings, self.judge = settings or LearnSettings(), judge or JudgeSettings()
         self.doubt = doubt or DoubtSettings()
-        self.folder = casebook.folder / "learning" / teacher.name
-        self.store = LessonStore(self.folder / "lessons")
+        self.folder = learner_folder(casebook, teacher.name)
+        self.store = LessonStore(contained_path(self.folder, "lessons", f"the {teacher.name} network"))
 
     def steps(self) -> Steps[list[Learnt]]:
         """Learn from every case that was accepted and not learnt yet; a training that was interrupted goes on.
 
-        A case whose image was moved or has changed is put off, and the others are learnt. Then the version in use looks
-        at new cases, for the worklist's order of doubt.
+        A case whose image was moved or has changed, or whose accepted mask is damaged, is put off, and the others are
+        learnt; where it was to be replayed or to judge, it is left out with a note. Then the version in use looks at
+        new cases, for the worklist's order of doubt.
 
         Raises
         ------
@@ -108,7 +125,7 @@ class StreamLearner:
                 except InputError as error:  # an image may be back the next time
                     unreadable.add(plan.acceptance.id)
                     case = self.casebook.case_of_id(plan.acceptance.case_id)
-                    learnt.append(Learnt(case.name, None, False, f"put off: {error}"))
+                    learnt.append(Learnt(case.name, None, False, f"put off: {error}", put_off=True))
             if (version := in_use(self.casebook, self.teacher.name)) is not None:
                 yield from doubt_steps(self.casebook, self.teacher, version, self.doubt)
         finally:
@@ -122,7 +139,7 @@ class StreamLearner:
 
     def _locked(self) -> ProcessLock:
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder)
             return ProcessLock(self.folder / "lock")
         except BlockingIOError as error:
             raise InputError(
@@ -133,7 +150,7 @@ class StreamLearner:
 
     def _taught(self) -> Iterator[Acceptance]:
         splits = {case.id: case.split for case in self.casebook.cases()}
-        return (found for found in stream(self.casebook) if splits[found.case_id] == TRAIN)
+        return (found for found in stream(self.casebook) if splits.get(found.case_id) == TRAIN)
 
     def _trainings(self) -> list[sqlite3.Row]:
         return self.casebook.database.rows("SELECT * FROM training WHERE learner = ? ORDER BY id", [self.teacher.name])
@@ -141,22 +158,17 @@ class StreamLearner:
     def _running(self) -> list[sqlite3.Row]:
         return [row for row in self._trainings() if row["state"] == RUNNING]
 
-    def _sweep(self) -> None:
-        """Delete the checkpoints of all trainings that are over, also where their process was killed at their end."""
-        running = {self._folder_of(row["id"]) for row in self._running()}
-        for folder in self.folder.glob("training-*"):
-            if folder not in running:
-                shutil.rmtree(folder, ignore_errors=True)
-
     def _next_plan(self, unreadable: Collection[int]) -> _Plan | None:
         current = {found.id: found for found in self._taught()}
         for row in self._running():
             if row["acceptance_id"] not in current:
                 self._close(row["id"], DROPPED, "the case was reopened before the training ended")
-        self._sweep()
+        sweep(self.casebook, self.teacher.name, self.folder, [row["id"] for row in self._running()])
         for row in self._running():
             if row["acceptance_id"] not in unreadable:
-                return _plan(row, current[row["acceptance_id"]])
+                with suppress(TypeError, ValueError, KeyError, AttributeError):
+                    return _plan(row, current[row["acceptance_id"]])
+                self._forget(row["id"])
         waiting = [found for found in self.waiting() if found.id not in unreadable]
         if not waiting:
             return None
@@ -182,8 +194,12 @@ class StreamLearner:
         with self.casebook.database.writing() as rows:
             rows.execute("UPDATE training SET state = ?, reason = ? WHERE id = ?", [state, reason, number])
 
-    def _folder_of(self, number: int) -> Path:
-        return self.folder / f"training-{number}"
+    def _forget(self, number: int) -> None:
+        """A training whose plan is damaged is begun anew."""
+        with self.casebook.database.writing() as rows:
+            rows.execute("DELETE FROM training WHERE id = ?", [number])
+        shutil.rmtree(training_folder(self.folder, number), ignore_errors=True)
+        self.casebook.note(f"the plan of training {number} is damaged in the database: it is begun anew")
 
     def _training(self, plan: _Plan) -> Steps[Learnt]:
         case = self.casebook.case_of_id(plan.acceptance.case_id)
@@ -208,7 +224,7 @@ class StreamLearner:
                     lessons,
                     settings,
                     settings.seed * 10_007 + plan.acceptance.id,
-                    self._folder_of(plan.id),
+                    training_folder(self.folder, plan.id),
                     self.device,
                 ),
             )
@@ -216,8 +232,8 @@ class StreamLearner:
             return self._dropped(plan, case.name, f"the candidate was dropped: {error}")
         if settings.replay == DARK:
             self.store.save(plan.acceptance.id, self.teacher.pack(self.teacher.remembered(latest, taught)))
-        candidate = self.folder / f"version-{plan.id}"
-        candidate.mkdir(parents=True, exist_ok=True)
+        candidate = candidate_folder(self.folder, plan.id)
+        make_folder(candidate)
         seen = sorted({*(parent.cases if parent else ()), case.id})
         self.teacher.save(taught, candidate, {"cases": len(seen), "updates": settings.updates, "seed": settings.seed})
         verdict, scores = yield from self._judged(taught, parent)
@@ -250,30 +266,44 @@ class StreamLearner:
         return self.teacher.unpack(packed)  # rounded as it is when it comes from the store
 
     def _replayed(self, plan: _Plan, network: Any) -> Iterator[Any]:
-        alphas = {row["acceptance_id"]: json.loads(row["plan"])["alpha"] for row in self._trainings()}
+        trainings = {row["acceptance_id"]: row for row in self._trainings()}
         current = {found.id: found for found in self._taught()}
         for number in plan.replayed:
             if number in current:
-                lesson = self._lesson(current[number], alphas[number], plan.settings, network)
+                try:
+                    alpha = float(json.loads(trainings[number]["plan"])["alpha"])
+                    lesson = self._lesson(current[number], alpha, plan.settings, network)
+                except (InputError, KeyError, TypeError, ValueError) as error:
+                    self.casebook.note(f"an earlier case is not replayed: {error}")
+                    continue
                 if lesson is not None:
                     yield lesson
 
     def _judged(self, candidate: Any, parent: Version | None) -> Steps[tuple[Any, dict[int, dict[int, float]]]]:
         """Verdict, and the candidate's scores on the validation cases."""
         splits = {case.id: case.split for case in self.casebook.cases()}
-        held_out = [found for found in stream(self.casebook) if splits[found.case_id] == VALIDATION]
+        held_out = [found for found in stream(self.casebook) if splits.get(found.case_id) == VALIDATION]
         held_out = held_out[: self.judge.cases]
         before = self.teacher.load(parent.folder if parent else None)
         known = dict(parent.scores) if parent else {}
         after: dict[int, dict[int, float]] = {}
+        unreadable = ""
         for number, found in enumerate(held_out):
             yield Progress(number, len(held_out), "checking the candidate on validation cases")
-            after[found.id] = self._scores(candidate, found)
+            try:
+                after[found.id] = self._scores(candidate, found)
+            except InputError as error:
+                unreadable = str(error)
+                self.casebook.note(f"a validation case has no say: {error}")
+                continue
             if before is not None and found.id not in known:
                 known[found.id] = self._scores(before, found)
+        if unreadable and not after:
+            raise InputError(f"no validation case can be read to check the candidate: {unreadable}")
         if parent is not None:
             keep_scores(self.casebook, parent, known)
-        return judged({found.id: known[found.id] for found in held_out if found.id in known}, after, self.judge), after
+        known = {number: known[number] for number in after if number in known}
+        return judged(known, after, self.judge, self.casebook.labels()), after
 
     def _scores(self, network: Any, found: Acceptance) -> dict[int, float]:
         case = self.casebook.case_of_id(found.case_id)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from InteractiveSegLib.files import replacing
+from InteractiveSegLib.array_file import read_arrays
+from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.files import make_folder, replacing
 
 
 class LessonStore:
@@ -20,14 +21,13 @@ class LessonStore:
 
     def load(self, number: int) -> dict[str, NDArray] | None:
         try:
-            with np.load(self._path(number), allow_pickle=False) as arrays:
-                return {name: arrays[name] for name in arrays.files}
-        except (OSError, EOFError, ValueError, zipfile.BadZipFile):
+            return read_arrays(self._path(number), "the lesson")
+        except InputError:
             return None
 
     def save(self, number: int, arrays: dict[str, NDArray]) -> None:
         """OutputError where the folder cannot be written."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         with replacing(self._path(number)) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, **arrays)
 

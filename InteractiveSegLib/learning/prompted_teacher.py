@@ -19,7 +19,7 @@ from InteractiveSegLib.learning.settings import LearnSettings
 from InteractiveSegLib.learning.taught_case import TaughtCase
 from InteractiveSegLib.learning.taught_object import TaughtObject, taught_object
 from InteractiveSegLib.learning.taught_sessions import SessionSettings, TaughtSessions, taught_session_loss
-from InteractiveSegLib.networks.checkpoint import load_network, save_network
+from InteractiveSegLib.networks.checkpoint import load_network, save_network, weights_paths
 from InteractiveSegLib.networks.prompted import PromptedNetwork
 from InteractiveSegLib.progress import finish
 from InteractiveSegLib.prompts import BACKGROUND, BoundingBox, Prompts, Scribbles
@@ -52,6 +52,8 @@ class PromptedTeacher:
     def load(self, folder: Path | None) -> PromptedNetwork:
         """InputError where the weights are of a network that does not see prompts, or of several."""
         place = self.initial if folder is None else folder
+        if any(path.suffix != ".safetensors" for path in weights_paths(place)):
+            raise InputError(f"{place} holds a program: only weights of the network that sees prompts are taught")
         network = load_network(place)
         if not isinstance(network, PromptedNetwork):
             raise InputError(f"{place} is {type(network).__name__}: only the network that sees prompts is taught")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sqlite3
 from collections.abc import Mapping, Sequence
@@ -10,10 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from InteractiveSegLib.casebook.casebook import Casebook
-from InteractiveSegLib.casebook.entries import time_of_day
+from InteractiveSegLib.casebook.entries import time_of_day, undamaged
+from InteractiveSegLib.contained_path import contained_path
 from InteractiveSegLib.errors import InputError
 
 IN_USE, REPLACED, REFUSED = "in use", "replaced", "refused"
+_FOLDER = re.compile(r"version-\d+")
 KEPT = 4  # replaced versions whose weights are kept
 
 
@@ -40,9 +43,12 @@ class Version:
 
 
 def versions(casebook: Casebook, learner: str) -> list[Version]:
-    """All versions of a learner, the oldest first."""
+    """All versions of a learner, the oldest first.
+
+    Of those whose row is damaged, or names a folder that is none of a version, there is a note.
+    """
     rows = casebook.database.rows("SELECT * FROM version WHERE learner = ? ORDER BY id", [learner])
-    return [_version(row, casebook.folder) for row in rows]
+    return list(undamaged(rows, lambda row: _read(row, casebook.folder), casebook.note))
 
 
 def in_use(casebook: Casebook, learner: str) -> Version | None:
@@ -112,6 +118,29 @@ def prune(casebook: Casebook, learner: str, kept: int = KEPT) -> None:
         shutil.rmtree(version.folder, ignore_errors=True)
 
 
+def learner_folder(casebook: Casebook, learner: str) -> Path:
+    """Where a learner keeps its versions and trainings. InputError where a link leads out of the casebook."""
+    return contained_path(casebook.folder, f"learning/{learner}", f"the {learner} network")
+
+
+def weights_folder(row: sqlite3.Row, folder: Path) -> Path:
+    """As the row names it. InputError where that is no version's folder: it may be deleted later."""
+    path = contained_path(folder, row["file"], f"version {row['id']} in the database of the casebook {folder}")
+    if path.parent != folder / "learning" / row["learner"] or not _FOLDER.fullmatch(path.name):
+        raise InputError(
+            f"version {row['id']} in the database of the casebook {folder} names {row['file']!r}, which is no "
+            f"folder of a version of the {row['learner']} network: nothing was done"
+        )
+    return path
+
+
+def _read(row: sqlite3.Row, folder: Path) -> Version:
+    try:
+        return _version(row, folder)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"version {row['id']} is damaged in the database: {error}") from error
+
+
 def _version(row: sqlite3.Row, folder: Path) -> Version:
     scores = {
         int(case): {int(label): dice for label, dice in of_case.items()}
@@ -123,7 +152,7 @@ def _version(row: sqlite3.Row, folder: Path) -> Version:
         row["parent"],
         row["at"],
         row["state"],
-        None if row["file"] is None else folder / row["file"],
+        None if row["file"] is None else weights_folder(row, folder),
         tuple(json.loads(row["cases"])),
         scores,
         row["reason"],

@@ -9,11 +9,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from InteractiveSegLib.errors import InputError, OutputError
+from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.files import replacing
 from InteractiveSegLib.networks.ensemble import Ensemble
 from InteractiveSegLib.networks.external import ExternalNetwork, load_external
 from InteractiveSegLib.networks.model_card import read_bundle_card, read_card
+from InteractiveSegLib.networks.model_trust import Ask, read_trusted, refuse, trusting
 from InteractiveSegLib.networks.network import Network
 from InteractiveSegLib.networks.pcnet import PCNet
 from InteractiveSegLib.networks.pnet import PNet
@@ -50,30 +51,36 @@ def write_weights(
     """A safetensors file that names what the weights belong to. OutputError where it cannot be written."""
     metadata = {"architecture": architecture, "config": json.dumps(config), "training": json.dumps(dict(training))}
     tensors = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
-    try:
-        with replacing(path) as temporary:
+    with replacing(path) as temporary:
+        try:
             save_file(tensors, temporary, metadata)
-    except SafetensorError as error:
-        raise OutputError(f"cannot write the weights {path}: {error}") from error
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
 
 
-def load_network(name_or_folder: str | Path) -> Network:
+def load_network(name_or_folder: str | Path, ask: Ask = refuse) -> Network:
     """A network in eval mode, by the name of shipped weights, as ``ensemble`` of two of those, or from a folder.
 
     The folder holds one ``.safetensors`` file of our architectures; or a TorchScript model, ``model.ts``, with its card
     ``model.json``; or it is a MONAI bundle with ``models/model.ts`` and ``configs/metadata.json``. TorchScript is a
-    program: load it only from people whose programs you would run.
+    program: it runs only where a person has said so, and in a process of its own.
+
+    Parameters
+    ----------
+    ask : is asked whether a program may run that was not trusted before; ``trusting`` says yes
 
     Raises
     ------
     InputError : no such model, several in the folder, a truncated file, weights of another architecture, or a model
         that does not keep to its card.
+    UntrustedModelError : nobody has said that the model may run.
     """
     if name_or_folder == ENSEMBLE:
         return Ensemble(*map(load_network, _MEMBERS)).eval()
     path = weights_path(name_or_folder)
     if path.suffix == ".ts":
-        return load_external(read_card(path) if path.parent == Path(name_or_folder) else read_bundle_card(path))
+        card = read_card(path) if path.parent == Path(name_or_folder) else read_bundle_card(path)
+        return load_external(card, read_trusted(path, ask)[1])
     metadata, tensors = read_weights(path)
     architecture = metadata.get("architecture")
     if architecture not in ARCHITECTURES:
@@ -86,6 +93,14 @@ def load_network(name_or_folder: str | Path) -> Network:
         reason = str(error).strip().splitlines()[-1].strip()
         raise InputError(f"the weights {path} do not fit the architecture {architecture!r}: {reason}") from error
     return network.eval()
+
+
+def trust_programs(name_or_folder: str | Path) -> None:
+    """Remember a person's word that the model in a folder may run, where it is a program. InputError as of
+    ``weights_path``."""
+    for path in weights_paths(name_or_folder):
+        if path.suffix == ".ts":
+            read_trusted(path, trusting)
 
 
 def read_weights(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:

@@ -1,12 +1,6 @@
 """Models from elsewhere: TorchScript, with a card that says what they take and give."""
 
-import io
-import re
-import textwrap
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
-from zipfile import is_zipfile
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +9,7 @@ from torch.nn import functional as F
 from InteractiveSegLib.cues import CHANNELS
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.networks.model_card import ModelCard
+from InteractiveSegLib.networks.script_model import ScriptLimits, ScriptModel
 from InteractiveSegLib.progress import Progress, Steps, finish
 
 _CLASSICAL = CHANNELS.index("classical answer")
@@ -26,23 +21,21 @@ _SIDES_TRIED = (16, 17, 19)  # uneven: an axis taken for another, a shape fixed 
 class ExternalNetwork(nn.Module):
     """A TorchScript model behind the door of ``PromptedNetwork``; what adapts to an image is a head on its log-odds.
 
-    The model itself is frozen. It sees the channels its card names, padded at the far ends by repeating the border
-    where its sides must be multiples of a number. It runs in one piece: a cancel waits until it has answered.
+    The model itself is frozen, and runs in a process of its own. It sees the channels its card names, padded at the far
+    ends by repeating the border where its sides must be multiples of a number.
 
     Parameters
     ----------
-    model : called with one float32 tensor
+    model : asked with one float32 tensor
     card : its contract
     """
 
     takes_prompts = True
 
-    def __init__(self, model: torch.jit.ScriptModule, card: ModelCard) -> None:
+    def __init__(self, model: ScriptModel, card: ModelCard) -> None:
         super().__init__()
         self.card = card
         self.model = model
-        for parameter in model.parameters():
-            parameter.requires_grad = False
         self.feature_channels = 2
         self.block6 = LogOddsHead()
 
@@ -68,7 +61,7 @@ class ExternalNetwork(nn.Module):
             wanted = F.pad(wanted, padding, mode="replicate")
         if self.card.slices_last:
             wanted = wanted.transpose(2, 4)
-        logits = self._answer(wanted.contiguous())
+        logits = yield from self._answer_steps(wanted.contiguous())
         if self.card.slices_last:
             logits = logits.transpose(2, 4)
         logits = logits[:, :, : sides[0], : sides[1], : sides[2]]
@@ -79,29 +72,24 @@ class ExternalNetwork(nn.Module):
         """Two-class logits (B, 2, K, J, I)."""
         return self.block6(finish(self.feature_steps(channels, spacing_mm)))
 
-    def _answer(self, given: Tensor) -> Tensor:
+    def _answer_steps(self, given: Tensor) -> Steps[Tensor]:
         """What the model returns, held against its card."""
         path, shape = self.card.model, tuple(given.shape)
         expected = (shape[0], self.card.outputs, *shape[2:])
-        try:
-            with _quietly(), torch.no_grad(), torch.jit.optimized_execution(False):  # which rounds as it profiles
-                answer = self.model(given)
-        except Exception as error:  # TorchScript passes on whatever the model raises
-            text = str(error)
-            if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "allocate memory" in text:
-                raise
-            if "out of memory" in text or "ALLOC_FAILED" in text:
-                raise torch.OutOfMemoryError(_reason(error)) from error
+        told, answer = yield from self.model.answer_steps(given, expected)
+        if told["kind"] == "device memory":
+            raise torch.OutOfMemoryError(told.get("text"))
+        if told["kind"] != "answer":
             raise InputError(
                 f"the model {path} fails on an input of {shape}, with {len(self.card.channels)} channels and sides a "
-                f"multiple of {self.card.multiple_of} as its card says: {_reason(error)}"
-            ) from error
-        if not isinstance(answer, Tensor) or tuple(answer.shape) != expected:
-            found = tuple(answer.shape) if isinstance(answer, Tensor) else f"a {type(answer).__name__}"
+                f"multiple of {self.card.multiple_of} as its card says: {told.get('text')}"
+            )
+        sides = told.get("shape")
+        found = tuple(sides) if isinstance(sides, list) else f"a {told.get('type')}"
+        if found != expected:
             raise InputError(f"the model {path} returns {found} for an input of {shape}; its card promises {expected}")
-        if not answer.is_floating_point():
-            raise InputError(f"the model {path} returns {answer.dtype}; logits are floating-point numbers")
-        answer = answer.float()
+        if answer is None:
+            raise InputError(f"the model {path} returns {told.get('dtype')}; logits are floating-point numbers")
         if not torch.isfinite(answer).all():
             count = int((~torch.isfinite(answer)).sum())
             raise InputError(f"the model {path} returns {count} NaN or infinite values for an input of {shape}")
@@ -130,46 +118,20 @@ class LogOddsHead(nn.Module):
         return self(features[None])
 
 
-def load_external(card: ModelCard) -> ExternalNetwork:
+def load_external(card: ModelCard, sha256: str, limits: ScriptLimits | None = None) -> ExternalNetwork:
     """The model of a card, in eval mode, tried once on a small image of zeros.
 
-    TorchScript is a program: load it only from people whose programs you would run.
+    Parameters
+    ----------
+    sha256 : of the model, which may run
 
     Raises
     ------
     InputError : the file is cut short, no TorchScript, or of operators unknown to this PyTorch; or the model does not
-        take what its card names, or does not return what it promises.
+        take what its card names, does not return what it promises, or takes more time or memory than its limits.
     """
-    try:
-        with card.model.open("rb") as file, _quietly():  # PyTorch itself takes no name with an umlaut on Windows
-            if not is_zipfile(file):
-                raise ValueError("the file is cut short, or of another kind")
-            file.seek(0)
-            model = torch.jit.load(file, map_location="cpu").eval()
-    except MemoryError:
-        raise
-    except OSError as error:
-        raise InputError(f"the model {card.model} cannot be read: {error.strerror or error}") from error
-    except Exception as error:  # a damaged file fails in every way
-        raise InputError(f"the model {card.model} cannot be read as TorchScript: {_reason(error)}") from error
-    network = ExternalNetwork(model, card).eval()
+    network = ExternalNetwork(ScriptModel(card.model, sha256, limits), card).eval()
     multiple = card.multiple_of
     zeros = torch.zeros(1, len(CHANNELS), *(-(-side // multiple) * multiple for side in _SIDES_TRIED))
     finish(network.feature_steps(zeros, (1.0, 1.0, 1.0)))
     return network
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Drop what a model prints and PyTorch warns of: standard output belongs to the command line and the worker."""
-    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        yield
-
-
-def _reason(error: Exception) -> str:
-    """The line of a TorchScript error, with its listings of code, that says what is wrong."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    named = [match[1] for line in lines if (match := re.match(r"[\w.]*(?:Error|Exception): (.+)", line))]
-    line = re.sub(r"^\[enforce fail at [^\]]*\]\W*", "", named[-1] if named else lines[0])
-    return textwrap.shorten(line.split(" This is an internal miniz error")[0].rstrip(" .:"), 300)

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from InteractiveSegLib.counting import counted
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.geometry import Geometry
-
-AXIS_NAMES = "kji"
+from InteractiveSegLib.notes import Note, Slices
+from InteractiveSegLib.slice_names import AXIS_NAMES, ByIndex
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +53,7 @@ class AnnotatedSlice:
 
     @property
     def name(self) -> str:
-        return f"{AXIS_NAMES[self.axis]} slice {self.index}"
+        return ByIndex().one((self.axis, self.index))
 
     @property
     def place(self) -> tuple[slice | int, ...]:
@@ -118,8 +119,8 @@ def require_fitting(annotated: Sequence[AnnotatedSlice], geometry: Geometry) -> 
     for axis in sorted({axis for axis, _ in seen}):
         filled = [each for each in annotated if each.axis == axis and each.labels.any()]
         if len(filled) == 1 and geometry.shape_kji[axis] > 1:
-            name = AXIS_NAMES[axis]
-            notes.append(f"one slice along {name} holds a label ({filled[0].index}): annotate a second for a safer end")
+            only = Slices.at((axis, filled[0].index))
+            notes.append(Note(only, " alone holds a label along its axis: annotate a second for a safer end"))
     return tuple(labels), notes + _contradictions(annotated)
 
 
@@ -132,10 +133,9 @@ def _contradictions(annotated: Sequence[AnnotatedSlice]) -> list[str]:
                 continue
             differ = np.count_nonzero(_line(earlier, later) != _line(later, earlier))
             if differ:
-                notes.append(
-                    f"{earlier.name} and {later.name} contradict each other at {differ} "
-                    f"voxel{'s' * (differ > 1)}: {later.name}, the later one, counts"
-                )
+                first, second = (Slices.at((each.axis, each.index)) for each in (earlier, later))
+                where = f" contradict each other at {counted(differ, 'voxel', 'voxels')}: "
+                notes.append(Note(first, " and ", second, where, second, ", the later one, counts"))
     return notes
 
 

@@ -10,8 +10,8 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
+from InteractiveSegLib.notes import Note, Slices
 from InteractiveSegLib.progress import Progress, Steps
-from InteractiveSegLib.propagate.annotated_slice import AXIS_NAMES
 from InteractiveSegLib.propagate.axis_stack import AxisStack
 from InteractiveSegLib.propagate.displacement import composed
 from InteractiveSegLib.propagate.label_fusion import FusionSettings
@@ -56,7 +56,7 @@ def register_steps(
     missing = missing_pairs(stack.axis, gaps, cache)
     spacing = stack.plane.working_spacing_mm
     tasks = {lower: RegisterPair(stack.images[lower], stack.images[lower + 1], spacing, settings) for lower in missing}
-    text = f"registering slices along {AXIS_NAMES[stack.axis]}"
+    text = "registering neighbouring slices"
     done = 0
     yield Progress(done, len(tasks), text)
     for answer in pool.results(tasks):
@@ -110,13 +110,13 @@ def carry_steps(
         if answer is not None:
             (key, index), found = answer
             if isinstance(found, Broken):
-                reason = f"{AXIS_NAMES[stack.axis]} slice {index}: {found.reason}; shapes alone count there"
-                filled[key].notes.append(reason)
+                where = Slices.at((stack.axis, index))
+                filled[key].notes.append(Note(where, f": {found.reason}; shapes alone count there"))
                 _fill_by_shape(filled[key], index, tasks[key, index].origins, stack, settings)
             else:
                 filled[key].levels[index], filled[key].apart[index] = found[0], found[1].max(axis=0)
             done += 1
-        yield Progress(done, len(tasks), f"finding labels along {AXIS_NAMES[stack.axis]}")
+        yield Progress(done, len(tasks), "finding labels")
     cache.filled[stack.axis] = filled
     result = AxisLabels(stack.axis, stack.plane)
     for part in filled.values():
@@ -212,12 +212,11 @@ def _quality(gap: Gap, index: int, pairs: Mapping[int, PairRegistration]) -> flo
 
 def _failures(axis: int, gap: Gap, pairs: Mapping[int, PairRegistration], by_image: bool) -> list[str]:
     """A sentence for each run of neighbours with the same failure."""
-    name = AXIS_NAMES[axis]
     notes = []
     for failure, run in groupby(gap.pairs, key=lambda lower: pairs[lower].failure.split(" (")[0]):
         lowers = list(run)
         if failure:
-            where = f"{name} slices {lowers[0]} to {lowers[-1] + 1}"
+            where = Slices(axis, lowers[0], lowers[-1] + 1)
             how = "counts as unmoved there, and shapes are blended" if by_image else "shape-based interpolation is used"
-            notes.append(f"{where}: {pairs[lowers[0]].failure}; {how}")
+            notes.append(Note(where, f": {pairs[lowers[0]].failure}; {how}"))
     return notes

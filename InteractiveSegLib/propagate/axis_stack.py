@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from InteractiveSegLib.boxed_image import crop_intensities
+from InteractiveSegLib.counting import counted
 from InteractiveSegLib.geometry import Volume
 from InteractiveSegLib.progress import Progress, Steps
-from InteractiveSegLib.propagate.annotated_slice import AXIS_NAMES
 from InteractiveSegLib.propagate.shape_interpolation import signed_distance_mm
 from InteractiveSegLib.propagate.slice_gaps import Gap
 from InteractiveSegLib.propagate.working_plane import WorkingPlane
@@ -81,7 +81,7 @@ def image_steps(
     Without a window the percentiles are those of the crop in all slices of the image.
     """
     wanted = sorted({index for gap in to_fill for lower in gap.pairs for index in (lower, lower + 1)})
-    text = f"reading slices along {AXIS_NAMES[axis]}"
+    text = "reading slices"
     yield Progress(0, len(wanted), text)
     if not wanted:
         return {}, []
@@ -99,7 +99,8 @@ def image_steps(
             missing += image.size - int(np.count_nonzero(np.isfinite(image)))
             image = windowed(image, window)
         images[index] = plane.averaged(image)
-    notes = [f"{missing} voxels are NaN or infinite and count as dark"] if missing else []
+    said = counted(missing, "voxel is NaN or infinite and counts", "voxels are NaN or infinite and count")
+    notes = [f"{said} as dark"] if missing else []
     if window is not None and not any(np.ptp(image) for image in images.values()):
         notes.append(f"nothing is seen in the window {window[0]:g} to {window[1]:g}: the image may be no CT")
     return images, notes

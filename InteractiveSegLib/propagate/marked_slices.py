@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from InteractiveSegLib.counting import counted
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.packed_mask import PackedMask
 from InteractiveSegLib.prompt_record import box_fields, mask_of
 from InteractiveSegLib.prompts import BoundingBox, Index
-from InteractiveSegLib.propagate.annotated_slice import AXIS_NAMES, AnnotatedSlice
-
-Place = tuple[int, int]
-"""Axis, 0, 1, 2 for k, j, i, and index along it."""
+from InteractiveSegLib.propagate.annotated_slice import AnnotatedSlice
+from InteractiveSegLib.slice_names import ByIndex, Place, SliceNames
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,10 +39,6 @@ class MarkedSlice:
     @property
     def place(self) -> Place:
         return self.axis, self.index
-
-    @property
-    def name(self) -> str:
-        return name_of(self.place)
 
     @property
     def pixels(self) -> int:
@@ -117,16 +112,39 @@ class MarkedSlices:
                 found = np.concatenate([found, np.argwhere(mask.mask_kji) + np.array(mask.box.start_kji)])
         return found
 
-    def annotated(self, names: Mapping[int, str]) -> tuple[AnnotatedSlice, ...]:
+    def drawn_into(self, label: int, mask: PackedMask | None) -> tuple[PackedMask | None, int]:
+        """A mask with what the object is on the slices marked for it, and how many voxels that changes."""
+        drawn = [each for each in self.slices if label in each.masks]
+        parts = [each.masks[label].box for each in drawn if each.masks[label] is not None]
+        boxes = parts + ([mask.box] if mask is not None else [])
+        if not drawn or not boxes:
+            return mask, 0
+        box = boxes[0]
+        for other in boxes[1:]:
+            box = box.union(other)
+        before = mask.within(box) if mask is not None else np.zeros(box.shape_kji, bool)
+        voxels = before.copy()
+        for each in drawn:
+            index = each.index - box.start_kji[each.axis]
+            if 0 <= index < box.shape_kji[each.axis]:
+                np.moveaxis(voxels, each.axis, 0)[index] = False
+        voxels[tuple((self.indices(label) - np.array(box.start_kji)).T)] = True
+        changed = int(np.count_nonzero(voxels != before))
+        if not changed:
+            return mask, 0
+        return (PackedMask.of_part(voxels, box) if voxels.any() else None), changed
+
+    def annotated(self, names: Mapping[int, str], called: SliceNames) -> tuple[AnnotatedSlice, ...]:
         """The slices as they are propagated, for some labels together.
 
         names : label -> what it is called
+        called : what slices are called
 
         Raises
         ------
         InputError : a slice is marked for some of them alone, or they overlap on it.
         """
-        return tuple(self._annotated(each, names) for each in self.slices if each.masks.keys() & names.keys())
+        return tuple(self._annotated(each, names, called) for each in self.slices if each.masks.keys() & names.keys())
 
     def require_shape(self, shape_kji: Index) -> None:
         """InputError where the image has another shape."""
@@ -152,13 +170,13 @@ class MarkedSlices:
             raise InputError(f"these are no marked slices: {type(error).__name__} {error}") from error
         return cls(shape, tuple(slices))
 
-    def _annotated(self, drawn: MarkedSlice, names: Mapping[int, str]) -> AnnotatedSlice:
+    def _annotated(self, drawn: MarkedSlice, names: Mapping[int, str], called: SliceNames) -> AnnotatedSlice:
         left_out = [name for label, name in names.items() if label not in drawn.masks]
         if left_out:
             known = ", ".join(name for label, name in names.items() if label in drawn.masks)
             raise InputError(
-                f"{drawn.name} is marked for {known} but not for {', '.join(left_out)}: mark it for all of them, "
-                "or propagate one segment at a time"
+                f"{called.one(drawn.place)} is marked for {known} but not for {', '.join(left_out)}: "
+                "mark it for all of them, or propagate one segment at a time"
             )
         box = slice_box(drawn.place, self.shape_kji)
         labels = np.zeros(box.shape_kji, np.uint8)
@@ -170,16 +188,11 @@ class MarkedSlices:
             other = part[mask.mask_kji & (part > 0)]
             if other.size:
                 raise InputError(
-                    f"{names[int(other[0])]} and {name} overlap on {drawn.name} at {other.size} "
-                    f"pixel{'s' * (other.size > 1)}: propagate one segment at a time"
+                    f"{names[int(other[0])]} and {name} overlap on {called.one(drawn.place)} at "
+                    f"{counted(other.size, 'pixel', 'pixels')}: propagate one segment at a time"
                 )
             part[mask.mask_kji] = label
         return AnnotatedSlice(drawn.axis, drawn.index, labels.squeeze(drawn.axis))
-
-
-def name_of(place: Place) -> str:
-    """As messages call a slice, such as "k slice 12"."""
-    return f"{AXIS_NAMES[place[0]]} slice {place[1]}"
 
 
 def slice_box(place: Place, shape_kji: Index) -> BoundingBox:
@@ -217,5 +230,5 @@ def _existing(place: Place, shape_kji: Index) -> Place:
     """InputError where the image has no such slice."""
     axis, index = place
     if not 0 <= index < shape_kji[axis]:
-        raise InputError(f"{name_of(place)} does not exist: the image has 0 to {shape_kji[axis] - 1}")
+        raise InputError(f"{ByIndex().one(place)} does not exist: the image has 0 to {shape_kji[axis] - 1}")
     return place

@@ -9,12 +9,10 @@ from __future__ import annotations
 import os
 import queue
 import subprocess
-import sys
 import time
 from collections.abc import Hashable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from threading import Event, Lock, Thread
 from types import TracebackType
 from typing import Any
@@ -22,12 +20,12 @@ from typing import Any
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.propagate.slice_process import receive, send
 from InteractiveSegLib.propagate.slice_tasks import SliceTask
+from InteractiveSegLib.python_process import library_command, library_environment
 
 _TASKS_PER_PROCESS = 6  # fewer do not repay starting one
 _TICK_S = 0.2
 _PATIENCE_S = 0.5
 _LONGEST_S = 120.0  # for one task, the start of a process included; a slice takes a fraction of a second
-_PACKAGES = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
@@ -165,14 +163,13 @@ class _Process:
 
 
 def _started() -> subprocess.Popen[bytes]:
-    paths = [str(_PACKAGES), *filter(None, [os.environ.get("PYTHONPATH")])]
     one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"), "1")
     return subprocess.Popen(
-        [sys.executable, "-m", "InteractiveSegLib.propagate.slice_process"],
+        library_command("InteractiveSegLib.propagate.slice_process"),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env={**os.environ, **one_thread, "PYTHONPATH": os.pathsep.join(paths)},
+        env=library_environment(**one_thread),
         creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),  # on Windows a console would open
     )
 

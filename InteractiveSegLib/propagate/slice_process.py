@@ -1,7 +1,6 @@
 """A process that works on slices: tasks come in by standard input, results go out by standard output.
 
-``python -m InteractiveSegLib.propagate.slice_process`` is started by ``slice_pool``. It ends when its input ends, so
-that it does not outlive the process that started it.
+``slice_pool`` starts it. It ends when its input ends, so that it does not outlive the process that started it.
 """
 
 from __future__ import annotations
@@ -64,7 +63,3 @@ def main() -> None:
         except Exception as error:
             answer = (False, " ".join(str(error).split()) or type(error).__name__)
         send(answers, answer)
-
-
-if __name__ == "__main__":
-    main()

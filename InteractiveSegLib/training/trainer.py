@@ -12,8 +12,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from InteractiveSegLib.errors import InputError, InteractiveSegError
-from InteractiveSegLib.files import replacing
+from InteractiveSegLib.files import make_folder, replacing
 from InteractiveSegLib.progress import Progress, Steps
+from InteractiveSegLib.python_process import spawning_safely
 from InteractiveSegLib.training.process_group import ProcessGroup
 
 Batch = Mapping[str, Tensor]
@@ -95,7 +96,7 @@ def train(
         raise InputError(f"{settings.steps} steps take {needed} batches, but there are only {count}")
     group = ProcessGroup.joined(device)
     mine = group.share(settings.accumulated)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     network.to(device).train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.averaging), use_buffers=True)
@@ -106,7 +107,8 @@ def train(
         _shorten_log(folder / "losses.csv", start)
     rows: list[str] = []
     numbers = [step * settings.accumulated + part for step in range(start, settings.steps) for part in mine]
-    loader = iter(DataLoader(Subset(batches, numbers), batch_size=None, num_workers=settings.workers))
+    with spawning_safely():
+        loader = iter(DataLoader(Subset(batches, numbers), batch_size=None, num_workers=settings.workers))
     for step in range(start, settings.steps):
         for parameters in optimizer.param_groups:
             parameters["lr"] = settings.learning_rate * schedule(step / settings.steps)

@@ -8,6 +8,7 @@ from typing import Any
 
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.progress import Progress
+from InteractiveSegLib.python_process import library_environment
 from InteractiveSegLib.worker.callback_loop import CallbackLoop
 from InteractiveSegLib.worker.client import ClientLimits, WorkerClient, WorkerStatus
 from InteractiveSegLib.worker.job import Job, JobCallbacks, JobError
@@ -40,7 +41,7 @@ class BlockingWorker:
         on_status: Callable[[WorkerStatus], None] = lambda _: None,
         limits: ClientLimits = ClientLimits(),
     ) -> None:
-        self._command, self._environment = list(command or worker_command()), environment
+        self._command, self._environment = list(command or worker_command()), environment or library_environment()
         self.loop = CallbackLoop()
         self.log: list[str] = []
         self.transport: SubprocessTransport | None = None

@@ -39,7 +39,7 @@ from InteractiveSegLib.progress import Progress
 from InteractiveSegLib.prompt_record import prompt_parts, prompt_record
 from InteractiveSegLib.prompts import Prompts
 from InteractiveSegLib.worker.connection import Connection
-from InteractiveSegLib.worker.job import Job, JobCallbacks, JobError, State, Stopped
+from InteractiveSegLib.worker.job import Job, JobCallbacks, JobError, Program, State, Stopped
 from InteractiveSegLib.worker.protocol import Message, ProtocolError
 from InteractiveSegLib.worker.request_kinds import Request
 from InteractiveSegLib.worker.sent_image import image_fields, voxels_message
@@ -235,7 +235,8 @@ class WorkerClient:
             result = job.request.result_of(replace(message, fields=fields["result"]))
             return lambda: self._end_running("done", result)
         if message.kind == "error":
-            error = JobError(str(fields["type"]), str(fields["text"]), str(fields["log"]))
+            program = Program(**fields["program"]) if fields.get("program") else None
+            error = JobError(str(fields["type"]), str(fields["text"]), str(fields["log"]), program)
             return lambda: self._end_running("failed", error)
         if message.kind == "cancelled":
             return lambda: self._end_running("cancelled")

@@ -18,6 +18,17 @@ Stopped = Literal["cancelled", "stale"]
 State = Literal["waiting", "running", "done", "failed", "cancelled", "stale"]
 
 
+@dataclass(frozen=True)
+class Program:
+    """A model that is a program, on the worker's machine.
+
+    sha256 : of its content; as ``trust`` of a request it lets it run
+    """
+
+    path: str
+    sha256: str
+
+
 class JobError(InteractiveSegError):
     """A request that failed.
 
@@ -27,16 +38,17 @@ class JobError(InteractiveSegError):
         could not be started, ended, or was not understood
     text : for the person
     log : for the developer: where it happened, or what the process said last; may be empty
+    program : that nobody has said may run, where that is why
     """
 
-    def __init__(self, type_name: str, text: str, log: str = "") -> None:
+    def __init__(self, type_name: str, text: str, log: str = "", program: Program | None = None) -> None:
         super().__init__(text)
-        self.type_name, self.text, self.log = type_name, text, log
+        self.type_name, self.text, self.log, self.program = type_name, text, log, program
 
     @property
     def is_input(self) -> bool:
         """What was given is at fault, as of ``InputError``, rather than the program."""
-        return self.type_name == InputError.__name__
+        return self.type_name == InputError.__name__ or self.program is not None
 
 
 @dataclass(frozen=True)

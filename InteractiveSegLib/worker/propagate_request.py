@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from InteractiveSegLib.notes import note_fields, notes_of
 from InteractiveSegLib.progress import Steps
 from InteractiveSegLib.prompt_record import box_fields, box_of, mask_of
 from InteractiveSegLib.propagate_result import PropagateResult
@@ -45,7 +46,7 @@ class PropagateRequest:
             "masks": {str(label): box_fields(mask.box) for label, mask in result.masks.items()},
             "box": box_fields(result.box),
             "axes": sorted(result.slice_confidence),
-            "notes": list(result.notes),
+            "notes": note_fields(result.notes),
             "seconds": result.seconds,
         }
         arrays = {f"mask/{label}": mask.bits for label, mask in result.masks.items()}
@@ -62,6 +63,6 @@ class PropagateRequest:
             arrays["confidence"],
             arrays["residual"],
             {axis: arrays[f"slices/{axis}"] for axis in fields["axes"]},
-            tuple(fields["notes"]),
+            notes_of(fields["notes"]),
             float(fields["seconds"]),
         )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.networks import DEFAULT_NETWORK
+from InteractiveSegLib.notes import note_fields, notes_of
 from InteractiveSegLib.progress import Steps
 from InteractiveSegLib.prompt_record import box_fields, box_of, mask_of
 from InteractiveSegLib.segment_result import SegmentResult, WorkingProbability
@@ -32,6 +33,7 @@ class SegmentRequest:
     sigma : intensity change, on [0, 1], that counts as an edge, above 0 to 10
     rounds : label step and network step alternate this often at most, 0 to 50
     with_probability : the result holds the probabilities, too
+    trust : SHA-256 of a model that is a program, where the person has said that it may run; it is remembered
 
     Raises
     ------
@@ -49,6 +51,7 @@ class SegmentRequest:
     sigma: float | None = None
     rounds: int | None = None
     with_probability: bool = False
+    trust: str = ""
 
     def __post_init__(self) -> None:
         if not isinstance(self.model, str) or "\0" in self.model:
@@ -96,6 +99,10 @@ class SegmentRequest:
 
     def prepared(self, bench: Workbench) -> Steps[ImageSegmenter]:
         """The segmenter of the round, once all voxels are there that it will look at."""
+        if self.trust:
+            from InteractiveSegLib.networks.model_trust import trust
+
+            trust(self.trust, self.model)
         segmenter = bench.segmenter(self.model, self.device, self.seed, self.changed)
         for crop in segmenter.crops(bench.prompts):
             yield from bench.required_image.fetch(crop)
@@ -107,7 +114,7 @@ class SegmentRequest:
         fields = {
             "masks": {str(label): box_fields(mask.box) for label, mask in result.masks.items()},
             "crops": {str(label): box_fields(found.crop) for label, found in result.probabilities.items()},
-            "notes": list(result.notes),
+            "notes": note_fields(result.notes),
             "seconds": result.seconds,
             "device": result.device,
         }
@@ -125,7 +132,7 @@ class SegmentRequest:
                 int(label): WorkingProbability(box_of(box), arrays[f"probability/{label}"])
                 for label, box in fields["crops"].items()
             },
-            tuple(fields["notes"]),
+            notes_of(fields["notes"]),
             float(fields["seconds"]),
             str(fields["device"]),
         )

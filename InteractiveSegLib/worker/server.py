@@ -11,6 +11,7 @@ from typing import Any
 
 from InteractiveSegLib.errors import MEMORY_IS_FULL, InputError, InteractiveSegError, is_out_of_memory
 from InteractiveSegLib.networks import DEFAULT_NETWORK
+from InteractiveSegLib.networks.model_trust import UntrustedModelError
 from InteractiveSegLib.progress import Progress, Steps
 from InteractiveSegLib.prompt_record import prompts_of
 from InteractiveSegLib.prompts import Prompts
@@ -129,14 +130,17 @@ class _Server:
             except StopIteration as end:
                 return end.value
 
-    def _error_fields(self, error: Exception) -> dict[str, str]:
-        """What a client is told: type, text, and of an unexpected error where it happened."""
+    def _error_fields(self, error: Exception) -> dict[str, Any]:
+        """What a client is told: type, text, where an unexpected error happened, and which program may not run."""
         if is_out_of_memory(error):
             self._bench.forget()
             self._image, self._bench.image = None, None
             return {"type": "MemoryError", "text": MEMORY_IS_FULL, "log": "".join(traceback.format_exception(error))}
         log = "" if isinstance(error, InteractiveSegError) else "".join(traceback.format_exception(error))
-        return {"type": type(error).__name__, "text": str(error) or type(error).__name__, "log": log}
+        told: dict[str, Any] = {"type": type(error).__name__, "text": str(error) or type(error).__name__, "log": log}
+        if isinstance(error, UntrustedModelError):
+            told["program"] = {"path": str(error.path), "sha256": error.sha256}
+        return told
 
 
 class _Reports:

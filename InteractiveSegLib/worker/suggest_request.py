@@ -64,7 +64,8 @@ class SuggestRequest:
         """InputError where the fields are none of a request."""
         fields, arrays = message.fields, message.arrays
         try:
-            settings = GuidanceSettings(**{**fields["settings"], "axes": tuple(fields["settings"]["axes"])})
+            axes = fields["settings"]["axes"]
+            settings = GuidanceSettings(**{**fields["settings"], "axes": None if axes is None else tuple(axes)})
             proposed = tuple((axis, index) for axis, index in fields["proposed"])
             prediction, before = (
                 {
@@ -80,11 +81,11 @@ class SuggestRequest:
     def steps(self, bench: Workbench) -> Steps[Advice]:
         """Propagate, or take the mask that was propagated last, and rank."""
         proxy = yield from self.slices.steps(bench)
-        shape = bench.required_image.volume.geometry.shape_kji
+        geometry = bench.required_image.volume.geometry
         voxels = float(proxy.probabilities.sum(dtype=np.float64))
-        evidence = self._evidence(proxy, shape)
+        evidence = self._evidence(proxy, geometry.shape_kji)
         outlines = expected_outlines(proxy)
-        return suggest(evidence, shape, proxy.annotated, voxels, self.settings, self.proposed, outlines)
+        return suggest(evidence, geometry, proxy.annotated, voxels, self.settings, self.proposed, outlines)
 
     def _evidence(self, proxy: ProxyMask, shape: Index) -> list[Evidence]:
         found = [from_proxy(proxy)]

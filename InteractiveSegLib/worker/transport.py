@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from InteractiveSegLib.python_process import library_command
+
 CallLater = Callable[[float, Callable[[], None]], object]
 """``call_later(seconds, function)``: the event loop calls the function once, from the thread of all other callbacks."""
 
@@ -39,22 +41,15 @@ class Transport(Protocol):
         """End the process at once."""
 
 
-_RUN = (  # not the folder in which the process happens to be started
-    "import sys; sys.path[:1] = [sys.argv.pop(1), *filter(None, sys.path[:1])]; "
-    "from InteractiveSegLib.cli import main; sys.exit(main())"
-)
-
-
 def worker_command(python: str | Path = sys.executable, command: str = "worker") -> list[str]:
     """Arguments that start a worker with this very copy of the library, wherever the process looks for packages.
 
     Parameters
     ----------
-    python : the interpreter; in 3D Slicer, of which ``sys.executable`` is the window itself, that of
-        ``shutil.which("PythonSlicer")``
+    python : as of ``library_command``
     command : of ``interactiveseg``
     """
-    return [str(python), "-c", _RUN, str(Path(__file__).resolve().parents[2]), command]
+    return library_command("InteractiveSegLib.cli", command, python=python)
 
 
 def end_in_words(code: int) -> str:

@@ -10,8 +10,9 @@ from typing import Any
 
 import slicer
 import slicer.util
+import vtk
 from PySide6.QtCore import QObject, Signal
-from PySide6.QtWidgets import QApplication, QMainWindow
+from PySide6.QtWidgets import QApplication, QMainWindow, QWidget
 from trame_slicer.core import SlicerApp
 
 from slicer_host import mrml_widgets, packaging, parameter_node, qt_modules, scripted_module
@@ -35,14 +36,16 @@ class _CoreIOManager:
         path = properties["fileName"]
         if filetype != "VolumeFile":
             return bool(self._core.io_manager.load_scene(path))
-        loaded = self._core.io_manager.load_volumes(path)
-        for node in loaded:
+        name = properties.get("name", Path(path).name.split(".")[0])
+        node = self._core.volumes_logic.AddArchetypeVolume(path, name, 0, vtk.vtkStringArray())
+        if node is not None:
             nodes.AddItem(node)
-        return bool(loaded)
+        return node is not None
 
 
 class _ApplicationSignals(QObject):
     startupCompleted = Signal()
+    focusChanged = Signal(QWidget, QWidget)
 
 
 class _Application:
@@ -52,13 +55,18 @@ class _Application:
     majorVersion, minorVersion = 5, 12
 
     def __init__(self, core: SlicerApp) -> None:
-        self._core, self._signals = core, Wrapped(_ApplicationSignals())
+        self._core, signals = core, _ApplicationSignals()
+        QApplication.instance().focusChanged.connect(signals.focusChanged)
+        self._signals = Wrapped(signals)
         self._manager = Wrapped(_ModuleManager())
         self.temporaryPath = str(temporary_folder("slicer-"))
         self.slicerHome = self.temporaryPath
 
     def connect(self, signature: str, receiver: Callable) -> None:
         self._signals.connect(signature, receiver)
+
+    def disconnect(self, signature: str, receiver: Callable) -> None:
+        self._signals.disconnect(signature, receiver)
 
     def moduleManager(self) -> Wrapped:
         return self._manager

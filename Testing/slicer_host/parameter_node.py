@@ -1,4 +1,9 @@
-"""``slicer.parameterNodeWrapper``: typed fields kept in a ``vtkMRMLScriptedModuleNode`` and tied to widgets."""
+"""``slicer.parameterNodeWrapper``: typed fields kept in a ``vtkMRMLScriptedModuleNode`` and tied to widgets.
+
+As strict as Slicer's: each kind of widget shows the types that Slicer's connector for it shows, a combo box loses its
+items to the choices of the field, a spin box without limits gets those of its type, and a value that is no choice is
+refused, also where it comes from the node.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +24,21 @@ from slicer_host.pythonqt import Wrapped
 class WithinRange:
     minimum: float
     maximum: float
+
+
+@dataclass(frozen=True)
+class Minimum:
+    minimum: float
+
+
+@dataclass(frozen=True)
+class Maximum:
+    maximum: float
+
+
+@dataclass(frozen=True)
+class Choice:
+    choices: typing.Sequence[Any]
 
 
 @dataclass(frozen=True)
@@ -49,12 +69,11 @@ def parameterNodeWrapper(cls: type) -> type:
 class _Field:
     def __init__(self, cls: type, name: str, hint: Any) -> None:
         self.name = name
-        self.limits: WithinRange | None = None
+        self.notes: list[Any] = []
         default = getattr(cls, name, None)
         if typing.get_origin(hint) is Annotated:
-            hint, *notes = typing.get_args(hint)
-            self.limits = next((note for note in notes if isinstance(note, WithinRange)), None)
-            default = next((note.value for note in notes if isinstance(note, Default)), default)
+            hint, *self.notes = typing.get_args(hint)
+            default = next((note.value for note in self.notes if isinstance(note, Default)), default)
         if isinstance(hint, UnionType) or typing.get_origin(hint) is typing.Union:
             hint = next(part for part in typing.get_args(hint) if part is not type(None))
         self.type: type = hint
@@ -63,16 +82,34 @@ class _Field:
             default = next(iter(hint)) if issubclass(hint, enum.Enum) else hint()
         self.default = default
 
+    def note(self, kind: type) -> Any:
+        """The annotation of a kind, None where there is none."""
+        return next((note for note in self.notes if isinstance(note, kind)), None)
+
+    @property
+    def minimum(self) -> float | None:
+        found = self.note(WithinRange) or self.note(Minimum)
+        return found.minimum if found else None
+
+    @property
+    def maximum(self) -> float | None:
+        found = self.note(WithinRange) or self.note(Maximum)
+        return found.maximum if found else None
+
     def read(self, wrapper: Any) -> Any:
         node = wrapper.parameterNode
         if self.is_node:
             return node.GetNodeReference(self.name)
+        if not node.HasParameter(self.name):
+            self.write(wrapper, self.default)
         text = node.GetParameter(self.name)
-        if not text:
-            return self.default
         if self.type is bool:
             return text == "True"
-        return self.type[text] if issubclass(self.type, enum.Enum) else self.type(text)
+        if issubclass(self.type, enum.Enum):
+            if text not in self.type.__members__:
+                raise ValueError(f"Found {text!r} in parameter node but it is not a name in {self.type!r}")
+            return self.type[text]
+        return self.type(text)
 
     def write(self, wrapper: Any, value: Any) -> None:
         node = wrapper.parameterNode
@@ -81,8 +118,11 @@ class _Field:
             return
         if not isinstance(value, self.type) and not (self.type is float and isinstance(value, int)):
             raise TypeError(f"{self.name} is {self.type.__name__}, not {value!r}")
-        if self.limits and not self.limits.minimum <= value <= self.limits.maximum:
-            raise ValueError(f"{self.name} lies between {self.limits.minimum} and {self.limits.maximum}, not {value}")
+        low, high, choice = self.minimum, self.maximum, self.note(Choice)
+        if (low is not None and value < low) or (high is not None and value > high):
+            raise ValueError(f"{self.name} lies between {low} and {high}, not {value}")
+        if choice is not None and value not in choice.choices:
+            raise ValueError(f"Value is {value}, but must be in one of the following: {choice.choices}")
         node.SetParameter(self.name, value.name if isinstance(value, enum.Enum) else str(value))
 
 
@@ -91,8 +131,7 @@ def _initialise(self: Any, node: vtk.vtkObject) -> None:
     self._guis: dict[int, list[tuple[str, _Connector]]] = {}
     self._updating = False
     for field in self.allParameters.values():
-        if not field.is_node and not node.GetParameter(field.name):
-            field.write(self, field.default)
+        field.read(self)  # Slicer reads every value once, so that one which cannot be read raises here
 
 
 def _connect_gui(self: Any, gui: Any) -> int:
@@ -141,22 +180,60 @@ class _Connector:
     _SIGNALS: typing.ClassVar = {
         "ctkSliderWidget": "valueChanged(double)",
         "qMRMLNodeComboBox": "currentNodeChanged(vtkMRMLNode*)",
-        "QCheckBox": "toggled(bool)",
+        "QCheckBox": "stateChanged(int)",
         "QComboBox": "currentIndexChanged(int)",
         "QDoubleSpinBox": "valueChanged(double)",
         "QLineEdit": "textChanged(QString)",
+        "QPushButton": "toggled(bool)",
         "QSpinBox": "valueChanged(int)",
+    }
+    _SHOWS: typing.ClassVar = {
+        "ctkSliderWidget": (float, int),
+        "QCheckBox": (bool,),
+        "QComboBox": (int, float, str, bool, enum.Enum),
+        "QDoubleSpinBox": (float, int),
+        "QLineEdit": (str,),
+        "QPushButton": (bool,),
+        "QSpinBox": (int,),
     }
 
     def __init__(self, widget: Wrapped, field: _Field) -> None:
         self._widget, self._kind, self._type = widget, widget.className(), field.type
-        if self._kind not in self._SIGNALS:
-            raise ValueError(f"{self._kind} cannot show a parameter")
-        if self._kind == "ctkSliderWidget" and field.limits is None:
-            raise ValueError(f"{field.name}: a slider needs Annotated[{field.type.__name__}, WithinRange(a, b)]")
-        if field.limits is not None:
-            widget.minimum, widget.maximum = field.limits.minimum, field.limits.maximum
+        nodes = field.is_node and self._kind == "qMRMLNodeComboBox"
+        if not nodes and not any(
+            field.type is shown or (shown is enum.Enum and issubclass(field.type, shown))
+            for shown in self._SHOWS.get(self._kind, ())
+        ):
+            raise RuntimeError(
+                f"Unable to create GUI connector from datatype '{field.type}' to widget type '{self._kind}'"
+            )
+        self._choices: list[tuple[str, Any]] = []
+        if self._kind == "QComboBox":
+            self._fill(field)
+        elif self._kind in ("ctkSliderWidget", "QSpinBox", "QDoubleSpinBox"):
+            self._limit(field)
         self._receiver: Callable | None = None
+
+    def _fill(self, field: _Field) -> None:
+        if issubclass(field.type, enum.Enum):
+            label = getattr(field.type, "label", lambda each: each.name)
+            self._choices = [(label(each), each) for each in field.type]
+        else:
+            choice = field.note(Choice)
+            if choice is None:
+                raise RuntimeError("ComboBoxToStringableConnector requires the Choice annotation to be used.")
+            self._choices = [(str(each), each) for each in choice.choices]
+        self._widget.clear()
+        for text, _value in self._choices:
+            self._widget.addItem(text)
+
+    def _limit(self, field: _Field) -> None:
+        low, high = field.minimum, field.maximum
+        if self._kind == "ctkSliderWidget" and (low is None or high is None):
+            raise RuntimeError("Cannot have a connection to ctkSliderWidget where the float types is unbounded.")
+        whole = self._kind == "QSpinBox"
+        self._widget.minimum = low if low is not None else (-(2**31) if whole else float("-inf"))
+        self._widget.maximum = high if high is not None else (2**31 - 1 if whole else float("inf"))
 
     def on_changed(self, receiver: Callable) -> None:
         self._receiver = receiver
@@ -168,19 +245,22 @@ class _Connector:
     def read(self) -> Any:
         if self._kind == "qMRMLNodeComboBox":
             return self._widget.currentNode()
-        if self._kind == "QCheckBox":
+        if self._kind in ("QCheckBox", "QPushButton"):
             return self._widget.checked
         if self._kind == "QComboBox":
-            return self._widget.currentText
+            return self._choices[self._widget.currentIndex][1]
         return self._widget.text if self._kind == "QLineEdit" else self._type(self._widget.value)
 
     def write(self, value: Any) -> None:
         if self._kind == "qMRMLNodeComboBox":
             self._widget.setCurrentNode(value)
-        elif self._kind == "QCheckBox":
+        elif self._kind in ("QCheckBox", "QPushButton"):
             self._widget.checked = value
         elif self._kind == "QComboBox":
-            self._widget.setCurrentText(value)
+            values = [each for _text, each in self._choices]
+            if value not in values:
+                raise ValueError(f"Unable to find value {value} in choices {values}")
+            self._widget.currentIndex = values.index(value)
         elif self._kind == "QLineEdit":
             if self._widget.text != value:
                 self._widget.text = value
@@ -191,5 +271,8 @@ class _Connector:
 PUBLIC = {
     "parameterNodeWrapper": parameterNodeWrapper,
     "WithinRange": WithinRange,
+    "Minimum": Minimum,
+    "Maximum": Maximum,
+    "Choice": Choice,
     "Default": Default,
 }

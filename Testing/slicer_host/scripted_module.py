@@ -9,6 +9,7 @@ from types import ModuleType, SimpleNamespace
 
 import slicer
 import vtk
+from PySide6.QtCore import Property
 from PySide6.QtWidgets import QVBoxLayout
 
 from slicer_host.mrml_widgets import qMRMLWidget
@@ -28,15 +29,27 @@ class ScriptedLoadableModule:
         return ""
 
 
+class qSlicerScriptedLoadableModuleWidget(qMRMLWidget):
+    """What a module's widget lies in; it outlives a Reload, and knows whether the module is shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        QVBoxLayout(self)
+        self._is_entered = False
+
+    def show_module(self, shown: bool) -> None:
+        self._is_entered = shown
+
+    isEntered = Property(bool, lambda self: self._is_entered)
+
+
 class ScriptedLoadableModuleWidget:
     def __init__(self, parent: Wrapped | None = None) -> None:
         super().__init__()
         self.moduleName = type(self).__name__.removesuffix("Widget")
         self.developerMode = False
         if parent is None:
-            widget = qMRMLWidget()
-            QVBoxLayout(widget)
-            parent = Wrapped(widget)
+            parent = Wrapped(qSlicerScriptedLoadableModuleWidget())
         self.parent = parent
         self.layout = parent.layout()
 

@@ -1,7 +1,8 @@
 """``qMRMLSegmentEditorWidget`` with Paint and Erase: Slicer's own editing logic, and mouse strokes in the slice views.
 
 As in Slicer, every widget with an active effect paints, whether it is shown or not, and a stroke is applied when the
-button is released.
+button is released. Any place mode ends the effect; so does another segmentation, whose reference volume becomes the
+source volume and whose first segment is chosen; and a scene that closes under an effect that has painted is a crash.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 import slicer
 import vtk
-from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QLabel, QTableWidget, QVBoxLayout, QWidget
 from vtk.util.numpy_support import numpy_to_vtk
 
 from slicer_host.views import Views
@@ -38,24 +39,51 @@ class _Effect:
 
 
 class qMRMLSegmentEditorWidget(QWidget):
+    """volumes_looked_at : how often a source volume was looked at voxel by voxel, by all widgets"""
+
     views: ClassVar[Views | None] = None
+    volumes_looked_at: ClassVar[int] = 0
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         layout = QVBoxLayout(self)
         layout.addWidget(QLabel("Paint   Erase   Threshold   Islands   ...", self))
+        table = QTableWidget(self)
+        table.setObjectName("SegmentsTableView")
+        layout.addWidget(table)
         self._logic = slicer.vtkSlicerSegmentEditorLogic()
         self._logic.SetMaximumNumberOfUndoStates(10)
         self._scene, self._node, self._effect = None, None, None
         self._tags: list[tuple[Any, int]] = []
+        self._scene_tags: list[tuple[Any, int]] = []
+        self._has_painted = False
+        self._source: Any = None
         self._stroke: list[tuple[float, ...]] | None = None
 
     def setMRMLScene(self, scene: Any) -> None:
-        self._scene = scene
+        for observed, tag in self._scene_tags:
+            observed.RemoveObserver(tag)
+        self._scene, self._scene_tags = scene, []
         self._logic.SetMRMLScene(scene)
         if scene is None:
             self.setActiveEffect(None)
             self.removeViewObservations()
+            return
+        interaction = scene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
+        for observed, event, act in (
+            (scene, scene.EndCloseEvent, self._on_scene_closed),
+            (interaction, "ModifiedEvent", self._on_interaction),
+        ):
+            if observed is not None:
+                self._scene_tags.append((observed, observed.AddObserver(event, act)))
+
+    def _on_scene_closed(self, *_: Any) -> None:
+        if self._effect is not None and self._has_painted:
+            raise RuntimeError("Slicer would have crashed: the scene was closed under an effect that has painted")
+
+    def _on_interaction(self, interaction: Any, _event: str) -> None:
+        if self._effect is not None and interaction.GetCurrentInteractionMode() != interaction.ViewTransform:
+            self.setActiveEffect(None)
 
     def setMRMLSegmentEditorNode(self, node: Any) -> None:
         self._node = node
@@ -65,7 +93,16 @@ class qMRMLSegmentEditorWidget(QWidget):
         return self._node
 
     def setSegmentationNode(self, node: Any) -> None:
+        if self._logic.GetSegmentationNode() is node:
+            return
         self._logic.SetSegmentationNode(node)
+        self.setActiveEffect(None)
+        if node is None:
+            return
+        role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
+        self.setSourceVolumeNode(node.GetNodeReference(role))
+        if node.GetSegmentation().GetNumberOfSegments():
+            self.setCurrentSegmentID(node.GetSegmentation().GetNthSegmentID(0))
 
     def segmentationNode(self) -> Any:
         return self._logic.GetSegmentationNode()
@@ -73,6 +110,9 @@ class qMRMLSegmentEditorWidget(QWidget):
     def setSourceVolumeNode(self, node: Any) -> None:
         segmentation = self._logic.GetSegmentationNode()
         self._logic.SetSourceVolumeNode(node)
+        if node is not None and node is not self._source:
+            type(self).volumes_looked_at += 1
+        self._source = node
         role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
         if segmentation is not None and node is not None and segmentation.GetNodeReference(role) is None:
             segmentation.SetReferenceImageGeometryParameterFromVolumeNode(node)
@@ -105,9 +145,17 @@ class qMRMLSegmentEditorWidget(QWidget):
         return self._effect
 
     def setActiveEffect(self, effect: _Effect | None) -> None:
-        self._effect = effect
-        if self._node is not None:
-            self._node.SetActiveEffectName(effect.name if effect is not None else "")
+        if self._node is None:
+            return
+        self._effect, self._has_painted = effect, False
+        if effect is None:
+            self.removeViewObservations()
+        else:
+            self.setupViewObservations()
+            interaction = slicer.app.applicationLogic().GetInteractionNode()
+            if interaction.GetCurrentInteractionMode() != interaction.ViewTransform:
+                interaction.SetCurrentInteractionMode(interaction.ViewTransform)
+        self._node.SetActiveEffectName(effect.name if effect is not None else "")
 
     def removeViewObservations(self) -> None:
         for interactor, tag in self._tags:
@@ -158,7 +206,11 @@ class qMRMLSegmentEditorWidget(QWidget):
         return self.views[name].get_view_node().GetXYToRAS().MultiplyPoint((*position, 0, 1))[:3]
 
     def _apply(self, name: str, points_ras: np.ndarray) -> None:
-        """Mark the voxels within the brush along the stroke: a sphere, or a disk in the slice of the view."""
+        """Mark the voxels within the brush along the stroke: a sphere, or a disk in the slice of the view.
+
+        The labelmap that is painted lies in the frame of the segmentation, the stroke in the world.
+        """
+        self._has_painted = True
         self._logic.SaveStateForUndo()
         self._logic.ResetModifierLabelmapToDefault()
         labelmap = self._logic.GetModifierLabelmap()
@@ -168,6 +220,13 @@ class qMRMLSegmentEditorWidget(QWidget):
         labelmap.GetWorldToImageMatrix(to_ijk)
         labelmap.GetImageToWorldMatrix(from_ijk)
         to_ijk, from_ijk = slicer.util.arrayFromVTKMatrix(to_ijk), slicer.util.arrayFromVTKMatrix(from_ijk)
+        to_world = vtk.vtkMatrix4x4()
+        parent = self.segmentationNode().GetParentTransformNode()
+        if parent is not None:
+            parent.GetMatrixTransformToWorld(to_world)
+        to_world = slicer.util.arrayFromVTKMatrix(to_world)
+        from_ijk = to_world @ from_ijk
+        to_ijk = to_ijk @ np.linalg.inv(to_world)
         dimensions = np.array(labelmap.GetDimensions())
         mask = np.zeros(dimensions[::-1], np.uint8)
         normal = slicer.util.arrayFromVTKMatrix(view_node.GetSliceToRAS())[:3, 2]

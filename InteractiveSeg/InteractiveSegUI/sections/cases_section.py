@@ -54,8 +54,7 @@ class CasesSection(Section):
         ui.rollBackButton.enabled = idle and has_casebook and bool(view.model)
         ui.caseLabel.text = work.opened.name if has_case else _("no case is open")
         ui.versionLabel.text = view.version if has_casebook else ""
-        waiting = f" {view.waiting} accepted cases wait." if has_casebook and view.waiting else ""
-        ui.learnerLabel.text = f"{work.learning.text}{waiting}" if has_casebook else ""
+        ui.learnerLabel.text = f"{work.learning.text} {waiting_text(view.waiting)}".strip() if has_casebook else ""
         ui.effortLabel.text = self._effort() if has_casebook else ""
 
     def close(self) -> None:
@@ -90,3 +89,10 @@ class CasesSection(Section):
             return _("no case is accepted yet")
         seconds, strokes = sum(each.active_s for each in done), sum(each.strokes for each in done)
         return f"{len(done)} accepted, {seconds / len(done):.0f} s and {strokes / len(done):.1f} strokes a case"
+
+
+def waiting_text(count: int) -> str:
+    """How many accepted cases the learner has not learnt yet."""
+    if count == 0:
+        return ""
+    return _("1 accepted case waits.") if count == 1 else _("{count} accepted cases wait.").format(count=count)

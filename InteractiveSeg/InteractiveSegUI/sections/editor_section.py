@@ -1,4 +1,4 @@
-"""Slicer's Segment Editor, on the same segmentation and volume."""
+"""Slicer's Segment Editor, on the same segmentation, volume and segment."""
 
 from __future__ import annotations
 
@@ -8,25 +8,28 @@ import slicer
 import vtk
 
 from InteractiveSegUI.controller import Controller
-from InteractiveSegUI.scribbling import Scribbling
 from InteractiveSegUI.sections.section import Section
+from InteractiveSegUI.tools import Tools
 
 
 class EditorSection(Section):
+    """It is given the nodes only while it is unfolded: a Segment Editor looks at every voxel of a new volume."""
+
     ui_file: ClassVar[str] = "Editor.ui"
 
-    def __init__(self, controller: Controller, scribbling: Scribbling) -> None:
+    def __init__(self, controller: Controller, tools: Tools) -> None:
         super().__init__(controller)
         self._editor = self.ui.segmentEditor
         self._editor.setMRMLSegmentEditorNode(
             controller.editor_node
         )  # before the scene, which stores its defaults in it
         self._editor.setMRMLScene(slicer.mrmlScene)
-        self._editor.setMaximumNumberOfUndoStates(10)
-        controller.before_write.append(self._editor.saveStateForUndo)
-        scribbling.on_start.append(lambda: self._editor.setActiveEffect(None))
-        self._scribbling = scribbling
+        self._editor.setMaximumNumberOfUndoStates(0)  # the module's own Undo takes back what is drawn here, too
+        self._hide_second_list()
+        self._tools = tools
         self._observed: tuple[slicer.vtkMRMLSegmentEditorNode, int] | None = None
+        self._updating = False
+        self.ui.editorButton.connect("contentsCollapsed(bool)", self._on_collapsed)
 
     def bind(self) -> None:
         super().bind()
@@ -35,32 +38,72 @@ class EditorSection(Section):
         self._observed = node, node.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: self._on_editor())
 
     def unbind(self) -> None:
+        """The scene goes away: an editor that has painted must not hold on to its segmentation."""
         super().unbind()
         if self._observed is not None:
             node, tag = self._observed
             node.RemoveObserver(tag)
             self._observed = None
+        self._release()
 
     def update(self) -> None:
         parameters, editor = self.controller.parameters, self._editor
+        if self.ui.editorButton.collapsed:
+            return
+        self._updating = True
         if editor.segmentationNode() is not parameters.segmentation:
             editor.setSegmentationNode(parameters.segmentation)
         if editor.sourceVolumeNode() is not parameters.volume and parameters.segmentation is not None:
             editor.setSourceVolumeNode(parameters.volume)
         if parameters.segment and editor.currentSegmentID() != parameters.segment:
             editor.setCurrentSegmentID(parameters.segment)
+        self._updating = False
+
+    def put_away(self) -> None:
+        """Another tool takes the mouse."""
+        self._editor.setActiveEffect(None)
 
     def enter(self) -> None:
-        self._editor.setupViewObservations()
+        if not self.ui.editorButton.collapsed:
+            self._editor.setupViewObservations()
 
     def leave(self) -> None:
         self._editor.setActiveEffect(None)
         self._editor.removeViewObservations()
 
-    def _on_editor(self) -> None:
-        """A tool of the Segment Editor was taken up: the brushes of the scribbles are put away, or both would paint."""
-        if self._observed[0].GetActiveEffectName() and self._scribbling.tool is not None:
-            self._scribbling.stop()
-
     def close(self) -> None:
         self._editor.setMRMLScene(None)
+
+    def _on_editor(self) -> None:
+        """A tool was taken up, and the brushes of the scribbles are put away, or both would paint; or another segment
+        was chosen there, which then is the one that is worked on.
+        """
+        if self._updating or self._observed is None:
+            return
+        node, parameters = self._observed[0], self.controller.parameters
+        if node.GetActiveEffectName() and self._tools.current is not None:
+            self._tools.stop()
+        chosen = node.GetSelectedSegmentID() or ""
+        same_segmentation = node.GetSegmentationNode() is parameters.segmentation
+        if same_segmentation and chosen != parameters.segment and self.controller.workspace.exists(chosen):
+            parameters.segment = chosen
+
+    def _on_collapsed(self, collapsed: bool) -> None:
+        if collapsed:
+            self._release()
+        else:
+            with self.controller.errors_shown():
+                self.update()
+                self._editor.setupViewObservations()
+
+    def _release(self) -> None:
+        self._updating = True
+        self._editor.setActiveEffect(None)
+        self._editor.setSegmentationNode(None)
+        self._editor.removeViewObservations()
+        self._updating = False
+
+    def _hide_second_list(self) -> None:
+        """The panel has a list of segments; a second one could choose another."""
+        for table in slicer.util.findChildren(self._editor, name="SegmentsTableView"):
+            table.visible = False

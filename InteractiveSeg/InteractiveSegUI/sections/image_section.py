@@ -1,16 +1,16 @@
-"""Volume, segmentation and the list of segments."""
+"""What to begin with, the volume, the segmentation and the list of objects."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
 import slicer
+from slicer.i18n import tr as _
 
 from InteractiveSegUI.controller import Controller
-from InteractiveSegUI.prompt_nodes import Marks
+from InteractiveSegUI.sample_image import load_sample
 from InteractiveSegUI.sections.section import Section
-from InteractiveSegUI.segment_io import label_of
-from InteractiveSegUI.workspace import MARKS, SLICES, box_key
+from InteractiveSegUI.workspace import box_key, mask_key
 
 
 class ImageSection(Section):
@@ -18,52 +18,57 @@ class ImageSection(Section):
 
     def __init__(self, controller: Controller) -> None:
         super().__init__(controller)
+        self._updating = False
         for selector in (self.ui.volumeSelector, self.ui.segmentationSelector):
             selector.setMRMLScene(slicer.mrmlScene)
         self.ui.segmentsTable.connect("selectionChanged(QItemSelection,QItemSelection)", self._on_selection)
-        self.on_click(self.ui.newSegmentationButton, self._new_segmentation)
-        self.on_click(self.ui.addSegmentButton, self._add_segment, "N")
+        self.on_click(self.ui.sampleButton, load_sample)
+        self.on_click(self.ui.loadDataButton, lambda: slicer.app.ioManager().openAddDataDialog())
+        self.on_click(self.ui.newSegmentationButton, controller.workspace.new_segmentation)
+        self.on_click(self.ui.addSegmentButton, controller.add_segment)
         self.on_click(self.ui.removeSegmentButton, self._remove_segment)
+        self.on_click(self.ui.nextObjectButton, self._next_object, "Space")
 
     def update(self) -> None:
-        parameters = self.controller.parameters
-        table = self.ui.segmentsTable
-        if table.segmentationNode() is not parameters.segmentation:
-            table.setSegmentationNode(parameters.segmentation)
-        has_volume = parameters.volume is not None
-        self.ui.newSegmentationButton.enabled = has_volume
-        self.ui.addSegmentButton.enabled = has_volume
-        self.ui.removeSegmentButton.enabled = self._has_segment()
-        if self._has_segment():
-            table.setSelectedSegmentIDs([parameters.segment])
-
-    def _has_segment(self) -> bool:
-        parameters = self.controller.parameters
-        return parameters.segmentation is not None and self.controller.workspace.exists(parameters.segment)
+        controller, ui = self.controller, self.ui
+        parameters, obstacles = controller.parameters, controller.obstacles
+        self._updating = True
+        if ui.segmentsTable.segmentationNode() is not parameters.segmentation:
+            ui.segmentsTable.setSegmentationNode(parameters.segmentation)
+        ui.startFrame.visible = parameters.volume is None
+        for button in (ui.newSegmentationButton, ui.addSegmentButton, ui.nextObjectButton):
+            self.allow(button, obstacles.no_volume)
+        self.allow(ui.removeSegmentButton, obstacles.no_segment)
+        if not obstacles.no_segment:
+            ui.segmentsTable.setSelectedSegmentIDs([parameters.segment])
+        self._updating = False
 
     def _on_selection(self) -> None:
         chosen = self.ui.segmentsTable.selectedSegmentIDs()
-        if chosen and chosen[0] != self.controller.parameters.segment:
+        if chosen and not self._updating and chosen[0] != self.controller.parameters.segment:
             self.controller.parameters.segment = chosen[0]
 
-    def _new_segmentation(self) -> None:
-        self.controller.workspace.new_segmentation()
-
-    def _add_segment(self) -> None:
-        self.controller.workspace.add_segment()
+    def _next_object(self) -> None:
+        """The first empty one after the chosen; for want of one, one more."""
+        controller, workspace = self.controller, self.controller.workspace
+        controller.recorder.flush()
+        segmentation = controller.parameters.segmentation
+        ids = list(segmentation.GetSegmentation().GetSegmentIDs()) if segmentation is not None else []
+        chosen = controller.parameters.segment
+        after = ids[ids.index(chosen) + 1 :] if chosen in ids else ids
+        known = controller.recorder.known
+        empty = [each for each in after if known(mask_key(each)) is None and known(box_key(each)) is None]
+        if empty:
+            controller.parameters.segment = empty[0]
+        else:
+            controller.add_segment()
+        controller.say(_("{name} comes next.").format(name=workspace.name_of(workspace.segment_id)))
 
     def _remove_segment(self) -> None:
-        """The segment, its box, its scribbles and what slices were marked for it."""
-        workspace = self.controller.workspace
-        node, segment_id = workspace.segmentation_node, workspace.segment_id
-        label = label_of(node, segment_id)
-        marks = workspace.marks()
-        kept = Marks(*(scribbles.without(label) for scribbles in (marks.drawn, marks.edited)))
-        state = {MARKS: kept, box_key(segment_id): None}
-        if self.controller.recorder.slices is not None:
-            state[SLICES] = self.controller.recorder.slices.without_label(label)
-        self.controller.change(f"Remove {workspace.name_of(segment_id)}", state)
-        node.GetSegmentation().RemoveSegment(segment_id)
-        left = list(node.GetSegmentation().GetSegmentIDs())
-        self.controller.parameters.segment = left[0] if left else ""
-        self.controller.watch()
+        """The segment with its box, its scribbles and what slices were marked for it; one step of Undo."""
+        controller, workspace = self.controller, self.controller.workspace
+        controller.recorder.flush()
+        segment_id = workspace.segment_id
+        name = workspace.name_of(segment_id)
+        controller.change(_("Remove {name}").format(name=name), controller.recorder.removal(segment_id))
+        controller.say(_("{name} was removed. Undo brings it back.").format(name=name))

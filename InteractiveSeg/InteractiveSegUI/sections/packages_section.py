@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 from slicer.i18n import tr as _
@@ -15,8 +16,11 @@ from InteractiveSegUI.self_testing import SelfTesting
 class PackagesSection(Section):
     ui_file: ClassVar[str] = "Packages.ui"
 
-    def __init__(self, installer: Installer, self_testing: SelfTesting) -> None:
+    """open_group : unfolds what this section lies in"""
+
+    def __init__(self, installer: Installer, self_testing: SelfTesting, open_group: Callable[[], None]) -> None:
         super().__init__(installer.controller)
+        self._open_group = open_group
         self._installer, self._self_testing = installer, self_testing
         self._was_busy, self._failures = False, 0
         self.on_click(self.ui.installButton, installer.install)
@@ -38,7 +42,7 @@ class PackagesSection(Section):
         if self._was_busy and not busy:
             self._look()
         if self._installer.failures > self._failures:
-            self.ui.packagesButton.collapsed = False
+            self._open_group()
             self.ui.offlineButton.checked = True
         self._was_busy, self._failures = busy, self._installer.failures
 

@@ -1,12 +1,14 @@
-"""Segment, Fine-tune, Undo, Redo, Cancel, and the status line."""
+"""Segment, Fine-tune, Undo, Redo, Cancel, the status line, and what came of it."""
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar
 
 from slicer.i18n import tr as _
 
 from InteractiveSegUI.controller import Controller
+from InteractiveSegUI.overlays import Overlays
 from InteractiveSegUI.sections.section import Section
 from InteractiveSegUI.segmenting import Segmenting
 
@@ -14,32 +16,42 @@ from InteractiveSegUI.segmenting import Segmenting
 class RunSection(Section):
     ui_file: ClassVar[str] = "Run.ui"
 
-    def __init__(self, controller: Controller, segmenting: Segmenting) -> None:
+    def __init__(self, controller: Controller, segmenting: Segmenting, overlays: Overlays) -> None:
         super().__init__(controller)
-        self.on_click(self.ui.segmentButton, lambda: segmenting.segment(adapt=False), "S", computes=True)
-        self.on_click(self.ui.fineTuneButton, lambda: segmenting.segment(adapt=True), "T", computes=True)
+        self._segmenting, self._overlays = segmenting, overlays
+        self._overlay: tuple = ()
+        self.on_click(self.ui.segmentButton, lambda: segmenting.segment(adapt=False), "Return", computes=True)
+        self.on_click(self.ui.fineTuneButton, lambda: segmenting.segment(adapt=True), "Shift+Return", computes=True)
         self.on_click(self.ui.undoButton, controller.undo, "Ctrl+Z")
         self.on_click(self.ui.redoButton, controller.redo, "Ctrl+Y")
-        self.on_click(self.ui.cancelButton, controller.cancel, "Esc")
+        self.on_click(self.ui.cancelButton, controller.cancel)
+        self.ui.cancelButton.toolTip = _("Stop what is being computed. Key: Esc")
 
     def update(self) -> None:
-        controller, status = self.controller, self.controller.status
-        parameters = controller.parameters
-        ready = (
-            parameters.volume is not None
-            and parameters.segmentation is not None
-            and controller.workspace.exists(parameters.segment)
-        )
-        self.ui.segmentButton.enabled = ready and not controller.is_busy
-        self.ui.fineTuneButton.enabled = ready and not controller.is_busy
-        self.ui.cancelButton.enabled = controller.is_busy
-        for button, name, empty in (
-            (self.ui.undoButton, controller.history.undo_name, _("Nothing to undo")),
-            (self.ui.redoButton, controller.history.redo_name, _("Nothing to redo")),
-        ):
-            button.enabled = bool(name)
-            button.toolTip = name or empty
+        controller, status, ui = self.controller, self.controller.status, self.ui
+        obstacle = controller.obstacles.no_segment or controller.obstacles.is_busy or controller.obstacles.no_prompts
+        self.allow(ui.segmentButton, obstacle)
+        self.allow(ui.fineTuneButton, obstacle or self._segmenting.warning)
+        if not obstacle:
+            ui.fineTuneButton.enabled = True
+        ui.cancelButton.visible = controller.is_busy
+        self._name(ui.undoButton, controller.history.undo_name, _("Nothing to undo."))
+        self._name(ui.redoButton, controller.history.redo_name, _("Nothing to redo."))
         total = status.progress.total if status.progress is not None else 1
-        self.ui.progressBar.maximum = total
-        self.ui.progressBar.value = status.progress.done if status.progress is not None else 0
-        self.ui.statusLabel.text = f"\u26a0 {status.text}" if status.is_error else status.text
+        ui.progressBar.maximum = total
+        ui.progressBar.value = status.progress.done if status.progress is not None else 0
+        text = re.sub(r"(?:^|(?<=[.] ))[a-z]", lambda first: first.group().upper(), status.text)
+        ui.statusLabel.text = f"\u26a0 {text}" if status.is_error else text
+        ui.statusLabel.toolTip = status.text
+        ui.resultLabel.text = self._segmenting.result_text
+        parameters = controller.parameters
+        overlay = (parameters.overlay, parameters.overlay_opacity, parameters.segment)
+        if overlay != self._overlay:
+            self._overlay = overlay
+            self._overlays.update()
+
+    def _name(self, button: object, name: str, nothing: str) -> None:
+        """Say which step a button takes back or brings again."""
+        self.allow(button, "" if name else nothing)
+        if name:
+            button.toolTip = f"{self._tips[button.objectName]}\n{name}"

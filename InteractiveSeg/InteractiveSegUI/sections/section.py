@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import qt
 import slicer
+from slicer.i18n import tr as _
 
 from InteractiveSegUI.controller import Controller
 
@@ -33,6 +34,7 @@ class Section:
         self.widget = slicer.util.loadUI(str(_UI_FOLDER / self.ui_file))
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self.shortcuts: dict[str, Callable[[], None]] = {}
+        self._tips: dict[str, str] = {}
         self._gui_tag: Any = None
 
     def bind(self) -> None:
@@ -58,7 +60,7 @@ class Section:
         """The module goes away."""
 
     def on_click(self, button: Any, action: Callable[[], None], key: str = "", computes: bool = False) -> None:
-        """Have a button, and a key, call an action; its errors are shown in the status line.
+        """Have a button, and a key that its tool tip names, call an action; its errors go to the status line.
 
         computes : the action needs the worker; where its packages are missing, they are offered first
         """
@@ -70,9 +72,28 @@ class Section:
                 else:
                     action()
 
+        def act_by_key() -> None:
+            if button.enabled:
+                act()
+
         button.connect("clicked()", act)
         if key:
-            self.shortcuts[key] = act
+            self.shortcuts[key] = act_by_key
+            button.toolTip = _("{tip} Key: {key}").format(tip=button.toolTip, key=_KEY_NAMES.get(key, key))
+
+    def allow(self, button: Any, obstacle: str) -> None:
+        """Let a button be pressed, or say in its tool tip why it cannot.
+
+        obstacle : a sentence; empty where nothing is in the way
+        """
+        tip = self._tips.setdefault(button.objectName, button.toolTip)
+        button.enabled = not obstacle
+        shown = f"{tip}\n{obstacle}" if obstacle else tip
+        if button.toolTip != shown:
+            button.toolTip = shown
+
+
+_KEY_NAMES = {"Return": "Enter"}
 
 
 def icon(name: str) -> qt.QIcon:

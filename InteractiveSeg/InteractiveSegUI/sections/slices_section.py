@@ -10,12 +10,12 @@ import numpy as np
 import qt
 from slicer.i18n import tr as _
 
-from InteractiveSegLib.propagate.annotated_slice import AXIS_NAMES
-from InteractiveSegLib.propagate.marked_slices import Place, name_of
+from InteractiveSegLib.slice_names import Place
 from InteractiveSegUI.confidence_plot import ConfidenceCurve, confidence_plot
 from InteractiveSegUI.controller import Controller
 from InteractiveSegUI.overlays import Overlays
 from InteractiveSegUI.packages import Package
+from InteractiveSegUI.parameters import PropagateMethod
 from InteractiveSegUI.propagating import Propagating
 from InteractiveSegUI.sections.section import Section
 from InteractiveSegUI.slice_marking import SliceMarking
@@ -31,9 +31,9 @@ class SlicesSection(Section):
         self._marking, self._propagating, self._overlays = marking, propagating, overlays
         self._listed: list[tuple[Place, str]] = []
         self._plotted: tuple = ()
-        self.on_click(self.ui.markSliceButton, marking.mark, "M")
-        self.on_click(self.ui.propagateButton, lambda: self._compute(propagating.propagate), "P")
-        self.on_click(self.ui.nextSliceButton, lambda: self._compute(propagating.suggest), "X")
+        self.on_click(self.ui.markSliceButton, marking.mark)
+        self.on_click(self.ui.propagateButton, lambda: self._compute(propagating.propagate))
+        self.on_click(self.ui.nextSliceButton, lambda: self._compute(propagating.suggest))
         self.on_click(self.ui.shapesButton, propagating.propagate_shapes, computes=True)
         self.on_click(self.ui.showSliceButton, lambda: marking.jump(self._chosen()))
         self.on_click(self.ui.unmarkSliceButton, lambda: marking.remove(self._chosen()))
@@ -52,17 +52,21 @@ class SlicesSection(Section):
     def update(self) -> None:
         ui, parameters, controller = self.ui, self.controller.parameters, self.controller
         chosen = parameters.volume is not None and parameters.segmentation is not None
-        ready = chosen and controller.workspace.exists(parameters.segment) and not controller.is_busy
+        obstacle = controller.obstacles.no_segment or controller.obstacles.is_busy
         self._fill()
-        for button in (ui.markSliceButton, ui.propagateButton, ui.nextSliceButton):
-            button.enabled = ready
+        self.allow(ui.markSliceButton, obstacle)
+        nothing = "" if self._listed else _("Draw the object on a slice first, and mark it as done.")
+        for button in (ui.propagateButton, ui.nextSliceButton):
+            self.allow(button, obstacle or nothing)
         picked = 0 <= ui.sliceTable.currentRow() < len(self._listed)
-        ui.showSliceButton.enabled = ui.unmarkSliceButton.enabled = picked
-        ui.unmarkAllButton.enabled = chosen and (bool(self._listed) or controller.recorder.slices is None)
-        ui.alignViewsButton.enabled = parameters.volume is not None
-        offered = self._propagating.lacks_elastix and parameters.propagate_method == "elastix"
+        for button in (ui.showSliceButton, ui.unmarkSliceButton):
+            self.allow(button, "" if picked else _("Choose a slice in the list."))
+        anything = chosen and (bool(self._listed) or controller.recorder.slices is None)
+        self.allow(ui.unmarkAllButton, "" if anything else _("No slice is marked."))
+        self.allow(ui.alignViewsButton, controller.obstacles.no_volume)
+        offered = self._propagating.lacks_elastix and parameters.propagate_method is PropagateMethod.ELASTIX
         ui.offerLabel.visible = ui.shapesButton.visible = offered
-        ui.shapesButton.enabled = ready
+        ui.shapesButton.enabled = not obstacle
         ui.offerLabel.text = _(
             "Registration needs the Python package itk-elastix, which is not installed. Without it, the shapes of the "
             "slices can be blended."
@@ -72,7 +76,7 @@ class SlicesSection(Section):
 
     def _compute(self, action: Callable[[], None]) -> None:
         """Registration needs a package that is offered first; shapes do without it."""
-        by_shape = self.controller.parameters.propagate_method == "shape"
+        by_shape = self.controller.parameters.propagate_method is PropagateMethod.SHAPE
         self._propagating.lacks_elastix = not by_shape and Package("itk-elastix", "0").is_missing
         self.controller.gate(action, essential=by_shape)
 
@@ -87,7 +91,7 @@ class SlicesSection(Section):
         table = self.ui.sliceTable
         table.setRowCount(len(listed))
         for number, (place, names) in enumerate(listed):
-            for column, text in enumerate((name_of(place), names)):
+            for column, text in enumerate((self._marking.name_of(place), names)):
                 item = qt.QTableWidgetItem(text)
                 item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable)
                 table.setItem(number, column, item)
@@ -109,7 +113,9 @@ class SlicesSection(Section):
         if shown:
             values = result.slice_confidence[axis]
             lowest = int(np.nanargmin(values))
-            self.ui.plotCaption.text = _("Confidence of the slices along {axis}, lowest at {index}:").format(
-                axis=AXIS_NAMES[axis], index=lowest
+            called = self.controller.workspace.slice_names()
+            self.ui.plotCaption.text = _("Confidence of the {plane} slices, lowest at {position}:").format(
+                plane=called.plane(axis), position=called.position((axis, lowest))
             )
-            self.ui.plotLabel.setPixmap(confidence_plot(ConfidenceCurve(values, done, proposed)))
+            ends = tuple(called.position((axis, int(index))) for index in np.flatnonzero(~np.isnan(values))[[0, -1]])
+            self.ui.plotLabel.setPixmap(confidence_plot(ConfidenceCurve(values, ends, done, proposed)))

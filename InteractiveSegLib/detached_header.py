@@ -1,0 +1,79 @@
+"""Images whose header is a file of its own: which files hold the voxels."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.image.file_kind import Format, kind_of
+
+_HEADER_BYTES = 1 << 20
+_MOST_FILES = 100_000
+_NUMBER = re.compile(r"%0?\d{0,3}d")
+_WHOLE = re.compile(r"-?\d{1,9}$")
+_PAIRS = {".hdr": (".img", ".img.gz"), ".img": (".hdr",), ".img.gz": (".hdr", ".hdr.gz"), ".hdr.gz": (".img.gz",)}
+
+
+def data_files(path: Path) -> list[Path]:
+    """The files that an image's header names, in its order, whether they exist or not; none where it holds all itself.
+
+    NRRD (``data file``), MetaImage (``ElementDataFile``), both also with a list or a pattern of names, and the pairs of
+    Analyze and NIfTI (``.hdr`` and ``.img``).
+    """
+    try:
+        form = kind_of(path).format
+        with path.open("rb") as file:
+            start = file.read(_HEADER_BYTES)
+    except (InputError, OSError):
+        form, start = Format.OTHER, b""
+    if form is Format.NRRD:
+        named = _of_nrrd(start)
+    elif form is Format.METAIMAGE:
+        named = _of_meta_image(start)
+    else:
+        return _paired(path)
+    return [path.parent / each for each in named]
+
+
+def _paired(path: Path) -> list[Path]:
+    name = path.name.lower()
+    for suffix, others in _PAIRS.items():
+        if name.endswith(suffix):
+            beside = [path.with_name(path.name[: -len(suffix)] + other) for other in others]
+            return [next((file for file in beside if file.exists()), beside[0])]
+    return []
+
+
+def _of_nrrd(start: bytes) -> list[str]:
+    lines = re.split(r"\r?\n", re.split(rb"\r?\n\r?\n", start)[0].decode("utf-8", "surrogateescape"))
+    for number, line in enumerate(lines):
+        found = re.match(r"data ?file:\s*(.*)", line, re.IGNORECASE)
+        if found:
+            return _names(found.group(1).strip(), lines[number + 1 :])
+    return []
+
+
+def _of_meta_image(start: bytes) -> list[str]:
+    found = re.search(rb"^ElementDataFile\s*=[ \t]*([^\r\n]*)\r?\n?", start, re.MULTILINE)
+    if not found:
+        return []
+    value = found.group(1).decode("utf-8", "surrogateescape").strip()
+    if value.upper() == "LOCAL":
+        return []
+    return _names(value, start[found.end() :].decode("utf-8", "surrogateescape").splitlines())
+
+
+def _names(value: str, lines_after: Sequence[str]) -> list[str]:
+    """Of one file, of a list that follows, or of a pattern with its first number, last and step."""
+    if re.match(r"LIST\b", value):
+        return [line.strip() for line in lines_after if line.strip()]
+    words = value.split()
+    form = _NUMBER.search(value)
+    if form and len(words) >= 4 and form.end() <= len(words[0]) and all(_WHOLE.match(each) for each in words[1:4]):
+        first, last, step = (int(word) for word in words[1:4])
+        numbers = range(first, last + (1 if step > 0 else -1), step) if step else range(0)
+        before, after = words[0][: form.start()], words[0][form.end() :]
+        return [f"{before}{form.group() % number}{after}" for number in numbers[:_MOST_FILES]]
+    return [value]

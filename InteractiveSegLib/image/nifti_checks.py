@@ -1,0 +1,103 @@
+"""A NIfTI file against what ITK makes of it."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.geometry import Geometry
+from InteractiveSegLib.image.compressed import unpacked
+from InteractiveSegLib.image.nifti_header import NiftiForms, NiftiHeader
+
+SAME_GRID_VOXELS = 0.01
+"""Grids of one image that lie closer than this part of a voxel differ by rounding alone."""
+
+
+def require_whole(path: Path, header: NiftiHeader, packed: bool) -> int | None:
+    """InputError where the voxels' file is missing, cut short or damaged: ITK reads such a file without an error.
+
+    Returns
+    -------
+    CRC-32 of the voxels as they are stored, None where they are not compressed
+    """
+    voxels, packed, start = stored_voxels(path, header, packed)
+    if not voxels.exists():
+        raise InputError(f"{path} is a header alone: {voxels.name}, which holds its voxels, is missing")
+    content = unpacked(voxels, 0, start, header.data_bytes) if packed else None
+    found = content.size if content else voxels.stat().st_size
+    expected = start + header.data_bytes
+    if found < expected:
+        raise InputError(f"{voxels} is cut short: {found} bytes of {expected}")
+    return content.crc if content and not header.scaled else None
+
+
+def stored_voxels(path: Path, header: NiftiHeader, packed: bool) -> tuple[Path, bool, int]:
+    """The file that holds the voxels, whether it is compressed, and at which of its unpacked bytes they begin."""
+    start = 0 if header.detached else header.data_start
+    voxels = path if path.suffix.lower() != ".hdr" else voxels_of_header(path)
+    return voxels, packed if voxels == path else voxels.suffix == ".gz", start
+
+
+def voxels_of_header(path: Path) -> Path:
+    """The file beside a ``.hdr`` that holds its voxels; ``.img`` where there is none."""
+    names = [path.with_suffix(suffix) for suffix in (".img", ".IMG", ".img.gz")]
+    return next((name for name in names if name.exists()), names[0])
+
+
+def compared(path: Path, header: NiftiHeader, geometry: Geometry) -> tuple[list[str], NiftiForms | None]:
+    """Compare the two grids of a header with each other and with the one that was read.
+
+    Returns
+    -------
+    notes, forms : the forms where sform and qform differ, so that a mask can keep both
+
+    Raises
+    ------
+    InputError : the grid that was read is neither of them, or the header has no usable voxel size.
+    """
+    sizes_mm = header.forms.pixdim[1 : len(header.size_ijk) + 1]
+    if header.qform is None and header.sform is None:
+        return _of_sizes_alone(path, sizes_mm), None
+    allowed_mm = min(geometry.spacing_kji_mm) * SAME_GRID_VOXELS
+    away_mm = {
+        name: _distance_mm(geometry, matrix)
+        for name, matrix in (("qform", header.qform), ("sform", header.sform))
+        if matrix is not None
+    }
+    chosen = min(away_mm, key=lambda name: away_mm[name])
+    if away_mm[chosen] > 10 * allowed_mm:
+        raise InputError(
+            f"{path}: neither its qform nor its sform is a grid of voxels with axes at right angles, or they "
+            f"contradict the voxel size {tuple(map(float, sizes_mm))}; save it anew with a regular grid"
+        )
+    notes = []
+    if away_mm[chosen] > allowed_mm:
+        notes.append(f"the {chosen} of {path.name} is sheared; its voxels lie up to {away_mm[chosen]:.2g} mm away")
+    other = next((name for name in away_mm if name != chosen), None)
+    if other is None or away_mm[other] <= allowed_mm:
+        return notes, None
+    by = "and cannot be inverted" if math.isinf(away_mm[other]) else f"by up to {away_mm[other]:.4g} mm"
+    notes.append(
+        f"the sform and the qform of {path.name} differ {by}: the {chosen} counts here, as in 3D Slicer; "
+        "a mask written as NIfTI keeps both"
+    )
+    return notes, header.forms
+
+
+def _of_sizes_alone(path: Path, sizes_mm: tuple[float, ...]) -> list[str]:
+    if any(not math.isfinite(size) or size < 0 for size in sizes_mm):
+        raise InputError(f"{path} has the voxel size {tuple(map(float, sizes_mm))}, which is none")
+    if not all(sizes_mm):
+        return [f"{path.name} holds no voxel size and no position: 1 mm is assumed where it is 0"]
+    return [f"{path.name} holds no position and no orientation (sform and qform are not set): ITK's choice is taken"]
+
+
+def _distance_mm(geometry: Geometry, matrix: NDArray[np.float64]) -> float:
+    try:
+        return geometry.difference_mm(Geometry(geometry.shape_kji, matrix))
+    except InputError:  # zeros or not finite
+        return math.inf
