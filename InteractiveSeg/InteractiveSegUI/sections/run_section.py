@@ -31,12 +31,13 @@ class RunSection(Section):
         controller, status, ui = self.controller, self.controller.status, self.ui
         obstacle = controller.obstacles.no_segment or controller.obstacles.is_busy or controller.obstacles.no_prompts
         self.allow(ui.segmentButton, obstacle)
-        self.allow(ui.fineTuneButton, obstacle or self._segmenting.warning)
-        if not obstacle:
-            ui.fineTuneButton.enabled = True
+        self.allow(ui.fineTuneButton, obstacle, self._segmenting.warning)
         ui.cancelButton.visible = controller.is_busy
-        self._name(ui.undoButton, controller.history.undo_name, _("Nothing to undo."))
-        self._name(ui.redoButton, controller.history.redo_name, _("Nothing to redo."))
+        for button, step, nothing in (
+            (ui.undoButton, controller.history.undo_name, _("Nothing to undo.")),
+            (ui.redoButton, controller.history.redo_name, _("Nothing to redo.")),
+        ):
+            self.allow(button, "" if step else nothing, step)
         total = status.progress.total if status.progress is not None else 1
         ui.progressBar.maximum = total
         ui.progressBar.value = status.progress.done if status.progress is not None else 0
@@ -49,9 +50,3 @@ class RunSection(Section):
         if overlay != self._overlay:
             self._overlay = overlay
             self._overlays.update()
-
-    def _name(self, button: object, name: str, nothing: str) -> None:
-        """Say which step a button takes back or brings again."""
-        self.allow(button, "" if name else nothing)
-        if name:
-            button.toolTip = f"{self._tips[button.objectName]}\n{name}"

@@ -81,14 +81,15 @@ class Section:
             self.shortcuts[key] = act_by_key
             button.toolTip = _("{tip} Key: {key}").format(tip=button.toolTip, key=_KEY_NAMES.get(key, key))
 
-    def allow(self, button: Any, obstacle: str) -> None:
+    def allow(self, button: Any, obstacle: str, remark: str = "") -> None:
         """Let a button be pressed, or say in its tool tip why it cannot.
 
         obstacle : a sentence; empty where nothing is in the way
+        remark : what the tool tip adds where nothing is
         """
         tip = self._tips.setdefault(button.objectName, button.toolTip)
         button.enabled = not obstacle
-        shown = f"{tip}\n{obstacle}" if obstacle else tip
+        shown = "\n".join(filter(None, (tip, obstacle or remark)))
         if button.toolTip != shown:
             button.toolTip = shown
 
