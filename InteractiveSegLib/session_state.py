@@ -120,8 +120,10 @@ def last_state(data: bytes) -> RecordedState | None:
 
 
 def _state(message: Message) -> RecordedState:
-    unpacked = zlib.decompressobj().decompress(message.arrays["packed"].tobytes(), _MOST_BYTES)
-    (session,) = whole_messages(unpacked)
+    unpacking = zlib.decompressobj()
+    (session,) = whole_messages(unpacking.decompress(message.arrays["packed"].tobytes(), _MOST_BYTES))
+    if not unpacking.eof:  # the checksum at the end was not reached
+        raise ValueError("the record does not end where its data end")
     fields, volume = session.fields, session.fields["volume"]
     geometry = Geometry(tuple(volume["shape"]), np.array(volume["matrix"]))
     shape = geometry.shape_kji
