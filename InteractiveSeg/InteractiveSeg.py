@@ -45,7 +45,7 @@ class InteractiveSeg(ScriptedLoadableModule):
 
 def register_sample_data():
     """Have the module Sample Data offer the image of the tutorial."""
-    from InteractiveSegUI.sample_image import register_sample
+    from InteractiveSegUI.scene.sample_image import register_sample
 
     register_sample()
 
@@ -96,7 +96,7 @@ class InteractiveSegLogic(ScriptedLoadableModuleLogic):
 
     def parameters(self):
         """The scene's parameters of this module."""
-        from InteractiveSegUI.parameters import parameters_of
+        from InteractiveSegUI.scene.parameters import parameters_of
 
         return parameters_of(self.getParameterNode())
 
@@ -159,9 +159,9 @@ class InteractiveSegTest(ScriptedLoadableModuleTest):
         print(Acceptance(self.panel).play())
 
     def test_a_mask_is_written_undone_and_done_again(self):
-        from InteractiveSegLib.self_test import SelfTestCase
-        from InteractiveSegUI.session_nodes import KeptSegment, put_session
-        from InteractiveSegUI.workspace import mask_key
+        from InteractiveSegLib.segmenting.self_test import SelfTestCase
+        from InteractiveSegUI.actions.session_nodes import KeptSegment, put_session
+        from InteractiveSegUI.scene.workspace import mask_key
 
         case, controller = SelfTestCase.drawn(), self.panel.controller
         matrix = slicer.util.vtkMatrixFromArray(case.volume.geometry.ijk_to_ras)

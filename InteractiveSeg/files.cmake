@@ -2,32 +2,45 @@ set(PACKAGE_SCRIPTS
   InteractiveSeg.py
   InteractiveSegUI/__init__.py
   InteractiveSegUI/acceptance.py
-  InteractiveSegUI/belongings.py
-  InteractiveSegUI/box_placing.py
-  InteractiveSegUI/casebook_work.py
-  InteractiveSegUI/confidence_plot.py
+  InteractiveSegUI/actions/__init__.py
+  InteractiveSegUI/actions/box_placing.py
+  InteractiveSegUI/actions/casebook_work.py
+  InteractiveSegUI/actions/journaling.py
+  InteractiveSegUI/actions/model_question.py
+  InteractiveSegUI/actions/overlays.py
+  InteractiveSegUI/actions/propagating.py
+  InteractiveSegUI/actions/scribbling.py
+  InteractiveSegUI/actions/segmenting.py
+  InteractiveSegUI/actions/self_testing.py
+  InteractiveSegUI/actions/session_nodes.py
+  InteractiveSegUI/actions/slice_marking.py
+  InteractiveSegUI/actions/tools.py
   InteractiveSegUI/controller.py
-  InteractiveSegUI/history.py
-  InteractiveSegUI/install.py
-  InteractiveSegUI/jobs.py
-  InteractiveSegUI/journaling.py
   InteractiveSegUI/keys.py
-  InteractiveSegUI/learning_process.py
-  InteractiveSegUI/model_question.py
   InteractiveSegUI/obstacles.py
-  InteractiveSegUI/overlays.py
-  InteractiveSegUI/overwriting.py
-  InteractiveSegUI/packages.py
   InteractiveSegUI/panel.py
-  InteractiveSegUI/parameters.py
-  InteractiveSegUI/prompt_nodes.py
-  InteractiveSegUI/propagating.py
-  InteractiveSegUI/recorder.py
-  InteractiveSegUI/roi_nodes.py
-  InteractiveSegUI/sample_image.py
-  InteractiveSegUI/scribbling.py
+  InteractiveSegUI/processes/__init__.py
+  InteractiveSegUI/processes/install.py
+  InteractiveSegUI/processes/jobs.py
+  InteractiveSegUI/processes/learning_process.py
+  InteractiveSegUI/processes/packages.py
+  InteractiveSegUI/scene/__init__.py
+  InteractiveSegUI/scene/belongings.py
+  InteractiveSegUI/scene/history.py
+  InteractiveSegUI/scene/overwriting.py
+  InteractiveSegUI/scene/parameters.py
+  InteractiveSegUI/scene/prompt_nodes.py
+  InteractiveSegUI/scene/recorder.py
+  InteractiveSegUI/scene/roi_nodes.py
+  InteractiveSegUI/scene/sample_image.py
+  InteractiveSegUI/scene/segment_io.py
+  InteractiveSegUI/scene/slice_nodes.py
+  InteractiveSegUI/scene/slice_views.py
+  InteractiveSegUI/scene/volume_io.py
+  InteractiveSegUI/scene/workspace.py
   InteractiveSegUI/sections/__init__.py
   InteractiveSegUI/sections/cases_section.py
+  InteractiveSegUI/sections/confidence_plot.py
   InteractiveSegUI/sections/editor_section.py
   InteractiveSegUI/sections/image_section.py
   InteractiveSegUI/sections/more_section.py
@@ -37,16 +50,6 @@ set(PACKAGE_SCRIPTS
   InteractiveSegUI/sections/section.py
   InteractiveSegUI/sections/slices_section.py
   InteractiveSegUI/sections/tools_section.py
-  InteractiveSegUI/segment_io.py
-  InteractiveSegUI/segmenting.py
-  InteractiveSegUI/self_testing.py
-  InteractiveSegUI/session_nodes.py
-  InteractiveSegUI/slice_marking.py
-  InteractiveSegUI/slice_nodes.py
-  InteractiveSegUI/slice_views.py
-  InteractiveSegUI/tools.py
-  InteractiveSegUI/volume_io.py
-  InteractiveSegUI/workspace.py
   )
 set(PACKAGE_RESOURCES
   Resources/Icons/Background.svg

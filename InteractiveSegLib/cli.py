@@ -18,18 +18,18 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from InteractiveSegLib import __version__
-from InteractiveSegLib.casebook_command import add_casebook
-from InteractiveSegLib.command_examples import EXAMPLES
+from InteractiveSegLib.commands.benchmark_command import add_benchmark
+from InteractiveSegLib.commands.casebook_command import add_casebook
+from InteractiveSegLib.commands.command_examples import EXAMPLES
+from InteractiveSegLib.commands.learn_command import add_learn
+from InteractiveSegLib.commands.prompt_options import with_joined_boxes
+from InteractiveSegLib.commands.propagate_command import add_propagate, add_suggest
+from InteractiveSegLib.commands.segment_command import add_segment
+from InteractiveSegLib.commands.terminal import add_common, shown
+from InteractiveSegLib.commands.worker_command import add_worker
 from InteractiveSegLib.device import device_named
 from InteractiveSegLib.errors import MEMORY_IS_FULL, InputError, InteractiveSegError, OutputError, is_out_of_memory
-from InteractiveSegLib.evaluation.benchmark_command import add_benchmark
-from InteractiveSegLib.learn_command import add_learn
-from InteractiveSegLib.plain_text import printable
-from InteractiveSegLib.prompt_options import with_joined_boxes
-from InteractiveSegLib.propagate_command import add_propagate, add_suggest
-from InteractiveSegLib.segment_command import add_segment
-from InteractiveSegLib.terminal import add_common, shown
-from InteractiveSegLib.worker_command import add_worker
+from InteractiveSegLib.wording.plain_text import printable
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -187,7 +187,7 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _demo(options: argparse.Namespace) -> None:
-    from InteractiveSegLib.evaluation.demo import demo_steps
+    from InteractiveSegLib.evaluation.prompted.demo import demo_steps
 
     table = shown(demo_steps(options.output, options.seed, device_named(options.device)), options)
     print(table)

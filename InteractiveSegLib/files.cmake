@@ -1,12 +1,6 @@
 set(PACKAGE_SCRIPTS
   __init__.py
   __main__.py
-  adapt.py
-  array_file.py
-  batch.py
-  bifseg.py
-  box_difference.py
-  boxed_image.py
   casebook/__init__.py
   casebook/acceptance.py
   casebook/case_files.py
@@ -21,161 +15,167 @@ set(PACKAGE_SCRIPTS
   casebook/effort_report.py
   casebook/entries.py
   casebook/exporting.py
+  casebook/folder_modes.py
   casebook/from_files.py
   casebook/image_reference.py
   casebook/importing.py
   casebook/new_files.py
-  casebook/origins.py
-  casebook/privacy.py
   casebook/prompt_file.py
+  casebook/provenance.py
+  casebook/pseudonyms.py
   casebook/schema.py
   casebook/seg_nrrd.py
   casebook/soft_masks.py
   casebook/splits.py
   casebook/states.py
-  casebook/window_actions.py
   casebook/work_locks.py
   casebook/worklist.py
-  casebook_command.py
   cli.py
-  combination.py
-  command_examples.py
-  contained_path.py
-  counting.py
-  cues.py
-  detached_header.py
+  commands/__init__.py
+  commands/batch.py
+  commands/benchmark_command.py
+  commands/casebook_command.py
+  commands/command_examples.py
+  commands/learn_command.py
+  commands/prompt_options.py
+  commands/propagate_command.py
+  commands/segment_command.py
+  commands/stream_command.py
+  commands/terminal.py
+  commands/worker_command.py
   device.py
-  dicom_series.py
-  drawing.py
-  empty_masks.py
   errors.py
   evaluation/__init__.py
-  evaluation/automatic_stream.py
-  evaluation/baselines.py
-  evaluation/benchmark.py
-  evaluation/benchmark_command.py
-  evaluation/cases.py
-  evaluation/classical.py
-  evaluation/contour_interpolation.py
-  evaluation/datasets.py
-  evaluation/demo.py
-  evaluation/effort_stream.py
-  evaluation/elastix_loop.py
-  evaluation/folder_dataset.py
-  evaluation/forgetting.py
-  evaluation/grab_cut.py
-  evaluation/interactive_stream.py
-  evaluation/methods.py
-  evaluation/metrics.py
+  evaluation/baselines/__init__.py
+  evaluation/baselines/classical.py
+  evaluation/baselines/contour_interpolation.py
+  evaluation/baselines/elastix_loop.py
+  evaluation/baselines/grab_cut.py
+  evaluation/baselines/grow_from_seeds.py
+  evaluation/data/__init__.py
+  evaluation/data/cases.py
+  evaluation/data/datasets.py
+  evaluation/data/folder_dataset.py
   evaluation/overlay.py
-  evaluation/parts.py
-  evaluation/plots.py
-  evaluation/propagation_benchmark.py
-  evaluation/propagation_methods.py
-  evaluation/propagation_report.py
-  evaluation/propagation_speed.py
-  evaluation/report.py
-  evaluation/robot.py
-  evaluation/showcase.py
-  evaluation/simulated_annotator.py
-  evaluation/slice_annotator.py
-  evaluation/slowdown.py
-  evaluation/speed.py
+  evaluation/prompted/__init__.py
+  evaluation/prompted/benchmark.py
+  evaluation/prompted/demo.py
+  evaluation/prompted/methods.py
+  evaluation/prompted/plots.py
+  evaluation/prompted/report.py
+  evaluation/prompted/showcase.py
+  evaluation/prompted/speed.py
+  evaluation/prompted/trial.py
+  evaluation/slices/__init__.py
+  evaluation/slices/combination.py
+  evaluation/slices/propagation_benchmark.py
+  evaluation/slices/propagation_methods.py
+  evaluation/slices/propagation_report.py
+  evaluation/slices/propagation_speed.py
   evaluation/statistics.py
-  evaluation/stream_command.py
-  evaluation/stream_report.py
-  evaluation/stream_state.py
-  evaluation/strokes.py
+  evaluation/streams/__init__.py
+  evaluation/streams/annotation_rounds.py
+  evaluation/streams/automatic_stream.py
+  evaluation/streams/effort_stream.py
+  evaluation/streams/forgetting.py
+  evaluation/streams/interactive_stream.py
+  evaluation/streams/slowdown.py
+  evaluation/streams/stream_report.py
+  evaluation/streams/stream_state.py
   evaluation/tables.py
-  evaluation/trial.py
-  files.py
-  full_resolution.py
-  geodesic.py
-  geometry.py
-  guidance.py
+  evaluation/users/__init__.py
+  evaluation/users/error_regions.py
+  evaluation/users/robot.py
+  evaluation/users/simulated_annotator.py
+  evaluation/users/slice_annotator.py
+  evaluation/users/strokes.py
   image/__init__.py
+  image/box.py
   image/compressed.py
+  image/detached_header.py
   image/dicom_headers.py
   image/dicom_pixels.py
   image/dicom_planes.py
+  image/dicom_series.py
   image/dicom_stack.py
   image/file_kind.py
+  image/geodesic.py
+  image/geometry.py
+  image/image_io.py
+  image/index_order.py
+  image/intensity.py
   image/itk_name.py
+  image/itk_reading.py
   image/itk_volume.py
+  image/metrics.py
   image/nibabel_reading.py
   image/nifti_checks.py
   image/nifti_floats.py
   image/nifti_header.py
+  image/output_files.py
+  image/packed_mask.py
   image/same_grid.py
   image/segments.py
   image/text_header.py
-  image_io.py
-  image_segmenter.py
-  index_order.py
-  intensity.py
-  itk_reading.py
-  journal.py
-  lasso.py
-  learn_command.py
+  image/working_grid.py
   learning/__init__.py
-  learning/annotation_rounds.py
   learning/automatic_network.py
   learning/automatic_teacher.py
   learning/background.py
-  learning/doubt.py
+  learning/case_targets.py
+  learning/image_batches.py
+  learning/image_lesson.py
   learning/judge.py
   learning/learner.py
   learning/leftovers.py
   learning/lesson_store.py
   learning/mixture.py
-  learning/patches.py
+  learning/object_batches.py
+  learning/object_lesson.py
   learning/prompted_teacher.py
   learning/replay.py
   learning/settings.py
   learning/targets.py
-  learning/taught_case.py
-  learning/taught_image.py
-  learning/taught_object.py
-  learning/taught_sessions.py
   learning/teacher.py
+  learning/uncertainty.py
   learning/versions.py
-  low_priority.py
-  markup_tables.py
-  markups.py
   networks/__init__.py
   networks/block_six.py
   networks/checkpoint.py
+  networks/cues.py
   networks/ensemble.py
   networks/external.py
+  networks/losses.py
   networks/model_card.py
   networks/model_trust.py
   networks/network.py
   networks/pcnet.py
   networks/pnet.py
+  networks/predict.py
   networks/prompted.py
   networks/script_model.py
   networks/script_server.py
-  notes.py
-  object_answer.py
-  object_box.py
-  output_files.py
-  packed_mask.py
-  plain_text.py
-  predict.py
-  process_lock.py
   progress.py
-  prompt_options.py
-  prompt_record.py
-  prompts.py
+  prompts/__init__.py
+  prompts/drawing.py
+  prompts/lasso.py
+  prompts/markup_tables.py
+  prompts/markups.py
+  prompts/object_roi.py
+  prompts/prompts.py
+  prompts/scribbles.py
+  prompts/slicer_roi.py
   propagate/__init__.py
   propagate/annotated_slice.py
   propagate/axis_average.py
   propagate/axis_carry.py
   propagate/axis_stack.py
   propagate/displacement.py
+  propagate/guidance.py
   propagate/image_propagator.py
   propagate/label_fusion.py
   propagate/marked_slices.py
+  propagate/propagate_result.py
   propagate/proxy_mask.py
   propagate/registration.py
   propagate/registration_cache.py
@@ -186,58 +186,74 @@ set(PACKAGE_SCRIPTS
   propagate/slice_tasks.py
   propagate/vanished.py
   propagate/working_plane.py
-  propagate_command.py
-  propagate_result.py
-  python_process.py
-  refine.py
-  roi.py
-  rounds.py
-  segment_command.py
-  segment_result.py
-  self_test.py
-  session.py
-  session_state.py
-  slice_names.py
-  terminal.py
+  records/__init__.py
+  records/array_file.py
+  records/journal.py
+  records/message.py
+  records/prompt_record.py
+  records/session_state.py
+  segmenting/__init__.py
+  segmenting/adapt.py
+  segmenting/bifseg.py
+  segmenting/empty_masks.py
+  segmenting/full_resolution.py
+  segmenting/image_segmenter.py
+  segmenting/network_fusion.py
+  segmenting/object_crop.py
+  segmenting/refine.py
+  segmenting/rounds.py
+  segmenting/segment_result.py
+  segmenting/self_test.py
+  segmenting/session.py
+  system/__init__.py
+  system/contained_path.py
+  system/files.py
+  system/low_priority.py
+  system/process_lock.py
+  system/python_process.py
   training/__init__.py
-  training/losses.py
-  training/procedural.py
-  training/procedural_canvas.py
-  training/procedural_crops.py
-  training/procedural_fields.py
-  training/procedural_images.py
-  training/procedural_shapes.py
+  training/procedural/__init__.py
+  training/procedural/procedural.py
+  training/procedural/procedural_canvas.py
+  training/procedural/procedural_crops.py
+  training/procedural/procedural_fields.py
+  training/procedural/procedural_images.py
+  training/procedural/procedural_shapes.py
   training/process_group.py
   training/prompted_tasks.py
   training/recipes.py
   training/simulated_prompts.py
   training/trainer.py
+  wording/__init__.py
+  wording/counting.py
+  wording/notes.py
+  wording/plain_text.py
+  wording/slice_names.py
   worker/__init__.py
   worker/blocking.py
   worker/callback_loop.py
-  worker/casebook_request.py
   worker/client.py
   worker/connection.py
   worker/handshake.py
+  worker/image_transfer.py
   worker/job.py
   worker/message_channel.py
-  worker/prepare_request.py
-  worker/propagate_request.py
-  worker/protocol.py
-  worker/request_kinds.py
-  worker/segment_request.py
-  worker/sent_image.py
+  worker/requests/__init__.py
+  worker/requests/casebook_actions.py
+  worker/requests/casebook_request.py
+  worker/requests/prepare_request.py
+  worker/requests/propagate_request.py
+  worker/requests/request_context.py
+  worker/requests/request_kinds.py
+  worker/requests/segment_request.py
+  worker/requests/slices_request.py
+  worker/requests/suggest_request.py
   worker/server.py
-  worker/slices_request.py
   worker/subprocess_transport.py
-  worker/suggest_request.py
   worker/transport.py
-  worker/workbench.py
-  worker_command.py
-  working_grid.py
   )
 set(PACKAGE_RESOURCES
-  evaluation/datasets.json
+  evaluation/data/datasets.json
   weights/pcnet.md
   weights/pcnet.safetensors
   weights/pnet.md

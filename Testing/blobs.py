@@ -6,11 +6,11 @@ from functools import cache
 import numpy as np
 import torch
 
-from InteractiveSegLib.geometry import Geometry, Volume
-from InteractiveSegLib.intensity import normalised
+from InteractiveSegLib.image.geometry import Geometry, Volume
+from InteractiveSegLib.image.intensity import normalised
 from InteractiveSegLib.networks.block_six import BlockSixNetwork
+from InteractiveSegLib.networks.losses import dice_cross_entropy
 from InteractiveSegLib.networks.pcnet import PCNet
-from InteractiveSegLib.training.losses import dice_cross_entropy
 
 SHAPE_KJI = (14, 20, 25)
 CENTRE_KJI, RADII_KJI = (6, 10, 13), (3.6, 5.2, 6.4)

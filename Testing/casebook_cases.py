@@ -5,10 +5,10 @@ import numpy as np
 from InteractiveSegLib.casebook.acceptance import AcceptedMask, accept
 from InteractiveSegLib.casebook.casebook import Casebook
 from InteractiveSegLib.casebook.image_reference import ImageReference
-from InteractiveSegLib.casebook.origins import Origin
+from InteractiveSegLib.casebook.provenance import Origin
 from InteractiveSegLib.casebook.splits import SplitSettings
-from InteractiveSegLib.geometry import Geometry
-from InteractiveSegLib.image_io import write_image
+from InteractiveSegLib.image.geometry import Geometry
+from InteractiveSegLib.image.image_io import write_image
 
 SHAPE_KJI = (6, 12, 17)
 ALL_FOR_TRAINING = SplitSettings(0.0, 0.0)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from panel_session import PanelSession
 
-from InteractiveSegLib.geometry import Geometry
+from InteractiveSegLib.image.geometry import Geometry
 
 torch.set_num_threads(1)  # the arrays are small: more threads cost more than they save
 

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from InteractiveSegLib.packed_mask import PackedMask
-from InteractiveSegLib.slice_names import Place
+from InteractiveSegLib.image.packed_mask import PackedMask
+from InteractiveSegLib.wording.slice_names import Place
 
 
 def draw(person: Any, truth: NDArray[np.bool_], *places: Place) -> None:
     """What a person has painted with the Segment Editor on some slices of the segment that is worked on."""
-    from InteractiveSegUI.workspace import mask_key
+    from InteractiveSegUI.scene.workspace import mask_key
 
     workspace = person.controller.workspace
     segment_id = person.parameters.segment

@@ -5,7 +5,7 @@ from statistics import fmean
 
 import torch
 
-from InteractiveSegLib.cues import CHANNELS, encode
+from InteractiveSegLib.networks.cues import CHANNELS, encode
 
 SHAPE_KJI = (5, 8, 11)
 SPACING_KJI_MM = (3.0, 0.75, 0.5)

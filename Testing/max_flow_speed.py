@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from InteractiveSegLib.progress import finish
-from InteractiveSegLib.refine import EnergySettings, edge_weights, energy, label_steps
-from InteractiveSegLib.training.procedural import generate_scene
+from InteractiveSegLib.segmenting.refine import EnergySettings, edge_weights, energy, label_steps
+from InteractiveSegLib.training.procedural.procedural import generate_scene
 
 SIDE = 126
 REPEATS = 3

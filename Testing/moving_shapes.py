@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import ndimage
 
-from InteractiveSegLib.geometry import Geometry, Volume
+from InteractiveSegLib.image.geometry import Geometry, Volume
 from InteractiveSegLib.propagate.annotated_slice import AnnotatedSlice
 
 SHAPE_KJI = (13, 48, 44)

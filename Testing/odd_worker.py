@@ -9,11 +9,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from InteractiveSegLib.image.box import BoundingBox
 from InteractiveSegLib.progress import Progress
-from InteractiveSegLib.prompts import BoundingBox
+from InteractiveSegLib.records.message import Message
 from InteractiveSegLib.worker import handshake, server
-from InteractiveSegLib.worker.protocol import Message
-from InteractiveSegLib.worker.request_kinds import REQUEST_KINDS
+from InteractiveSegLib.worker.requests.request_kinds import REQUEST_KINDS
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from panel_session import REPOSITORY, PanelSession
 from propagation_picture import propagation_picture
 
-from InteractiveSegLib.evaluation.demo import ventricles
-from InteractiveSegLib.evaluation.metrics import dice
-from InteractiveSegLib.prompts import BoundingBox
+from InteractiveSegLib.evaluation.prompted.demo import ventricles
+from InteractiveSegLib.image.box import BoundingBox
+from InteractiveSegLib.image.metrics import dice
 
 VIEWS, PANEL = "slicer_views.png", "slicer_panel.png"
 _LOOK_AT_KJI = (92, 112, 84)

@@ -61,7 +61,7 @@ class PanelSession:
         self.widget.setup()
 
     def close(self) -> None:
-        from InteractiveSegUI import jobs
+        from InteractiveSegUI.processes import jobs
 
         self.widget.cleanup()
         self.spin(lambda: not jobs._running)
@@ -134,7 +134,7 @@ class PanelSession:
 
     def point(self, kji: tuple[float, float, float]) -> tuple[float, float, float]:
         """A voxel of the volume in the patient, RAS mm."""
-        from InteractiveSegLib.geometry import kji_to_ras
+        from InteractiveSegLib.image.geometry import kji_to_ras
 
         return tuple(kji_to_ras(np.array([kji], float), self.controller.workspace.geometry())[0])
 
@@ -161,7 +161,7 @@ class PanelSession:
 
     def pick(self, box: str, kind: str, value: str) -> None:
         """Choose in a box what a kind of parameter, such as "PropagateMethod", calls by this value: by its label."""
-        from InteractiveSegUI import parameters
+        from InteractiveSegUI.scene import parameters
 
         self.ui(box).setCurrentText(getattr(parameters, kind)(value).label())
 
@@ -177,7 +177,7 @@ class PanelSession:
 
     def labelmap(self) -> np.ndarray:
         """(K, J, I) uint8 of the scene's masks: the labels of their segments."""
-        from InteractiveSegUI.segment_io import labels_of
+        from InteractiveSegUI.scene.segment_io import labels_of
 
         workspace = self.controller.workspace
         labelmap = np.zeros(workspace.geometry().shape_kji, np.uint8)

@@ -8,8 +8,8 @@ import numpy as np
 from drawn_slices import draw, finished, mark
 from panel_session import PanelSession
 
-from InteractiveSegLib.evaluation.demo import ventricles
-from InteractiveSegLib.evaluation.metrics import dice
+from InteractiveSegLib.evaluation.prompted.demo import ventricles
+from InteractiveSegLib.image.metrics import dice
 
 PICTURE = "slicer_slices.png"
 _EVERY = 8

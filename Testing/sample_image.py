@@ -9,10 +9,10 @@ import SimpleITK as sitk  # noqa: N813
 from numpy.typing import NDArray
 from package_files import REPOSITORY
 
-from InteractiveSegLib.evaluation.demo import ventricles
-from InteractiveSegLib.geometry import Volume
-from InteractiveSegLib.image_io import write_image
-from InteractiveSegLib.prompts import BoundingBox
+from InteractiveSegLib.evaluation.prompted.demo import ventricles
+from InteractiveSegLib.image.box import BoundingBox
+from InteractiveSegLib.image.geometry import Volume
+from InteractiveSegLib.image.image_io import write_image
 
 FOLDER = REPOSITORY / "InteractiveSeg" / "Resources" / "SampleData"
 IMAGE, THUMBNAIL = "ICBM152Brain.nrrd", "ICBM152Brain.png"

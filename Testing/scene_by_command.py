@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from InteractiveSegLib.cli import main
-from InteractiveSegLib.image_io import read_labelmap, read_volume, write_image, write_labelmap
+from InteractiveSegLib.image.image_io import read_labelmap, read_volume, write_image, write_labelmap
 
 
 def by_command_line(folder: Path, person: Any, *options: str, image: Path | None = None) -> np.ndarray:

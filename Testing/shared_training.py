@@ -58,7 +58,7 @@ def recipe_in(folder: Path) -> Path:
     """One step of each stage of the default network's recipe, much smaller."""
     from InteractiveSegLib.networks.prompted import PromptedNetwork
     from InteractiveSegLib.training import recipes
-    from InteractiveSegLib.training.procedural import BinaryTasks
+    from InteractiveSegLib.training.procedural.procedural import BinaryTasks
     from InteractiveSegLib.training.prompted_tasks import PromptedTasks
 
     recipe = recipes.RECIPES["prompted"]

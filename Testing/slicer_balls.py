@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from InteractiveSegLib.geometry import Geometry
+from InteractiveSegLib.image.geometry import Geometry
 
 SHAPE_KJI = (20, 48, 72)
 SPACING_IJK = (1.0, 1.0, 2.5)

@@ -9,16 +9,17 @@ from InteractiveSegLib.casebook.acceptance import AcceptedMask, accept
 from InteractiveSegLib.casebook.casebook import Casebook
 from InteractiveSegLib.casebook.image_reference import ImageReference
 from InteractiveSegLib.casebook.splits import SplitSettings
-from InteractiveSegLib.geometry import Geometry
-from InteractiveSegLib.image_io import write_image
+from InteractiveSegLib.image.geometry import Geometry
+from InteractiveSegLib.image.image_io import write_image
 from InteractiveSegLib.learning.automatic_teacher import AutomaticTeacher
-from InteractiveSegLib.learning.patches import PatchSettings
+from InteractiveSegLib.learning.image_batches import PatchSettings
+from InteractiveSegLib.learning.object_batches import SessionSettings
 from InteractiveSegLib.learning.prompted_teacher import PromptedTeacher
 from InteractiveSegLib.learning.settings import LearnSettings
-from InteractiveSegLib.learning.taught_sessions import SessionSettings
 from InteractiveSegLib.networks.checkpoint import save_network
 from InteractiveSegLib.networks.prompted import PromptedNetwork
-from InteractiveSegLib.prompts import Prompts, Scribbles
+from InteractiveSegLib.prompts.prompts import Prompts
+from InteractiveSegLib.prompts.scribbles import Scribbles
 
 SHAPE = (8, 18, 20)
 QUICK = LearnSettings(updates=4, averaging=0.5, expected_cases=4)

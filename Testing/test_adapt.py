@@ -6,14 +6,14 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from InteractiveSegLib.adapt import AdaptSettings, _draw, adapt_steps, interaction_weights
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.networks.block_six import BlockSix
+from InteractiveSegLib.networks.losses import weighted_cross_entropy
 from InteractiveSegLib.networks.pcnet import PCNet
 from InteractiveSegLib.networks.pnet import PNet
-from InteractiveSegLib.predict import foreground_probability
+from InteractiveSegLib.networks.predict import foreground_probability
 from InteractiveSegLib.progress import finish
-from InteractiveSegLib.training.losses import weighted_cross_entropy
+from InteractiveSegLib.segmenting.adapt import AdaptSettings, _draw, adapt_steps, interaction_weights
 
 SHAPE_KJI = (4, 7, 9)
 FAR = 100.0

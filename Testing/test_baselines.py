@@ -7,14 +7,14 @@ import pytest
 import SimpleITK
 
 from InteractiveSegLib.errors import InputError, MissingPackageError
-from InteractiveSegLib.evaluation import classical
-from InteractiveSegLib.evaluation import grab_cut as cutting
-from InteractiveSegLib.evaluation.baselines import grow_from_seeds
-from InteractiveSegLib.evaluation.classical import geodesic_mixtures, nearest_scribble, random_walker
-from InteractiveSegLib.evaluation.grab_cut import grab_cut
-from InteractiveSegLib.evaluation.metrics import dice
-from InteractiveSegLib.prompts import BACKGROUND, BoundingBox
-from InteractiveSegLib.working_grid import GridSettings, working_grid
+from InteractiveSegLib.evaluation.baselines import classical, grow_from_seeds
+from InteractiveSegLib.evaluation.baselines import grab_cut as cutting
+from InteractiveSegLib.evaluation.baselines.classical import geodesic_mixtures, nearest_scribble, random_walker
+from InteractiveSegLib.evaluation.baselines.grab_cut import grab_cut
+from InteractiveSegLib.image.box import BoundingBox
+from InteractiveSegLib.image.metrics import dice
+from InteractiveSegLib.image.working_grid import GridSettings, working_grid
+from InteractiveSegLib.prompts.scribbles import BACKGROUND
 
 ISOTROPIC = (1.0, 1.0, 1.0)
 METHODS = [grow_from_seeds, nearest_scribble, geodesic_mixtures, random_walker]

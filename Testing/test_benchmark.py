@@ -12,12 +12,12 @@ import pytest
 from blobs import SHAPE_KJI, blob_network, ellipsoid, noisy
 
 from InteractiveSegLib.errors import InputError, InteractiveSegError, OutputError
-from InteractiveSegLib.evaluation import benchmark
-from InteractiveSegLib.evaluation.benchmark import BenchmarkSettings, Unit, benchmark_steps, load_mask
-from InteractiveSegLib.evaluation.datasets import Dataset, ScribbleFiles, folder_dataset
-from InteractiveSegLib.evaluation.trial import TrialSettings
-from InteractiveSegLib.geometry import Geometry
-from InteractiveSegLib.image_io import write_image
+from InteractiveSegLib.evaluation.data.datasets import Dataset, ScribbleFiles, folder_dataset
+from InteractiveSegLib.evaluation.prompted import benchmark
+from InteractiveSegLib.evaluation.prompted.benchmark import BenchmarkSettings, Unit, benchmark_steps, load_mask
+from InteractiveSegLib.evaluation.prompted.trial import TrialSettings
+from InteractiveSegLib.image.geometry import Geometry
+from InteractiveSegLib.image.image_io import write_image
 from InteractiveSegLib.networks.checkpoint import save_network
 from InteractiveSegLib.networks.pnet import PNet
 from InteractiveSegLib.progress import finish

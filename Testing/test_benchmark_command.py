@@ -9,10 +9,10 @@ from blobs import SHAPE_KJI, blob_network, ellipsoid, noisy
 from matplotlib import image as png
 
 from InteractiveSegLib.cli import main
-from InteractiveSegLib.evaluation import benchmark
-from InteractiveSegLib.evaluation.trial import trial
-from InteractiveSegLib.geometry import Geometry
-from InteractiveSegLib.image_io import write_image
+from InteractiveSegLib.evaluation.prompted import benchmark
+from InteractiveSegLib.evaluation.prompted.trial import trial
+from InteractiveSegLib.image.geometry import Geometry
+from InteractiveSegLib.image.image_io import write_image
 from InteractiveSegLib.networks import DEFAULT_NETWORK
 from InteractiveSegLib.networks.checkpoint import save_network
 from InteractiveSegLib.networks.pnet import PNet

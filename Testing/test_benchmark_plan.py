@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from InteractiveSegLib.errors import InputError, OutputError
-from InteractiveSegLib.evaluation import benchmark
-from InteractiveSegLib.evaluation.benchmark import BenchmarkSettings, Unit, benchmark_steps
-from InteractiveSegLib.evaluation.datasets import Dataset, ScribbleFiles, folder_dataset
-from InteractiveSegLib.evaluation.trial import TrialSettings
+from InteractiveSegLib.evaluation.data.datasets import Dataset, ScribbleFiles, folder_dataset
+from InteractiveSegLib.evaluation.prompted import benchmark
+from InteractiveSegLib.evaluation.prompted.benchmark import BenchmarkSettings, Unit, benchmark_steps
+from InteractiveSegLib.evaluation.prompted.trial import TrialSettings
 from InteractiveSegLib.networks.checkpoint import save_network
 from InteractiveSegLib.networks.pnet import PNet
 from InteractiveSegLib.progress import finish

@@ -5,14 +5,14 @@ import pytest
 import torch
 from blobs import SHAPE_KJI, blob_volume
 
-from InteractiveSegLib import bifseg
-from InteractiveSegLib.bifseg import BifsegSettings, marked_part, object_steps
-from InteractiveSegLib.boxed_image import boxed_image, encoded_steps
+from InteractiveSegLib.image.box import BoundingBox
+from InteractiveSegLib.image.working_grid import GridSettings, working_grid
 from InteractiveSegLib.networks.pcnet import PCNet
 from InteractiveSegLib.networks.prompted import PromptedNetwork
 from InteractiveSegLib.progress import finish
-from InteractiveSegLib.prompts import BoundingBox
-from InteractiveSegLib.working_grid import GridSettings, working_grid
+from InteractiveSegLib.segmenting import bifseg
+from InteractiveSegLib.segmenting.bifseg import BifsegSettings, marked_part, object_steps
+from InteractiveSegLib.segmenting.object_crop import boxed_image, encoded_steps
 
 CPU = torch.device("cpu")
 FULL, COARSE = GridSettings(max_voxels=64**3), GridSettings(max_voxels=7**3)

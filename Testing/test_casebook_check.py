@@ -22,10 +22,10 @@ from InteractiveSegLib.casebook.states import State
 from InteractiveSegLib.casebook.worklist import next_case
 from InteractiveSegLib.cli import main
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.image_io import read_volume
+from InteractiveSegLib.image.image_io import read_volume
 from InteractiveSegLib.learning.versions import add_version, in_use, versions
 from InteractiveSegLib.progress import finish
-from InteractiveSegLib.prompts import Prompts
+from InteractiveSegLib.prompts.prompts import Prompts
 
 
 def flip(path, place, bit=0):

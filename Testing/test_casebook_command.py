@@ -6,9 +6,9 @@ from casebook_cases import box_mask, write_case_image
 
 from InteractiveSegLib.casebook.acceptance import load_accepted, stream
 from InteractiveSegLib.casebook.casebook import Casebook
-from InteractiveSegLib.casebook.origins import Origin
+from InteractiveSegLib.casebook.provenance import Origin
 from InteractiveSegLib.cli import main
-from InteractiveSegLib.image_io import read_volume, write_labelmap
+from InteractiveSegLib.image.image_io import read_volume, write_labelmap
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from InteractiveSegLib.casebook.effort_report import save_effort_plot, write_eff
 from InteractiveSegLib.casebook.exporting import export_names, export_steps, require_exportable
 from InteractiveSegLib.casebook.image_reference import ImageReference
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.image_io import read_labelmap
+from InteractiveSegLib.image.image_io import read_labelmap
 from InteractiveSegLib.progress import finish
 
 

@@ -20,9 +20,9 @@ from InteractiveSegLib.casebook.prompt_file import save_prompts
 from InteractiveSegLib.casebook.splits import SplitSettings, split_of
 from InteractiveSegLib.casebook.states import State
 from InteractiveSegLib.errors import InputError, OutputError
-from InteractiveSegLib.image_io import write_labelmap
+from InteractiveSegLib.image.image_io import write_labelmap
 from InteractiveSegLib.progress import finish
-from InteractiveSegLib.prompts import Prompts
+from InteractiveSegLib.prompts.prompts import Prompts
 
 
 def test_a_case_is_added_once(tmp_path):

@@ -16,11 +16,11 @@ from InteractiveSegLib.casebook.casebook import Casebook
 from InteractiveSegLib.casebook.checking import check_steps
 from InteractiveSegLib.casebook.database import FILE, Database
 from InteractiveSegLib.casebook.states import State
-from InteractiveSegLib.casebook.window_actions import act
 from InteractiveSegLib.casebook.worklist import next_case
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.progress import finish
-from InteractiveSegLib.prompts import Prompts
+from InteractiveSegLib.prompts.prompts import Prompts
+from InteractiveSegLib.worker.requests.casebook_actions import act
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
 
@@ -128,7 +128,7 @@ def test_a_case_in_work_comes_again_only_when_its_program_has_ended(tmp_path, or
 def test_a_window_has_its_case_in_work_as_long_as_its_worker_lives(tmp_path):
     casebook_of(tmp_path, 2).close()
     book = tmp_path / "book"
-    words = "import sys; from pathlib import Path; from InteractiveSegLib.casebook.window_actions import act; "
+    words = "import sys; from pathlib import Path; from InteractiveSegLib.worker.requests.casebook_actions import act; "
     words += "print(act(Path(sys.argv[1]), 'next').opened.name, flush=True); sys.stdin.read()"
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen([sys.executable, "-c", words, str(book)], **pipes) as worker:

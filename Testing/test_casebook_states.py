@@ -6,12 +6,14 @@ from InteractiveSegLib.casebook.acceptance import AcceptedMask, accept, latest, 
 from InteractiveSegLib.casebook.case_rounds import ROUNDS_KEPT, keep_round, last_round
 from InteractiveSegLib.casebook.casebook import Casebook
 from InteractiveSegLib.casebook.entries import ConflictError
-from InteractiveSegLib.casebook.origins import Origin, traced
+from InteractiveSegLib.casebook.provenance import Origin, traced
 from InteractiveSegLib.casebook.states import State
 from InteractiveSegLib.casebook.worklist import next_case
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.packed_mask import PackedMask
-from InteractiveSegLib.prompts import BoundingBox, Prompts, Scribbles
+from InteractiveSegLib.image.box import BoundingBox
+from InteractiveSegLib.image.packed_mask import PackedMask
+from InteractiveSegLib.prompts.prompts import Prompts
+from InteractiveSegLib.prompts.scribbles import Scribbles
 
 
 def some_prompts():

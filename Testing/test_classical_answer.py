@@ -22,7 +22,7 @@ from marked_rows import (
     several,
 )
 
-from InteractiveSegLib.cues import CHANNELS, CueSettings, encode
+from InteractiveSegLib.networks.cues import CHANNELS, CueSettings, encode
 
 ACROSS = math.hypot(1, 70)  # a step over the whole intensity range
 

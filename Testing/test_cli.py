@@ -14,13 +14,14 @@ from dicom_files import write_series
 
 from InteractiveSegLib import __version__
 from InteractiveSegLib.cli import main
-from InteractiveSegLib.geometry import Geometry, kji_to_ras
-from InteractiveSegLib.image_io import read_labelmap, read_volume, write_image, write_labelmap
-from InteractiveSegLib.image_segmenter import ImageSegmenter
+from InteractiveSegLib.image.box import BoundingBox
+from InteractiveSegLib.image.geometry import Geometry, kji_to_ras
+from InteractiveSegLib.image.image_io import read_labelmap, read_volume, write_image, write_labelmap
 from InteractiveSegLib.networks.checkpoint import save_network
 from InteractiveSegLib.progress import finish
-from InteractiveSegLib.prompts import BACKGROUND, BoundingBox, Scribbles
-from InteractiveSegLib.session import ImageSession
+from InteractiveSegLib.prompts.scribbles import BACKGROUND, Scribbles
+from InteractiveSegLib.segmenting.image_segmenter import ImageSegmenter
+from InteractiveSegLib.segmenting.session import ImageSession
 
 BOX_IJK = ("6", "4", "2", "21", "17", "11")
 BOX = BoundingBox.from_ijk(*map(int, BOX_IJK))

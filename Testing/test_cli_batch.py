@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from blobs import SHAPE_KJI, blob_network, dice, ellipsoid, noisy
 
-from InteractiveSegLib import segment_command
 from InteractiveSegLib.cli import main
-from InteractiveSegLib.geometry import Geometry
-from InteractiveSegLib.image_io import read_labelmap, read_volume, write_image, write_labelmap
+from InteractiveSegLib.commands import segment_command
+from InteractiveSegLib.image.geometry import Geometry
+from InteractiveSegLib.image.image_io import read_labelmap, read_volume, write_image, write_labelmap
 from InteractiveSegLib.networks.checkpoint import save_network
 from InteractiveSegLib.progress import finish
-from InteractiveSegLib.worker.workbench import WholeImage, Workbench
+from InteractiveSegLib.worker.requests.request_context import WholeImage, Workbench
 
 BOX = ("--box", "6,4,2,21,17,11")
 NAMES = ("a", "b", "c")
@@ -174,7 +174,7 @@ def test_an_interruption_leaves_whole_masks_and_a_report(run, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(segment_command._Workers, "compute", wait)
-    monkeypatch.setattr("InteractiveSegLib.batch.shown", interrupted)
+    monkeypatch.setattr("InteractiveSegLib.commands.batch.shown", interrupted)
     assert run("segment", "scans", *BOX, "-o", "masks")[0] == 130
     assert report()["left"] == 3
     assert [path.name for path in Path("masks").iterdir()] == ["report.json"]

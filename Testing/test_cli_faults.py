@@ -12,12 +12,12 @@ from blobs import SHAPE_KJI, blob_network, ellipsoid, noisy
 
 import InteractiveSegLib
 from InteractiveSegLib.cli import main
+from InteractiveSegLib.commands.prompt_options import with_joined_boxes
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.geometry import Geometry
-from InteractiveSegLib.image_io import read_labelmap, read_volume, write_image
-from InteractiveSegLib.image_segmenter import ImageSegmenter
+from InteractiveSegLib.image.geometry import Geometry
+from InteractiveSegLib.image.image_io import read_labelmap, read_volume, write_image
 from InteractiveSegLib.networks.checkpoint import save_network
-from InteractiveSegLib.prompt_options import with_joined_boxes
+from InteractiveSegLib.segmenting.image_segmenter import ImageSegmenter
 
 BOX = ("6", "4", "2", "21", "17", "11")
 REPOSITORY = Path(InteractiveSegLib.__file__).resolve().parents[1]

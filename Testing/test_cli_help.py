@@ -6,8 +6,8 @@ import shlex
 import pytest
 
 from InteractiveSegLib.cli import _parser
-from InteractiveSegLib.command_examples import EXAMPLES
-from InteractiveSegLib.prompt_options import with_joined_boxes
+from InteractiveSegLib.commands.command_examples import EXAMPLES
+from InteractiveSegLib.commands.prompt_options import with_joined_boxes
 
 
 def parsers(parser=None, words=()):

@@ -9,14 +9,15 @@ import torch
 from blobs import CENTRE_KJI, SHAPE_KJI, blob_network, dice, ellipsoid, noisy
 
 from InteractiveSegLib.cli import main
-from InteractiveSegLib.geometry import Geometry, kji_to_ras
-from InteractiveSegLib.image_io import read_labelmap, read_volume, write_image, write_labelmap
-from InteractiveSegLib.markups import read_lasso
+from InteractiveSegLib.image.box import BoundingBox
+from InteractiveSegLib.image.geometry import Geometry, kji_to_ras
+from InteractiveSegLib.image.image_io import read_labelmap, read_volume, write_image, write_labelmap
 from InteractiveSegLib.networks.checkpoint import save_network
 from InteractiveSegLib.networks.prompted import PromptedNetwork
 from InteractiveSegLib.progress import finish
-from InteractiveSegLib.prompts import BACKGROUND, BoundingBox, Scribbles
-from InteractiveSegLib.session import ImageSession
+from InteractiveSegLib.prompts.markups import read_lasso
+from InteractiveSegLib.prompts.scribbles import BACKGROUND, Scribbles
+from InteractiveSegLib.segmenting.session import ImageSession
 
 BOX_IJK = ("6", "4", "2", "21", "17", "11")
 BOX = BoundingBox.from_ijk(*map(int, BOX_IJK))

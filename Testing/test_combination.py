@@ -5,12 +5,17 @@ import pytest
 import torch
 from moving_shapes import dice, disc, image_of, slices_of, volume_of, wandering_disc
 
-from InteractiveSegLib.adapt import SoftAdaptSettings, soft_adapt_steps
-from InteractiveSegLib.combination import CombinationSettings, annotated_voxels, combine_steps, slices_away
 from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.evaluation.slices.combination import (
+    CombinationSettings,
+    annotated_voxels,
+    combine_steps,
+    slices_away,
+)
 from InteractiveSegLib.networks.checkpoint import load_network
 from InteractiveSegLib.progress import finish
 from InteractiveSegLib.propagate.proxy_mask import PropagateSettings, propagate_steps
+from InteractiveSegLib.segmenting.adapt import SoftAdaptSettings, soft_adapt_steps
 
 BETWEEN = [index for index in range(13) if index not in (0, 6, 12)]
 

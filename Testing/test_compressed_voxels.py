@@ -9,7 +9,7 @@ import pytest
 from casebook_cases import write_case_image
 
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.image_io import read_volume
+from InteractiveSegLib.image.image_io import read_volume
 
 FLIPS = 60
 

@@ -12,13 +12,13 @@ from InteractiveSegLib.casebook.acceptance import latest, stream
 from InteractiveSegLib.casebook.case_rounds import keep_round, last_round
 from InteractiveSegLib.casebook.casebook import Casebook
 from InteractiveSegLib.casebook.database import FILE
-from InteractiveSegLib.casebook.window_actions import act
-from InteractiveSegLib.contained_path import contained_path
 from InteractiveSegLib.errors import InputError, InteractiveSegError
 from InteractiveSegLib.learning.learner import StreamLearner
 from InteractiveSegLib.learning.versions import prune
 from InteractiveSegLib.progress import finish
-from InteractiveSegLib.prompts import Prompts
+from InteractiveSegLib.prompts.prompts import Prompts
+from InteractiveSegLib.system.contained_path import contained_path
+from InteractiveSegLib.worker.requests.casebook_actions import act
 
 LEADING_OUT = [
     "",

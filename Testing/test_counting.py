@@ -1,6 +1,6 @@
 import pytest
 
-from InteractiveSegLib.counting import counted
+from InteractiveSegLib.wording.counting import counted
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,8 @@ from marked_rows import (
     several,
 )
 
-from InteractiveSegLib.cues import CHANNELS, CueSettings, encode
 from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.networks.cues import CHANNELS, CueSettings, encode
 
 
 def test_there_is_a_channel_for_each_name():

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.evaluation.datasets import Dataset, ScribbleFiles, listed_datasets
-from InteractiveSegLib.geometry import Geometry
-from InteractiveSegLib.image_io import write_image, write_labelmap
+from InteractiveSegLib.evaluation.data.datasets import Dataset, ScribbleFiles, listed_datasets
+from InteractiveSegLib.image.geometry import Geometry
+from InteractiveSegLib.image.image_io import write_image, write_labelmap
 
 TOY = {"name": "toy", "folder": "toy", "objects": {"ring": [2], "core": [1, 3], "absent": [9]}}
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from InteractiveSegLib.errors import MissingPackageError
-from InteractiveSegLib.evaluation import demo
+from InteractiveSegLib.evaluation.prompted import demo
 from InteractiveSegLib.progress import finish
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from InteractiveSegLib.detached_header import data_files
+from InteractiveSegLib.image.detached_header import data_files
 
 NRRD = "NRRD0005\ntype: short\ndimension: 3\nsizes: 4 4 3\n"
 META = "ObjectType = Image\nNDims = 3\nDimSize = 4 4 3\n"

@@ -7,11 +7,11 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 from dicom_files import MR, PET, ramp, replace_value, write_frames, write_series
 
-from InteractiveSegLib.dicom_series import series_in
 from InteractiveSegLib.errors import InputError, MissingPackageError
 from InteractiveSegLib.image.dicom_headers import read_dicom_header
+from InteractiveSegLib.image.dicom_series import series_in
+from InteractiveSegLib.image.image_io import read_volume
 from InteractiveSegLib.image.itk_volume import grid_of
-from InteractiveSegLib.image_io import read_volume
 
 
 def scaled(slopes, intercepts):

@@ -5,11 +5,13 @@ import pytest
 from blobs import SHAPE_KJI, dice, ellipsoid, noisy
 
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.geometry import Geometry, Volume
-from InteractiveSegLib.image_segmenter import ImageSegmenter
+from InteractiveSegLib.image.box import BoundingBox
+from InteractiveSegLib.image.geometry import Geometry, Volume
 from InteractiveSegLib.networks.checkpoint import load_network
 from InteractiveSegLib.progress import finish
-from InteractiveSegLib.prompts import BoundingBox, Prompts, Scribbles
+from InteractiveSegLib.prompts.prompts import Prompts
+from InteractiveSegLib.prompts.scribbles import Scribbles
+from InteractiveSegLib.segmenting.image_segmenter import ImageSegmenter
 
 BOX = BoundingBox((2, 4, 6), (11, 17, 21))
 

@@ -7,22 +7,23 @@ import pytest
 import torch
 from blobs import SHAPE_KJI, blob_volume
 
-from InteractiveSegLib.adapt import AdaptSettings
-from InteractiveSegLib.bifseg import BifsegSettings, object_steps
-from InteractiveSegLib.boxed_image import boxed_image, encoded_steps
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.geometry import Geometry, Volume
+from InteractiveSegLib.image.box import BoundingBox
+from InteractiveSegLib.image.geometry import Geometry, Volume
+from InteractiveSegLib.image.working_grid import GridSettings
 from InteractiveSegLib.networks.ensemble import Ensemble
 from InteractiveSegLib.networks.network import members
 from InteractiveSegLib.networks.pcnet import PCNet
 from InteractiveSegLib.networks.pnet import PNet
 from InteractiveSegLib.networks.prompted import PromptedNetwork
-from InteractiveSegLib.object_answer import answer_steps
 from InteractiveSegLib.progress import finish
-from InteractiveSegLib.prompts import BACKGROUND, BoundingBox, Scribbles
-from InteractiveSegLib.session import ImageSession
-from InteractiveSegLib.worker.segment_request import SegmentRequest
-from InteractiveSegLib.working_grid import GridSettings
+from InteractiveSegLib.prompts.scribbles import BACKGROUND, Scribbles
+from InteractiveSegLib.segmenting.adapt import AdaptSettings
+from InteractiveSegLib.segmenting.bifseg import BifsegSettings, object_steps
+from InteractiveSegLib.segmenting.network_fusion import answer_steps
+from InteractiveSegLib.segmenting.object_crop import boxed_image, encoded_steps
+from InteractiveSegLib.segmenting.session import ImageSession
+from InteractiveSegLib.worker.requests.segment_request import SegmentRequest
 
 BOX = BoundingBox((2, 4, 6), (11, 17, 21))
 SETTINGS = BifsegSettings(GridSettings(max_voxels=64**3), adapt=AdaptSettings(rounds=1))

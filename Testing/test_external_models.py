@@ -13,19 +13,20 @@ from blobs import SHAPE_KJI, blob_volume, dice, ellipsoid, noisy
 from tiny_models import CARD, Strided, Threshold, TwoLogits, bundle, folder, tiny, trusted
 from torch.nn import functional as F
 
-from InteractiveSegLib.bifseg import BifsegSettings
 from InteractiveSegLib.cli import main
-from InteractiveSegLib.cues import CHANNELS
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.geometry import Geometry, Volume
-from InteractiveSegLib.image_io import read_labelmap, write_image
+from InteractiveSegLib.image.box import BoundingBox
+from InteractiveSegLib.image.geometry import Geometry, Volume
+from InteractiveSegLib.image.image_io import read_labelmap, write_image
 from InteractiveSegLib.networks.checkpoint import load_network, save_network
+from InteractiveSegLib.networks.cues import CHANNELS
 from InteractiveSegLib.networks.external import ExternalNetwork, LogOddsHead
 from InteractiveSegLib.networks.pnet import PNet
-from InteractiveSegLib.predict import foreground_probability
+from InteractiveSegLib.networks.predict import foreground_probability
 from InteractiveSegLib.progress import finish
-from InteractiveSegLib.prompts import BACKGROUND, BoundingBox, Scribbles
-from InteractiveSegLib.session import ImageSession
+from InteractiveSegLib.prompts.scribbles import BACKGROUND, Scribbles
+from InteractiveSegLib.segmenting.bifseg import BifsegSettings
+from InteractiveSegLib.segmenting.session import ImageSession
 
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 

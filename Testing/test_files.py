@@ -12,11 +12,11 @@ import time
 import numpy as np
 import pytest
 
-from InteractiveSegLib import files
 from InteractiveSegLib.errors import OutputError
-from InteractiveSegLib.files import make_folder, replaced_file, replacing, temporary_beside
-from InteractiveSegLib.geometry import Geometry
-from InteractiveSegLib.image_io import read_volume, write_labelmap
+from InteractiveSegLib.image.geometry import Geometry
+from InteractiveSegLib.image.image_io import read_volume, write_labelmap
+from InteractiveSegLib.system import files
+from InteractiveSegLib.system.files import make_folder, replaced_file, replacing, temporary_beside
 
 SHAPE = (4, 6, 8)
 GRID = Geometry(SHAPE, np.eye(4))
@@ -149,7 +149,7 @@ def test_the_longest_legal_name_works(tmp_path, letter, suffix):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from InteractiveSegLib.files import replacing
+from InteractiveSegLib.system.files import replacing
 with replacing(Path(sys.argv[1])) as temporary:
     temporary.write_text("half")
     print("writing", flush=True)

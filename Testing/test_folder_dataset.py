@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.evaluation.datasets import folder_dataset
-from InteractiveSegLib.geometry import Geometry
-from InteractiveSegLib.image_io import write_image
+from InteractiveSegLib.evaluation.data.datasets import folder_dataset
+from InteractiveSegLib.image.geometry import Geometry
+from InteractiveSegLib.image.image_io import write_image
 
 
 def touch(folder, *names):

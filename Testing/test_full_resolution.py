@@ -3,12 +3,12 @@ import pytest
 import torch
 from scipy import ndimage
 
-from InteractiveSegLib import full_resolution
-from InteractiveSegLib.full_resolution import full_resolution_steps
+from InteractiveSegLib.image.box import BoundingBox
+from InteractiveSegLib.image.working_grid import WorkingGrid
 from InteractiveSegLib.progress import finish
-from InteractiveSegLib.prompts import BoundingBox
-from InteractiveSegLib.refine import EnergySettings
-from InteractiveSegLib.working_grid import WorkingGrid
+from InteractiveSegLib.segmenting import full_resolution
+from InteractiveSegLib.segmenting.full_resolution import full_resolution_steps
+from InteractiveSegLib.segmenting.refine import EnergySettings
 
 SPACING_KJI_MM = (1.0, 0.7, 0.5)
 SHAPE_KJI = (30, 42, 51)

@@ -16,10 +16,10 @@ from test_worker_fuzz import ARRAYS, FIELDS, answer_to, assert_in_words
 
 from InteractiveSegLib.cli import main
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.geometry import Geometry
-from InteractiveSegLib.image_io import read_volume, write_image, write_labelmap
+from InteractiveSegLib.image.geometry import Geometry
+from InteractiveSegLib.image.image_io import read_volume, write_image, write_labelmap
 from InteractiveSegLib.networks.checkpoint import save_network
-from InteractiveSegLib.worker.protocol import Decoder, Message, ProtocolError, encode
+from InteractiveSegLib.records.message import Decoder, Message, ProtocolError, encode
 
 pytestmark = pytest.mark.slow
 

@@ -7,9 +7,9 @@ import torch
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import dijkstra
 
-from InteractiveSegLib import geodesic
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.geodesic import UNREACHED_MM, GeodesicSettings, geodesic_distance
+from InteractiveSegLib.image import geodesic
+from InteractiveSegLib.image.geodesic import UNREACHED_MM, GeodesicSettings, geodesic_distance
 
 SHAPE_KJI = (6, 9, 14)
 SPACING_KJI_MM = (3.0, 0.7, 0.5)

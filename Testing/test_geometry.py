@@ -3,8 +3,8 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.geometry import Geometry, Volume, kji_to_ras, ras_to_kji
-from InteractiveSegLib.prompts import BoundingBox
+from InteractiveSegLib.image.box import BoundingBox
+from InteractiveSegLib.image.geometry import Geometry, Volume, kji_to_ras, ras_to_kji
 
 SHAPE_KJI = (10, 20, 31)
 

@@ -5,9 +5,11 @@ import pytest
 from moving_shapes import dice, image_of, slices_of, volume_of, wandering_disc
 
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.evaluation.slice_annotator import boundary_pixels
-from InteractiveSegLib.geometry import Geometry
-from InteractiveSegLib.guidance import (
+from InteractiveSegLib.evaluation.users.slice_annotator import boundary_pixels
+from InteractiveSegLib.image.box import BoundingBox
+from InteractiveSegLib.image.geometry import Geometry
+from InteractiveSegLib.progress import finish
+from InteractiveSegLib.propagate.guidance import (
     CHANGE,
     FRONT_END,
     SIDES,
@@ -24,10 +26,8 @@ from InteractiveSegLib.guidance import (
     suggest,
     uncertainty,
 )
-from InteractiveSegLib.progress import finish
-from InteractiveSegLib.prompts import BoundingBox
 from InteractiveSegLib.propagate.proxy_mask import PropagateSettings, propagate_steps
-from InteractiveSegLib.slice_names import ByIndex, InPatient
+from InteractiveSegLib.wording.slice_names import ByIndex, InPatient
 
 SHAPE = (20, 6, 7)
 GRID = Geometry(SHAPE, np.eye(4))

@@ -12,9 +12,9 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 
 from InteractiveSegLib.errors import InputError, MissingPackageError
-from InteractiveSegLib.geometry import Geometry
+from InteractiveSegLib.image.geometry import Geometry
+from InteractiveSegLib.image.image_io import read_labelmap, read_volume, write_image, write_labelmap
 from InteractiveSegLib.image.itk_volume import nifti_forms_of
-from InteractiveSegLib.image_io import read_labelmap, read_volume, write_image, write_labelmap
 
 SHAPE_KJI = (4, 5, 6)
 ARRAY = np.arange(120, dtype=np.int16).reshape(SHAPE_KJI)
@@ -288,7 +288,7 @@ def test_names_are_read_where_the_locale_knows_ascii_alone(tmp_path):
     sitk.WriteImage(sitk.GetImageFromArray(ARRAY), tmp_path / "b.mhd")
     shutil.move(tmp_path / "b.mhd", tmp_path / os.fsdecode(b"b\xfc.mhd"))
     code = (
-        "import sys\nfrom InteractiveSegLib.image_io import read_volume, write_image\n"
+        "import sys\nfrom InteractiveSegLib.image.image_io import read_volume, write_image\n"
         "for name in sys.argv[1:]:\n    v = read_volume(name)\n    print(v.array_kji.sum())\n"
         "write_image(sys.argv[1] + '.nrrd', v.array_kji, v.geometry)"
     )

@@ -7,8 +7,8 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 
 from InteractiveSegLib.errors import InputError, OutputError
-from InteractiveSegLib.geometry import Geometry, kji_to_ras
-from InteractiveSegLib.image_io import read_labelmap, read_volume, write_image, write_labelmap
+from InteractiveSegLib.image.geometry import Geometry, kji_to_ras
+from InteractiveSegLib.image.image_io import read_labelmap, read_volume, write_image, write_labelmap
 
 FORMATS = (".nii.gz", ".nii", ".nrrd", ".mha", ".seg.nrrd")
 SHAPE_KJI = (10, 20, 31)

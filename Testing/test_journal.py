@@ -12,14 +12,16 @@ import numpy as np
 import pytest
 from blobs import SHAPE_KJI, blob_volume, ellipsoid
 
-from InteractiveSegLib import journal as journal_module
-from InteractiveSegLib.drawing import Drawing
-from InteractiveSegLib.geometry import Geometry, Volume
-from InteractiveSegLib.journal import SUBFOLDER, Journal, recoverable
-from InteractiveSegLib.lasso import Lasso
-from InteractiveSegLib.packed_mask import PackedMask
-from InteractiveSegLib.prompts import BACKGROUND, BoundingBox, Prompts, Scribbles
-from InteractiveSegLib.session_state import SessionState, VolumeIdentity, last_state
+from InteractiveSegLib.image.box import BoundingBox
+from InteractiveSegLib.image.geometry import Geometry, Volume
+from InteractiveSegLib.image.packed_mask import PackedMask
+from InteractiveSegLib.prompts.drawing import Drawing
+from InteractiveSegLib.prompts.lasso import Lasso
+from InteractiveSegLib.prompts.prompts import Prompts
+from InteractiveSegLib.prompts.scribbles import BACKGROUND, Scribbles
+from InteractiveSegLib.records import journal as journal_module
+from InteractiveSegLib.records.journal import SUBFOLDER, Journal, recoverable
+from InteractiveSegLib.records.session_state import SessionState, VolumeIdentity, last_state
 
 SETTINGS = {"model": "prompted", "segments": {"1": {"name": "Leber", "accepted": True}}}
 
@@ -133,7 +135,7 @@ import sys, time
 sys.path.insert(0, {here!r})
 from pathlib import Path
 from test_journal import state
-from InteractiveSegLib.journal import Journal
+from InteractiveSegLib.records.journal import Journal
 journal = Journal.open(Path(sys.argv[1]))
 journal.record(state())
 assert journal.wait(20)

@@ -5,8 +5,8 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.geometry import Geometry
-from InteractiveSegLib.image_io import read_labelmap, write_labelmap
+from InteractiveSegLib.image.geometry import Geometry
+from InteractiveSegLib.image.image_io import read_labelmap, write_labelmap
 
 SHAPE_KJI = (10, 20, 31)
 LABELS = np.random.default_rng(2).integers(0, 4, SHAPE_KJI).astype(np.uint8)

@@ -12,12 +12,13 @@ SCRIPT = """
 import json, resource, sys
 import numpy as np
 import torch
-from InteractiveSegLib.geometry import Geometry, Volume
+from InteractiveSegLib.image.geometry import Geometry, Volume
 from InteractiveSegLib.networks import DEFAULT_NETWORK
 from InteractiveSegLib.networks.checkpoint import load_network
 from InteractiveSegLib.progress import finish
-from InteractiveSegLib.prompts import BoundingBox, Scribbles
-from InteractiveSegLib.session import ImageSession
+from InteractiveSegLib.image.box import BoundingBox
+from InteractiveSegLib.prompts.scribbles import Scribbles
+from InteractiveSegLib.segmenting.session import ImageSession
 
 torch.set_num_threads(1)
 shape = (600, 512, 512)

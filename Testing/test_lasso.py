@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.geometry import Geometry
-from InteractiveSegLib.lasso import Lasso
-from InteractiveSegLib.prompts import BACKGROUND, BoundingBox
+from InteractiveSegLib.image.box import BoundingBox
+from InteractiveSegLib.image.geometry import Geometry
+from InteractiveSegLib.prompts.lasso import Lasso
+from InteractiveSegLib.prompts.scribbles import BACKGROUND
 
 SHAPE_KJI = (10, 20, 31)
 CUBES = Geometry(SHAPE_KJI, np.eye(4))

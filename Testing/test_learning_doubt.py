@@ -6,18 +6,18 @@ from taught_blobs import QUICK, accept_blob, blob, blob_casebook, tiny_automatic
 from InteractiveSegLib.casebook.acceptance import stream
 from InteractiveSegLib.casebook.doubts import doubts_of, keep_doubts, known_doubts
 from InteractiveSegLib.casebook.image_reference import ImageReference
-from InteractiveSegLib.casebook.window_actions import act
 from InteractiveSegLib.casebook.worklist import next_case
 from InteractiveSegLib.cli import main
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.geometry import Geometry
-from InteractiveSegLib.image_io import write_image
-from InteractiveSegLib.learning.doubt import DoubtSettings, box_at, doubt, place_of, usual_places
+from InteractiveSegLib.image.box import BoundingBox
+from InteractiveSegLib.image.geometry import Geometry
+from InteractiveSegLib.image.image_io import write_image
 from InteractiveSegLib.learning.learner import StreamLearner
 from InteractiveSegLib.learning.settings import LearnSettings
+from InteractiveSegLib.learning.uncertainty import DoubtSettings, box_at, doubt, place_of, usual_places
 from InteractiveSegLib.learning.versions import in_use, roll_back
 from InteractiveSegLib.progress import finish
-from InteractiveSegLib.prompts import BoundingBox
+from InteractiveSegLib.worker.requests.casebook_actions import act
 
 
 @pytest.fixture(params=["prompted", "automatic"])

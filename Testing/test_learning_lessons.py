@@ -3,23 +3,24 @@ import pytest
 import torch
 from taught_blobs import SHAPE, blob, scribbled, tiny_automatic
 
-from InteractiveSegLib import predict
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.geometry import Geometry, Volume
+from InteractiveSegLib.image.box import BoundingBox
+from InteractiveSegLib.image.geometry import Geometry, Volume
+from InteractiveSegLib.image.packed_mask import PackedMask
 from InteractiveSegLib.learning.automatic_network import AutomaticNetwork
+from InteractiveSegLib.learning.case_targets import TaughtCase
+from InteractiveSegLib.learning.image_batches import PatchSettings, TaughtPatches
+from InteractiveSegLib.learning.image_lesson import PatientAxes, TaughtImage
 from InteractiveSegLib.learning.mixture import Mixture
-from InteractiveSegLib.learning.patches import PatchSettings, TaughtPatches
+from InteractiveSegLib.learning.object_batches import SessionSettings, TaughtSessions, piece_shape
+from InteractiveSegLib.learning.object_lesson import TaughtObject, taught_object
 from InteractiveSegLib.learning.prompted_teacher import PromptedTeacher, simulated_prompts
-from InteractiveSegLib.learning.taught_case import TaughtCase
-from InteractiveSegLib.learning.taught_image import PatientAxes, TaughtImage
-from InteractiveSegLib.learning.taught_object import TaughtObject, taught_object
-from InteractiveSegLib.learning.taught_sessions import SessionSettings, TaughtSessions, piece_shape
+from InteractiveSegLib.networks import predict
 from InteractiveSegLib.networks.prompted import PromptedNetwork
-from InteractiveSegLib.object_box import object_box
-from InteractiveSegLib.packed_mask import PackedMask
 from InteractiveSegLib.progress import finish
-from InteractiveSegLib.prompts import BoundingBox, Prompts
-from InteractiveSegLib.session import ImageSession
+from InteractiveSegLib.prompts.object_roi import object_box
+from InteractiveSegLib.prompts.prompts import Prompts
+from InteractiveSegLib.segmenting.session import ImageSession
 
 
 def volume(seed=0, geometry=None):

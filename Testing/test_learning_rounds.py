@@ -6,18 +6,18 @@ from blobs import dice, noisy
 from taught_blobs import QUICK, SHAPE, accept_blob, blob, blob_casebook, tiny_automatic
 
 from InteractiveSegLib.casebook.acceptance import accept, load_accepted, stream
-from InteractiveSegLib.casebook.origins import Origin
+from InteractiveSegLib.casebook.provenance import Origin
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.evaluation.simulated_annotator import AnnotatorSettings, SimulatedAnnotator
-from InteractiveSegLib.evaluation.slice_annotator import boundary_pixels
-from InteractiveSegLib.geometry import Geometry, Volume
-from InteractiveSegLib.guidance import Suggestion
-from InteractiveSegLib.learning.annotation_rounds import AnnotationRounds, StreamPlace
+from InteractiveSegLib.evaluation.streams.annotation_rounds import AnnotationRounds, StreamPlace
+from InteractiveSegLib.evaluation.users.simulated_annotator import AnnotatorSettings, SimulatedAnnotator
+from InteractiveSegLib.evaluation.users.slice_annotator import boundary_pixels
+from InteractiveSegLib.image.geometry import Geometry, Volume
 from InteractiveSegLib.learning.learner import StreamLearner
 from InteractiveSegLib.learning.targets import sharpened, trust
 from InteractiveSegLib.learning.versions import in_use
 from InteractiveSegLib.progress import finish
 from InteractiveSegLib.propagate.annotated_slice import AnnotatedSlice
+from InteractiveSegLib.propagate.guidance import Suggestion
 from InteractiveSegLib.propagate.proxy_mask import PropagateSettings
 
 SHAPES = PropagateSettings(method="shape")

@@ -277,7 +277,7 @@ def test_one_learner_at_a_time(tmp_path, teacher):
         accept_blob(casebook, 0)
         learner = StreamLearner(casebook, teacher, QUICK)
         code = (
-            "import sys, time, pathlib\nfrom InteractiveSegLib.process_lock import ProcessLock\n"
+            "import sys, time, pathlib\nfrom InteractiveSegLib.system.process_lock import ProcessLock\n"
             "lock = ProcessLock(pathlib.Path(sys.argv[1]))\nprint('held', flush=True)\ntime.sleep(60)"
         )
         learner.folder.mkdir(parents=True)

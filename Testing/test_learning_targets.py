@@ -6,20 +6,20 @@ import torch
 from taught_blobs import tiny_automatic
 
 from InteractiveSegLib.casebook.acceptance import AcceptedMask
-from InteractiveSegLib.casebook.origins import Origin
+from InteractiveSegLib.casebook.provenance import Origin
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.geometry import Geometry, Volume
+from InteractiveSegLib.image.geometry import Geometry, Volume
 from InteractiveSegLib.learning.automatic_network import AutomaticNetwork
+from InteractiveSegLib.learning.case_targets import taught_case
+from InteractiveSegLib.learning.image_batches import marginal, patch_loss
+from InteractiveSegLib.learning.image_lesson import TaughtImage
 from InteractiveSegLib.learning.mixture import Mixture
-from InteractiveSegLib.learning.patches import marginal, patch_loss
 from InteractiveSegLib.learning.replay import reservoir
 from InteractiveSegLib.learning.settings import LearnSettings
 from InteractiveSegLib.learning.targets import sharpened, soft_target, trust, voxel_weights
-from InteractiveSegLib.learning.taught_case import taught_case
-from InteractiveSegLib.learning.taught_image import TaughtImage
 from InteractiveSegLib.learning.teacher import teach_steps
+from InteractiveSegLib.networks.losses import dice_cross_entropy_of, soft_dice_cross_entropy
 from InteractiveSegLib.progress import finish
-from InteractiveSegLib.training.losses import dice_cross_entropy_of, soft_dice_cross_entropy
 from InteractiveSegLib.training.trainer import warm_cosine
 
 

@@ -9,11 +9,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from InteractiveSegLib import low_priority
+from InteractiveSegLib.system import low_priority
 
 AUTOGROUP = Path("/proc/self/autogroup")
 SAYS = (
-    "import os; from InteractiveSegLib.low_priority import give_way; give_way(); "
+    "import os; from InteractiveSegLib.system.low_priority import give_way; give_way(); "
     "print(os.nice(0), os.getsid(0) == os.getpid(), open('/proc/self/autogroup').read().split()[-1])"
 )
 linux_with_autogroup = pytest.mark.skipif(not AUTOGROUP.exists(), reason="this system has no autogroup")

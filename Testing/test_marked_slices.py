@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.geometry import Geometry
-from InteractiveSegLib.packed_mask import PackedMask
+from InteractiveSegLib.image.geometry import Geometry
+from InteractiveSegLib.image.packed_mask import PackedMask
 from InteractiveSegLib.propagate.marked_slices import MarkedSlice, MarkedSlices
-from InteractiveSegLib.slice_names import ByIndex, InPatient
+from InteractiveSegLib.wording.slice_names import ByIndex, InPatient
 
 SHAPE = (6, 9, 11)
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.geometry import Geometry, kji_to_ras
-from InteractiveSegLib.markups import read_lasso, read_points, read_roi
-from InteractiveSegLib.prompts import BoundingBox
+from InteractiveSegLib.image.box import BoundingBox
+from InteractiveSegLib.image.geometry import Geometry, kji_to_ras
+from InteractiveSegLib.prompts.markups import read_lasso, read_points, read_roi
 
 SHAPE_KJI = (10, 20, 31)
 OCTAGON_KJI = [(4, 10 + 6 * np.sin(t), 15 + 9 * np.cos(t)) for t in np.arange(8) * np.pi / 4]

@@ -6,11 +6,13 @@ import torch
 from blobs import CENTRE_KJI, RADII_KJI, SHAPE_KJI, blob_network, blob_volume, dice, ellipsoid, noisy
 
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.evaluation.methods import BASELINES, SEED_METHODS, model_of, segmenter
-from InteractiveSegLib.geometry import Geometry, Volume
+from InteractiveSegLib.evaluation.prompted.methods import BASELINES, SEED_METHODS, model_of, segmenter
+from InteractiveSegLib.image.box import BoundingBox
+from InteractiveSegLib.image.geometry import Geometry, Volume
 from InteractiveSegLib.networks.checkpoint import save_network
 from InteractiveSegLib.networks.pnet import PNet
-from InteractiveSegLib.prompts import BACKGROUND, BoundingBox, Prompts, Scribbles
+from InteractiveSegLib.prompts.prompts import Prompts
+from InteractiveSegLib.prompts.scribbles import BACKGROUND, Scribbles
 
 CPU = torch.device("cpu")
 BOX = BoundingBox.of_mask(ellipsoid())

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.evaluation.metrics import calibration_error, dice, hd95_mm, surface_dice
+from InteractiveSegLib.image.metrics import calibration_error, dice, hd95_mm, surface_dice
 
 SHAPE = (10, 20, 31)
 SPACING = (3.0, 0.7, 0.5)

@@ -14,21 +14,22 @@ from tiny_models import Threshold, bundle, folder, scripted, tiny
 
 from InteractiveSegLib.casebook.casebook import Casebook
 from InteractiveSegLib.cli import main
-from InteractiveSegLib.cues import CHANNELS
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.image_io import write_image
+from InteractiveSegLib.image.box import BoundingBox
+from InteractiveSegLib.image.image_io import write_image
 from InteractiveSegLib.learning.prompted_teacher import PromptedTeacher
 from InteractiveSegLib.networks import external, script_model
 from InteractiveSegLib.networks.checkpoint import load_network, trust_programs
+from InteractiveSegLib.networks.cues import CHANNELS
 from InteractiveSegLib.networks.external import load_external
 from InteractiveSegLib.networks.model_card import read_card
 from InteractiveSegLib.networks.model_trust import UntrustedModelError, is_trusted, settings_folder, trust
 from InteractiveSegLib.networks.script_model import ScriptLimits, resident_bytes
 from InteractiveSegLib.progress import finish
-from InteractiveSegLib.prompts import BoundingBox, Prompts
+from InteractiveSegLib.prompts.prompts import Prompts
 from InteractiveSegLib.worker.blocking import BlockingWorker
 from InteractiveSegLib.worker.job import JobCallbacks, Program
-from InteractiveSegLib.worker.segment_request import SegmentRequest
+from InteractiveSegLib.worker.requests.segment_request import SegmentRequest
 
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 

@@ -8,7 +8,7 @@ from InteractiveSegLib.networks.block_six import BlockSixNetwork, inflate
 from InteractiveSegLib.networks.checkpoint import load_network
 from InteractiveSegLib.networks.pcnet import PCNet
 from InteractiveSegLib.networks.pnet import PNet
-from InteractiveSegLib.predict import feature_steps, foreground_probability, slice_axis
+from InteractiveSegLib.networks.predict import feature_steps, foreground_probability, slice_axis
 from InteractiveSegLib.progress import finish
 
 SHAPE_KJI = (5, 11, 14)

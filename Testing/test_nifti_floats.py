@@ -4,7 +4,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from InteractiveSegLib.image_io import read_volume, write_image
+from InteractiveSegLib.image.image_io import read_volume, write_image
 
 WRONG = {(0, 0, 0): np.nan, (1, 2, 3): np.inf, (4, 3, 2): -np.inf}
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.geometry import Geometry
-from InteractiveSegLib.image_io import read_volume, write_image, write_labelmap
-from InteractiveSegLib.output_files import is_output_of, require_free, require_no_input, written_by
+from InteractiveSegLib.image.geometry import Geometry
+from InteractiveSegLib.image.image_io import read_volume, write_image, write_labelmap
+from InteractiveSegLib.image.output_files import is_output_of, require_free, require_no_input, written_by
 
 GEOMETRY = Geometry((3, 4, 5), np.diag([-1.0, -1.0, 2.0, 1.0]))
 

@@ -17,13 +17,13 @@ from InteractiveSegLib.casebook.database import FILE
 from InteractiveSegLib.casebook.effort_report import write_effort_csv
 from InteractiveSegLib.casebook.image_reference import ImageReference
 from InteractiveSegLib.casebook.importing import ImportSettings, import_steps
-from InteractiveSegLib.casebook.privacy import patient_pseudonym
+from InteractiveSegLib.casebook.pseudonyms import patient_pseudonym
 from InteractiveSegLib.casebook.splits import SplitSettings, split_of
 from InteractiveSegLib.cli import main
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.plain_text import printable, spreadsheet_row
 from InteractiveSegLib.progress import finish
-from InteractiveSegLib.prompts import Prompts
+from InteractiveSegLib.prompts.prompts import Prompts
+from InteractiveSegLib.wording.plain_text import printable, spreadsheet_row
 
 
 def write_series(folder, patient, number):
@@ -219,8 +219,8 @@ def test_names_with_control_characters_neither_come_in_nor_are_obeyed(tmp_path, 
 def test_a_name_in_brackets_is_no_markup_for_the_progress_bar(tmp_path, monkeypatch):
     import argparse
 
+    from InteractiveSegLib.commands.terminal import shown
     from InteractiveSegLib.progress import Progress
-    from InteractiveSegLib.terminal import shown
 
     monkeypatch.setattr("rich.console.Console.is_terminal", True)
 

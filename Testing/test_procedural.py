@@ -7,8 +7,8 @@ from scipy import ndimage
 from torch.utils.data import DataLoader
 
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.intensity import normalised
-from InteractiveSegLib.training.procedural import (
+from InteractiveSegLib.image.intensity import normalised
+from InteractiveSegLib.training.procedural.procedural import (
     BinaryTasks,
     CropSettings,
     Scene,

@@ -1,12 +1,12 @@
 import pytest
 import torch
 
-from InteractiveSegLib.cues import CHANNELS, encode
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.networks.block_six import BlockSix
 from InteractiveSegLib.networks.checkpoint import load_network, save_network
+from InteractiveSegLib.networks.cues import CHANNELS, encode
+from InteractiveSegLib.networks.predict import classical_answer, foreground_probability, prompted_feature_steps
 from InteractiveSegLib.networks.prompted import PromptedNetwork, _convolved, _strides
-from InteractiveSegLib.predict import classical_answer, foreground_probability, prompted_feature_steps
 from InteractiveSegLib.progress import finish
 
 COUNT = len(CHANNELS)

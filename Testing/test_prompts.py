@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.packed_mask import PackedMask
-from InteractiveSegLib.prompts import BACKGROUND, BoundingBox, Prompts, Scribbles
+from InteractiveSegLib.image.box import BoundingBox
+from InteractiveSegLib.image.packed_mask import PackedMask
+from InteractiveSegLib.prompts.prompts import Prompts
+from InteractiveSegLib.prompts.scribbles import BACKGROUND, Scribbles
 
 SHAPE_KJI = (10, 20, 31)
 

@@ -7,10 +7,10 @@ import pytest
 from moving_shapes import SHAPE_KJI, dice, image_of, wandering_disc
 
 from InteractiveSegLib.cli import main
-from InteractiveSegLib.geometry import Geometry
-from InteractiveSegLib.image_io import read_labelmap, read_volume, write_image, write_labelmap
+from InteractiveSegLib.image.geometry import Geometry
+from InteractiveSegLib.image.image_io import read_labelmap, read_volume, write_image, write_labelmap
 from InteractiveSegLib.propagate import registration
-from InteractiveSegLib.slice_names import InBoth, InPatient
+from InteractiveSegLib.wording.slice_names import InBoth, InPatient
 
 TRUTH = wandering_disc().astype(np.uint8)
 needs_elastix = pytest.mark.skipif(not registration.has_elastix(), reason="itk-elastix is not installed")

@@ -7,20 +7,20 @@ import pytest
 from moving_shapes import image_of, volume_of, wandering_disc
 
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.evaluation import propagation_benchmark
-from InteractiveSegLib.evaluation.cases import Case
-from InteractiveSegLib.evaluation.datasets import folder_dataset
-from InteractiveSegLib.evaluation.propagation_benchmark import (
+from InteractiveSegLib.evaluation.data.cases import Case
+from InteractiveSegLib.evaluation.data.datasets import folder_dataset
+from InteractiveSegLib.evaluation.slices import propagation_benchmark
+from InteractiveSegLib.evaluation.slices.propagation_benchmark import (
     Between,
     Effort,
     PropagationOutcome,
     PropagationSettings,
     propagation_steps,
 )
-from InteractiveSegLib.evaluation.propagation_methods import METHODS
-from InteractiveSegLib.evaluation.propagation_report import propagation_report, write_scores
-from InteractiveSegLib.evaluation.slice_annotator import STRATEGIES, boundary_pixels, stages
-from InteractiveSegLib.image_io import write_image, write_labelmap
+from InteractiveSegLib.evaluation.slices.propagation_methods import METHODS
+from InteractiveSegLib.evaluation.slices.propagation_report import propagation_report, write_scores
+from InteractiveSegLib.evaluation.users.slice_annotator import STRATEGIES, boundary_pixels, stages
+from InteractiveSegLib.image.image_io import write_image, write_labelmap
 from InteractiveSegLib.progress import finish
 from InteractiveSegLib.propagate.proxy_mask import PropagateSettings, propagate_steps
 

@@ -7,7 +7,7 @@ import pytest
 from moving_shapes import SHAPE_KJI, dice, disc, image_of, slices_of, volume_of, wandering_disc
 
 from InteractiveSegLib.errors import InputError, MissingPackageError
-from InteractiveSegLib.evaluation.datasets import listed_datasets
+from InteractiveSegLib.evaluation.data.datasets import listed_datasets
 from InteractiveSegLib.progress import finish
 from InteractiveSegLib.propagate import registration
 from InteractiveSegLib.propagate.annotated_slice import AnnotatedSlice, annotated_slices, likely_axis

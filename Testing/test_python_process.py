@@ -11,16 +11,16 @@ import pytest
 from test_benchmark import ONE_ROUND, write_case
 from test_slice_pool import Task
 
-from InteractiveSegLib import python_process
-from InteractiveSegLib.evaluation.benchmark import BenchmarkSettings, benchmark_steps
-from InteractiveSegLib.evaluation.datasets import folder_dataset
+from InteractiveSegLib.evaluation.data.datasets import folder_dataset
+from InteractiveSegLib.evaluation.prompted.benchmark import BenchmarkSettings, benchmark_steps
 from InteractiveSegLib.learning.background import start_learner
 from InteractiveSegLib.progress import finish
 from InteractiveSegLib.propagate.slice_pool import Broken, SlicePool
-from InteractiveSegLib.python_process import library_command, library_environment, spawning_safely
+from InteractiveSegLib.system import python_process
+from InteractiveSegLib.system.python_process import library_command, library_environment, spawning_safely
 from InteractiveSegLib.worker.blocking import BlockingWorker
-from InteractiveSegLib.worker.casebook_request import CasebookRequest
 from InteractiveSegLib.worker.job import JobError
+from InteractiveSegLib.worker.requests.casebook_request import CasebookRequest
 from InteractiveSegLib.worker.transport import worker_command
 
 PLANTED = ("json", "pickle", "random", "numpy", "torch", "InteractiveSegLib", "multiprocessing", "importlib", "runpy")

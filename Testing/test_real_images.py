@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from InteractiveSegLib.cli import main
-from InteractiveSegLib.evaluation.datasets import listed_datasets
-from InteractiveSegLib.evaluation.metrics import dice
-from InteractiveSegLib.image_io import read_labelmap, write_labelmap
-from InteractiveSegLib.prompts import BoundingBox
+from InteractiveSegLib.evaluation.data.datasets import listed_datasets
+from InteractiveSegLib.image.box import BoundingBox
+from InteractiveSegLib.image.image_io import read_labelmap, write_labelmap
+from InteractiveSegLib.image.metrics import dice
 
 CINE, ATRIUM = (d for d in listed_datasets() if d.name in ("ACDC cine MR", "left atrium LGE MR"))
 

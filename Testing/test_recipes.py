@@ -15,7 +15,7 @@ from InteractiveSegLib.networks.pnet import PNet
 from InteractiveSegLib.networks.prompted import PromptedNetwork
 from InteractiveSegLib.progress import finish
 from InteractiveSegLib.training import recipes
-from InteractiveSegLib.training.procedural import BinaryTasks
+from InteractiveSegLib.training.procedural.procedural import BinaryTasks
 from InteractiveSegLib.training.process_group import ProcessGroup
 from InteractiveSegLib.training.prompted_tasks import PromptedTasks
 from InteractiveSegLib.training.recipes import train_steps

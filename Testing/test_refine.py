@@ -8,7 +8,15 @@ import torch
 
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.progress import finish
-from InteractiveSegLib.refine import _CHECK_EVERY, Border, EnergySettings, _Problem, edge_weights, energy, label_steps
+from InteractiveSegLib.segmenting.refine import (
+    _CHECK_EVERY,
+    Border,
+    EnergySettings,
+    _Problem,
+    edge_weights,
+    energy,
+    label_steps,
+)
 
 DEFAULT = EnergySettings()
 CLOSE = EnergySettings(gap=1e-4, iterations=3000)

@@ -10,15 +10,15 @@ from blobs import SHAPE_KJI, ellipsoid, noisy
 from matplotlib import image as png
 
 from InteractiveSegLib.errors import OutputError
-from InteractiveSegLib.evaluation import showcase
-from InteractiveSegLib.evaluation.benchmark import BenchmarkSettings, Outcome, Unit, write_csv
-from InteractiveSegLib.evaluation.datasets import Dataset
-from InteractiveSegLib.evaluation.plots import _course, save_plots
-from InteractiveSegLib.evaluation.report import Panel, case_means, dataset_means, panels, reference, report
-from InteractiveSegLib.evaluation.showcase import save_showcase
-from InteractiveSegLib.evaluation.trial import Score, TrialSettings
-from InteractiveSegLib.geometry import Geometry
-from InteractiveSegLib.image_io import write_image
+from InteractiveSegLib.evaluation.data.datasets import Dataset
+from InteractiveSegLib.evaluation.prompted import showcase
+from InteractiveSegLib.evaluation.prompted.benchmark import BenchmarkSettings, Outcome, Unit, write_csv
+from InteractiveSegLib.evaluation.prompted.plots import _course, save_plots
+from InteractiveSegLib.evaluation.prompted.report import Panel, case_means, dataset_means, panels, reference, report
+from InteractiveSegLib.evaluation.prompted.showcase import save_showcase
+from InteractiveSegLib.evaluation.prompted.trial import Score, TrialSettings
+from InteractiveSegLib.image.geometry import Geometry
+from InteractiveSegLib.image.image_io import write_image
 from InteractiveSegLib.progress import finish
 
 NAN = math.nan

@@ -3,9 +3,9 @@ import pytest
 from scipy import ndimage
 
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.evaluation.parts import largest_errors
-from InteractiveSegLib.evaluation.robot import RobotSettings, correct
-from InteractiveSegLib.prompts import BACKGROUND, Scribbles
+from InteractiveSegLib.evaluation.users.error_regions import largest_errors
+from InteractiveSegLib.evaluation.users.robot import RobotSettings, correct
+from InteractiveSegLib.prompts.scribbles import BACKGROUND, Scribbles
 
 SPACING = (3.0, 0.7, 0.5)
 STYLES = ("careful", "sloppy", "click")

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.evaluation.robot import RobotSettings, jittered_box
-from InteractiveSegLib.prompts import BoundingBox
+from InteractiveSegLib.evaluation.users.robot import RobotSettings, jittered_box
+from InteractiveSegLib.image.box import BoundingBox
 
 
 @pytest.mark.parametrize("seed", range(25))

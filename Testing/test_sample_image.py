@@ -12,9 +12,9 @@ import SimpleITK as sitk  # noqa: N813
 from sample_image import FOLDER, IMAGE, THUMBNAIL, sample, thumbnail
 
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.evaluation.demo import ventricles
-from InteractiveSegLib.geometry import kji_to_ras, ras_to_kji
-from InteractiveSegLib.image_io import read_volume
+from InteractiveSegLib.evaluation.prompted.demo import ventricles
+from InteractiveSegLib.image.geometry import kji_to_ras, ras_to_kji
+from InteractiveSegLib.image.image_io import read_volume
 
 
 def test_the_shipped_image_is_what_the_package_nilearn_gives():
@@ -65,7 +65,7 @@ def test_the_module_sample_data_is_told_at_slicer_s_start(person, monkeypatch):
 
 @pytest.mark.parametrize("name", ["Slicer 5.12", "Jürgen", "100% of #1 + more", "a&b=c?"])
 def test_the_address_fits_every_folder_that_slicer_may_lie_in(person, tmp_path, name):
-    from InteractiveSegUI.sample_image import sample_source
+    from InteractiveSegUI.scene.sample_image import sample_source
 
     folder = tmp_path / name
     folder.mkdir()
@@ -75,8 +75,8 @@ def test_the_address_fits_every_folder_that_slicer_may_lie_in(person, tmp_path, 
 
 
 def test_the_loaded_image_has_the_template_s_voxels_and_is_not_tied_to_the_extension_s_file(person):
-    from InteractiveSegUI.sample_image import load_sample
-    from InteractiveSegUI.volume_io import volume_of
+    from InteractiveSegUI.scene.sample_image import load_sample
+    from InteractiveSegUI.scene.volume_io import volume_of
 
     node = load_sample()
     found, (made, _truth) = volume_of(node), sample()
@@ -91,7 +91,7 @@ def test_the_loaded_image_has_the_template_s_voxels_and_is_not_tied_to_the_exten
 def test_an_image_that_is_missing_or_broken_is_told(person, tmp_path, content):
     import slicer
 
-    from InteractiveSegUI.sample_image import load_sample
+    from InteractiveSegUI.scene.sample_image import load_sample
 
     if content is not None:
         (tmp_path / IMAGE).write_bytes(content)

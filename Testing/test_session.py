@@ -17,18 +17,19 @@ from blobs import (
     noisy,
 )
 
-from InteractiveSegLib import image_segmenter as segmenter_module
-from InteractiveSegLib.adapt import AdaptSettings
-from InteractiveSegLib.bifseg import BifsegSettings
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.geometry import Geometry, Volume
+from InteractiveSegLib.image.box import BoundingBox
+from InteractiveSegLib.image.geometry import Geometry, Volume
+from InteractiveSegLib.image.working_grid import GridSettings
 from InteractiveSegLib.networks.pcnet import PCNet
 from InteractiveSegLib.networks.pnet import PNet
 from InteractiveSegLib.progress import Progress, finish
-from InteractiveSegLib.prompts import BACKGROUND, BoundingBox, Scribbles
-from InteractiveSegLib.refine import EnergySettings
-from InteractiveSegLib.session import ImageSession
-from InteractiveSegLib.working_grid import GridSettings
+from InteractiveSegLib.prompts.scribbles import BACKGROUND, Scribbles
+from InteractiveSegLib.segmenting import image_segmenter as segmenter_module
+from InteractiveSegLib.segmenting.adapt import AdaptSettings
+from InteractiveSegLib.segmenting.bifseg import BifsegSettings
+from InteractiveSegLib.segmenting.refine import EnergySettings
+from InteractiveSegLib.segmenting.session import ImageSession
 
 BOX = BoundingBox((2, 4, 6), (11, 17, 21))
 COARSE = BifsegSettings(grid=GridSettings(max_voxels=12**3))
@@ -253,7 +254,7 @@ def test_undo_takes_back_what_was_drawn_since_the_round_and_redo_brings_it_back(
 
 
 def test_the_oldest_rounds_are_let_go(monkeypatch):
-    monkeypatch.setattr("InteractiveSegLib.session._ROUNDS_KEPT", 3)
+    monkeypatch.setattr("InteractiveSegLib.segmenting.session._ROUNDS_KEPT", 3)
     session = boxed_session()
     for _ in range(4):
         last = finish(session.segment(adapt=False))

@@ -6,21 +6,23 @@ import torch
 from blobs import CENTRE_KJI, SHAPE_KJI, blob_network, blob_volume, dice, ellipsoid
 from tiny_models import CARD, Threshold, folder
 
-from InteractiveSegLib.adapt import AdaptSettings
-from InteractiveSegLib.bifseg import BifsegSettings
-from InteractiveSegLib.cues import CHANNELS
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.geometry import Geometry
-from InteractiveSegLib.lasso import Lasso
+from InteractiveSegLib.image.box import BoundingBox
+from InteractiveSegLib.image.geometry import Geometry
+from InteractiveSegLib.image.packed_mask import PackedMask
+from InteractiveSegLib.image.working_grid import GridSettings
 from InteractiveSegLib.networks.checkpoint import load_network
+from InteractiveSegLib.networks.cues import CHANNELS
+from InteractiveSegLib.networks.predict import slice_axis
 from InteractiveSegLib.networks.prompted import PromptedNetwork
-from InteractiveSegLib.object_box import object_box
-from InteractiveSegLib.packed_mask import PackedMask
-from InteractiveSegLib.predict import slice_axis
 from InteractiveSegLib.progress import finish
-from InteractiveSegLib.prompts import BACKGROUND, BoundingBox, Prompts, Scribbles
-from InteractiveSegLib.session import ImageSession
-from InteractiveSegLib.working_grid import GridSettings
+from InteractiveSegLib.prompts.lasso import Lasso
+from InteractiveSegLib.prompts.object_roi import object_box
+from InteractiveSegLib.prompts.prompts import Prompts
+from InteractiveSegLib.prompts.scribbles import BACKGROUND, Scribbles
+from InteractiveSegLib.segmenting.adapt import AdaptSettings
+from InteractiveSegLib.segmenting.bifseg import BifsegSettings
+from InteractiveSegLib.segmenting.session import ImageSession
 
 BOX = BoundingBox((2, 4, 6), (11, 17, 21))
 FEW_UPDATES = AdaptSettings(rounds=2, updates=4)

@@ -7,14 +7,15 @@ import pytest
 import torch
 from blobs import CENTRE_KJI, SHAPE_KJI, blob_volume, dice, ellipsoid, noisy
 
-from InteractiveSegLib.adapt import AdaptSettings
-from InteractiveSegLib.bifseg import BifsegSettings
-from InteractiveSegLib.geometry import Geometry, Volume
+from InteractiveSegLib.image.box import BoundingBox
+from InteractiveSegLib.image.geometry import Geometry, Volume
+from InteractiveSegLib.image.working_grid import GridSettings
 from InteractiveSegLib.networks.prompted import PromptedNetwork
 from InteractiveSegLib.progress import finish
-from InteractiveSegLib.prompts import BACKGROUND, BoundingBox, Scribbles
-from InteractiveSegLib.session import ImageSession
-from InteractiveSegLib.working_grid import GridSettings
+from InteractiveSegLib.prompts.scribbles import BACKGROUND, Scribbles
+from InteractiveSegLib.segmenting.adapt import AdaptSettings
+from InteractiveSegLib.segmenting.bifseg import BifsegSettings
+from InteractiveSegLib.segmenting.session import ImageSession
 
 BOX = BoundingBox((2, 4, 6), (11, 17, 21))
 FEW_UPDATES = AdaptSettings(rounds=2, updates=4)

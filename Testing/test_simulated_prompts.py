@@ -7,9 +7,9 @@ import pytest
 import torch
 from blobs import ellipsoid
 
-from InteractiveSegLib.cues import CHANNELS, encode
+from InteractiveSegLib.networks.cues import CHANNELS, encode
 from InteractiveSegLib.networks.prompted import PromptedNetwork
-from InteractiveSegLib.training.procedural import BinaryTasks
+from InteractiveSegLib.training.procedural.procedural import BinaryTasks
 from InteractiveSegLib.training.prompted_tasks import PromptedTasks, session_loss
 from InteractiveSegLib.training.simulated_prompts import against, draw_box, draw_scribbles, error_regions, spoiled
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from InteractiveSegLib.geometry import Geometry, kji_to_ras
-from InteractiveSegLib.slice_names import ByIndex, InBoth, InPatient
+from InteractiveSegLib.image.geometry import Geometry, kji_to_ras
+from InteractiveSegLib.wording.slice_names import ByIndex, InBoth, InPatient
 
 SHAPE = (40, 30, 20)
 

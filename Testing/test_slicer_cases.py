@@ -8,10 +8,10 @@ from slicer_balls import two_balls
 from InteractiveSegLib.casebook.acceptance import load_accepted, stream
 from InteractiveSegLib.casebook.casebook import Casebook
 from InteractiveSegLib.casebook.image_reference import ImageReference
-from InteractiveSegLib.casebook.origins import Origin
+from InteractiveSegLib.casebook.provenance import Origin
 from InteractiveSegLib.casebook.splits import SplitSettings
 from InteractiveSegLib.casebook.states import State
-from InteractiveSegLib.image_io import write_image
+from InteractiveSegLib.image.image_io import write_image
 from InteractiveSegLib.networks import DEFAULT_NETWORK
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import slicer_balls as balls
 
-from InteractiveSegLib.prompts import BoundingBox
+from InteractiveSegLib.image.box import BoundingBox
 
 K, J, I = balls.BALLS[0][0]  # noqa: E741 (the names of the axes)
 

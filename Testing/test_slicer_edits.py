@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import slicer_balls as balls
 
-from InteractiveSegLib.packed_mask import PackedMask
-from InteractiveSegLib.prompts import BACKGROUND
+from InteractiveSegLib.image.packed_mask import PackedMask
+from InteractiveSegLib.prompts.scribbles import BACKGROUND
 
 BLOCK = (slice(5, 15), slice(10, 30), slice(10, 30))
 
@@ -28,7 +28,7 @@ def block_mask(block):
 
 def write(person, segment_id, mask):
     """As a result of the module, not by hand."""
-    from InteractiveSegUI.workspace import mask_key
+    from InteractiveSegUI.scene.workspace import mask_key
 
     person.controller.change("Segment", {mask_key(segment_id): mask})
 
@@ -46,7 +46,7 @@ def by_hand(person, effect, *points_kji):
 
 def fit(person, results, marks=None):
     """What is written of results: segment id -> mask of the whole image, bool."""
-    from InteractiveSegUI.overwriting import settled
+    from InteractiveSegUI.scene.overwriting import settled
 
     workspace = person.controller.workspace
     own = {segment_id: (marks or {}).get(segment_id, np.empty((0, 3), int)) for segment_id in results}
@@ -128,7 +128,7 @@ def test_only_one_brush_is_active_at_a_time(two_segments):
 def test_a_mask_that_another_undo_brings_back_is_not_taken_for_drawing(two_segments):
     """The module Segment Editor, in whose history this module's rounds do not stand, has an Undo of its own."""
     person, first, _ = two_segments
-    from InteractiveSegUI.segment_io import write_mask
+    from InteractiveSegUI.scene.segment_io import write_mask
 
     before, workspace = person.labelmap(), person.controller.workspace
     earlier = person.controller.recorder.masks()[first]

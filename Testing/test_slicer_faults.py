@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import slicer_balls as balls
 
-from InteractiveSegLib.packed_mask import PackedMask
+from InteractiveSegLib.image.packed_mask import PackedMask
 
 K, J, I = balls.BALLS[0][0]  # noqa: E741 (the names of the axes)
 MOVED = np.array([[0.0, -1.0, 0.0, 40.0], [1.0, 0.0, 0.0, -25.0], [0.0, 0.0, 1.0, 12.0], [0.0, 0.0, 0.0, 1.0]])
@@ -159,7 +159,7 @@ def test_another_patient_s_masks_go_from_the_views_with_his_image(ball):
 
 
 def test_scribbles_that_are_put_into_a_fresh_node_look_like_their_object(ball):
-    from InteractiveSegUI.session_nodes import KeptSegment, put_session
+    from InteractiveSegUI.actions.session_nodes import KeptSegment, put_session
 
     ball.scribble("object", (K, J, 20), (K, J, 28))
     prompts, _notes = ball.controller.workspace.prompts()
@@ -311,7 +311,7 @@ def test_drawn_slices_stay_when_a_propagated_mask_is_fine_tuned(ball):
 
 
 def test_a_worker_that_was_killed_is_told_of(ball):
-    from InteractiveSegUI import jobs
+    from InteractiveSegUI.processes import jobs
 
     balls.box_round(ball, 0)
     ball.press("segmentButton")

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.geometry import kji_to_ras
-from InteractiveSegLib.prompts import BoundingBox
+from InteractiveSegLib.image.box import BoundingBox
+from InteractiveSegLib.image.geometry import kji_to_ras
 
 
 def moved(degrees=30.0, translation=(5.0, -7.0, 11.0)):
@@ -80,7 +80,7 @@ def test_a_colour_volume_is_refused_in_words(person):
     import slicer
     import vtk
 
-    from InteractiveSegUI.volume_io import geometry_of
+    from InteractiveSegUI.scene.volume_io import geometry_of
 
     image = vtk.vtkImageData()
     image.SetDimensions(4, 5, 6)
@@ -95,8 +95,8 @@ def test_a_colour_volume_is_refused_in_words(person):
 def test_a_mask_comes_back_from_the_scene_as_it_was_written(person, oblique, with_transform):
     import slicer
 
-    from InteractiveSegLib.packed_mask import PackedMask
-    from InteractiveSegUI.segment_io import read_mask, write_mask
+    from InteractiveSegLib.image.packed_mask import PackedMask
+    from InteractiveSegUI.scene.segment_io import read_mask, write_mask
 
     if with_transform:
         under(oblique, moved())
@@ -112,7 +112,7 @@ def test_a_mask_comes_back_from_the_scene_as_it_was_written(person, oblique, wit
 
 
 def test_a_box_put_round_voxels_holds_exactly_these(person, oblique):
-    from InteractiveSegUI.roi_nodes import box_of, place_roi
+    from InteractiveSegUI.scene.roi_nodes import box_of, place_roi
 
     segment_id = person.add_segment()
     workspace = person.controller.workspace
@@ -126,7 +126,7 @@ def test_a_box_put_round_voxels_holds_exactly_these(person, oblique):
 
 
 def test_a_rotated_box_becomes_its_enclosing_box_with_a_note(person, oblique):
-    from InteractiveSegUI.roi_nodes import box_of, place_roi
+    from InteractiveSegUI.scene.roi_nodes import box_of, place_roi
 
     segment_id = person.add_segment()
     workspace = person.controller.workspace
@@ -145,8 +145,8 @@ def test_a_rotated_box_becomes_its_enclosing_box_with_a_note(person, oblique):
 def test_masks_on_another_grid_are_refused_in_words(person, oblique):
     segment_id = person.add_segment()
     workspace = person.controller.workspace
-    from InteractiveSegLib.packed_mask import PackedMask
-    from InteractiveSegUI.segment_io import write_mask
+    from InteractiveSegLib.image.packed_mask import PackedMask
+    from InteractiveSegUI.scene.segment_io import write_mask
 
     mask = np.zeros(workspace.geometry().shape_kji, bool)
     mask[3:5, 3:9, 4:9] = True
@@ -175,7 +175,7 @@ def test_a_segmentation_of_surfaces_is_refused_in_words(person, oblique):
     sphere.Update()
     node.SetSourceRepresentationToClosedSurface()
     node.AddSegmentFromClosedSurfaceRepresentation(sphere.GetOutput(), "ball", (1.0, 0.0, 0.0))
-    from InteractiveSegUI.segment_io import require_grid
+    from InteractiveSegUI.scene.segment_io import require_grid
 
     with pytest.raises(InputError, match="from STL consists of surfaces"):
         require_grid(node, oblique)
@@ -185,9 +185,9 @@ def test_scribbles_follow_their_volume_under_a_transform(person, oblique):
     person.add_segment()
     workspace = person.controller.workspace
     person.look_at((5, 10, 15))
-    from InteractiveSegLib.prompts import Scribbles
-    from InteractiveSegUI.prompt_nodes import Marks
-    from InteractiveSegUI.workspace import MARKS
+    from InteractiveSegLib.prompts.scribbles import Scribbles
+    from InteractiveSegUI.scene.prompt_nodes import Marks
+    from InteractiveSegUI.scene.workspace import MARKS
 
     marks = Marks(Scribbles(np.array([[1, 2, 3], [9, 19, 30]]), np.array([1, 255])), Scribbles.none())
     workspace.restore({MARKS: marks})
@@ -196,9 +196,9 @@ def test_scribbles_follow_their_volume_under_a_transform(person, oblique):
 
 
 def test_each_volume_has_scribbles_of_its_own(person, oblique):
-    from InteractiveSegLib.prompts import Scribbles
-    from InteractiveSegUI.prompt_nodes import Marks
-    from InteractiveSegUI.workspace import MARKS
+    from InteractiveSegLib.prompts.scribbles import Scribbles
+    from InteractiveSegUI.scene.prompt_nodes import Marks
+    from InteractiveSegUI.scene.workspace import MARKS
 
     person.add_segment()
     workspace = person.controller.workspace
@@ -216,7 +216,7 @@ def test_an_image_replaced_by_a_smaller_one_makes_old_prompts_an_error(person):
     volume = person.add_volume(np.zeros((20, 30, 40), np.int16), np.eye(4))
     person.choose(volume)
     segment_id = person.add_segment()
-    from InteractiveSegUI.roi_nodes import place_roi
+    from InteractiveSegUI.scene.roi_nodes import place_roi
 
     workspace = person.controller.workspace
     roi = workspace.required_roi(segment_id)

@@ -47,8 +47,8 @@ def test_probability_and_uncertainty_are_shown_where_they_belong(segmented):
     assert in_front() is node
     np.testing.assert_allclose(slicer.util.arrayFromVolume(node), 1 - np.abs(2 * probability - 1), atol=1e-6)
 
-    from InteractiveSegLib.geometry import kji_to_ras, ras_to_kji
-    from InteractiveSegUI.volume_io import geometry_of
+    from InteractiveSegLib.image.geometry import kji_to_ras, ras_to_kji
+    from InteractiveSegUI.scene.volume_io import geometry_of
 
     inside = kji_to_ras(np.array([balls.BALLS[0][0]], float), segmented.controller.workspace.geometry())
     k, j, i = np.rint(ras_to_kji(inside, geometry_of(node))[0]).astype(int)

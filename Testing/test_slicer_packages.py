@@ -64,7 +64,7 @@ def finish(person):
 def test_the_requirements_are_those_of_the_library(person):
     from panel_session import REPOSITORY
 
-    from InteractiveSegUI.packages import required_packages
+    from InteractiveSegUI.processes.packages import required_packages
 
     declared = re.findall(r'"([\w-]+>=[\d.]+)"', (REPOSITORY / "pyproject.toml").read_text("utf-8"))
     required = [package.requirement for package in required_packages()]
@@ -168,10 +168,10 @@ def test_whatever_goes_wrong_in_an_installation_the_panel_can_be_used_again(bare
     if where == "in a line of pip":
         monkeypatch.setattr(bare.controller.client, "try_again", fail)
     elif where == "before pip":
-        monkeypatch.setattr(f"InteractiveSegUI.install.{failing[where]}", fail)
+        monkeypatch.setattr(f"InteractiveSegUI.processes.install.{failing[where]}", fail)
     bare.press("installButton")
     if where == "at the end of pip":
-        monkeypatch.setattr(f"InteractiveSegUI.install.{failing[where]}", fail)
+        monkeypatch.setattr(f"InteractiveSegUI.processes.install.{failing[where]}", fail)
     finish(bare)
     assert bare.status.is_error
     assert "no such thing was foreseen" in bare.status.text

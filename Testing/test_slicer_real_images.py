@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from scene_by_command import by_command_line
 
-from InteractiveSegLib.evaluation.metrics import dice
-from InteractiveSegLib.image_io import read_labelmap, read_volume
-from InteractiveSegLib.prompts import BACKGROUND, BoundingBox
+from InteractiveSegLib.image.box import BoundingBox
+from InteractiveSegLib.image.image_io import read_labelmap, read_volume
+from InteractiveSegLib.image.metrics import dice
+from InteractiveSegLib.prompts.scribbles import BACKGROUND
 
 HEART = ("acdc_cardiac/patient001_frame01", 3, 1, 0.8)
 HIPPOCAMPUS = ("hippocampus_msd/hippocampus_001", 2, 1, 0.6)

@@ -6,8 +6,8 @@ from drawn_slices import draw, finished, mark
 from test_slicer_slices import needs_elastix
 
 from InteractiveSegLib.cli import main
-from InteractiveSegLib.evaluation.metrics import dice
-from InteractiveSegLib.image_io import read_labelmap, read_volume, write_labelmap
+from InteractiveSegLib.image.image_io import read_labelmap, read_volume, write_labelmap
+from InteractiveSegLib.image.metrics import dice
 
 ATRIUM = ("left_atrium_mri/06SR5RBREL16DQ6M8LWS", "mr", 0.94)
 SPLEEN = ("ct_spleen_msd/spleen2_crop", "ct", 0.95)

@@ -7,17 +7,19 @@ from pathlib import Path
 import numpy as np
 import slicer_balls as balls
 
-from InteractiveSegLib.image_io import write_image
-from InteractiveSegLib.session_state import last_state
+from InteractiveSegLib.image.image_io import write_image
+from InteractiveSegLib.records.session_state import last_state
 
 CRASH = """
 import os, sys, numpy as np
 from pathlib import Path
-from InteractiveSegLib.image_io import read_volume
-from InteractiveSegLib.journal import Journal
-from InteractiveSegLib.packed_mask import PackedMask
-from InteractiveSegLib.prompts import BoundingBox, Prompts, Scribbles
-from InteractiveSegLib.session_state import SessionState
+from InteractiveSegLib.image.image_io import read_volume
+from InteractiveSegLib.records.journal import Journal
+from InteractiveSegLib.image.packed_mask import PackedMask
+from InteractiveSegLib.image.box import BoundingBox
+from InteractiveSegLib.prompts.prompts import Prompts
+from InteractiveSegLib.prompts.scribbles import Scribbles
+from InteractiveSegLib.records.session_state import SessionState
 volume = read_volume(sys.argv[2])
 prompts = Prompts({1: BoundingBox((4, 10, 10), (15, 38, 38))}, Scribbles(np.array([[10, 24, 24]]), np.array([1])))
 segments = {"1": {"name": "tumour", "colour": [0.1, 0.2, 0.3]}}
@@ -55,7 +57,7 @@ def test_every_step_is_in_the_journal(person):
 def test_a_session_that_was_cut_off_is_offered_and_recovered(person, tmp_path):
     import slicer
 
-    from InteractiveSegUI.segment_io import read_mask
+    from InteractiveSegUI.scene.segment_io import read_mask
 
     image = tmp_path / "image.nrrd"
     write_image(image, balls.two_balls(), balls.geometry())

@@ -3,8 +3,8 @@
 import numpy as np
 import slicer_balls as balls
 
-from InteractiveSegLib.segment_result import SegmentResult
-from InteractiveSegLib.self_test import SelfTestCase
+from InteractiveSegLib.segmenting.segment_result import SegmentResult
+from InteractiveSegLib.segmenting.self_test import SelfTestCase
 
 
 def nodes():

@@ -7,7 +7,7 @@ from moving_shapes import dice, image_of, wandering_disc
 from test_slicer_geometry import moved, under, under_a_bend
 from test_slicer_slices import done
 
-from InteractiveSegLib.geometry import Geometry
+from InteractiveSegLib.image.geometry import Geometry
 from InteractiveSegLib.progress import finish
 from InteractiveSegLib.propagate.annotated_slice import annotated_slices
 from InteractiveSegLib.propagate.proxy_mask import PropagateSettings, propagate_steps
@@ -28,14 +28,14 @@ def disc(person, oblique_geometry):
 
 
 def shown(person, view):
-    from InteractiveSegUI.slice_views import place_shown
+    from InteractiveSegUI.scene.slice_views import place_shown
 
     return place_shown(person.views[view].get_view_node(), person.controller.workspace.geometry())
 
 
 def in_views(person):
     """Axis -> the view that is aligned with it."""
-    from InteractiveSegUI.slice_views import axis_across
+    from InteractiveSegUI.scene.slice_views import axis_across
 
     geometry = person.controller.workspace.geometry()
     names = {axis_across(person.views[name].get_view_node(), geometry): name for name in ("Red", "Green", "Yellow")}
@@ -104,7 +104,7 @@ def test_going_to_a_slice_turns_the_view_to_it(disc, place):
     import slicer
 
     person, _, _ = disc
-    from InteractiveSegUI.slice_views import show_place
+    from InteractiveSegUI.scene.slice_views import show_place
 
     geometry = person.controller.workspace.geometry()
     before = [person.views[name].get_view_node().GetSliceToRAS() for name in ("Red", "Green", "Yellow")]

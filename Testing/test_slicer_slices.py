@@ -9,12 +9,12 @@ import slicer_balls as balls
 from drawn_slices import draw, finished, look, mark
 
 from InteractiveSegLib.cli import main
-from InteractiveSegLib.image_io import read_labelmap, read_volume, write_image, write_labelmap
-from InteractiveSegLib.notes import note_fields, notes_of
-from InteractiveSegLib.object_box import object_box
-from InteractiveSegLib.packed_mask import PackedMask
+from InteractiveSegLib.image.image_io import read_labelmap, read_volume, write_image, write_labelmap
+from InteractiveSegLib.image.packed_mask import PackedMask
+from InteractiveSegLib.prompts.object_roi import object_box
 from InteractiveSegLib.propagate import registration
-from InteractiveSegLib.segment_result import SegmentResult
+from InteractiveSegLib.segmenting.segment_result import SegmentResult
+from InteractiveSegLib.wording.notes import note_fields, notes_of
 
 needs_elastix = pytest.mark.skipif(not registration.has_elastix(), reason="itk-elastix is not installed")
 
@@ -82,7 +82,7 @@ def test_a_mark_is_of_the_view_that_is_worked_in_and_undo_takes_it_back(person):
 
 
 def test_marks_are_listed_shown_and_removed(ball):
-    from InteractiveSegUI.slice_views import place_shown
+    from InteractiveSegUI.scene.slice_views import place_shown
 
     red = ball.views["Red"].get_view_node()
     assert not ball.ui("unmarkSliceButton").enabled
@@ -119,7 +119,7 @@ def test_a_correction_by_hand_on_a_marked_slice_counts_and_one_beside_it_stays(b
 
 
 def test_a_network_s_mask_on_a_marked_slice_does_not_change_what_was_marked(ball):
-    from InteractiveSegUI.workspace import mask_key
+    from InteractiveSegUI.scene.workspace import mask_key
 
     ball.ui("methodBox").currentText = "By shape alone"
     ball.controller.change("Segment", {mask_key(ball.parameters.segment): PackedMask.of(balls.inside(1))})
@@ -144,7 +144,7 @@ def test_several_segments_together_equal_the_command_line(person, tmp_path):
 def test_neighbours_and_completed_segments_are_never_eaten(ball):
     import slicer
 
-    from InteractiveSegUI.workspace import mask_key
+    from InteractiveSegUI.scene.workspace import mask_key
 
     ball.ui("methodBox").currentText = "By shape alone"
     logic = slicer.vtkSlicerSegmentationsModuleLogic
@@ -240,7 +240,7 @@ def test_a_result_for_slices_that_changed_meanwhile_is_dropped_and_cancel_is_qui
 
 
 def test_the_next_slice_is_shown_with_its_reason_and_never_twice(ball):
-    from InteractiveSegUI.slice_views import place_shown
+    from InteractiveSegUI.scene.slice_views import place_shown
 
     ball.ui("methodBox").currentText = "By shape alone"
     shown = []
@@ -287,9 +287,9 @@ def test_enough_is_said_when_every_slice_is_done(person):
 
 def test_the_network_s_rounds_count_for_the_next_slice(ball):
     """Where the network's answer and the propagated mask differ is a reason."""
-    from InteractiveSegLib.guidance import FRONT_END
-    from InteractiveSegLib.prompts import BoundingBox
-    from InteractiveSegLib.segment_result import WorkingProbability
+    from InteractiveSegLib.image.box import BoundingBox
+    from InteractiveSegLib.propagate.guidance import FRONT_END
+    from InteractiveSegLib.segmenting.segment_result import WorkingProbability
 
     ball.ui("methodBox").currentText = "By shape alone"
     wrong = np.zeros(balls.SHAPE_KJI, np.float32)
@@ -320,8 +320,8 @@ def test_marks_come_back_with_the_scene(ball, tmp_path):
 
 
 def test_marks_come_back_after_a_crash(ball, tmp_path):
-    from InteractiveSegLib.journal import Recoverable
-    from InteractiveSegLib.session_state import last_state
+    from InteractiveSegLib.records.journal import Recoverable
+    from InteractiveSegLib.records.session_state import last_state
 
     slices, drawn = ball.controller.recorder.slices, ball.labelmap()
     journal = ball.panel.journaling._journal
@@ -385,7 +385,7 @@ def test_without_elastix_the_panel_offers_shapes(without_elastix, ball):
 def test_a_person_who_does_not_install_elastix_can_use_shapes(ball, monkeypatch, tmp_path):
     import slicer
 
-    from InteractiveSegUI.packages import Package
+    from InteractiveSegUI.processes.packages import Package
 
     ball.panel.installer.requirements = tmp_path / "requirements.txt"
     ball.panel.installer.requirements.write_text("itk-elastix>=0.20\n")
@@ -412,7 +412,7 @@ def test_maps_are_laid_over_the_image_with_a_legend(ball, kind):
     node = slicer.mrmlScene.GetSingletonNode("InteractiveSegOverlay", "vtkMRMLScalarVolumeNode")
     result = ball.panel.overlays.propagated
     np.testing.assert_array_equal(slicer.util.arrayFromVolume(node), getattr(result, kind))
-    from InteractiveSegUI.volume_io import geometry_of
+    from InteractiveSegUI.scene.volume_io import geometry_of
 
     assert geometry_of(node).difference_mm(balls.geometry().cropped(result.box)) < 1e-6
     composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")

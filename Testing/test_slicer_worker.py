@@ -13,7 +13,7 @@ KILLS = 10
 
 def worker_pid():
     """Of the process that runs; 0 where none does."""
-    from InteractiveSegUI import jobs
+    from InteractiveSegUI.processes import jobs
 
     processes = [transport._process for transport in jobs._running if transport._process is not None]
     return max((process.processId() for process in processes), default=0)

@@ -8,24 +8,24 @@ from blobs import noisy
 from taught_blobs import QUICK, SHAPE, blob, scribbled, tiny_prompted
 
 from InteractiveSegLib.cli import main
+from InteractiveSegLib.commands import stream_command
 from InteractiveSegLib.errors import InputError, InteractiveSegError
-from InteractiveSegLib.evaluation import stream_command
-from InteractiveSegLib.evaluation.automatic_stream import (
+from InteractiveSegLib.evaluation.data.datasets import Dataset, ScribbleFiles
+from InteractiveSegLib.evaluation.statistics import trend
+from InteractiveSegLib.evaluation.streams.automatic_stream import (
     AutomaticStreamSettings,
     StreamResult,
     automatic_stream_steps,
 )
-from InteractiveSegLib.evaluation.datasets import Dataset, ScribbleFiles
-from InteractiveSegLib.evaluation.effort_stream import CaseCost, EffortStreamSettings, effort_stream_steps
-from InteractiveSegLib.evaluation.forgetting import ForgettingSettings, Memory, forgetting_steps
-from InteractiveSegLib.evaluation.interactive_stream import (
+from InteractiveSegLib.evaluation.streams.effort_stream import CaseCost, EffortStreamSettings, effort_stream_steps
+from InteractiveSegLib.evaluation.streams.forgetting import ForgettingSettings, Memory, forgetting_steps
+from InteractiveSegLib.evaluation.streams.interactive_stream import (
     InteractiveStreamSettings,
     StreamScore,
     interactive_stream_steps,
 )
-from InteractiveSegLib.evaluation.slowdown import RoundTimes, SlowdownSettings, slowdown_steps, slowdown_table
-from InteractiveSegLib.evaluation.statistics import trend
-from InteractiveSegLib.evaluation.stream_report import (
+from InteractiveSegLib.evaluation.streams.slowdown import RoundTimes, SlowdownSettings, slowdown_steps, slowdown_table
+from InteractiveSegLib.evaluation.streams.stream_report import (
     automatic_table,
     effort_table,
     forgetting_table,
@@ -33,8 +33,8 @@ from InteractiveSegLib.evaluation.stream_report import (
     save_curve,
     save_effort,
 )
-from InteractiveSegLib.geometry import Geometry
-from InteractiveSegLib.image_io import write_image, write_labelmap
+from InteractiveSegLib.image.geometry import Geometry
+from InteractiveSegLib.image.image_io import write_image, write_labelmap
 from InteractiveSegLib.progress import finish
 from InteractiveSegLib.propagate.proxy_mask import PropagateSettings
 
@@ -154,7 +154,7 @@ def test_rounds_are_timed_alone_and_beside_a_learner_that_trains(tmp_path, data)
 
 
 def test_a_learner_that_ends_is_told_of(tmp_path, data, monkeypatch):
-    monkeypatch.setattr("InteractiveSegLib.evaluation.slowdown._UPDATES", 0)
+    monkeypatch.setattr("InteractiveSegLib.evaluation.streams.slowdown._UPDATES", 0)
     settings = SlowdownSettings(1, 1, 1, str(tiny_prompted(tmp_path).initial))
     with pytest.raises(InteractiveSegError, match="updates 0 must be at least 1"):
         finish(slowdown_steps(BLOBS, data, tmp_path / "out", settings))
@@ -227,7 +227,7 @@ def test_the_command_runs_the_parts_that_are_asked_for(tmp_path, data, capsys, m
     def small(**given):
         return real(2, 0.9, 1, str(tiny_prompted(tmp_path).initial), given["learning"], QUICKEST)
 
-    monkeypatch.setattr("InteractiveSegLib.evaluation.effort_stream.EffortStreamSettings", small)
+    monkeypatch.setattr("InteractiveSegLib.evaluation.streams.effort_stream.EffortStreamSettings", small)
     words = ["benchmark", "--task", "stream", "--data", str(data), "-o", str(tmp_path / "out"), "--quiet"]
     assert main([*words, "--parts", "effort"]) == 0
     assert "### Effort a case along a stream of hippocampi" in capsys.readouterr().out

@@ -7,8 +7,8 @@ from torch.utils.data import Dataset
 from training_runs import logged, same
 
 from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.networks.losses import dice_cross_entropy
 from InteractiveSegLib.progress import finish
-from InteractiveSegLib.training.losses import dice_cross_entropy
 from InteractiveSegLib.training.trainer import TrainingDivergedError, TrainSettings, train, warm_cosine
 
 CPU = torch.device("cpu")

@@ -10,14 +10,15 @@ import pytest
 from blobs import SHAPE_KJI, blob_volume, ellipsoid
 
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.evaluation import trial as trial_module
-from InteractiveSegLib.evaluation.datasets import Case, Dataset
-from InteractiveSegLib.evaluation.methods import Segmentation
-from InteractiveSegLib.evaluation.robot import correct
-from InteractiveSegLib.evaluation.trial import ROBOTS, TrialSettings, trial
-from InteractiveSegLib.geometry import Geometry
-from InteractiveSegLib.image_io import write_image
-from InteractiveSegLib.prompts import BACKGROUND, BoundingBox
+from InteractiveSegLib.evaluation.data.datasets import Case, Dataset
+from InteractiveSegLib.evaluation.prompted import trial as trial_module
+from InteractiveSegLib.evaluation.prompted.methods import Segmentation
+from InteractiveSegLib.evaluation.prompted.trial import ROBOTS, TrialSettings, trial
+from InteractiveSegLib.evaluation.users.robot import correct
+from InteractiveSegLib.image.box import BoundingBox
+from InteractiveSegLib.image.geometry import Geometry
+from InteractiveSegLib.image.image_io import write_image
+from InteractiveSegLib.prompts.scribbles import BACKGROUND
 
 SPACING = (3.0, 1.0, 1.0)
 SMALL = (slice(1, 4), slice(1, 4), slice(1, 4))  # 27 voxels

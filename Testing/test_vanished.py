@@ -5,9 +5,9 @@ import pytest
 from moving_shapes import SHAPE_KJI, image_of, slices_of, volume_of, wandering_disc
 
 from InteractiveSegLib.progress import finish
+from InteractiveSegLib.propagate.propagate_result import PropagateResult
 from InteractiveSegLib.propagate.proxy_mask import PropagateSettings, propagate_steps
 from InteractiveSegLib.propagate.vanished import vanished_notes
-from InteractiveSegLib.propagate_result import PropagateResult
 
 BY_SHAPE = PropagateSettings("shape")
 

@@ -8,16 +8,18 @@ from InteractiveSegLib.casebook.case_view import CaseWork
 from InteractiveSegLib.casebook.casebook import Casebook
 from InteractiveSegLib.casebook.effort import STROKE, Event
 from InteractiveSegLib.casebook.entries import ConflictError
-from InteractiveSegLib.casebook.origins import Origin
-from InteractiveSegLib.casebook.window_actions import ACTIONS, act
+from InteractiveSegLib.casebook.provenance import Origin
 from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.image.box import BoundingBox
+from InteractiveSegLib.image.packed_mask import PackedMask
 from InteractiveSegLib.learning.learner import StreamLearner
-from InteractiveSegLib.packed_mask import PackedMask
 from InteractiveSegLib.progress import finish
-from InteractiveSegLib.prompts import BoundingBox, Prompts, Scribbles
-from InteractiveSegLib.worker.casebook_request import CasebookRequest
-from InteractiveSegLib.worker.protocol import Message
-from InteractiveSegLib.worker.workbench import Workbench
+from InteractiveSegLib.prompts.prompts import Prompts
+from InteractiveSegLib.prompts.scribbles import Scribbles
+from InteractiveSegLib.records.message import Message
+from InteractiveSegLib.worker.requests.casebook_actions import ACTIONS, act
+from InteractiveSegLib.worker.requests.casebook_request import CasebookRequest
+from InteractiveSegLib.worker.requests.request_context import Workbench
 
 
 def done(folder, action, work=None, **more):

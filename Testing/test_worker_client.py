@@ -14,17 +14,18 @@ from odd_worker import OddRequest, OddRequestOnImage
 
 from InteractiveSegLib import __version__
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.geometry import Geometry, Volume
+from InteractiveSegLib.image.box import BoundingBox
+from InteractiveSegLib.image.geometry import Geometry, Volume
 from InteractiveSegLib.networks.checkpoint import load_network
 from InteractiveSegLib.progress import finish
-from InteractiveSegLib.prompts import BoundingBox, Scribbles
-from InteractiveSegLib.session import ImageSession
+from InteractiveSegLib.prompts.scribbles import Scribbles
+from InteractiveSegLib.records.message import Decoder, Message, encode
+from InteractiveSegLib.segmenting.session import ImageSession
 from InteractiveSegLib.worker.blocking import BlockingWorker
 from InteractiveSegLib.worker.client import ClientLimits
 from InteractiveSegLib.worker.handshake import hello
 from InteractiveSegLib.worker.job import JobCallbacks, JobError
-from InteractiveSegLib.worker.protocol import Decoder, Message, encode
-from InteractiveSegLib.worker.segment_request import SegmentRequest
+from InteractiveSegLib.worker.requests.segment_request import SegmentRequest
 from InteractiveSegLib.worker.subprocess_transport import SubprocessTransport
 
 HERE = Path(__file__).resolve().parent

@@ -15,13 +15,15 @@ from blobs import blob_volume, ellipsoid
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from InteractiveSegLib.prompt_record import prompt_record
-from InteractiveSegLib.prompts import BoundingBox, Prompts, Scribbles
+from InteractiveSegLib.image.box import BoundingBox
+from InteractiveSegLib.prompts.prompts import Prompts
+from InteractiveSegLib.prompts.scribbles import Scribbles
+from InteractiveSegLib.records.message import MAGIC, Decoder, Message, ProtocolError, encode
+from InteractiveSegLib.records.prompt_record import prompt_record
 from InteractiveSegLib.worker import message_channel
 from InteractiveSegLib.worker.handshake import hello
+from InteractiveSegLib.worker.image_transfer import image_fields, voxels_message
 from InteractiveSegLib.worker.message_channel import MessageChannel
-from InteractiveSegLib.worker.protocol import MAGIC, Decoder, Message, ProtocolError, encode
-from InteractiveSegLib.worker.sent_image import image_fields, voxels_message
 from InteractiveSegLib.worker.server import _Server
 
 HERE = Path(__file__).resolve().parent

@@ -8,20 +8,22 @@ import numpy as np
 import pytest
 from blobs import SHAPE_KJI, blob_network, dice, ellipsoid, noisy
 
-from InteractiveSegLib.bifseg import BifsegSettings
 from InteractiveSegLib.cli import main
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.geometry import Geometry, Volume
-from InteractiveSegLib.image_io import read_labelmap, read_volume, write_image, write_labelmap
-from InteractiveSegLib.lasso import Lasso
+from InteractiveSegLib.image.box import BoundingBox
+from InteractiveSegLib.image.geometry import Geometry, Volume
+from InteractiveSegLib.image.image_io import read_labelmap, read_volume, write_image, write_labelmap
 from InteractiveSegLib.networks.checkpoint import load_network, save_network
 from InteractiveSegLib.progress import finish
-from InteractiveSegLib.prompts import BACKGROUND, BoundingBox, Prompts, Scribbles
-from InteractiveSegLib.session import ImageSession
+from InteractiveSegLib.prompts.lasso import Lasso
+from InteractiveSegLib.prompts.prompts import Prompts
+from InteractiveSegLib.prompts.scribbles import BACKGROUND, Scribbles
+from InteractiveSegLib.records.message import Decoder
+from InteractiveSegLib.segmenting.bifseg import BifsegSettings
+from InteractiveSegLib.segmenting.session import ImageSession
 from InteractiveSegLib.worker.blocking import BlockingWorker
 from InteractiveSegLib.worker.job import JobCallbacks
-from InteractiveSegLib.worker.protocol import Decoder
-from InteractiveSegLib.worker.segment_request import SegmentRequest
+from InteractiveSegLib.worker.requests.segment_request import SegmentRequest
 
 BOX = BoundingBox((2, 4, 6), (11, 17, 21))
 AT = (20, 30, 40)  # where the blob lies in a larger image

@@ -3,11 +3,12 @@
 import numpy as np
 from blobs import blob_volume
 
-from InteractiveSegLib.prompts import BoundingBox, Prompts
+from InteractiveSegLib.image.box import BoundingBox
+from InteractiveSegLib.prompts.prompts import Prompts
 from InteractiveSegLib.worker import client as client_module
 from InteractiveSegLib.worker.blocking import BlockingWorker
-from InteractiveSegLib.worker.prepare_request import PrepareRequest
-from InteractiveSegLib.worker.segment_request import SegmentRequest
+from InteractiveSegLib.worker.requests.prepare_request import PrepareRequest
+from InteractiveSegLib.worker.requests.segment_request import SegmentRequest
 
 
 def test_a_prepared_round_sends_no_voxels_and_gives_the_same_mask(monkeypatch):

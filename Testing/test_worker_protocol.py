@@ -6,7 +6,7 @@ import struct
 import numpy as np
 import pytest
 
-from InteractiveSegLib.worker.protocol import MAGIC, Decoder, Message, ProtocolError, encode
+from InteractiveSegLib.records.message import MAGIC, Decoder, Message, ProtocolError, encode
 
 DTYPES = ["?", "u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", "f8"]
 

@@ -7,21 +7,21 @@ import pytest
 from moving_shapes import SHAPE_KJI, image_of, slices_of, volume_of, wandering_disc
 
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.guidance import CHANGE, GuidanceSettings
+from InteractiveSegLib.image.box import BoundingBox
 from InteractiveSegLib.progress import finish
-from InteractiveSegLib.prompts import BoundingBox
 from InteractiveSegLib.propagate import registration
+from InteractiveSegLib.propagate.guidance import CHANGE, GuidanceSettings
+from InteractiveSegLib.propagate.propagate_result import SHADES
 from InteractiveSegLib.propagate.proxy_mask import PropagateSettings, propagate_steps
 from InteractiveSegLib.propagate.slice_pool import SlicePool
-from InteractiveSegLib.propagate_result import SHADES
-from InteractiveSegLib.segment_result import WorkingProbability
+from InteractiveSegLib.records.message import Message
+from InteractiveSegLib.segmenting.segment_result import WorkingProbability
 from InteractiveSegLib.worker.blocking import BlockingWorker
 from InteractiveSegLib.worker.job import JobCallbacks
-from InteractiveSegLib.worker.propagate_request import PropagateRequest
-from InteractiveSegLib.worker.protocol import Message
-from InteractiveSegLib.worker.slices_request import SlicesToPropagate
-from InteractiveSegLib.worker.suggest_request import SuggestRequest
-from InteractiveSegLib.worker.workbench import WholeImage, Workbench
+from InteractiveSegLib.worker.requests.propagate_request import PropagateRequest
+from InteractiveSegLib.worker.requests.request_context import WholeImage, Workbench
+from InteractiveSegLib.worker.requests.slices_request import SlicesToPropagate
+from InteractiveSegLib.worker.requests.suggest_request import SuggestRequest
 
 needs_elastix = pytest.mark.skipif(not registration.has_elastix(), reason="itk-elastix is not installed")
 ALONG_K = GuidanceSettings(1, (0,))

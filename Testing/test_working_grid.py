@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from InteractiveSegLib.geometry import Geometry
-from InteractiveSegLib.prompts import BoundingBox
-from InteractiveSegLib.working_grid import GridSettings, WorkingGrid, working_grid
+from InteractiveSegLib.image.box import BoundingBox
+from InteractiveSegLib.image.geometry import Geometry
+from InteractiveSegLib.image.working_grid import GridSettings, WorkingGrid, working_grid
 
 CROP = BoundingBox((2, 10, 30), (8, 41, 75))  # (6, 31, 45) voxels
 GRID = WorkingGrid(CROP, (6, 11, 15), (3.0, 0.7 * 31 / 11, 0.5 * 3))

@@ -14,10 +14,10 @@ import numpy as np
 import slicer
 import vtk
 
-from InteractiveSegLib.geometry import kji_to_ras
-from InteractiveSegUI.parameters import PropagateMethod
-from InteractiveSegUI.sample_image import load_sample
-from InteractiveSegUI.workspace import MARKS, box_key, mask_key
+from InteractiveSegLib.image.geometry import kji_to_ras
+from InteractiveSegUI.scene.parameters import PropagateMethod
+from InteractiveSegUI.scene.sample_image import load_sample
+from InteractiveSegUI.scene.workspace import MARKS, box_key, mask_key
 
 if TYPE_CHECKING:
     from InteractiveSegUI.panel import Panel

@@ -12,17 +12,17 @@ import slicer
 from slicer.i18n import tr as _
 
 from InteractiveSegLib.errors import InteractiveSegError
-from InteractiveSegLib.geometry import Volume
+from InteractiveSegLib.image.geometry import Volume
 from InteractiveSegLib.progress import Progress
-from InteractiveSegLib.prompts import Prompts
+from InteractiveSegLib.prompts.prompts import Prompts
 from InteractiveSegLib.worker.client import WorkerClient, WorkerStatus
 from InteractiveSegLib.worker.job import Job, JobCallbacks, JobError
-from InteractiveSegLib.worker.request_kinds import Request
-from InteractiveSegUI.history import History, State
+from InteractiveSegLib.worker.requests.request_kinds import Request
 from InteractiveSegUI.obstacles import Obstacles
-from InteractiveSegUI.parameters import Parameters
-from InteractiveSegUI.recorder import Recorder
-from InteractiveSegUI.workspace import Workspace
+from InteractiveSegUI.scene.history import History, State
+from InteractiveSegUI.scene.parameters import Parameters
+from InteractiveSegUI.scene.recorder import Recorder
+from InteractiveSegUI.scene.workspace import Workspace
 
 _STALE = _("The prompts or the image changed meanwhile: the result was dropped. Press the button again.")
 
@@ -62,7 +62,7 @@ class Controller:
         self.history = History(self.workspace.restore)
         self.recorder = Recorder(self.workspace, self.history, self._on_step, self._on_error)
         self.listeners: list[Callable[[], None]] = []
-        self.obstacles = Obstacles(self)
+        self.obstacles = Obstacles(self.workspace, self.recorder, lambda: self.is_busy)
         self.gate: Callable[..., None] = lambda action, essential=False: action()
         self.status = Status()
         self._job: Job | None = None

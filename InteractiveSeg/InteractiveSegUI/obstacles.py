@@ -2,43 +2,46 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from slicer.i18n import tr as _
 
-from InteractiveSegUI.segment_io import labels_of
-from InteractiveSegUI.workspace import MARKS, box_key
-
-if TYPE_CHECKING:
-    from InteractiveSegUI.controller import Controller
+from InteractiveSegUI.scene.recorder import Recorder
+from InteractiveSegUI.scene.segment_io import labels_of
+from InteractiveSegUI.scene.workspace import MARKS, Workspace, box_key
 
 
 class Obstacles:
-    """Each is a sentence on what is missing, and empty where nothing is."""
+    """Each is a sentence on what is missing, and empty where nothing is.
 
-    def __init__(self, controller: Controller) -> None:
-        self._controller = controller
+    Parameters
+    ----------
+    is_working : whether a result is waited for
+    """
+
+    def __init__(self, workspace: Workspace, recorder: Recorder, is_working: Callable[[], bool]) -> None:
+        self._workspace, self._recorder, self._is_working = workspace, recorder, is_working
 
     @property
     def no_volume(self) -> str:
-        return "" if self._controller.parameters.volume is not None else _("Choose a volume first.")
+        return "" if self._workspace.parameters.volume is not None else _("Choose a volume first.")
 
     @property
     def no_segment(self) -> str:
         """No volume, or no object that is worked on."""
-        parameters = self._controller.parameters
-        if self.no_volume or self._controller.workspace.exists(parameters.segment):
+        parameters = self._workspace.parameters
+        if self.no_volume or self._workspace.exists(parameters.segment):
             return self.no_volume
         return _("Add an object first.")
 
     @property
     def is_busy(self) -> str:
-        return _("Wait for the result, or press Cancel.") if self._controller.is_busy else ""
+        return _("Wait for the result, or press Cancel.") if self._is_working() else ""
 
     @property
     def no_prompts(self) -> str:
         """Nothing was drawn for what is to be segmented."""
-        parameters, known = self._controller.parameters, self._controller.recorder.known
+        parameters, known = self._workspace.parameters, self._recorder.known
         labels = labels_of(parameters.segmentation) if parameters.segmentation is not None else {}
         ids = list(labels) if parameters.every_segment else [parameters.segment]
         marks = known(MARKS)

@@ -10,18 +10,22 @@ import vtk
 from slicer.util import VTKObservationMixin
 
 from InteractiveSegLib.worker.client import WorkerClient
-from InteractiveSegUI.belongings import hide_belongings, show_belongings
-from InteractiveSegUI.box_placing import BoxPlacing
-from InteractiveSegUI.casebook_work import CasebookWork
+from InteractiveSegUI.actions.box_placing import BoxPlacing
+from InteractiveSegUI.actions.casebook_work import CasebookWork
+from InteractiveSegUI.actions.journaling import Journaling
+from InteractiveSegUI.actions.overlays import Overlays
+from InteractiveSegUI.actions.propagating import Propagating
+from InteractiveSegUI.actions.scribbling import Scribbling
+from InteractiveSegUI.actions.segmenting import Segmenting
+from InteractiveSegUI.actions.self_testing import SelfTesting
+from InteractiveSegUI.actions.slice_marking import SliceMarking
+from InteractiveSegUI.actions.tools import Tools
 from InteractiveSegUI.controller import Controller
-from InteractiveSegUI.install import Installer
-from InteractiveSegUI.jobs import QProcessTransport, call_later
-from InteractiveSegUI.journaling import Journaling
 from InteractiveSegUI.keys import Keys
-from InteractiveSegUI.overlays import Overlays
-from InteractiveSegUI.parameters import Parameters
-from InteractiveSegUI.propagating import Propagating
-from InteractiveSegUI.scribbling import Scribbling
+from InteractiveSegUI.processes.install import Installer
+from InteractiveSegUI.processes.jobs import QProcessTransport, call_later
+from InteractiveSegUI.scene.belongings import hide_belongings, show_belongings
+from InteractiveSegUI.scene.parameters import Parameters
 from InteractiveSegUI.sections.cases_section import CasesSection
 from InteractiveSegUI.sections.editor_section import EditorSection
 from InteractiveSegUI.sections.image_section import ImageSection
@@ -32,10 +36,6 @@ from InteractiveSegUI.sections.run_section import RunSection
 from InteractiveSegUI.sections.section import Section
 from InteractiveSegUI.sections.slices_section import SlicesSection
 from InteractiveSegUI.sections.tools_section import ToolsSection
-from InteractiveSegUI.segmenting import Segmenting
-from InteractiveSegUI.self_testing import SelfTesting
-from InteractiveSegUI.slice_marking import SliceMarking
-from InteractiveSegUI.tools import Tools
 
 
 class Panel(VTKObservationMixin):

@@ -17,8 +17,9 @@ from InteractiveSegLib.casebook.prompt_file import load_prompts, save_prompts
 from InteractiveSegLib.casebook.soft_masks import load_soft_masks, save_soft_masks
 from InteractiveSegLib.casebook.states import State, require_step
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.image_io import read_labelmap, write_labelmap
-from InteractiveSegLib.prompts import BACKGROUND, Prompts
+from InteractiveSegLib.image.image_io import read_labelmap, write_labelmap
+from InteractiveSegLib.prompts.prompts import Prompts
+from InteractiveSegLib.prompts.scribbles import BACKGROUND
 
 _FILES = {
     "mask": "mask-{}.nrrd",

@@ -17,8 +17,8 @@ from InteractiveSegLib.casebook.entries import CaseEntry, time_of_day, undamaged
 from InteractiveSegLib.casebook.new_files import checksums_of, new_files, require_intact
 from InteractiveSegLib.casebook.prompt_file import load_prompts, save_prompts
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.image_io import read_labelmap, write_labelmap
-from InteractiveSegLib.prompts import Prompts
+from InteractiveSegLib.image.image_io import read_labelmap, write_labelmap
+from InteractiveSegLib.prompts.prompts import Prompts
 
 ROUNDS_KEPT = 20
 _PREFIX = "round-"

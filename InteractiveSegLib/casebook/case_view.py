@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from InteractiveSegLib.casebook.effort import Effort, Event
-from InteractiveSegLib.geometry import Volume
-from InteractiveSegLib.packed_mask import PackedMask
-from InteractiveSegLib.prompts import Prompts
+from InteractiveSegLib.image.geometry import Volume
+from InteractiveSegLib.image.packed_mask import PackedMask
+from InteractiveSegLib.prompts.prompts import Prompts
 
 
 @dataclass(frozen=True)

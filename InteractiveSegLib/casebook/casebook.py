@@ -14,17 +14,17 @@ from types import TracebackType
 from InteractiveSegLib.casebook.database import FILE, Database
 from InteractiveSegLib.casebook.effort import CLOSED, OPENED, Effort, Event, effort_of
 from InteractiveSegLib.casebook.entries import CaseEntry, ConflictError, case_entry, event, time_of_day, undamaged
+from InteractiveSegLib.casebook.folder_modes import make_private
 from InteractiveSegLib.casebook.image_reference import ImageReference, relative_to
 from InteractiveSegLib.casebook.new_files import sweep
-from InteractiveSegLib.casebook.privacy import PSEUDONYMS_KEY, make_private
 from InteractiveSegLib.casebook.splits import SPLITS, SplitSettings, split_of
 from InteractiveSegLib.casebook.states import State, require_step
 from InteractiveSegLib.casebook.work_locks import WorkLocks
 from InteractiveSegLib.errors import InputError, InteractiveSegError, OutputError
-from InteractiveSegLib.geometry import Volume
-from InteractiveSegLib.plain_text import printable
+from InteractiveSegLib.image.geometry import Volume
+from InteractiveSegLib.wording.plain_text import printable
 
-_SPLITS_KEY = "splits"
+PSEUDONYMS_KEY, _SPLITS_KEY = "pseudonyms", "splits"
 
 
 class Casebook:

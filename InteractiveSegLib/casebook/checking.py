@@ -8,19 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from InteractiveSegLib.casebook.acceptance import load_accepted
-from InteractiveSegLib.casebook.case_files import CASES, case_file
+from InteractiveSegLib.casebook.case_files import CASES, case_file, weights_folder
 from InteractiveSegLib.casebook.case_rounds import load_round
 from InteractiveSegLib.casebook.casebook import Casebook
 from InteractiveSegLib.casebook.entries import CaseEntry, acceptance, case_entry, event, undamaged
+from InteractiveSegLib.casebook.folder_modes import make_private
 from InteractiveSegLib.casebook.image_reference import ImageReference
 from InteractiveSegLib.casebook.new_files import checksums, unreferenced
-from InteractiveSegLib.casebook.privacy import make_private
 from InteractiveSegLib.casebook.states import State
-from InteractiveSegLib.contained_path import contained_path
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.files import make_folder
-from InteractiveSegLib.learning.versions import weights_folder
 from InteractiveSegLib.progress import Progress, Steps
+from InteractiveSegLib.system.contained_path import contained_path
+from InteractiveSegLib.system.files import make_folder
 
 SET_ASIDE = "set-aside"
 _LINES = 5  # of the database's own complaints

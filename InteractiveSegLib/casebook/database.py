@@ -16,11 +16,11 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from InteractiveSegLib.casebook.privacy import is_shared
+from InteractiveSegLib.casebook.folder_modes import is_shared
 from InteractiveSegLib.casebook.schema import APPLICATION_ID, MIGRATIONS, VERSION, contents, made_by
 from InteractiveSegLib.errors import InputError, OutputError
-from InteractiveSegLib.files import sweep_unlocked, temporary_beside
-from InteractiveSegLib.process_lock import ProcessLock
+from InteractiveSegLib.system.files import sweep_unlocked, temporary_beside
+from InteractiveSegLib.system.process_lock import ProcessLock
 
 FILE = "casebook.sqlite"
 _PATIENCE_S = 20.0

@@ -13,7 +13,7 @@ from InteractiveSegLib import __version__
 from InteractiveSegLib.casebook.entries import CaseEntry
 from InteractiveSegLib.casebook.image_reference import files_of
 from InteractiveSegLib.errors import InputError, MissingPackageError
-from InteractiveSegLib.files import replacing
+from InteractiveSegLib.system.files import replacing
 
 _SERIES_NUMBER = 900
 

@@ -12,8 +12,8 @@ from InteractiveSegLib.casebook.acceptance import latest
 from InteractiveSegLib.casebook.casebook import Casebook
 from InteractiveSegLib.casebook.effort import Effort
 from InteractiveSegLib.errors import InputError, MissingPackageError
-from InteractiveSegLib.files import replacing
-from InteractiveSegLib.plain_text import spreadsheet_row
+from InteractiveSegLib.system.files import replacing
+from InteractiveSegLib.wording.plain_text import spreadsheet_row
 
 _PANELS = {
     "active_s": "active seconds",

@@ -18,7 +18,7 @@ from InteractiveSegLib.casebook.new_files import checksums_of
 from InteractiveSegLib.casebook.splits import SPLITS
 from InteractiveSegLib.casebook.states import State
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.geometry import Geometry
+from InteractiveSegLib.image.geometry import Geometry
 
 _Value = TypeVar("_Value")
 

@@ -19,10 +19,10 @@ from InteractiveSegLib.casebook.seg_nrrd import write_seg_nrrd
 from InteractiveSegLib.casebook.states import State
 from InteractiveSegLib.casebook.work_locks import LOCKS
 from InteractiveSegLib.errors import InputError, OutputError
+from InteractiveSegLib.image.image_io import write_labelmap
 from InteractiveSegLib.image.itk_volume import nifti_forms_of
 from InteractiveSegLib.image.nifti_header import NiftiForms
-from InteractiveSegLib.image_io import write_labelmap
-from InteractiveSegLib.output_files import what_is_there
+from InteractiveSegLib.image.output_files import what_is_there
 from InteractiveSegLib.progress import Progress, Steps
 
 _Writer = Callable[[Path, CaseEntry, AcceptedMask, dict[int, str], NiftiForms | None], None]

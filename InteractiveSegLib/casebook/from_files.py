@@ -8,9 +8,10 @@ import numpy as np
 
 from InteractiveSegLib.casebook.acceptance import AcceptedMask
 from InteractiveSegLib.casebook.entries import CaseEntry
-from InteractiveSegLib.casebook.origins import traced
-from InteractiveSegLib.image_io import read_labelmap
-from InteractiveSegLib.prompts import Prompts, Scribbles
+from InteractiveSegLib.casebook.provenance import traced
+from InteractiveSegLib.image.image_io import read_labelmap
+from InteractiveSegLib.prompts.prompts import Prompts
+from InteractiveSegLib.prompts.scribbles import Scribbles
 
 
 def accepted_from_files(entry: CaseEntry, mask: Path | None, scribbles: Path | None = None) -> AcceptedMask:

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from InteractiveSegLib.detached_header import data_files
-from InteractiveSegLib.dicom_series import series_in
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.geometry import Geometry, Volume
-from InteractiveSegLib.image_io import read_volume
+from InteractiveSegLib.image.detached_header import data_files
+from InteractiveSegLib.image.dicom_series import series_in
+from InteractiveSegLib.image.geometry import Geometry, Volume
+from InteractiveSegLib.image.image_io import read_volume
 
 _BLOCK_BYTES = 1 << 20
 

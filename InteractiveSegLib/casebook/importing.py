@@ -10,11 +10,11 @@ from pathlib import Path
 from InteractiveSegLib.casebook.casebook import Casebook
 from InteractiveSegLib.casebook.entries import CaseEntry
 from InteractiveSegLib.casebook.image_reference import ImageReference, files_of
-from InteractiveSegLib.casebook.privacy import patient_pseudonym, public_hash, uses_pseudonyms
-from InteractiveSegLib.dicom_series import dicom_tag, series_in
+from InteractiveSegLib.casebook.pseudonyms import patient_pseudonym, public_hash, uses_pseudonyms
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.plain_text import printable
+from InteractiveSegLib.image.dicom_series import dicom_tag, series_in
 from InteractiveSegLib.progress import Progress, Steps
+from InteractiveSegLib.wording.plain_text import printable
 
 IMAGE_SUFFIX = re.compile(r"\.(nii\.gz|nii|nrrd|nhdr|mha|mhd)$", re.IGNORECASE)
 _LABELS = re.compile(r"[-_. ](labels?|labelmap|seg|segmentation|mask|gt|truth|scribbles?)$", re.IGNORECASE)

@@ -19,8 +19,8 @@ from InteractiveSegLib.casebook.case_files import case_folder
 from InteractiveSegLib.casebook.database import Database
 from InteractiveSegLib.casebook.work_locks import LOCKS
 from InteractiveSegLib.errors import InputError, InteractiveSegError, OutputError
-from InteractiveSegLib.files import make_folder
-from InteractiveSegLib.process_lock import ProcessLock
+from InteractiveSegLib.system.files import make_folder
+from InteractiveSegLib.system.process_lock import ProcessLock
 
 _LOCK = re.compile(r"files-\d+-[0-9a-f]{12}\.lock")
 _BLOCK_BYTES = 1 << 20

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from InteractiveSegLib.array_file import read_arrays
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.files import replacing
-from InteractiveSegLib.prompt_record import prompt_record, prompts_of
-from InteractiveSegLib.prompts import Index, Prompts
+from InteractiveSegLib.image.box import Index
+from InteractiveSegLib.prompts.prompts import Prompts
+from InteractiveSegLib.records.array_file import read_arrays
+from InteractiveSegLib.records.prompt_record import prompt_record, prompts_of
+from InteractiveSegLib.system.files import replacing
 
 _FIELDS = "fields"
 

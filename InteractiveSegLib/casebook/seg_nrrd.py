@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from InteractiveSegLib.geometry import Geometry
-from InteractiveSegLib.image_io import write_image
-from InteractiveSegLib.prompts import BoundingBox
+from InteractiveSegLib.image.box import BoundingBox
+from InteractiveSegLib.image.geometry import Geometry
+from InteractiveSegLib.image.image_io import write_image
 
 # Slicer's own first colours for segments
 _COLOURS = ("0.502 0.682 0.502", "0.945 0.839 0.569", "0.694 0.478 0.396", "0.435 0.722 0.824", "0.847 0.396 0.310")

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from InteractiveSegLib.array_file import read_arrays
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.files import replacing
-from InteractiveSegLib.prompts import BoundingBox
+from InteractiveSegLib.image.box import BoundingBox
+from InteractiveSegLib.records.array_file import read_arrays
+from InteractiveSegLib.system.files import replacing
 
 _NOTHING = 1 / 512  # less than this is not stored
 

@@ -7,8 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from InteractiveSegLib.errors import OutputError
-from InteractiveSegLib.files import make_folder
-from InteractiveSegLib.process_lock import ProcessLock
+from InteractiveSegLib.system.files import make_folder
+from InteractiveSegLib.system.process_lock import ProcessLock
 
 LOCKS = "locks"
 _TRIES, _PAUSE_S = 5, 0.01  # somebody else may be looking just now

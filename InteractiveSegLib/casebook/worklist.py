@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from InteractiveSegLib.casebook.casebook import Casebook
 from InteractiveSegLib.casebook.entries import CaseEntry
 from InteractiveSegLib.casebook.states import OPEN, State
-from InteractiveSegLib.counting import counted
 from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.wording.counting import counted
 
 ORDERS = ("fixed", "random", "uncertain")
 _SHOWN = 3

@@ -1,0 +1,1 @@
+"""Measuring: what is measured, by whom, against what."""

@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from InteractiveSegLib.errors import MissingPackageError
-from InteractiveSegLib.files import replacing
-from InteractiveSegLib.geometry import Volume
-from InteractiveSegLib.prompts import BACKGROUND, BoundingBox, Prompts
+from InteractiveSegLib.image.box import BoundingBox
+from InteractiveSegLib.image.geometry import Volume
+from InteractiveSegLib.prompts.prompts import Prompts
+from InteractiveSegLib.prompts.scribbles import BACKGROUND
+from InteractiveSegLib.system.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

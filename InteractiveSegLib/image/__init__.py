@@ -1,1 +1,1 @@
-"""Image files by format: what they are, what their headers say, and whether that is what was read."""
+"""Images and masks as plain values, and their files: what headers say, and whether that is what was read."""

@@ -9,11 +9,11 @@ import SimpleITK as sitk  # noqa: N813
 from numpy.typing import NDArray
 
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.geometry import Geometry
 from InteractiveSegLib.image.dicom_headers import DicomHeader
 from InteractiveSegLib.image.dicom_planes import Plane
+from InteractiveSegLib.image.geometry import Geometry
+from InteractiveSegLib.image.itk_reading import opened
 from InteractiveSegLib.image.itk_volume import grid_of
-from InteractiveSegLib.itk_reading import opened
 
 _SAME_PLACE_MM = 1e-3
 

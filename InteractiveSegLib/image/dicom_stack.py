@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.geometry import Geometry
 from InteractiveSegLib.image.dicom_headers import number, raw
 from InteractiveSegLib.image.dicom_pixels import read_pixels
 from InteractiveSegLib.image.dicom_planes import Plane
+from InteractiveSegLib.image.geometry import Geometry
 from InteractiveSegLib.image.itk_volume import ItkImage, chosen_time
 
 _SAME_AXES = 1e-3

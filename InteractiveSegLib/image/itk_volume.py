@@ -12,8 +12,9 @@ import SimpleITK as sitk  # noqa: N813
 from numpy.typing import NDArray
 
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.geometry import Geometry
 from InteractiveSegLib.image.file_kind import FileKind, Format, kind_of
+from InteractiveSegLib.image.geometry import Geometry
+from InteractiveSegLib.image.itk_reading import opened
 from InteractiveSegLib.image.nifti_checks import compared, require_whole, voxels_of_header
 from InteractiveSegLib.image.nifti_floats import restore_missing
 from InteractiveSegLib.image.nifti_header import NiftiForms, read_nifti_header
@@ -24,7 +25,6 @@ from InteractiveSegLib.image.text_header import (
     require_voxels,
     spacing_notes,
 )
-from InteractiveSegLib.itk_reading import opened
 
 _SUFFIXES = {
     Format.NRRD: (".nrrd", ".nhdr"),

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from InteractiveSegLib.errors import InputError, MissingPackageError
-from InteractiveSegLib.geometry import Geometry
 from InteractiveSegLib.image.compressed import unpacked
 from InteractiveSegLib.image.file_kind import FileKind, Format
+from InteractiveSegLib.image.geometry import Geometry
 from InteractiveSegLib.image.itk_name import itk_name
 from InteractiveSegLib.image.itk_volume import ItkImage, chosen_time
 from InteractiveSegLib.image.nifti_checks import SAME_GRID_VOXELS

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.geometry import Geometry
 from InteractiveSegLib.image.compressed import unpacked
+from InteractiveSegLib.image.geometry import Geometry
 from InteractiveSegLib.image.nifti_header import NiftiForms, NiftiHeader
 
 SAME_GRID_VOXELS = 0.01

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from InteractiveSegLib.geometry import Geometry, kji_to_ras, ras_to_kji
+from InteractiveSegLib.image.geometry import Geometry, kji_to_ras, ras_to_kji
 
 _ROUNDING_VOXELS = 0.1
 _EXACT_MM = 1e-3

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from InteractiveSegLib.detached_header import data_files
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.compressed import unpacked
+from InteractiveSegLib.image.detached_header import data_files
 
 _MOST_HEADER_BYTES = 1 << 20
 _OF_TIME = ("", "s", "ms", "us", "sec", "second", "seconds")

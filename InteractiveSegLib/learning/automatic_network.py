@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.geometry import Volume
-from InteractiveSegLib.learning.taught_image import PatientAxes, resized, seen
+from InteractiveSegLib.image.geometry import Volume
+from InteractiveSegLib.learning.image_lesson import PatientAxes, resized, seen
 
 THICK = 3.0  # slices this many times thicker than the pixels are wide are looked at one by one
 _SHY = 2.0  # what a new label's logit starts below

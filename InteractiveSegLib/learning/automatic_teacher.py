@@ -14,15 +14,15 @@ from torch.utils.data import Dataset
 
 from InteractiveSegLib.casebook.acceptance import AcceptedMask
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.geometry import Volume
+from InteractiveSegLib.image.box import BoundingBox
+from InteractiveSegLib.image.geometry import Volume
 from InteractiveSegLib.learning.automatic_network import AutomaticNetwork
+from InteractiveSegLib.learning.case_targets import TaughtCase
+from InteractiveSegLib.learning.image_batches import PatchSettings, TaughtPatches, patch_loss
+from InteractiveSegLib.learning.image_lesson import PatientAxes, TaughtImage, resampled, seen
 from InteractiveSegLib.learning.mixture import Mixture
-from InteractiveSegLib.learning.patches import PatchSettings, TaughtPatches, patch_loss
 from InteractiveSegLib.learning.settings import DARK, LearnSettings
-from InteractiveSegLib.learning.taught_case import TaughtCase
-from InteractiveSegLib.learning.taught_image import PatientAxes, TaughtImage, resampled, seen
 from InteractiveSegLib.networks.checkpoint import read_weights, write_weights
-from InteractiveSegLib.prompts import BoundingBox
 from InteractiveSegLib.training.trainer import Loss
 
 _FILE = "automatic.safetensors"

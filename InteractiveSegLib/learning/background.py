@@ -6,8 +6,8 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from InteractiveSegLib.low_priority import give_way
-from InteractiveSegLib.python_process import library_command, library_environment
+from InteractiveSegLib.system.low_priority import give_way
+from InteractiveSegLib.system.python_process import library_command, library_environment
 
 
 def learner_command(casebook: Path, learner: str, more: Sequence[str] = ()) -> list[str]:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from InteractiveSegLib.counting import counted
 from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.wording.counting import counted
 
 Scores = Mapping[int, Mapping[int, float]]
 _ENOUGH_FOR_A_TEST = 6  # fewer pairs cannot reach a p of 0.05

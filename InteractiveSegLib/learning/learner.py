@@ -17,19 +17,17 @@ from InteractiveSegLib.casebook.acceptance import load_accepted, stream
 from InteractiveSegLib.casebook.casebook import Casebook
 from InteractiveSegLib.casebook.entries import Acceptance
 from InteractiveSegLib.casebook.splits import TRAIN, VALIDATION
-from InteractiveSegLib.contained_path import contained_path
 from InteractiveSegLib.errors import InputError, OutputError
-from InteractiveSegLib.evaluation.metrics import dice
-from InteractiveSegLib.files import make_folder
-from InteractiveSegLib.learning.doubt import DoubtSettings, doubt_steps
+from InteractiveSegLib.image.metrics import dice
+from InteractiveSegLib.learning.case_targets import taught_case
 from InteractiveSegLib.learning.judge import JudgeSettings, judged
 from InteractiveSegLib.learning.leftovers import candidate_folder, sweep, training_folder
 from InteractiveSegLib.learning.lesson_store import LessonStore
 from InteractiveSegLib.learning.replay import reservoir
 from InteractiveSegLib.learning.settings import DARK, NONE, LearnSettings
 from InteractiveSegLib.learning.targets import trust
-from InteractiveSegLib.learning.taught_case import taught_case
 from InteractiveSegLib.learning.teacher import Teacher, teach_steps
+from InteractiveSegLib.learning.uncertainty import DoubtSettings, doubt_steps
 from InteractiveSegLib.learning.versions import (
     Version,
     add_version,
@@ -39,8 +37,10 @@ from InteractiveSegLib.learning.versions import (
     prune,
     versions,
 )
-from InteractiveSegLib.process_lock import ProcessLock
 from InteractiveSegLib.progress import Progress, Steps
+from InteractiveSegLib.system.contained_path import contained_path
+from InteractiveSegLib.system.files import make_folder
+from InteractiveSegLib.system.process_lock import ProcessLock
 from InteractiveSegLib.training.trainer import TrainingDivergedError
 
 RUNNING, DONE, DROPPED = "running", "done", "dropped"

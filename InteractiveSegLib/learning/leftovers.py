@@ -6,10 +6,10 @@ import shutil
 from collections.abc import Collection
 from pathlib import Path
 
+from InteractiveSegLib.casebook.case_files import weights_folder
 from InteractiveSegLib.casebook.casebook import Casebook
-from InteractiveSegLib.contained_path import contained_path
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.learning.versions import weights_folder
+from InteractiveSegLib.system.contained_path import contained_path
 
 
 def training_folder(folder: Path, number: int) -> Path:

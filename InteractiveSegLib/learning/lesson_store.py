@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from InteractiveSegLib.array_file import read_arrays
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.files import make_folder, replacing
+from InteractiveSegLib.records.array_file import read_arrays
+from InteractiveSegLib.system.files import make_folder, replacing
 
 
 class LessonStore:

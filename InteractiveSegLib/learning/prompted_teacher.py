@@ -13,17 +13,19 @@ from torch.utils.data import Dataset
 
 from InteractiveSegLib.casebook.acceptance import AcceptedMask
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.geometry import Volume
+from InteractiveSegLib.image.box import BoundingBox
+from InteractiveSegLib.image.geometry import Volume
+from InteractiveSegLib.learning.case_targets import TaughtCase
 from InteractiveSegLib.learning.mixture import Mixture
+from InteractiveSegLib.learning.object_batches import SessionSettings, TaughtSessions, taught_session_loss
+from InteractiveSegLib.learning.object_lesson import TaughtObject, taught_object
 from InteractiveSegLib.learning.settings import LearnSettings
-from InteractiveSegLib.learning.taught_case import TaughtCase
-from InteractiveSegLib.learning.taught_object import TaughtObject, taught_object
-from InteractiveSegLib.learning.taught_sessions import SessionSettings, TaughtSessions, taught_session_loss
 from InteractiveSegLib.networks.checkpoint import load_network, save_network, weights_paths
 from InteractiveSegLib.networks.prompted import PromptedNetwork
 from InteractiveSegLib.progress import finish
-from InteractiveSegLib.prompts import BACKGROUND, BoundingBox, Prompts, Scribbles
-from InteractiveSegLib.session import ImageSession
+from InteractiveSegLib.prompts.prompts import Prompts
+from InteractiveSegLib.prompts.scribbles import BACKGROUND, Scribbles
+from InteractiveSegLib.segmenting.session import ImageSession
 from InteractiveSegLib.training.simulated_prompts import draw_scribbles
 from InteractiveSegLib.training.trainer import Loss
 

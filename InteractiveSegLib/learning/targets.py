@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from InteractiveSegLib.casebook.origins import Origin
+from InteractiveSegLib.casebook.provenance import Origin
 
 
 def trust(place: int, expected_cases: int) -> float:

@@ -13,11 +13,11 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from InteractiveSegLib.casebook.acceptance import AcceptedMask
-from InteractiveSegLib.geometry import Volume
+from InteractiveSegLib.image.box import BoundingBox
+from InteractiveSegLib.image.geometry import Volume
+from InteractiveSegLib.learning.case_targets import TaughtCase
 from InteractiveSegLib.learning.settings import FALLING, LearnSettings
-from InteractiveSegLib.learning.taught_case import TaughtCase
 from InteractiveSegLib.progress import Steps
-from InteractiveSegLib.prompts import BoundingBox
 from InteractiveSegLib.training.trainer import Loss, TrainSettings, steady, train, warm_cosine
 
 CHECKPOINT_EVERY = 25  # updates

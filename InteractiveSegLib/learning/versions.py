@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from InteractiveSegLib.casebook.case_files import weights_folder
 from InteractiveSegLib.casebook.casebook import Casebook
 from InteractiveSegLib.casebook.entries import time_of_day, undamaged
-from InteractiveSegLib.contained_path import contained_path
 from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.system.contained_path import contained_path
 
 IN_USE, REPLACED, REFUSED = "in use", "replaced", "refused"
-_FOLDER = re.compile(r"version-\d+")
 KEPT = 4  # replaced versions whose weights are kept
 
 
@@ -121,17 +120,6 @@ def prune(casebook: Casebook, learner: str, kept: int = KEPT) -> None:
 def learner_folder(casebook: Casebook, learner: str) -> Path:
     """Where a learner keeps its versions and trainings. InputError where a link leads out of the casebook."""
     return contained_path(casebook.folder, f"learning/{learner}", f"the {learner} network")
-
-
-def weights_folder(row: sqlite3.Row, folder: Path) -> Path:
-    """As the row names it. InputError where that is no version's folder: it may be deleted later."""
-    path = contained_path(folder, row["file"], f"version {row['id']} in the database of the casebook {folder}")
-    if path.parent != folder / "learning" / row["learner"] or not _FOLDER.fullmatch(path.name):
-        raise InputError(
-            f"version {row['id']} in the database of the casebook {folder} names {row['file']!r}, which is no "
-            f"folder of a version of the {row['learner']} network: nothing was done"
-        )
-    return path
 
 
 def _read(row: sqlite3.Row, folder: Path) -> Version:

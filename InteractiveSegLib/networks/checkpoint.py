@@ -10,7 +10,6 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.files import replacing
 from InteractiveSegLib.networks.ensemble import Ensemble
 from InteractiveSegLib.networks.external import ExternalNetwork, load_external
 from InteractiveSegLib.networks.model_card import read_bundle_card, read_card
@@ -19,6 +18,7 @@ from InteractiveSegLib.networks.network import Network
 from InteractiveSegLib.networks.pcnet import PCNet
 from InteractiveSegLib.networks.pnet import PNet
 from InteractiveSegLib.networks.prompted import PromptedNetwork
+from InteractiveSegLib.system.files import replacing
 
 ARCHITECTURES: dict[str, type[Network]] = {"pnet": PNet, "pcnet": PCNet, "prompted": PromptedNetwork}
 ENSEMBLE, _MEMBERS = "ensemble", ("prompted", "pnet")

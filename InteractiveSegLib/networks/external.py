@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from InteractiveSegLib.cues import CHANNELS
 from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.networks.cues import CHANNELS
 from InteractiveSegLib.networks.model_card import ModelCard
 from InteractiveSegLib.networks.script_model import ScriptLimits, ScriptModel
 from InteractiveSegLib.progress import Progress, Steps, finish

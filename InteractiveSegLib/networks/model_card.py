@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from InteractiveSegLib.cues import CHANNELS
 from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.networks.cues import CHANNELS
 
 _MOST_MULTIPLE = 128
 _MULTIPLE_OF_N = re.compile(r"(\d+)\s*\*\s*n")  # how MONAI writes that sides are multiples of a number

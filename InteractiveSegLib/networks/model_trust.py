@@ -15,7 +15,7 @@ from pathlib import Path
 from zipfile import is_zipfile
 
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.files import make_folder, replacing
+from InteractiveSegLib.system.files import make_folder, replacing
 
 _FILE = "trusted-models.txt"
 _SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -11,9 +11,9 @@ from monai.networks.blocks import Convolution
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from InteractiveSegLib.cues import CHANNELS
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.networks.block_six import BlockSix
+from InteractiveSegLib.networks.cues import CHANNELS
 from InteractiveSegLib.progress import Progress, Steps, finish
 
 _SEEN = [index for index, name in enumerate(CHANNELS) if name != "classical answer"]

@@ -23,7 +23,7 @@ from torch import Tensor
 from InteractiveSegLib.errors import InputError, InteractiveSegError
 from InteractiveSegLib.networks.model_trust import read_trusted
 from InteractiveSegLib.progress import Progress, Steps
-from InteractiveSegLib.python_process import library_command, library_environment
+from InteractiveSegLib.system.python_process import library_command, library_environment
 
 _TICK_S = 0.1
 _START_S = 180.0  # for PyTorch to be imported on a busy computer

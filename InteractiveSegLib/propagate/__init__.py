@@ -1,0 +1,1 @@
+"""Annotated slices carried to the others, and which slice to annotate next."""

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from InteractiveSegLib.counting import counted
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.geometry import Geometry
-from InteractiveSegLib.notes import Note, Slices
-from InteractiveSegLib.slice_names import AXIS_NAMES, ByIndex
+from InteractiveSegLib.image.geometry import Geometry
+from InteractiveSegLib.wording.counting import counted
+from InteractiveSegLib.wording.notes import Note, Slices
+from InteractiveSegLib.wording.slice_names import AXIS_NAMES, ByIndex
 
 
 @dataclass(frozen=True, eq=False)

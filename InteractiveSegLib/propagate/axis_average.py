@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from InteractiveSegLib.geometry import Geometry
+from InteractiveSegLib.image.box import BoundingBox
+from InteractiveSegLib.image.geometry import Geometry
 from InteractiveSegLib.progress import Progress, Steps
-from InteractiveSegLib.prompts import BoundingBox
 from InteractiveSegLib.propagate.annotated_slice import AnnotatedSlice
-from InteractiveSegLib.propagate.axis_carry import AxisLabels
+from InteractiveSegLib.propagate.axis_stack import AxisLabels
 
 _TEXT = "putting slices together"
 _LEAST_WEIGHT = 0.05

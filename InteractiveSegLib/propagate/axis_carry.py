@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
 
-from InteractiveSegLib.notes import Note, Slices
 from InteractiveSegLib.progress import Progress, Steps
-from InteractiveSegLib.propagate.axis_stack import AxisStack
+from InteractiveSegLib.propagate.axis_stack import AxisLabels, AxisStack
 from InteractiveSegLib.propagate.displacement import composed
 from InteractiveSegLib.propagate.label_fusion import FusionSettings
 from InteractiveSegLib.propagate.registration import PairRegistration, RegistrationSettings
@@ -21,26 +19,7 @@ from InteractiveSegLib.propagate.shape_interpolation import NOWHERE_MM, with_end
 from InteractiveSegLib.propagate.slice_gaps import Gap
 from InteractiveSegLib.propagate.slice_pool import Broken, SlicePool
 from InteractiveSegLib.propagate.slice_tasks import FuseSlice, Origin, RegisterPair
-from InteractiveSegLib.propagate.working_plane import WorkingPlane
-
-
-@dataclass(eq=False)
-class AxisLabels:
-    """What one axis says of its slices, in the crop of ``plane``. Slices that it says nothing of are missing.
-
-    levels : index -> (C, h, w) float16 on the working grid, -1 (not this label) to 1; the labels in their order, and
-        after them, where there are several, all of them as one
-    apart : index -> (h, w) float16, half the difference of what the two sides say, 0 to 1
-    quality : index -> 0 to 1, of the registrations on the way to the annotated slices
-    notes : sentences on what could not be registered
-    """
-
-    axis: int
-    plane: WorkingPlane
-    levels: dict[int, NDArray[np.float16]] = field(default_factory=dict)
-    apart: dict[int, NDArray[np.float16]] = field(default_factory=dict)
-    quality: dict[int, float] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
+from InteractiveSegLib.wording.notes import Note, Slices
 
 
 def missing_pairs(axis: int, gaps: Sequence[Gap], cache: RegistrationCache) -> list[int]:

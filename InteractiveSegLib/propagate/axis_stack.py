@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from InteractiveSegLib.boxed_image import crop_intensities
-from InteractiveSegLib.counting import counted
-from InteractiveSegLib.geometry import Volume
+from InteractiveSegLib.image.geometry import Volume
+from InteractiveSegLib.image.intensity import crop_intensities
 from InteractiveSegLib.progress import Progress, Steps
 from InteractiveSegLib.propagate.shape_interpolation import signed_distance_mm
 from InteractiveSegLib.propagate.slice_gaps import Gap
 from InteractiveSegLib.propagate.working_plane import WorkingPlane
+from InteractiveSegLib.wording.counting import counted
 
 _LATTICE = 0.2  # of the labels' extent
 
@@ -111,3 +111,22 @@ def windowed(image: NDArray, window: tuple[float, float]) -> NDArray[np.float32]
     low, high = window
     scaled = (np.where(np.isfinite(image), image, low).astype(np.float32) - np.float32(low)) / np.float32(high - low)
     return np.clip(scaled, 0, 1, out=scaled)
+
+
+@dataclass(eq=False)
+class AxisLabels:
+    """What one axis says of its slices, in the crop of ``plane``. Slices that it says nothing of are missing.
+
+    levels : index -> (C, h, w) float16 on the working grid, -1 (not this label) to 1; the labels in their order, and
+        after them, where there are several, all of them as one
+    apart : index -> (h, w) float16, half the difference of what the two sides say, 0 to 1
+    quality : index -> 0 to 1, of the registrations on the way to the annotated slices
+    notes : sentences on what could not be registered
+    """
+
+    axis: int
+    plane: WorkingPlane
+    levels: dict[int, NDArray[np.float16]] = field(default_factory=dict)
+    apart: dict[int, NDArray[np.float16]] = field(default_factory=dict)
+    quality: dict[int, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from InteractiveSegLib.geometry import Geometry, Volume
+from InteractiveSegLib.image.box import BoundingBox
+from InteractiveSegLib.image.geometry import Geometry, Volume
 from InteractiveSegLib.progress import Steps
-from InteractiveSegLib.prompts import BoundingBox
 from InteractiveSegLib.propagate.annotated_slice import AnnotatedSlice, require_fitting
 from InteractiveSegLib.propagate.proxy_mask import PropagateSettings, ProxyMask, propagate_steps, working_plane
 from InteractiveSegLib.propagate.registration_cache import RegistrationCache

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from InteractiveSegLib.counting import counted
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.packed_mask import PackedMask
-from InteractiveSegLib.prompt_record import box_fields, mask_of
-from InteractiveSegLib.prompts import BoundingBox, Index
+from InteractiveSegLib.image.box import BoundingBox, Index
+from InteractiveSegLib.image.packed_mask import PackedMask
 from InteractiveSegLib.propagate.annotated_slice import AnnotatedSlice
-from InteractiveSegLib.slice_names import ByIndex, Place, SliceNames
+from InteractiveSegLib.records.prompt_record import box_fields, mask_of
+from InteractiveSegLib.wording.counting import counted
+from InteractiveSegLib.wording.slice_names import ByIndex, Place, SliceNames
 
 
 @dataclass(frozen=True, eq=False)

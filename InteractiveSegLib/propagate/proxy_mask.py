@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.geometry import Geometry, Volume
+from InteractiveSegLib.image.box import BoundingBox
+from InteractiveSegLib.image.geometry import Geometry, Volume
 from InteractiveSegLib.progress import Steps
-from InteractiveSegLib.prompts import BoundingBox
 from InteractiveSegLib.propagate.annotated_slice import AnnotatedSlice, require_fitting
 from InteractiveSegLib.propagate.axis_average import average_steps, slice_confidence_steps
-from InteractiveSegLib.propagate.axis_carry import AxisLabels, carry_steps, missing_pairs, register_steps
-from InteractiveSegLib.propagate.axis_stack import AxisStack, axis_first, image_steps, plane_round
+from InteractiveSegLib.propagate.axis_carry import carry_steps, missing_pairs, register_steps
+from InteractiveSegLib.propagate.axis_stack import AxisLabels, AxisStack, axis_first, image_steps, plane_round
 from InteractiveSegLib.propagate.label_fusion import FusionSettings
 from InteractiveSegLib.propagate.registration import RegistrationSettings, require_elastix
 from InteractiveSegLib.propagate.registration_cache import RegistrationCache

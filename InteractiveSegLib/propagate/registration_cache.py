@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-from InteractiveSegLib.geometry import Volume
+from InteractiveSegLib.image.geometry import Volume
+from InteractiveSegLib.propagate.axis_stack import AxisLabels
 from InteractiveSegLib.propagate.registration import PairRegistration, RegistrationSettings
 from InteractiveSegLib.propagate.working_plane import WorkingPlane
-
-if TYPE_CHECKING:
-    from InteractiveSegLib.propagate.axis_carry import AxisLabels
 
 PairKey = tuple[int, int]
 """Axis, and index of the lower of two neighbouring slices."""

@@ -20,7 +20,7 @@ from typing import Any
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.propagate.slice_process import receive, send
 from InteractiveSegLib.propagate.slice_tasks import SliceTask
-from InteractiveSegLib.python_process import library_command, library_environment
+from InteractiveSegLib.system.python_process import library_command, library_environment
 
 _TASKS_PER_PROCESS = 6  # fewer do not repay starting one
 _TICK_S = 0.2

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from InteractiveSegLib.prompts import BoundingBox
+from InteractiveSegLib.image.box import BoundingBox
 
 
 @dataclass(frozen=True)

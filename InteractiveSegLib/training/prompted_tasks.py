@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from InteractiveSegLib.cues import encode
-from InteractiveSegLib.training.losses import dice_cross_entropy_of
-from InteractiveSegLib.training.procedural import BinaryTasks
+from InteractiveSegLib.networks.cues import encode
+from InteractiveSegLib.networks.losses import dice_cross_entropy_of
+from InteractiveSegLib.training.procedural.procedural import BinaryTasks
 from InteractiveSegLib.training.simulated_prompts import (
     against,
     draw_box,

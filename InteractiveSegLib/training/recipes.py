@@ -15,13 +15,13 @@ from torch.utils.data import Dataset
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.networks.block_six import inflate
 from InteractiveSegLib.networks.checkpoint import save_network
+from InteractiveSegLib.networks.losses import dice_cross_entropy
 from InteractiveSegLib.networks.network import Network
 from InteractiveSegLib.networks.pcnet import PCNet
 from InteractiveSegLib.networks.pnet import PNet
 from InteractiveSegLib.networks.prompted import PromptedNetwork
 from InteractiveSegLib.progress import Steps
-from InteractiveSegLib.training.losses import dice_cross_entropy
-from InteractiveSegLib.training.procedural import BinaryTasks, CropSettings
+from InteractiveSegLib.training.procedural.procedural import BinaryTasks, CropSettings
 from InteractiveSegLib.training.process_group import ProcessGroup
 from InteractiveSegLib.training.prompted_tasks import PromptedTasks, session_loss
 from InteractiveSegLib.training.trainer import Loss, TrainSettings, train

@@ -12,9 +12,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from InteractiveSegLib.errors import InputError, InteractiveSegError
-from InteractiveSegLib.files import make_folder, replacing
 from InteractiveSegLib.progress import Progress, Steps
-from InteractiveSegLib.python_process import spawning_safely
+from InteractiveSegLib.system.files import make_folder, replacing
+from InteractiveSegLib.system.python_process import spawning_safely
 from InteractiveSegLib.training.process_group import ProcessGroup
 
 Batch = Mapping[str, Tensor]

@@ -8,11 +8,11 @@ from typing import Any
 
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.progress import Progress
-from InteractiveSegLib.python_process import library_environment
+from InteractiveSegLib.system.python_process import library_environment
 from InteractiveSegLib.worker.callback_loop import CallbackLoop
 from InteractiveSegLib.worker.client import ClientLimits, WorkerClient, WorkerStatus
 from InteractiveSegLib.worker.job import Job, JobCallbacks, JobError
-from InteractiveSegLib.worker.request_kinds import Request
+from InteractiveSegLib.worker.requests.request_kinds import Request
 from InteractiveSegLib.worker.subprocess_transport import SubprocessTransport
 from InteractiveSegLib.worker.transport import worker_command
 

@@ -34,15 +34,15 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from InteractiveSegLib.errors import InteractiveSegError
-from InteractiveSegLib.geometry import Volume
+from InteractiveSegLib.image.geometry import Volume
 from InteractiveSegLib.progress import Progress
-from InteractiveSegLib.prompt_record import prompt_parts, prompt_record
-from InteractiveSegLib.prompts import Prompts
+from InteractiveSegLib.prompts.prompts import Prompts
+from InteractiveSegLib.records.message import Message, ProtocolError
+from InteractiveSegLib.records.prompt_record import prompt_parts, prompt_record
 from InteractiveSegLib.worker.connection import Connection
+from InteractiveSegLib.worker.image_transfer import image_fields, voxels_message
 from InteractiveSegLib.worker.job import Job, JobCallbacks, JobError, Program, State, Stopped
-from InteractiveSegLib.worker.protocol import Message, ProtocolError
-from InteractiveSegLib.worker.request_kinds import Request
-from InteractiveSegLib.worker.sent_image import image_fields, voxels_message
+from InteractiveSegLib.worker.requests.request_kinds import Request
 from InteractiveSegLib.worker.transport import CallLater, Transport
 
 _TRIES = 2

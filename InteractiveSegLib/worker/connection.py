@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
+from InteractiveSegLib.records.message import Decoder, Message, ProtocolError, encode
 from InteractiveSegLib.worker.handshake import disagreement, hello
-from InteractiveSegLib.worker.protocol import Decoder, Message, ProtocolError, encode
 from InteractiveSegLib.worker.transport import Transport, TransportEvents
 
 _BANNER_BYTES = 1 << 16

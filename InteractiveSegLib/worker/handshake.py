@@ -6,7 +6,7 @@ import os
 import platform
 
 from InteractiveSegLib import __version__
-from InteractiveSegLib.worker.protocol import Message
+from InteractiveSegLib.records.message import Message
 
 PROTOCOL = 1
 """Raised whenever messages change so that an older side would misunderstand them."""

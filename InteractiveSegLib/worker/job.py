@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from InteractiveSegLib.errors import InputError, InteractiveSegError
-from InteractiveSegLib.geometry import Volume
+from InteractiveSegLib.image.geometry import Volume
 from InteractiveSegLib.progress import Progress
-from InteractiveSegLib.prompts import Prompts
+from InteractiveSegLib.prompts.prompts import Prompts
 
 if TYPE_CHECKING:
-    from InteractiveSegLib.worker.request_kinds import Request
+    from InteractiveSegLib.worker.requests.request_kinds import Request
 
 Stopped = Literal["cancelled", "stale"]
 State = Literal["waiting", "running", "done", "failed", "cancelled", "stale"]

@@ -8,8 +8,8 @@ import sys
 import threading
 from contextlib import suppress
 
+from InteractiveSegLib.records.message import Decoder, Message, ProtocolError, encode
 from InteractiveSegLib.worker.handshake import disagreement
-from InteractiveSegLib.worker.protocol import Decoder, Message, ProtocolError, encode
 
 _READ_BYTES = 1 << 20
 _PIPE_BYTES = 1 << 20  # so that image and worker change places seldom while voxels travel; 64 KiB is usual

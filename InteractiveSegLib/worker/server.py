@@ -13,14 +13,14 @@ from InteractiveSegLib.errors import MEMORY_IS_FULL, InputError, InteractiveSegE
 from InteractiveSegLib.networks import DEFAULT_NETWORK
 from InteractiveSegLib.networks.model_trust import UntrustedModelError
 from InteractiveSegLib.progress import Progress, Steps
-from InteractiveSegLib.prompt_record import prompts_of
-from InteractiveSegLib.prompts import Prompts
+from InteractiveSegLib.prompts.prompts import Prompts
+from InteractiveSegLib.records.message import Message, ProtocolError
+from InteractiveSegLib.records.prompt_record import prompts_of
 from InteractiveSegLib.worker.handshake import hello
+from InteractiveSegLib.worker.image_transfer import ArrivingImage
 from InteractiveSegLib.worker.message_channel import MessageChannel, claim_standard_streams
-from InteractiveSegLib.worker.protocol import Message, ProtocolError
-from InteractiveSegLib.worker.request_kinds import REQUEST_KINDS, Request
-from InteractiveSegLib.worker.sent_image import ArrivingImage
-from InteractiveSegLib.worker.workbench import Workbench
+from InteractiveSegLib.worker.requests.request_context import Workbench
+from InteractiveSegLib.worker.requests.request_kinds import REQUEST_KINDS, Request
 
 _PROGRESS_EVERY_S = 0.1
 _VOXELS_WAIT_S = 0.05
@@ -160,8 +160,8 @@ def _warm_up(bench: Workbench) -> dict[str, Any]:
     """Load what requests need, so that the first is as quick as the others; says what there is to compute with."""
     import torch
 
-    from InteractiveSegLib import image_segmenter  # noqa: F401
-    from InteractiveSegLib.adapt import load_optimizer
+    from InteractiveSegLib.segmenting import image_segmenter  # noqa: F401
+    from InteractiveSegLib.segmenting.adapt import load_optimizer
 
     load_optimizer()
     with suppress(InputError):  # told when it is asked for

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from InteractiveSegLib.python_process import library_command
+from InteractiveSegLib.system.python_process import library_command
 
 CallLater = Callable[[float, Callable[[], None]], object]
 """``call_later(seconds, function)``: the event loop calls the function once, from the thread of all other callbacks."""

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import qt
 from slicer.i18n import tr as _
 
-from InteractiveSegUI.casebook_work import CasebookWork
+from InteractiveSegUI.actions.casebook_work import CasebookWork
 from InteractiveSegUI.controller import Controller
 from InteractiveSegUI.sections.section import Section
 

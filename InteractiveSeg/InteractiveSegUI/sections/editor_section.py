@@ -7,9 +7,9 @@ from typing import ClassVar
 import slicer
 import vtk
 
+from InteractiveSegUI.actions.tools import Tools
 from InteractiveSegUI.controller import Controller
 from InteractiveSegUI.sections.section import Section
-from InteractiveSegUI.tools import Tools
 
 
 class EditorSection(Section):

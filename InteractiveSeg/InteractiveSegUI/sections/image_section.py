@@ -8,9 +8,9 @@ import slicer
 from slicer.i18n import tr as _
 
 from InteractiveSegUI.controller import Controller
-from InteractiveSegUI.sample_image import load_sample
+from InteractiveSegUI.scene.sample_image import load_sample
+from InteractiveSegUI.scene.workspace import box_key, mask_key
 from InteractiveSegUI.sections.section import Section
-from InteractiveSegUI.workspace import box_key, mask_key
 
 
 class ImageSection(Section):

@@ -7,10 +7,10 @@ from typing import ClassVar
 
 from slicer.i18n import tr as _
 
-from InteractiveSegUI.install import Installer
-from InteractiveSegUI.packages import offline_page, required_packages
+from InteractiveSegUI.actions.self_testing import SelfTesting
+from InteractiveSegUI.processes.install import Installer
+from InteractiveSegUI.processes.packages import offline_page, required_packages
 from InteractiveSegUI.sections.section import Section
-from InteractiveSegUI.self_testing import SelfTesting
 
 
 class PackagesSection(Section):

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from slicer.i18n import tr as _
 
+from InteractiveSegUI.actions.journaling import Journaling
 from InteractiveSegUI.controller import Controller
-from InteractiveSegUI.journaling import Journaling
 from InteractiveSegUI.sections.section import Section
 
 

@@ -7,10 +7,10 @@ from typing import ClassVar
 
 from slicer.i18n import tr as _
 
+from InteractiveSegUI.actions.overlays import Overlays
+from InteractiveSegUI.actions.segmenting import Segmenting
 from InteractiveSegUI.controller import Controller
-from InteractiveSegUI.overlays import Overlays
 from InteractiveSegUI.sections.section import Section
-from InteractiveSegUI.segmenting import Segmenting
 
 
 class RunSection(Section):

@@ -10,15 +10,15 @@ import numpy as np
 import qt
 from slicer.i18n import tr as _
 
-from InteractiveSegLib.slice_names import Place
-from InteractiveSegUI.confidence_plot import ConfidenceCurve, confidence_plot
+from InteractiveSegLib.wording.slice_names import Place
+from InteractiveSegUI.actions.overlays import Overlays
+from InteractiveSegUI.actions.propagating import Propagating
+from InteractiveSegUI.actions.slice_marking import SliceMarking
 from InteractiveSegUI.controller import Controller
-from InteractiveSegUI.overlays import Overlays
-from InteractiveSegUI.packages import Package
-from InteractiveSegUI.parameters import PropagateMethod
-from InteractiveSegUI.propagating import Propagating
+from InteractiveSegUI.processes.packages import Package
+from InteractiveSegUI.scene.parameters import PropagateMethod
+from InteractiveSegUI.sections.confidence_plot import ConfidenceCurve, confidence_plot
 from InteractiveSegUI.sections.section import Section
-from InteractiveSegUI.slice_marking import SliceMarking
 
 
 class SlicesSection(Section):

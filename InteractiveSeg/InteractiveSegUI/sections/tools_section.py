@@ -6,13 +6,13 @@ from typing import ClassVar
 
 from slicer.i18n import tr as _
 
-from InteractiveSegLib.prompts import BoundingBox
-from InteractiveSegUI.belongings import show_boxes
-from InteractiveSegUI.box_placing import BoxPlacing
+from InteractiveSegLib.image.box import BoundingBox
+from InteractiveSegUI.actions.box_placing import BoxPlacing
+from InteractiveSegUI.actions.scribbling import Scribbling
+from InteractiveSegUI.actions.tools import Tools
 from InteractiveSegUI.controller import Controller
-from InteractiveSegUI.scribbling import Scribbling
+from InteractiveSegUI.scene.belongings import show_boxes
 from InteractiveSegUI.sections.section import Section, icon
-from InteractiveSegUI.tools import Tools
 
 
 class ToolsSection(Section):

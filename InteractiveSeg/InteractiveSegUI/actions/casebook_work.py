@@ -1,0 +1,270 @@
+"""A study in the window: which case is open, what was done to it, and how it goes into the casebook."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import slicer
+
+from InteractiveSegLib.casebook.case_view import CasebookView, CaseWork, OpenedCase
+from InteractiveSegLib.casebook.effort import EDIT, OPENED, ROUND, STROKE, Event
+from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.image.packed_mask import PackedMask
+from InteractiveSegLib.networks import DEFAULT_NETWORK
+from InteractiveSegLib.prompts.scribbles import Scribbles
+from InteractiveSegLib.wording.counting import counted
+from InteractiveSegLib.worker.job import JobCallbacks, JobError
+from InteractiveSegLib.worker.requests.casebook_request import CasebookRequest
+from InteractiveSegUI.actions.session_nodes import KeptSegment, put_session
+from InteractiveSegUI.controller import Controller
+from InteractiveSegUI.processes.learning_process import LearningProcess
+from InteractiveSegUI.scene.segment_io import label_of, labels_of
+
+_ROUNDS = ("Segment", "Fine-tune", "Propagate")
+
+
+class CasebookWork:
+    """Actions on a casebook. Nothing waits: the worker does what takes time.
+
+    Attributes
+    ----------
+    folder : of the casebook; None while none is open
+    view : as it stood last
+    opened : the case that is worked on; None while none is
+    learning : the learner, in a process of its own
+    """
+
+    def __init__(self, controller: Controller) -> None:
+        self._controller = controller
+        self.folder: Path | None = None
+        self.view: CasebookView | None = None
+        self.opened: OpenedCase | None = None
+        self.learning = LearningProcess(self._on_learning)
+        self._volume: slicer.vtkMRMLScalarVolumeNode | None = None
+        self._events: list[Event] = []
+        self._marks = Scribbles.none()
+        self._answered: dict[int, PackedMask] = {}
+        self._version = self._kept_version = 0
+        self._busy = False
+        controller.listeners.append(self._note_what_happened)
+
+    @property
+    def is_busy(self) -> bool:
+        """A request is under way."""
+        return self._busy
+
+    @property
+    def has_unsaved_work(self) -> bool:
+        return self.opened is not None and self._controller.recorder.version != self._kept_version
+
+    def open_casebook(self, folder: Path) -> None:
+        """Show another casebook. The case that is open is kept first."""
+        self._with_work_kept(lambda: self._submit("look", self._on_casebook, folder=folder))
+
+    def open_next(self, order: str) -> None:
+        """Open the next case; the work on the one that is open is kept in the casebook before."""
+        self._with_work_kept(lambda: self._submit("next", self._on_opened, order=order))
+
+    def open_case(self, name: str) -> None:
+        """Open a case of the list."""
+        self._with_work_kept(lambda: self._submit("open", self._on_opened, name=name))
+
+    def accept(self) -> None:
+        """Accept the masks as they stand, and have the learner learn from them."""
+        self._submit("accept", self._on_accepted, work=self._work())
+
+    def skip(self) -> None:
+        self._submit("skip", self._on_done, work=self._work())
+
+    def reopen(self, name: str) -> None:
+        """Take an accepted or skipped case up again."""
+        self._submit("reopen", self._on_view, name=name)
+
+    def roll_back(self) -> None:
+        """Use the version of the network before."""
+        self._submit("roll back", self._on_view)
+
+    def learn(self) -> None:
+        """Learn from what was accepted, at low priority."""
+        self.learning.start(self._required_folder())
+
+    def close(self) -> None:
+        """The window goes away; the learner goes on by itself the next time."""
+        self.learning.stop()
+
+    def _with_work_kept(self, then: Callable[[], None]) -> None:
+        """Keep unsaved work in the casebook; only when that has succeeded goes it on."""
+        if self.opened is None:
+            then()
+            return
+
+        def on_kept(view: CasebookView) -> None:
+            self._on_done(view)
+            then()
+
+        self._submit("leave", on_kept, work=self._work())
+
+    def _work(self) -> CaseWork:
+        """What was done so far. InputError where no case is open, or its volume is not the chosen one any more."""
+        controller, workspace = self._controller, self._controller.workspace
+        if self.opened is None:
+            raise InputError("no case is open: press Open next")
+        if controller.parameters.volume is not self._volume:
+            raise InputError(f"choose the volume of the case {self.opened.name} again, or open the case anew")
+        controller.recorder.flush()
+        self._note_what_happened()
+        prompts, _ = workspace.prompts()
+        node = workspace.segmentation_node
+        masks = {label_of(node, segment_id): mask for segment_id, mask in workspace.masks().items() if mask is not None}
+        return CaseWork(
+            self.opened.name, self.opened.revision, prompts, masks, dict(self._answered), tuple(self._events)
+        )
+
+    def _submit(
+        self,
+        action: str,
+        on_view: Callable[[CasebookView], None],
+        work: CaseWork | None = None,
+        folder: Path | None = None,
+        **more: str,
+    ) -> None:
+        if self._busy:
+            raise InputError("the casebook is busy: try again in a moment")
+        place = folder or self._required_folder()
+        shape = self._controller.workspace.geometry().shape_kji if work is not None else None
+        request = CasebookRequest(str(place), action, work, shape, **more)
+
+        def on_result(view: CasebookView) -> None:
+            self._busy = False
+            with self._controller.errors_shown():
+                if folder is not None:
+                    self.folder = folder
+                self.view = view
+                on_view(view)
+
+        callbacks = JobCallbacks(result=on_result, error=self._on_error, stopped=lambda _how: self._on_stopped())
+        self._busy = True
+        self._controller.client.submit(request, callbacks)
+        self._controller.changed()
+
+    def _required_folder(self) -> Path:
+        if self.folder is None:
+            raise InputError("open a casebook first")
+        return self.folder
+
+    def _on_casebook(self, view: CasebookView) -> None:
+        done = sum(row.state == "accepted" for row in view.rows)
+        self._use(view)
+        self._controller.say(
+            " ".join([f"{self.folder}: {counted(len(view.rows), 'case', 'cases')}, {done} accepted.", *view.notes])
+        )
+
+    def _on_view(self, view: CasebookView) -> None:
+        self._use(view)
+        self._controller.say(" ".join([view.said, *view.notes]))
+
+    def _on_done(self, view: CasebookView) -> None:
+        """The open case is done with; its nodes stay in the scene."""
+        self._forget_case()
+        self._on_view(view)
+
+    def _on_accepted(self, view: CasebookView) -> None:
+        self._on_done(view)
+        if view.waiting:
+            self.learn()
+
+    def _on_opened(self, view: CasebookView) -> None:
+        if view.opened is None:
+            self._on_view(view)
+            return
+        self.opened = view.opened
+        self._show(view.opened)
+        self.view = replace(view, opened=None)  # the voxels are in the scene
+        self._events = [Event(OPENED, time.time())]
+        self._answered = {}
+        self._marks = self._controller.workspace.marks().all
+        self._version = self._kept_version = self._controller.recorder.version
+        self._on_view(view)
+
+    def _show(self, opened: OpenedCase) -> None:
+        """Image, masks and prompts of a case as nodes of their own; what is in the scene stays."""
+        controller, geometry = self._controller, opened.volume.geometry
+        array = np.array(opened.volume.array_kji)
+        self._volume = slicer.util.addVolumeFromArray(array, np.array(geometry.ijk_to_ras), opened.name)
+        self._volume.CreateDefaultDisplayNodes()
+        controller.parameters.volume = self._volume
+        segments = [KeptSegment(value, name) for value, name in sorted(self._labels(opened).items())]
+        put_session(controller, segments, opened.prompts, opened.masks)
+        slicer.util.setSliceViewerLayers(background=self._volume, fit=True)
+
+    def _labels(self, opened: OpenedCase) -> dict[int, str]:
+        """All of the study, and those of the case; one to begin with."""
+        known = dict(self.view.labels) if self.view is not None else {}
+        for value in (*opened.masks, *opened.prompts.labels):
+            known.setdefault(value, f"label {value}")
+        return known or {1: "label 1"}
+
+    def _forget_case(self) -> None:
+        self.opened, self._volume, self._events, self._answered = None, None, [], {}
+
+    def _use(self, view: CasebookView) -> None:
+        """Segment with the version in use."""
+        self._controller.parameters.model = view.model or DEFAULT_NETWORK
+
+    def _on_error(self, error: JobError) -> None:
+        self._busy = False
+        self._controller.say(str(error), is_error=True)
+
+    def _on_stopped(self) -> None:
+        self._busy = False
+        self._controller.changed()
+
+    def _on_learning(self, ended: bool) -> None:
+        if ended and self.folder is not None and not self._busy:
+            self._submit("look", self._on_view_quietly)
+        self._controller.changed()
+
+    def _on_view_quietly(self, view: CasebookView) -> None:
+        self._use(view)
+        self._controller.changed()
+
+    def _note_what_happened(self) -> None:
+        """A step of the person's becomes an event of the case."""
+        controller = self._controller
+        if self.opened is None or controller.recorder.version == self._version:
+            return
+        self._version = controller.recorder.version
+        name = controller.history.undo_name or ""
+        if name.startswith(_ROUNDS):
+            self._events.append(Event(ROUND, time.time()))
+            self._answered = self._masks_by_label()
+        elif name == "Scribble" or name.startswith("Edit"):
+            marks = controller.workspace.marks().all
+            self._events.append(stroke_event(self._marks, marks, name, controller.workspace.geometry().spacing_kji_mm))
+            self._marks = marks
+
+    def _masks_by_label(self) -> dict[int, PackedMask]:
+        workspace = self._controller.workspace
+        labels = labels_of(workspace.segmentation_node)
+        return {labels[key]: mask for key, mask in workspace.masks().items() if mask is not None and key in labels}
+
+
+def stroke_event(before: Scribbles, after: Scribbles, name: str, spacing_kji_mm: tuple[float, float, float]) -> Event:
+    """A stroke or an edit by hand, as the difference of all marks.
+
+    Its length is that from one end of the new marks to the other; its slices are those across the axis along which the
+    marks are thinnest.
+    """
+    kept = {tuple(index) for index in before.indices_kji.tolist()}
+    new = np.array([index for index in after.indices_kji.tolist() if tuple(index) not in kept]).reshape(-1, 3)
+    data: dict = {"voxels": len(new), "length_mm": 0.0, "slices": []}
+    if len(new):
+        extent = np.ptp(new, axis=0)
+        axis = int(np.argmin(extent))
+        data["length_mm"] = float(np.linalg.norm(extent * spacing_kji_mm))
+        data["slices"] = [[axis, int(index)] for index in np.unique(new[:, axis])]
+    return Event(STROKE if name == "Scribble" else EDIT, time.time(), data)

@@ -1,0 +1,192 @@
+"""Segment and Fine-tune: from prompts to masks in the scene."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+
+import numpy as np
+from slicer.i18n import tr as _
+
+from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.image.packed_mask import PackedMask
+from InteractiveSegLib.prompts.prompts import Prompts
+from InteractiveSegLib.segmenting.segment_result import SegmentResult
+from InteractiveSegLib.wording.notes import sentences
+from InteractiveSegLib.worker.requests.prepare_request import PrepareRequest
+from InteractiveSegLib.worker.requests.segment_request import SegmentRequest
+from InteractiveSegUI.actions.model_question import asking
+from InteractiveSegUI.actions.overlays import Overlays
+from InteractiveSegUI.controller import Controller
+from InteractiveSegUI.processes.jobs import call_later
+from InteractiveSegUI.scene.overwriting import is_completed, settled
+from InteractiveSegUI.scene.segment_io import label_of, labels_of
+from InteractiveSegUI.scene.workspace import mask_key
+
+_OF_BOX = ("Box", "Depth")
+_PAUSE_S = 0.2
+
+
+class Segmenting:
+    """Computes the segment that is worked on, or every segment with prompts, and writes what it may.
+
+    Once a box or the first scribble is drawn, worker, network and voxels are made ready for the round that follows.
+
+    Parameters
+    ----------
+    can_compute : whether the packages are there
+    """
+
+    def __init__(self, controller: Controller, overlays: Overlays, can_compute: Callable[[], bool]) -> None:
+        self._controller, self._overlays, self._can_compute = controller, overlays, can_compute
+        self._seen = -1
+        self._last: dict[int, tuple[float, str]] = {}
+        self._measured: tuple[PackedMask | None, float] = (None, 0.0)
+        controller.listeners.append(self._on_change)
+
+    @property
+    def warning(self) -> str:
+        """What a round replaces that took the person work; empty where nothing of the kind."""
+        label, slices = self._chosen_label(), self._controller.recorder.slices
+        if label is None or self._overlays.propagated is None or slices is None:
+            return ""
+        drawn = sum(label in each.masks for each in slices.slices)
+        text = _("This replaces the propagated mask; the {count} slices marked as done stay as you drew them.")
+        return text.format(count=drawn)
+
+    @property
+    def result_text(self) -> str:
+        """Of the segment that is worked on: volume, how sure the network is, and how long the last round took."""
+        controller, label = self._controller, self._chosen_label()
+        mask = controller.recorder.known(mask_key(controller.parameters.segment))
+        if label is None or mask is None:
+            return ""
+        if self._measured[0] is not mask:
+            spacing = controller.workspace.geometry().spacing_kji_mm
+            self._measured = mask, mask.voxels * math.prod(spacing) / 1000
+        said = [_("{volume:.3g} ml").format(volume=self._measured[1])]
+        sure = self._overlays.certainty
+        if sure is not None:
+            said.append(_("{percent:.0f} % sure").format(percent=100 * sure))
+        if label in self._last:
+            seconds, device = self._last[label]
+            said.append(_("{seconds:.1f} s {place}").format(seconds=seconds, place=place_in_words(device)))
+        return ", ".join(said)
+
+    def forget(self) -> None:
+        """Another volume or segmentation."""
+        self._last.clear()
+
+    def request(self, adapt: bool) -> SegmentRequest:
+        """The request that the parameters describe."""
+        chosen = self._controller.parameters
+        return SegmentRequest(
+            model=chosen.model,
+            adapt=adapt,
+            device=chosen.device.value,
+            rounds=chosen.rounds or None,
+            smoothness=chosen.smoothness or None,
+            sigma=chosen.sigma or None,
+            with_probability=True,
+        )
+
+    def segment(self, adapt: bool = False, trust: str = "") -> None:
+        """Start a round.
+
+        trust : as of ``SegmentRequest``
+
+        Raises
+        ------
+        InputError : nothing was drawn, or the prompts, the grid or the segment's status do not allow it.
+        """
+        controller, workspace = self._controller, self._controller.workspace
+        controller.recorder.flush()
+        node = workspace.segmentation_node
+        prompts, notes = self._prompts()
+        for label in prompts.labels:
+            target = workspace.segment_of(label)
+            if target is not None and is_completed(node, target):
+                raise InputError(f"{workspace.name_of(target)} is marked as completed: change its status to go on")
+        name = "Fine-tune" if adapt else "Segment"
+        request = replace(self.request(adapt), trust=trust)
+        ask = asking(controller, lambda sha256: self.segment(adapt, sha256))
+        controller.run(name, request, prompts, lambda result: self._apply(name, prompts, notes, result), ask)
+
+    def _prompts(self) -> tuple[Prompts, tuple[str, ...]]:
+        """Of what is to be computed, and notes on them. InputError where there are none, as ``Workspace.prompts``."""
+        workspace = self._controller.workspace
+        label = label_of(workspace.segmentation_node, workspace.segment_id)
+        prompts, notes = workspace.prompts()
+        if not self._controller.parameters.every_segment:
+            prompts = prompts.for_object(label)
+        if not prompts.labels:
+            raise InputError("nothing to segment: draw a box round the object, or scribble on it")
+        return prompts, notes
+
+    def _on_change(self) -> None:
+        version, name = self._controller.recorder.version, self._controller.history.undo_name
+        if version != self._seen:
+            self._seen = version
+            if name.startswith(_OF_BOX) or self._controller.client.status.stage == "stopped":
+                call_later(_PAUSE_S, lambda: self._prepare(version))
+
+    def _prepare(self, version: int) -> None:
+        """The person has paused after a step: get ready for the round."""
+        controller = self._controller
+        is_over = controller.recorder.version != version or not controller.history.is_begun
+        if not is_over and self._can_compute():
+            with suppress(InputError):  # it is told when a round is asked for
+                controller.prepare(PrepareRequest(self.request(adapt=False)), self._prompts()[0])
+
+    def _chosen_label(self) -> int | None:
+        parameters = self._controller.parameters
+        if parameters.segmentation is None:
+            return None
+        return labels_of(parameters.segmentation).get(parameters.segment)
+
+    def _apply(self, name: str, prompts: Prompts, notes: tuple[str, ...], result: SegmentResult) -> str:
+        controller, workspace = self._controller, self._controller.workspace
+        slices = controller.recorder.slices
+        results: dict[str, PackedMask | None] = {}
+        marks = {}
+        kept = 0
+        for label, mask in result.masks.items():
+            segment_id = workspace.segment_of(label)
+            if segment_id is None:
+                continue
+            voxels = mask.mask_kji
+            found = PackedMask.of_part(voxels, mask.box) if voxels.any() else None
+            drawn = slices.indices(label) if slices is not None else np.zeros((0, 3), int)
+            if slices is not None:
+                found, changed = slices.drawn_into(label, found)
+                kept += changed
+            results[segment_id] = found
+            marks[segment_id] = np.concatenate([prompts.scribbles.for_label(label)[0], drawn])
+            self._last[label] = result.seconds, result.device
+        settled_masks = settled(
+            results,
+            controller.recorder.masks(),
+            marks,
+            workspace.segmentation_node,
+            controller.editor_node,
+            controller.volume.array_kji,
+            workspace.grid(),
+        )
+        version, replaces = controller.recorder.version, self.warning
+        state = {mask_key(segment_id): mask for segment_id, mask in settled_masks.masks.items()}
+        controller.change(name, state)
+        self._overlays.show(result.probabilities)
+        said = [_("the mask stayed as it was")] if controller.recorder.version == version else []
+        if kept:
+            said.append(_("{count} voxels stay as you drew them on slices marked as done").format(count=kept))
+        if replaces and controller.recorder.version != version:
+            said.append(_("The propagated mask was replaced; Undo brings it back"))
+        text = sentences((*said, *notes, *result.notes, *settled_masks.notes), workspace.words())
+        return f"{_('{name}: done.').format(name=name)} {text}".strip()
+
+
+def place_in_words(device: str) -> str:
+    """Where something was computed, as PyTorch calls it, in the words of the panel."""
+    return _("on the graphics card") if device.startswith("cuda") else _("on this computer")

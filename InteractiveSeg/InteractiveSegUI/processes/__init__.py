@@ -1,0 +1,1 @@
+"""Processes beside Slicer: the worker, the learner, the installation of packages."""

@@ -1,0 +1,1 @@
+"""Slicer's nodes as plain values, and what a person changes in them."""

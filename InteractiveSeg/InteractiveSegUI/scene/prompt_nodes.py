@@ -1,0 +1,196 @@
+"""Scribbles that a person draws in the views, as plain marks."""
+
+from __future__ import annotations
+
+import colorsys
+from dataclasses import dataclass
+
+import numpy as np
+import slicer
+from numpy.typing import NDArray
+
+from InteractiveSegLib.image.box import BoundingBox
+from InteractiveSegLib.image.geometry import Geometry
+from InteractiveSegLib.prompts.scribbles import BACKGROUND, Scribbles
+from InteractiveSegUI.scene.roi_nodes import SEGMENTATION, paint_roi, rois_of
+from InteractiveSegUI.scene.segment_io import labelmap, labels_of, shared_layer
+
+_VOLUME = "InteractiveSeg.Volume"
+DRAWN, EDITED = "drawn", "edited"
+_BACKGROUND_COLOUR = (0.25, 0.6, 1.0)
+_GREY, _VIVID = 0.15, 0.6  # saturation below which a colour has no hue; and above which it is vivid, if it is bright
+_YELLOW = (1.0, 1.0, 0.0)
+
+
+def scribbles_of(
+    volume: slicer.vtkMRMLScalarVolumeNode, segmentation: slicer.vtkMRMLSegmentationNode
+) -> slicer.vtkMRMLSegmentationNode | None:
+    """The segmentation that holds the scribbles drawn on a volume for a segmentation; it follows the volume."""
+    for node in all_scribbles_of(segmentation):
+        if were_drawn_on(node, volume):
+            if node.GetTransformNodeID() != volume.GetTransformNodeID():
+                node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
+            return node
+    return None
+
+
+def were_drawn_on(node: slicer.vtkMRMLSegmentationNode, volume: slicer.vtkMRMLScalarVolumeNode | None) -> bool:
+    """Whether scribbles belong to a volume."""
+    return node.GetNodeReference(_VOLUME) is volume
+
+
+def all_scribbles_of(segmentation: slicer.vtkMRMLSegmentationNode) -> list[slicer.vtkMRMLSegmentationNode]:
+    """The scribbles drawn for a segmentation, on whichever volume."""
+    nodes = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+    return [node for node in nodes if node.GetNodeReference(SEGMENTATION) is segmentation]
+
+
+def new_scribbles(
+    volume: slicer.vtkMRMLScalarVolumeNode, segmentation: slicer.vtkMRMLSegmentationNode
+) -> slicer.vtkMRMLSegmentationNode:
+    """A segmentation for scribbles; it is saved with the scene but not offered for choice."""
+    name = slicer.mrmlScene.GenerateUniqueName(f"{segmentation.GetName()} scribbles")
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
+    node.SetHideFromEditors(True)
+    node.SetNodeReferenceID(_VOLUME, volume.GetID())
+    node.SetNodeReferenceID(SEGMENTATION, segmentation.GetID())
+    node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())  # first: the geometry is set in this frame
+    node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+    node.CreateDefaultDisplayNodes()
+    display = node.GetDisplayNode()
+    display.SetOpacity2DFill(0.7)
+    display.SetOpacity2DOutline(1.0)
+    display.SetSliceIntersectionThickness(2)
+    return node
+
+
+def scribble_segment(node: slicer.vtkMRMLSegmentationNode, label: int, kind: str = DRAWN) -> str:
+    """Id of the segment of the marks of a label, made where there is none; it looks as ``look_alike`` says.
+
+    kind : ``DRAWN``, or ``EDITED``, which is not shown: the edit itself is
+    """
+    segment_id, segmentation = f"{kind}_{label}", node.GetSegmentation()
+    if segmentation.GetSegment(segment_id) is None:
+        segmentation.AddEmptySegment(segment_id, segment_id)
+        node.GetDisplayNode().SetSegmentVisibility(segment_id, kind == DRAWN)
+    _look_of_marks(node, segment_id)
+    return segment_id
+
+
+def look_alike(segmentation: slicer.vtkMRMLSegmentationNode) -> None:
+    """Boxes and scribbles take over the names and colours of their segments."""
+    for segment_id, roi in rois_of(segmentation).items():
+        segment = segmentation.GetSegmentation().GetSegment(segment_id)
+        if segment is not None:
+            paint_roi(roi, segment)
+    for node in all_scribbles_of(segmentation):
+        for segment_id in node.GetSegmentation().GetSegmentIDs():
+            _look_of_marks(node, segment_id)
+
+
+def _look_of_marks(node: slicer.vtkMRMLSegmentationNode, segment_id: str) -> None:
+    """Blue for background; else the object's hue, in a colour that shows on the object's mask."""
+    label, segment = int(segment_id.split("_")[1]), node.GetSegmentation().GetSegment(segment_id)
+    name, colour = "background", _BACKGROUND_COLOUR
+    if label != BACKGROUND:
+        owner = node.GetNodeReference(SEGMENTATION)
+        own = next((each for each, value in labels_of(owner).items() if value == label), None) if owner else None
+        if own is None:
+            return
+        of_object = owner.GetSegmentation().GetSegment(own)
+        name, colour = of_object.GetName(), _contrasting(of_object.GetColor())
+    if segment.GetName() != name:
+        segment.SetName(name)
+    if not np.allclose(segment.GetColor(), colour, atol=1e-6):
+        segment.SetColor(*colour)
+
+
+def _contrasting(colour: tuple[float, ...]) -> tuple[float, ...]:
+    """The same hue as bright as it can be; where it is that already, much paler; yellow for want of a hue."""
+    hue, saturation, value = colorsys.rgb_to_hsv(*colour)
+    if saturation < _GREY:
+        return _YELLOW
+    vivid = np.array(colorsys.hsv_to_rgb(hue, 1.0, 1.0))
+    if saturation > _VIVID and value > _VIVID:
+        vivid = 0.4 * vivid + 0.6
+    return tuple(vivid.tolist())
+
+
+@dataclass(frozen=True, eq=False)
+class Marks:
+    """All hard marks of an image; a voxel has one at most.
+
+    drawn : scribbles
+    edited : what was painted or erased in a mask by hand
+    """
+
+    drawn: Scribbles
+    edited: Scribbles
+
+    @property
+    def all(self) -> Scribbles:
+        return self.drawn.merged(self.edited) if len(self.edited) else self.drawn
+
+    def with_edits(self, edits: Scribbles) -> Marks:
+        """Edits on top of what there is."""
+        edited = self.edited.merged(edits)
+        under = _flat(self.drawn.indices_kji)
+        kept = ~np.isin(under, _flat(edits.indices_kji))
+        return Marks(Scribbles(self.drawn.indices_kji[kept], self.drawn.labels[kept]), edited)
+
+    def equals(self, other: Marks) -> bool:
+        return self.drawn.equals(other.drawn) and self.edited.equals(other.edited)
+
+
+def read_marks(node: slicer.vtkMRMLSegmentationNode | None, grid: Geometry) -> Marks:
+    """The marks of a scribble segmentation; those outside the volume's grid, too."""
+    found: dict[str, list[tuple[NDArray, NDArray]]] = {DRAWN: [], EDITED: []}
+    ids = list(node.GetSegmentation().GetSegmentIDs()) if node is not None else []
+    for box, voxels, owners in shared_layer(node, ids, grid):
+        indices = _nonzero(voxels)
+        values = voxels[tuple(indices.T)]
+        for value, segment_id in owners.items():
+            kind, label = segment_id.split("_")
+            own = indices[values == value] + np.array(box.start_kji)
+            found[kind].append((own, np.full(len(own), int(label))))
+    return Marks(*(_joined(parts) for parts in found.values()))
+
+
+def write_marks(node: slicer.vtkMRMLSegmentationNode, marks: Marks, grid: Geometry) -> None:
+    """Replace all marks; segments for labels that have none yet are made."""
+    logic, segmentation = slicer.vtkSlicerSegmentationsModuleLogic, node.GetSegmentation()
+    for kind, scribbles in ((DRAWN, marks.drawn), (EDITED, marks.edited)):
+        for label in np.unique(scribbles.labels).tolist():
+            if segmentation.GetSegment(f"{kind}_{label}") is None:
+                scribble_segment(node, label, kind)
+    for segment_id in list(segmentation.GetSegmentIDs()):
+        kind, label = segment_id.split("_")
+        scribbles = marks.drawn if kind == DRAWN else marks.edited
+        own = scribbles.indices_kji[scribbles.labels == int(label)]
+        low = own.min(axis=0) if len(own) else np.zeros(3, int)
+        high = own.max(axis=0) + 1 if len(own) else np.ones(3, int)
+        box = BoundingBox(low.tolist(), high.tolist())
+        voxels = np.zeros(box.shape_kji, np.uint8)
+        voxels[tuple((own - low).T)] = 1
+        logic.SetBinaryLabelmapToSegment(labelmap(voxels, box, grid), node, segment_id, logic.MODE_REPLACE)
+
+
+def _joined(parts: list[tuple[NDArray, NDArray]]) -> Scribbles:
+    if not parts:
+        return Scribbles.none()
+    return Scribbles(np.concatenate([indices for indices, _ in parts]), np.concatenate([label for _, label in parts]))
+
+
+def _flat(indices_kji: NDArray) -> NDArray[np.int64]:
+    """One number a voxel of any image of up to 2 million voxels a side."""
+    k, j, i = indices_kji.astype(np.int64).T
+    return (k << 42) + (j << 21) + i
+
+
+def _nonzero(voxels: NDArray) -> NDArray[np.int64]:
+    """``argwhere`` that looks into the slices that hold anything only: scribbles fill few of them."""
+    flags = voxels.view(bool) if voxels.itemsize == 1 else voxels != 0
+    slices = np.flatnonzero(flags.reshape(len(flags), -1).any(axis=1))
+    found = np.argwhere(flags[slices])
+    found[:, 0] = slices[found[:, 0]]
+    return found

@@ -1,0 +1,323 @@
+"""Watches what a person does in the views and in the Segment Editor, and makes named steps of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import qt
+import slicer
+from slicer.i18n import tr as _
+from slicer.util import VTKObservationMixin
+
+from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.image.packed_mask import PackedMask
+from InteractiveSegLib.prompts.scribbles import BACKGROUND, Scribbles
+from InteractiveSegLib.propagate.marked_slices import MarkedSlices
+from InteractiveSegUI.scene.history import History, State, Step
+from InteractiveSegUI.scene.prompt_nodes import Marks, look_alike
+from InteractiveSegUI.scene.roi_nodes import is_placed
+from InteractiveSegUI.scene.segment_io import label_of, labelmap_time
+from InteractiveSegUI.scene.workspace import MARKS, SLICES, Workspace, box_key, mask_key, same, segment_key
+
+_LISTED = (slicer.vtkSegmentation.SegmentAdded, slicer.vtkSegmentation.SegmentRemoved)
+_MODIFIED = (slicer.vtkSegmentation.SegmentModified, slicer.vtkSegmentation.SourceRepresentationModified)
+
+
+class Recorder(VTKObservationMixin):
+    """Keeps the last known value of all that can be undone; a difference to it is a step.
+
+    Strokes and edits come in many events: they are looked at once the event loop is free, or when ``flush`` is called.
+
+    Parameters
+    ----------
+    on_change : called with the name of a step that was recorded
+    on_error : called with an error that was met while looking
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        history: History,
+        on_change: Callable[[str], None],
+        on_error: Callable[[Exception], None],
+    ) -> None:
+        super().__init__()
+        self._workspace, self._history, self._on_change, self._on_error = workspace, history, on_change, on_error
+        self._known: dict[tuple[str, ...], Any] = {}
+        self._unread: list[tuple[str, ...]] = []
+        self._dirty: set[tuple[str, ...]] = set()
+        self._read: dict[tuple[str, ...], Any] = {}
+        self._watched: list[slicer.vtkMRMLMarkupsROINode] = []
+        self._touched: dict[str, tuple[int, int]] = {}
+        self._is_scheduled = self._list_changed = False
+        self._own = 0
+        self.version = 0
+        """Grows with every change of prompts or masks."""
+
+    def known(self, key: tuple[str, ...]) -> Any:
+        """The value that was last seen of a key; None where there was none."""
+        return self._known.get(key)
+
+    def masks(self) -> dict[str, PackedMask | None]:
+        """Segment id -> mask, of all segments, as of the last ``flush``."""
+        ids = self._workspace.segmentation_node.GetSegmentation().GetSegmentIDs()
+        return {segment_id: self._known.get(mask_key(segment_id)) for segment_id in ids}
+
+    @property
+    def slices(self) -> MarkedSlices | None:
+        """Marked as done; None while no volume or no segmentation is chosen, or where they cannot be read."""
+        return self._known.get(SLICES)
+
+    def watch(self) -> None:
+        """Look at the nodes that the parameters name; what they hold is known from here on."""
+        self.close()
+        self.version += 1
+        parameters = self._workspace.parameters
+        if parameters.volume is None or parameters.segmentation is None:
+            return
+        segmentation = parameters.segmentation.GetSegmentation()
+        for event in _MODIFIED:
+            self.addObserver(segmentation, event, self._on_segmentation)
+        for event in _LISTED:
+            self.addObserver(segmentation, event, self._on_list)
+        for event in (parameters.volume.ImageDataModifiedEvent, parameters.volume.TransformModifiedEvent):
+            self.addObserver(parameters.volume, event, self._on_volume)
+        self.watch_scribbles()
+        self._unread = [MARKS, *(mask_key(segment_id) for segment_id in segmentation.GetSegmentIDs())]
+        self._schedule()
+        for segment_id in segmentation.GetSegmentIDs():
+            for key in (segment_key(segment_id), box_key(segment_id)):
+                self._known[key] = self._workspace.value(key)
+            self._watch_roi(segment_id)
+        self._known[SLICES] = self._workspace.slices()  # last, since it may raise
+
+    def close(self) -> None:
+        """Look at nothing any more; what was not looked at yet is forgotten."""
+        self.removeObservers()
+        for kept in (self._known, self._watched, self._unread, self._dirty, self._read):
+            kept.clear()
+        self._list_changed = False
+
+    def watch_scribbles(self) -> None:
+        """Strokes on the scribbles, where there are any yet, are steps."""
+        node = self._workspace.scribbles_node
+        if node is not None and not self.hasObserver(node.GetSegmentation(), _MODIFIED[0], self._on_marks):
+            for event in _MODIFIED:
+                self.addObserver(node.GetSegmentation(), event, self._on_marks)
+
+    def _watch_roi(self, segment_id: str) -> None:
+        """Moving the segment's ROI is a step, also where the ROI was made anew."""
+        roi = self._workspace.roi(segment_id)
+        if roi is None or any(roi is watched for watched in self._watched):
+            return
+
+        def on_event(*_args: Any) -> None:
+            if is_placed(roi):
+                self._mark(box_key(segment_id))
+
+        self._watched.append(roi)
+        for event in (roi.PointPositionDefinedEvent, roi.PointEndInteractionEvent):
+            self.addObserver(roi, event, on_event)
+
+    def change(self, name: str, state: State) -> None:
+        """One named step of the module's own, which puts values into the scene; none where nothing changes."""
+        self.flush()
+        self._restore(state)
+        self._record(name, state)
+
+    def removal(self, segment_id: str) -> State:
+        """What removing a segment changes: its mask, its box, its marks and what slices were marked for it go, too."""
+        state: dict[tuple[str, ...], Any] = {
+            segment_key(segment_id): None,
+            mask_key(segment_id): None,
+            box_key(segment_id): None,
+        }
+        label = self._known[segment_key(segment_id)].label
+        marks = self._known.get(MARKS)
+        if marks is not None and label is not None:
+            state[MARKS] = Marks(*(scribbles.without(label) for scribbles in (marks.drawn, marks.edited)))
+        if self.slices is not None and label is not None:
+            state[SLICES] = self.slices.without_label(label)
+        return state
+
+    def undo(self) -> None:
+        self._move(self._history.undo)
+
+    def redo(self) -> None:
+        self._move(self._history.redo)
+
+    def flush(self) -> None:
+        """Record what was drawn or edited since the last look."""
+        while self._unread:
+            self._read_next()
+        self._look_at_list()
+        dirty, self._dirty = self._dirty, set()
+        read, self._read = self._read, {}
+        masks = sorted(key for key in dirty if key[0] == "mask")
+        if masks:
+            self._record_edits({key: read[key] if key in read else self._workspace.value(key) for key in masks})
+        if MARKS in dirty:
+            self._record("Scribble", {MARKS: self._workspace.value(MARKS)})
+        for key in sorted(dirty):
+            if key[0] == "box":
+                self._record(f"Box of {self._workspace.name_of(key[1])}", {key: self._workspace.value(key)})
+
+    def _move(self, move: Callable[[], State]) -> None:
+        self.flush()
+        with self._unobserved():
+            state = move()
+        self._known.update(state)
+        self._watch_boxes(state)
+        self.version += 1
+
+    def _restore(self, state: State) -> None:
+        with self._unobserved():
+            self._workspace.restore(state)
+        self._watch_boxes(state)
+
+    def _watch_boxes(self, state: State) -> None:
+        for key, value in state.items():
+            if key[0] == "box" and value is not None:
+                self._watch_roi(key[1])
+
+    @contextmanager
+    def _unobserved(self) -> Iterator[None]:
+        """Changes in the block are the module's own."""
+        self._own += 1
+        try:
+            yield
+        finally:
+            self._own -= 1
+
+    def _look_at_list(self) -> None:
+        """Segments that came are known as they are; those that were removed elsewhere take their prompts along."""
+        if not self._list_changed:
+            return
+        self._list_changed = False
+        there = set(self._workspace.segmentation_node.GetSegmentation().GetSegmentIDs())
+        known = {key[1] for key, value in self._known.items() if key[0] == "segment" and value is not None}
+        for segment_id in there - known:
+            for key in (segment_key(segment_id), mask_key(segment_id), box_key(segment_id)):
+                self._known[key] = self._workspace.value(key)
+            self._dirty.discard(mask_key(segment_id))
+        self._dirty = {key for key in self._dirty if key[0] != "mask" or key[1] in there}
+        for segment_id in sorted(known - there):
+            state, name = self.removal(segment_id), self._known[segment_key(segment_id)].name
+            self._restore(state)
+            self._record(_("Remove {name}").format(name=name), state)
+
+    def _record_edits(self, now: dict[tuple[str, ...], Any]) -> None:
+        """What was painted or erased by hand becomes hard marks; painted ones last, so that they count. Marked slices
+        follow what was changed on them.
+
+        A mask that is again what it once was, as after another Undo than this module's, was not drawn: no marks.
+        """
+        values: dict[tuple[str, ...], Any] = {}
+        edited: list[str] = []
+        erased: list[Scribbles] = []
+        painted: list[Scribbles] = []
+        slices = self.slices
+        for key, after in now.items():
+            before, segment_id = self._known.get(key), key[1]
+            if same(before, after):
+                continue
+            values[key] = after
+            edited.append(segment_id)
+            label = label_of(self._workspace.segmentation_node, segment_id)
+            off, on = _difference(before, after, BACKGROUND), _difference(after, before, label)
+            if not any(same(earlier, after) for earlier in self._history.values(key)):
+                erased.append(off)
+                painted.append(on)
+            if slices is not None:
+                slices = slices.redrawn(label, np.concatenate([off.indices_kji, on.indices_kji]), after)
+        if not values:
+            return
+        edits = Scribbles.none()
+        for part in erased + painted:
+            edits = edits.merged(part)
+        if len(edits):
+            marks = self._known.get(MARKS) or self._workspace.value(MARKS)
+            values[MARKS] = marks.with_edits(edits)
+        if slices is not self.slices:
+            values[SLICES] = slices
+        self._restore({key: value for key, value in values.items() if key in (MARKS, SLICES)})
+        names = ", ".join(self._workspace.name_of(segment_id) for segment_id in edited)
+        self._record(f"Edit of {names}", values)
+
+    def _record(self, name: str, after: State) -> None:
+        changed = {key: value for key, value in after.items() if not same(self._known.get(key), value)}
+        if not changed:
+            return
+        self._history.record(Step(name, {key: self._known.get(key) for key in changed}, changed))
+        self._known.update(changed)
+        self.version += 1
+        self._on_change(name)
+
+    def _mark(self, key: tuple[str, ...]) -> None:
+        if self._own:
+            return
+        self._dirty.add(key)
+        self._read.pop(key, None)
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            qt.QTimer.singleShot(0, self._look)
+
+    def _read_next(self) -> None:
+        key = self._unread.pop(0)
+        if key == MARKS or self._workspace.exists(key[1]):
+            self._known[key] = self._workspace.value(key)
+
+    def _look(self) -> None:
+        """Read one mask at a time, so that the window stays alive; then record."""
+        self._is_scheduled = False
+        unread = [key for key in self._dirty if key[0] == "mask" and key not in self._read]
+        try:
+            if self._unread:
+                self._read_next()
+                self._schedule()
+            elif len(unread) > 1:
+                self._read[unread[0]] = self._workspace.value(unread[0])
+                self._schedule()
+            else:
+                self.flush()
+        except InputError as error:
+            self._on_error(error)
+
+    def _on_volume(self, *_args: Any) -> None:
+        self.version += 1
+
+    def _on_segmentation(self, segmentation: Any, _event: str) -> None:
+        """Which segments the event is about is not always told: those whose labelmaps were touched are looked at."""
+        for segment_id in segmentation.GetSegmentIDs():
+            key = segment_key(segment_id)
+            if self._known.get(key) is not None:  # its name, colour or label may be another
+                self._known[key] = self._workspace.value(key)
+            touched = labelmap_time(segmentation, segment_id)
+            if touched != self._touched.get(segment_id):
+                self._touched[segment_id] = touched
+                self._mark(mask_key(segment_id))
+        with self._unobserved():
+            look_alike(self._workspace.segmentation_node)
+
+    def _on_list(self, *_args: Any) -> None:
+        if not self._own:
+            self._list_changed = True
+            self._schedule()
+
+    def _on_marks(self, *_args: Any) -> None:
+        self._mark(MARKS)
+
+
+def _difference(one: PackedMask | None, other: PackedMask | None, label: int) -> Scribbles:
+    """Voxels of one mask that the other lacks, as marks."""
+    if one is None:
+        return Scribbles.none()
+    voxels = one.mask_kji if other is None else one.mask_kji & ~other.within(one.box)
+    indices = np.argwhere(voxels) + np.array(one.box.start_kji)
+    return Scribbles(indices, np.full(len(indices), label))

@@ -1,0 +1,197 @@
+"""``interactiveseg benchmark``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from InteractiveSegLib.commands.stream_command import PARTS
+from InteractiveSegLib.commands.terminal import add_common, add_trust, count_of, say, shown
+from InteractiveSegLib.device import device_named
+from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.networks import DEFAULT_NETWORK
+
+if TYPE_CHECKING:
+    from InteractiveSegLib.evaluation.data.datasets import Dataset
+    from InteractiveSegLib.evaluation.data.folder_dataset import FolderDataset
+
+_QUICK_CASES, _QUICK_ROUNDS = 1, 2
+_BASELINES = "box,grabcut,grow,geodesic,mixtures,walker"
+_QUICK_BASELINES = "box,grow,mixtures"
+
+
+def add_benchmark(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser(
+        "benchmark",
+        help="compare methods on annotated images, with the same prompts",
+        description="Score methods with the same robot users, or people's scribbles, on annotated images; time the "
+        "stages (--task speed); annotate slices and propagate them (--task propagate); or accept cases one after the "
+        "other and learn from them (--task stream). A run that was stopped goes on when it is started again with the "
+        "same --output.",
+    )
+    command.add_argument(
+        "--task", choices=("accuracy", "speed", "propagate", "stream"), default="accuracy", help="what is measured"
+    )
+    data = command.add_argument_group("images")
+    data.add_argument("--data", type=Path, metavar="FOLDER", help="holds the folders of the listed datasets")
+    data.add_argument("--datasets", type=Path, metavar="FILE", help="a list of datasets in place of the shipped one")
+    data.add_argument("--only", metavar="A,B,...", help="only datasets whose name holds one of these words")
+    data.add_argument("--images", type=Path, metavar="FOLDER", help="any images, with --labels")
+    data.add_argument("--labels", type=Path, metavar="FOLDER", help="labelmaps named as the images")
+    data.add_argument(
+        "--cases",
+        type=count_of,
+        metavar="N",
+        help="at most N cases a dataset, evenly spread over it; of a stream, at most N accepted cases (or patients)",
+    )
+    data.add_argument(
+        "--split",
+        choices=("report", "tuning", "all"),
+        default="report",
+        help="images that settings were not tuned on, were, or both",
+    )
+    users = command.add_argument_group("what is compared")
+    users.add_argument("--model", default=DEFAULT_NETWORK, help="network whose stages head the table")
+    users.add_argument(
+        "--methods",
+        metavar="A,B,...",
+        help=f"default: MODEL,MODEL:fixed,MODEL:plain,{_BASELINES}; and any models, and MODEL:straight",
+    )
+    users.add_argument(
+        "--users",
+        metavar="A,B,...",
+        help="of robot, sloppy, clicks, short (one short stroke an error), human; robot and human where none is named",
+    )
+    users.add_argument("--rounds", type=int, default=3, help="rounds of scribbles that every robot draws")
+    users.add_argument("--cap", type=int, help="go on to Dice 0.90, at most to this round (20 is usual)")
+    streams = command.add_argument_group("streams of cases")
+    streams.add_argument(
+        "--parts",
+        default=",".join(PARTS),
+        metavar="A,B,...",
+        help=f"of {', '.join(PARTS)}",
+    )
+    streams.add_argument("--seeds", type=count_of, default=1, metavar="N", help="orders of the automatic stream")
+    command.add_argument(
+        "--quick",
+        action="store_true",
+        help=f"by default {_QUICK_CASES} case a dataset, {_QUICK_ROUNDS} rounds of one robot, the methods "
+        f"MODEL,{_QUICK_BASELINES}, and a process a core: a look in minutes",
+    )
+    command.add_argument("--jobs", type=count_of, metavar="N", help="processes at a time, by default 1")
+    command.add_argument(
+        "-o", "--output", type=Path, default=Path("benchmark_output"), metavar="FOLDER", help="tables and plots"
+    )
+    add_trust(command)
+    add_common(command)
+    command.set_defaults(run=_benchmark)
+
+
+def _benchmark(options: argparse.Namespace) -> None:
+    device = device_named(options.device)
+    if options.trust_model:
+        from InteractiveSegLib.networks.checkpoint import trust_programs
+
+        trust_programs(options.model)
+    options.jobs = options.jobs or ((os.cpu_count() or 1) if options.quick else 1)
+    if options.task == "speed":
+        from InteractiveSegLib.evaluation.prompted.speed import speed_steps
+
+        print(shown(speed_steps(options.model, options.seed, device), options))
+        return
+    if options.task == "propagate":
+        _propagation(options)
+        return
+    if options.task == "stream":
+        from InteractiveSegLib.commands.stream_command import run_streams
+
+        run_streams(options)
+        return
+    from InteractiveSegLib.evaluation.prompted.benchmark import BenchmarkSettings, benchmark_steps, write_csv
+    from InteractiveSegLib.evaluation.prompted.plots import save_plots
+    from InteractiveSegLib.evaluation.prompted.report import report
+    from InteractiveSegLib.evaluation.prompted.showcase import save_showcase
+    from InteractiveSegLib.evaluation.prompted.trial import TrialSettings
+    from InteractiveSegLib.system.files import replacing
+
+    datasets, data = _datasets(options)
+    rounds = _QUICK_ROUNDS if options.quick else options.rounds
+    methods = options.methods or _default_methods(options.model, options.quick)
+    settings = BenchmarkSettings(
+        methods=tuple(word.strip() for word in methods.split(",")),
+        users=tuple(
+            word.strip() for word in (options.users or ("robot" if options.quick else "robot,human")).split(",")
+        ),
+        cases=_QUICK_CASES if options.quick and options.cases is None else options.cases,
+        split=options.split,
+        jobs=options.jobs,
+        trial=TrialSettings(rounds, options.cap or rounds, seed=options.seed, device=str(device)),
+    )
+    outcome = shown(benchmark_steps(datasets, data, options.output, settings), options)
+    if not outcome.scores:
+        raise InputError(f"no case could be scored: {'; '.join(outcome.notes)}")
+    write_csv(outcome.scores, options.output / "scores.csv")
+    text = report(outcome, settings)
+    with replacing(options.output / "report.md") as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    save_plots(outcome.scores, settings, options.output)
+    shown(save_showcase(outcome.scores, datasets, data, options.output, settings), options)
+    print(text)
+    say(options, f"table, CSV, plots and pictures: {options.output}")
+
+
+def _default_methods(model: str, quick: bool) -> str:
+    if quick:
+        return f"{model},{_QUICK_BASELINES}"
+    return ",".join([*(f"{model}{variant}" for variant in ("", ":fixed", ":plain")), _BASELINES])
+
+
+def _datasets(options: argparse.Namespace) -> tuple[Sequence[Dataset | FolderDataset], Path]:
+    """The datasets of the command line, and the folder that holds them."""
+    from InteractiveSegLib.evaluation.data.datasets import folder_dataset, listed_datasets
+
+    if (options.images is None) != (options.labels is None):
+        raise InputError("--images and --labels go together")
+    if (options.images is None) == (options.data is None):
+        raise InputError("name the images: either --data FOLDER or --images FOLDER and --labels FOLDER")
+    if options.images is not None:
+        datasets, data = (folder_dataset(options.images, options.labels),), options.images
+        say(options, *(f"no partner for {name}" for name in datasets[0].unmatched))
+    else:
+        datasets, data = listed_datasets(options.datasets), options.data
+        words = [word.strip().lower() for word in (options.only or "").split(",")]
+        datasets = tuple(d for d in datasets if any(word in d.name.lower() for word in words))
+        if not datasets:
+            raise InputError(f"--only {options.only}: no dataset of that name")
+    return datasets, data
+
+
+def _propagation(options: argparse.Namespace) -> None:
+    """Annotated slices in place of prompts."""
+    from InteractiveSegLib.evaluation.slices.propagation_benchmark import PropagationSettings, propagation_steps
+    from InteractiveSegLib.evaluation.slices.propagation_methods import METHODS
+    from InteractiveSegLib.evaluation.slices.propagation_report import propagation_report, write_scores
+    from InteractiveSegLib.evaluation.slices.propagation_speed import propagation_speed_steps
+    from InteractiveSegLib.system.files import replacing
+
+    datasets, data = _datasets(options)
+    cases = _QUICK_CASES if options.quick and options.cases is None else options.cases
+    settings = PropagationSettings(
+        methods=tuple(word.strip() for word in options.methods.split(",")) if options.methods else METHODS,
+        model=options.model,
+        cases=cases,
+        split=options.split,
+        jobs=options.jobs,
+        seed=options.seed,
+    )
+    outcome = shown(propagation_steps(datasets, data, options.output, settings), options)
+    speed = shown(propagation_speed_steps(options.jobs), options)
+    write_scores(outcome, options.output)
+    text = f"{propagation_report(outcome, settings)}\n### Speed\n\n{speed}\n"
+    with replacing(options.output / "propagation.md") as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    print(text)
+    say(options, f"tables and CSV: {options.output}")

@@ -1,0 +1,271 @@
+"""``interactiveseg casebook``: a study as a folder."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from InteractiveSegLib.commands.terminal import PARTLY_DONE, one_voice, say, shown
+from InteractiveSegLib.errors import InputError, InteractiveSegError
+from InteractiveSegLib.wording.plain_text import printable
+
+if TYPE_CHECKING:
+    from InteractiveSegLib.casebook.casebook import Casebook
+
+_ORDERS = ("fixed", "random", "uncertain")
+_FORMS = ("nifti", "seg.nrrd", "dicom")
+
+
+def add_casebook(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser(
+        "casebook",
+        help="keep a study: cases, accepted masks, effort",
+        description="A casebook is a folder that keeps a study: images by reference, prompts and masks, who drew what, "
+        "the effort, and the networks that were taught by it.",
+    )
+    actions = command.add_subparsers(required=True, metavar="ACTION")
+    for add in (_add_init, _add_add, _add_list, _add_next, _add_accept, _add_moves, _add_export, _add_check):
+        add(actions)
+
+
+def _action(
+    actions: argparse._SubParsersAction, name: str, help_text: str, run: object, text: str = ""
+) -> argparse.ArgumentParser:
+    action = actions.add_parser(name, help=help_text, description=text or f"{help_text[0].upper()}{help_text[1:]}.")
+    action.add_argument("casebook", type=Path, metavar="CASEBOOK", help="its folder")
+    action.add_argument("--quiet", action="store_true", help="no progress bars, no messages")
+    action.set_defaults(run=run)
+    return action
+
+
+def _add_init(actions: argparse._SubParsersAction) -> None:
+    action = _action(actions, "init", "make an empty casebook", _init)
+    action.add_argument("--validation", type=float, default=0.15, metavar="PART", help="of the patients")
+    action.add_argument("--test", type=float, default=0.15, metavar="PART", help="of the patients")
+    action.add_argument("--seed", type=int, default=0, help="other seeds set other patients aside")
+    action.add_argument(
+        "--pseudonyms",
+        action="store_true",
+        help="number the cases, and hash every patient with a secret",
+    )
+    action.add_argument("--label", action="append", default=[], type=_named, metavar="N=NAME", help="name of a label")
+
+
+def _add_add(actions: argparse._SubParsersAction) -> None:
+    action = _action(
+        actions,
+        "add",
+        "take in images",
+        _add,
+        "Take in images, which stay where they are: files, or folders of NIfTI, NRRD, MHA files and DICOM series. A "
+        "case is for training, validation or test from now on, by a hash of its patient.",
+    )
+    action.add_argument("images", type=Path, nargs="+", metavar="IMAGES", help="files or folders")
+    action.add_argument("--pattern", default="*", metavar="GLOB", help="of file names, such as '*_image.nii.gz'")
+    action.add_argument("--patient", metavar="REGEX", help="files whose names share what it finds are one patient's")
+    action.add_argument("--split", choices=("train", "validation", "test"), help="instead of the one by the hash")
+
+
+def _add_list(actions: argparse._SubParsersAction) -> None:
+    action = _action(actions, "list", "show the cases, their states and the effort", _list)
+    action.add_argument("--json", action="store_true", help="one JSON object on standard output")
+
+
+def _add_next(actions: argparse._SubParsersAction) -> None:
+    action = _action(actions, "next", "name the next case, and say why", _next)
+    action.add_argument("--order", choices=_ORDERS, default="fixed", help="which case comes first")
+
+
+def _add_accept(actions: argparse._SubParsersAction) -> None:
+    action = _action(actions, "accept", "accept a mask for a case", _accept)
+    action.add_argument("case", metavar="CASE", help="its name")
+    action.add_argument("mask", type=Path, metavar="MASK", nargs="?", help="labelmap on the grid of the image")
+    action.add_argument("--scribbles", type=Path, metavar="FILE", help="labelmap of the scribbles that led to it")
+    action.add_argument("--absent", action="store_true", help="the image shows none of the objects")
+
+
+def _add_moves(actions: argparse._SubParsersAction) -> None:
+    for name, text in (("skip", "leave a case out"), ("reopen", "take an accepted or skipped case up again")):
+        action = _action(actions, name, text, _move)
+        action.add_argument("case", metavar="CASE", help="its name")
+        action.set_defaults(move=name)
+
+
+def _add_export(actions: argparse._SubParsersAction) -> None:
+    action = _action(actions, "export", "write accepted masks, or the effort", _export)
+    action.add_argument("output", type=Path, metavar="OUTPUT", help="folder of the masks; file of the effort")
+    action.add_argument("--form", choices=_FORMS, default="nifti", help="of the masks")
+    action.add_argument("--effort", action="store_true", help="a table (.csv) or a plot (.png) of the effort instead")
+    action.add_argument("--overwrite", action="store_true", help="replace files that exist already")
+
+
+def _add_check(actions: argparse._SubParsersAction) -> None:
+    action = _action(
+        actions,
+        "check",
+        "look whether all of it is there and undamaged",
+        _check,
+        "Look at the database, every image and every file, and name what is damaged, missing, changed or left over. "
+        "The exit code is 3 where something is left to be done.",
+    )
+    action.add_argument("--repair", action="store_true", help="put right what can be without losing anything")
+
+
+def _named(word: str) -> tuple[int, str]:
+    number, equals, name = word.partition("=")
+    if not (equals and number.isdigit() and 1 <= int(number) <= 254 and name.strip()):
+        raise argparse.ArgumentTypeError(f"{word!r} is not a label from 1 to 254 and its name, such as 1=liver")
+    return int(number), name.strip()
+
+
+@contextmanager
+def _opened(options: argparse.Namespace) -> Iterator[Casebook]:
+    from InteractiveSegLib.casebook.casebook import Casebook
+
+    with Casebook(options.casebook) as casebook:
+        try:
+            yield casebook
+        finally:
+            say(options, *casebook.notes)
+
+
+def _init(options: argparse.Namespace) -> None:
+    from InteractiveSegLib.casebook.casebook import Casebook
+    from InteractiveSegLib.casebook.splits import SplitSettings
+
+    splits = SplitSettings(options.validation, options.test, options.seed)
+    with Casebook.created(options.casebook, splits, dict(options.label), options.pseudonyms) as casebook:
+        print(casebook.folder)
+
+
+def _add(options: argparse.Namespace) -> None:
+    from InteractiveSegLib.casebook.importing import ImportSettings, import_steps
+
+    settings = ImportSettings(options.pattern, options.patient, options.split)
+    with _opened(options) as casebook:
+        for place in options.images:
+            with one_voice():
+                imported = shown(import_steps(casebook, place, settings), options)
+            for entry in imported.added:
+                print(f"{printable(entry.name)}\t{entry.split}")
+            say(options, *imported.notes)
+
+
+def _list(options: argparse.Namespace) -> None:
+    from dataclasses import asdict
+
+    from InteractiveSegLib.evaluation.tables import markdown_table
+
+    with _opened(options) as casebook:
+        rows = [(entry, casebook.effort(entry)) for entry in casebook.cases()]
+        labels = casebook.labels()
+    if options.json:
+        cases = [
+            {
+                "name": entry.name,
+                "patient": entry.patient,
+                "split": entry.split,
+                "state": entry.state.value,
+                "image": str(entry.image.path),
+                "effort": asdict(effort),
+            }
+            for entry, effort in rows
+        ]
+        print(json.dumps({"labels": labels, "cases": cases}))
+        return
+    header = ("case", "split", "state", "active s", "strokes", "slices")
+    cells = [
+        (
+            printable(each.name),
+            each.split,
+            each.state.value,
+            f"{effort.active_s:.0f}",
+            str(effort.strokes),
+            str(effort.slices),
+        )
+        for each, effort in rows
+    ]
+    print(markdown_table(header, cells))
+
+
+def _next(options: argparse.Namespace) -> None:
+    from InteractiveSegLib.casebook.doubts import known_doubts
+    from InteractiveSegLib.casebook.worklist import next_case
+
+    with _opened(options) as casebook:
+        found = next_case(casebook, options.order, known_doubts(casebook))
+    if found is None:
+        raise InputError(f"nothing is left to do in {options.casebook}: no case is new or reopened")
+    print(printable(found.entry.name))
+    say(options, *found.notes, found.reason)
+
+
+def _accept(options: argparse.Namespace) -> None:
+    from InteractiveSegLib.casebook.acceptance import AcceptedMask, accept
+    from InteractiveSegLib.casebook.from_files import accepted_from_files
+
+    if (options.mask is None) != options.absent:
+        raise InputError("name the MASK, or say --absent where the image shows no object")
+    with _opened(options) as casebook:
+        entry = casebook.case(options.case)
+        read: AcceptedMask = accepted_from_files(entry, options.mask, options.scribbles)
+        is_new = entry.state.value == "new"
+        if is_new:
+            entry = casebook.begin(entry)
+        try:
+            found = accept(casebook, entry, read)
+        except InteractiveSegError:
+            if is_new:
+                casebook.give_back(entry)
+            raise
+        print(f"{printable(entry.name)}\taccepted\tlabels {', '.join(map(str, found.labels)) or 'none'}")
+
+
+def _move(options: argparse.Namespace) -> None:
+    with _opened(options) as casebook:
+        moved = getattr(casebook, options.move)(casebook.case(options.case))
+        print(f"{printable(moved.name)}\t{moved.state.value}")
+
+
+def _export(options: argparse.Namespace) -> int:
+    with _opened(options) as casebook:
+        if not options.effort:
+            from InteractiveSegLib.casebook.exporting import export_steps
+
+            exported = shown(export_steps(casebook, options.output, options.form, options.overwrite), options)
+            for path in exported.files:
+                print(path)
+            say(options, *exported.notes, *exported.left_out)
+            return PARTLY_DONE if exported.left_out else 0
+        from InteractiveSegLib.casebook.effort_report import save_effort_plot, write_effort_csv
+        from InteractiveSegLib.casebook.exporting import require_exportable
+
+        writers = {".csv": write_effort_csv, ".png": save_effort_plot}
+        if options.output.suffix not in writers:
+            raise InputError(f"{options.output}: the effort is written as {' or '.join(writers)}")
+        say(options, *require_exportable(casebook, [options.output], options.overwrite))
+        writers[options.output.suffix](casebook, options.output)
+        print(options.output)
+        return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    from InteractiveSegLib.casebook.casebook import Casebook
+    from InteractiveSegLib.casebook.checking import check_steps
+
+    with Casebook(options.casebook) as casebook:
+        if casebook.splits_are_known:  # otherwise that is among the findings
+            say(options, *casebook.notes)
+        with one_voice():
+            findings = shown(check_steps(casebook, options.repair), options)
+        count = len(casebook.cases())
+    for found in findings:
+        how = "repaired" if found.is_repaired else "with --repair"
+        print(f"{found.text} ({how}: {found.remedy})" if found.remedy else found.text)
+    if not findings:
+        say(options, f"{count} cases with their images, masks and prompts are as they were written")
+    return 0 if all(found.is_repaired for found in findings) else PARTLY_DONE

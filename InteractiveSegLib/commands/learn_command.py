@@ -1,0 +1,128 @@
+"""``interactiveseg learn``: networks that learn from the accepted cases of a casebook."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from InteractiveSegLib.commands.terminal import PARTLY_DONE, add_common, say, shown
+from InteractiveSegLib.device import device_named
+from InteractiveSegLib.wording.counting import counted
+from InteractiveSegLib.wording.plain_text import printable
+
+if TYPE_CHECKING:
+    from InteractiveSegLib.casebook.casebook import Casebook
+
+_NETWORKS = ("prompted", "automatic")
+_REPLAYS = ("reservoir", "dark", "none")
+
+
+def add_learn(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser(
+        "learn",
+        help="learn from the accepted cases of a casebook",
+        description="Learn from the cases of a casebook that were accepted and not learnt yet: one training a case. A "
+        "new version is used only if it is not worse on the validation cases. Run it again to go on after an "
+        "interruption.",
+    )
+    command.add_argument("casebook", type=Path, metavar="CASEBOOK", help="its folder")
+    command.add_argument("--network", choices=_NETWORKS, default=_NETWORKS[0], help="the one that is taught")
+    command.add_argument("--updates", type=int, default=150, metavar="N", help="optimiser steps a case")
+    command.add_argument("--replay", choices=_REPLAYS, default=_REPLAYS[0], help="how earlier cases are kept in mind")
+    command.add_argument("--buffer", type=int, default=24, metavar="N", help="earlier cases kept for replay")
+    command.add_argument(
+        "--expected-cases", type=int, metavar="N", help="of the stream; all of the casebook's if unsaid"
+    )
+    command.add_argument(
+        "--look-at",
+        type=int,
+        default=8,
+        metavar="N",
+        help="new cases at most of which the version in use is asked afterwards how unsure it is, for the order "
+        "'uncertain' of casebook next",
+    )
+    command.add_argument("--low-priority", action="store_true", help="give way to all other programs, use one core")
+    instead = command.add_mutually_exclusive_group()
+    instead.add_argument("--versions", action="store_true", help="show the versions and learn nothing")
+    instead.add_argument("--roll-back", action="store_true", help="use the version before; learn nothing")
+    command.add_argument("--json", action="store_true", help="with --versions: one JSON object on standard output")
+    add_common(command)
+    command.set_defaults(run=_learn)
+
+
+def _learn(options: argparse.Namespace) -> int:
+    from InteractiveSegLib.casebook.casebook import Casebook
+
+    with Casebook(options.casebook) as casebook:
+        try:
+            if options.versions:
+                _show(casebook, options)
+            elif options.roll_back:
+                _roll_back(casebook, options)
+            else:
+                return _teach(casebook, options)
+        finally:
+            say(options, *casebook.notes)
+    return 0
+
+
+def _teach(casebook: Casebook, options: argparse.Namespace) -> int:
+    """The exit code: 3 where every case was put off."""
+    from InteractiveSegLib.learning.background import lower_priority
+    from InteractiveSegLib.learning.learner import StreamLearner, teacher_named
+    from InteractiveSegLib.learning.settings import LearnSettings
+    from InteractiveSegLib.learning.uncertainty import DoubtSettings
+
+    if options.low_priority:
+        lower_priority()
+    settings = LearnSettings(
+        updates=options.updates,
+        replay=options.replay,
+        buffer=options.buffer,
+        expected_cases=options.expected_cases or max(1, len(casebook.cases())),
+        seed=options.seed,
+    )
+    teacher = teacher_named(options.network)
+    doubt = DoubtSettings(options.look_at)
+    learner = StreamLearner(casebook, teacher, settings, device=device_named(options.device), doubt=doubt)
+    learnt = shown(learner.steps(), options)
+    if not learnt:
+        say(options, "every accepted case for training has been learnt")
+    for case in learnt:
+        print(f"{printable(case.case)}\tversion {case.version or 'none'}\t{printable(case.reason)}")
+    return PARTLY_DONE if learnt and all(case.put_off for case in learnt) else 0
+
+
+def _show(casebook: Casebook, options: argparse.Namespace) -> None:
+    from InteractiveSegLib.learning.versions import versions
+
+    found = versions(casebook, options.network)
+    if options.json:
+        kept = [
+            {
+                "version": each.id,
+                "state": each.state,
+                "parent": each.parent,
+                "at": each.at,
+                "cases": [casebook.case_of_id(number).name for number in each.cases],
+                "weights": str(each.folder) if each.folder else None,
+                "reason": each.reason,
+            }
+            for each in found
+        ]
+        print(json.dumps({"network": options.network, "versions": kept}))
+        return
+    for each in found:
+        cases = counted(len(each.cases), "case", "cases")
+        print(f"version {each.id}\t{each.state}\t{cases}\t{printable(each.reason)}")
+    if not any(each.state == "in use" for each in found):
+        say(options, "no version is in use: the network is what it was before the first case")
+
+
+def _roll_back(casebook: Casebook, options: argparse.Namespace) -> None:
+    from InteractiveSegLib.learning.versions import roll_back
+
+    used = roll_back(casebook, options.network)
+    print(f"version {used.id} is in use" if used else "no version is in use")

@@ -1,0 +1,188 @@
+"""The command ``interactiveseg segment``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import threading
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from InteractiveSegLib.commands.batch import BatchOptions, add_images, batch_cases, run_batch
+from InteractiveSegLib.commands.prompt_options import add_prompts, require_prompts, set_prompts
+from InteractiveSegLib.commands.terminal import (
+    add_common,
+    add_overwrite,
+    add_trust,
+    count_of,
+    one_voice,
+    require_outputs,
+    say,
+    shown,
+)
+from InteractiveSegLib.networks import DEFAULT_NETWORK
+from InteractiveSegLib.wording.counting import counted
+
+if TYPE_CHECKING:
+    from InteractiveSegLib.image.geometry import Volume
+    from InteractiveSegLib.prompts.prompts import Prompts
+    from InteractiveSegLib.segmenting.segment_result import SegmentResult
+    from InteractiveSegLib.worker.blocking import BlockingWorker
+    from InteractiveSegLib.worker.requests.segment_request import SegmentRequest
+
+_VARYING = BatchOptions(("output", "probability"), ("box", "scribbles", "points", "lasso", "start"))
+
+
+def add_segment(commands: argparse._SubParsersAction) -> None:
+    """Add the command to the parser."""
+    command = commands.add_parser(
+        "segment",
+        help="mask an object from a box, scribbles, points, lassos or a mask",
+        description="Mask one or several objects of a medical image from boxes, scribbles, points, lassos and masks.",
+    )
+    add_images(command, "--scribbles 'drawn/{name}.nii.gz'")
+    add_prompts(command)
+    command.add_argument("-o", "--output", type=Path, required=True, metavar="MASK", help="where the labelmap goes")
+    command.add_argument("--probability", type=Path, metavar="FILE", help="also write the foreground probability")
+    command.add_argument(
+        "--adapt",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="fine-tune the last block of the network to this image",
+    )
+    command.add_argument(
+        "--model",
+        default=DEFAULT_NETWORK,
+        help="ensemble (of prompted and pnet), prompted (sees the prompts), pnet (2D, slice by slice), pcnet (3D), or "
+        "a folder with a model",
+    )
+    add_overwrite(command)
+    add_trust(command)
+    add_common(command)
+    command.add_argument(
+        "--jobs", type=count_of, default=1, metavar="N", help="images at a time, where there are several"
+    )
+    command.add_argument("--json", action="store_true", help="print the result as one JSON object")
+    command.set_defaults(run=_segment)
+
+
+def _segment(options: argparse.Namespace) -> int:
+    cases = batch_cases(options, _VARYING)
+    if cases is not None:
+        for case in cases:
+            require_prompts(case.options)
+        with _Workers() as workers:
+            work = partial(_segmented, compute=workers.compute, lock=workers.lock)
+            return run_batch(cases, work, options, _VARYING, workers.lock, options.jobs)
+    (options.image,) = options.image
+    report = _segmented(options, partial(_compute_here, options), threading.Lock())
+    if options.json:
+        print(json.dumps(report))
+    else:
+        say(options, *report["notes"])
+        for label, found in report["objects"].items():
+            print(f"label {label}: {counted(found['voxels'], 'voxel', 'voxels')}, {found['ml']} ml")
+    return 0
+
+
+def _compute_here(
+    options: argparse.Namespace, volume: Volume, prompts: Prompts, request: SegmentRequest
+) -> SegmentResult:
+    """In this process, with a progress bar."""
+    from InteractiveSegLib.worker.requests.request_context import WholeImage, Workbench
+
+    return shown(request.steps(Workbench(WholeImage(volume), prompts)), options)
+
+
+class _Workers:
+    """A worker process for each thread that computes, so that one that dies takes a single image with it.
+
+    lock : held by whoever reads or writes; given back while a process computes
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self._own = threading.local()
+        self._all: list[BlockingWorker] = []
+
+    def __enter__(self) -> _Workers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self._all:
+            worker.client.close()
+
+    def compute(self, volume: Volume, prompts: Prompts, request: SegmentRequest) -> SegmentResult:
+        """In this thread's process; the lock, which the caller holds, is given back meanwhile."""
+        from InteractiveSegLib.worker.blocking import BlockingWorker
+
+        if not hasattr(self._own, "worker"):
+            self._own.worker = BlockingWorker()
+            self._all.append(self._own.worker)
+        worker = self._own.worker
+        worker.client.set_image(volume)
+        worker.client.prompts = prompts
+        self.lock.release()
+        try:
+            return worker.run(request)
+        finally:
+            self.lock.acquire()
+
+
+def _segmented(
+    options: argparse.Namespace,
+    compute: Callable[[Volume, Prompts, SegmentRequest], SegmentResult],
+    lock: threading.Lock,
+) -> dict[str, Any]:
+    """Segment one image and write its mask; returns what is reported."""
+    with lock:
+        return _written(options, compute)
+
+
+def _written(
+    options: argparse.Namespace, compute: Callable[[Volume, Prompts, SegmentRequest], SegmentResult]
+) -> dict[str, Any]:
+    require_prompts(options)
+    inputs = (options.image, options.scribbles, options.start)
+    replaced = require_outputs((options.output, options.probability), inputs, "segment", options.overwrite)
+
+    if options.trust_model:
+        from InteractiveSegLib.networks.checkpoint import trust_programs
+
+        trust_programs(options.model)
+
+    from InteractiveSegLib.image.image_io import read_volume, write_image, write_labelmap
+    from InteractiveSegLib.image.output_files import written_by
+    from InteractiveSegLib.prompts.drawing import Drawing
+    from InteractiveSegLib.worker.requests.segment_request import SegmentRequest
+
+    request = SegmentRequest(
+        options.model, options.adapt, options.device, options.seed, with_probability=options.probability is not None
+    )
+    with one_voice():
+        volume = read_volume(options.image, options.series, options.time)
+    drawing = Drawing(volume.geometry)
+    notes = [*replaced, *volume.notes, *set_prompts(drawing, options)]
+    result = compute(volume, drawing.prompts, request)
+    shape = volume.geometry.shape_kji
+    mask = result.labelmap(shape)
+    with one_voice():
+        write_labelmap(options.output, mask, volume.geometry, written_by("segment", mask), volume.nifti_forms)
+        if options.probability is not None:
+            probability = result.probability_map(shape)
+            by = written_by("segment", probability)
+            write_image(options.probability, probability, volume.geometry, by, volume.nifti_forms)
+    notes += dict.fromkeys(drawing.notes + result.notes)
+    objects = {
+        str(label): {"voxels": mask.voxels, "ml": round(result.millilitres(label, volume.geometry), 3)}
+        for label, mask in result.masks.items()
+    }
+    return {
+        "mask": str(options.output),
+        "objects": objects,
+        "seconds": round(result.seconds, 3),
+        "device": result.device,
+        "notes": notes,
+    }

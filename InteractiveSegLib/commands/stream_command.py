@@ -1,0 +1,120 @@
+"""``interactiveseg benchmark --task stream``: what learning from accepted cases brings."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from InteractiveSegLib.commands.terminal import say, shown
+from InteractiveSegLib.errors import InputError
+
+if TYPE_CHECKING:
+    from InteractiveSegLib.evaluation.data.datasets import Dataset
+
+PARTS = ("interactive", "automatic", "forgetting", "effort", "slowdown")
+
+
+def run_streams(options: argparse.Namespace) -> None:
+    """The parts of ``--parts``, one after the other, each in a folder of its own; what was done is not repeated."""
+    if options.data is None:
+        raise InputError("name the images: --data FOLDER, which holds those of ACDC, hippocampus and left atrium")
+    wanted = [word.strip() for word in options.parts.split(",")]
+    if wrong := [word for word in wanted if word not in PARTS]:
+        raise InputError(f"--parts {', '.join(wrong)}: there are {', '.join(PARTS)}")
+    runs: dict[str, Callable[[argparse.Namespace, Path], str]] = {
+        "interactive": _interactive,
+        "automatic": _automatic,
+        "forgetting": _forgetting,
+        "effort": _effort,
+        "slowdown": _slowdown,
+    }
+    for part in wanted:
+        folder = options.output / part
+        folder.mkdir(parents=True, exist_ok=True)
+        print(runs[part](options, folder), flush=True)
+    say(options, f"plots and single results: {options.output}")
+
+
+def _interactive(options: argparse.Namespace, folder: Path) -> str:
+    from InteractiveSegLib.evaluation.streams.interactive_stream import (
+        InteractiveStreamSettings,
+        interactive_stream_steps,
+    )
+    from InteractiveSegLib.evaluation.streams.stream_report import interactive_table
+    from InteractiveSegLib.learning.settings import LearnSettings
+
+    settings = InteractiveStreamSettings(start=_taught(options), learn=LearnSettings(seed=options.seed))
+    if options.cases is not None:
+        settings = replace(settings, after=tuple(number for number in settings.after if number <= options.cases))
+    scores = shown(interactive_stream_steps(_listed("ACDC"), options.data, folder, settings), options)
+    return f"### Patients accepted one by one, ACDC, experts' scribbles\n\n{interactive_table(scores)}\n"
+
+
+def _automatic(options: argparse.Namespace, folder: Path) -> str:
+    from InteractiveSegLib.evaluation.streams.automatic_stream import AutomaticStreamSettings, automatic_stream_steps
+    from InteractiveSegLib.evaluation.streams.stream_report import automatic_table, save_curve
+
+    results = []
+    for seed in range(options.seed, options.seed + options.seeds):
+        settings = AutomaticStreamSettings(jobs=options.jobs).with_seed(seed)
+        settings = settings.shortened(options.cases or settings.streamed)
+        place = folder / f"seed-{seed}-of-{settings.streamed}"
+        results.append(shown(automatic_stream_steps(_hippocampus(), options.data, place, settings), options))
+    save_curve(results, folder / "curve.png")
+    return f"### A stream of hippocampi, a few slices of each annotated\n\n{automatic_table(results)}\n"
+
+
+def _forgetting(options: argparse.Namespace, folder: Path) -> str:
+    from InteractiveSegLib.evaluation.streams.forgetting import ForgettingSettings, forgetting_steps
+    from InteractiveSegLib.evaluation.streams.stream_report import forgetting_table
+
+    settings = ForgettingSettings()
+    if options.cases is not None:
+        first, second, again = (min(n, options.cases) for n in (settings.first, settings.second, settings.again))
+        settings = replace(settings, first=first, second=second, again=again)
+    place = folder / f"{settings.first}-{settings.second}-{settings.again}"
+    steps = forgetting_steps(_hippocampus(), _listed("left atrium"), options.data, place, settings)
+    table = forgetting_table(shown(steps, options), "hippocampus", "left atrium")
+    return f"### Forgetting: Dice on hippocampi\n\n{table}\n"
+
+
+def _effort(options: argparse.Namespace, folder: Path) -> str:
+    from InteractiveSegLib.evaluation.streams.effort_stream import EffortStreamSettings, effort_stream_steps
+    from InteractiveSegLib.evaluation.streams.stream_report import effort_table, save_effort
+
+    costs = []
+    for learning in (True, False):
+        settings = EffortStreamSettings(start=_taught(options), learning=learning)
+        settings = replace(settings, cases=min(settings.cases, options.cases or settings.cases))
+        place = folder / ("learning" if learning else "fixed")
+        costs.append(shown(effort_stream_steps(_listed("hippocampus"), options.data, place, settings), options))
+    save_effort(*costs, folder / "effort.png")
+    return f"### Effort a case along a stream of hippocampi, interactive network\n\n{effort_table(*costs)}\n"
+
+
+def _slowdown(options: argparse.Namespace, folder: Path) -> str:
+    from InteractiveSegLib.evaluation.streams.slowdown import SlowdownSettings, slowdown_steps, slowdown_table
+
+    times = shown(slowdown_steps(_listed("ACDC"), options.data, folder, SlowdownSettings(model=options.model)), options)
+    return f"### Rounds of scribbles while the learner trains, ACDC\n\n{slowdown_table(times)}\n"
+
+
+def _taught(options: argparse.Namespace) -> str:
+    """The network that the interactive learner starts from."""
+    from InteractiveSegLib.networks import DEFAULT_NETWORK
+
+    return "prompted" if options.model == DEFAULT_NETWORK else options.model
+
+
+def _listed(word: str) -> Dataset:
+    from InteractiveSegLib.evaluation.data.datasets import listed_datasets
+
+    return next(dataset for dataset in listed_datasets() if word in dataset.name)
+
+
+def _hippocampus() -> Dataset:
+    """Both parts as labels of their own: the automatic network marks several."""
+    return replace(_listed("hippocampus"), objects={"anterior": (1,), "posterior": (2,)})

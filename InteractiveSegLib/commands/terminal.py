@@ -1,0 +1,151 @@
+"""What the commands share: their common options, progress bars and messages."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from InteractiveSegLib.errors import InputError, OutputError
+from InteractiveSegLib.wording.plain_text import printable
+
+if TYPE_CHECKING:
+    from InteractiveSegLib.progress import Progress, Steps
+
+Result = TypeVar("Result")
+PARTLY_DONE = 3
+"""Exit code of a command that left out what it could not do, and said so."""
+
+
+def add_common(command: argparse.ArgumentParser) -> None:
+    """Options that every command has."""
+    command.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="what computes; auto takes CUDA where it is"
+    )
+    command.add_argument("--seed", type=_seed, default=0, metavar="N", help="of all random choices, 0 to 2**32 - 1")
+    command.add_argument("--quiet", action="store_true", help="no progress bars, no messages")
+
+
+def add_trust(command: argparse.ArgumentParser) -> None:
+    """The option of commands that take a model."""
+    command.add_argument(
+        "--trust-model",
+        action="store_true",
+        help="run the model although it is a program (model.ts) from elsewhere; remembered for this very file",
+    )
+
+
+def count_of(word: str) -> int:
+    """A whole number from 1 on, as the value of an option."""
+    try:
+        count = int(word)
+    except ValueError:
+        count = 0
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"{word!r} is not a whole number from 1 on")
+    return count
+
+
+def add_image(command: argparse.ArgumentParser) -> None:
+    """The image of a command that takes a single one."""
+    command.add_argument("image", type=Path, help="NIfTI, NRRD, MHA or DICOM file, or a folder with a DICOM series")
+    add_choice(command)
+
+
+def add_choice(command: argparse.ArgumentParser) -> None:
+    """Which image of a file or folder that holds several."""
+    command.add_argument(
+        "--series",
+        metavar="UID",
+        help="which DICOM series of the folder: its UID, or its number in the list of the error",
+    )
+    command.add_argument("--time", type=int, metavar="N", help="which image of a 4D file or series, from 0")
+
+
+def _seed(word: str) -> int:
+    seed = int(word)
+    if not 0 <= seed < 2**32:
+        raise argparse.ArgumentTypeError(f"{word} is not between 0 and {2**32 - 1}")
+    return seed
+
+
+def say(options: argparse.Namespace, *texts: str) -> None:
+    """Messages for a person, on standard error."""
+    if not options.quiet:
+        for text in texts:
+            print(f"note: {printable(text)}", file=sys.stderr)
+
+
+def add_overwrite(command: argparse.ArgumentParser) -> None:
+    """The option of commands that write files."""
+    command.add_argument("--overwrite", action="store_true", help="replace files that this command did not write")
+
+
+def require_outputs(
+    outputs: Iterable[Path | None], inputs: Iterable[Path | None], command: str = "", overwrite: bool = False
+) -> list[str]:
+    """Look, before any work is done, at what is to be written.
+
+    command, overwrite : as of ``output_files.require_free``
+
+    Returns
+    -------
+    notes on what is replaced
+
+    Raises
+    ------
+    InputError : an output cannot be written, or would replace an input or what is there.
+    """
+    from InteractiveSegLib.image.image_io import require_writable_folder, require_writable_name
+    from InteractiveSegLib.image.output_files import require_free, require_no_input
+
+    wanted = [path for path in outputs if path is not None]
+    for path in wanted:
+        require_writable_name(path)
+        try:
+            require_writable_folder(path)
+        except OutputError as error:
+            raise InputError(str(error)) from error
+    require_no_input(wanted, inputs)
+    with one_voice():
+        return [note for path in wanted for note in require_free(path, command, overwrite)]
+
+
+@contextmanager
+def one_voice() -> Iterator[None]:
+    """Hold back what C++ readers print to standard error, and drop it where an error of our own says it in one line."""
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as said, os.fdopen(os.dup(2), "wb", buffering=0) as standard_error:
+        os.dup2(said.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(standard_error.fileno(), 2)
+        said.seek(0)
+        standard_error.write(said.read())
+
+
+def shown(steps: Steps[Result], options: argparse.Namespace) -> Result:
+    """Run a long step with a progress bar on a terminal."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import Progress as Bar
+
+    from InteractiveSegLib.progress import finish
+
+    console = Console(stderr=True)
+    if options.quiet or getattr(options, "json", False) or not console.is_terminal:
+        return finish(steps)
+    with Bar(console=console, transient=True) as bar:
+        task = bar.add_task("")
+
+        def show(progress: Progress) -> None:
+            text = escape(printable(progress.text))  # a name in brackets is no markup
+            bar.update(task, total=progress.total, completed=progress.done, description=text)
+
+        return finish(steps, show)

@@ -1,0 +1,1 @@
+"""Annotated images that results are measured on."""

@@ -1,0 +1,1 @@
+"""Methods that take prompts, measured: the benchmark, its report, speed, the demo."""

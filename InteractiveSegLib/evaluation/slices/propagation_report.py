@@ -1,0 +1,105 @@
+"""Tables of how well slices were propagated."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+
+import numpy as np
+
+from InteractiveSegLib.evaluation.slices.propagation_benchmark import (
+    GOALS,
+    Between,
+    Effort,
+    PropagationOutcome,
+    PropagationSettings,
+)
+from InteractiveSegLib.evaluation.slices.propagation_methods import TITLES
+from InteractiveSegLib.evaluation.statistics import mean_interval, paired_p
+from InteractiveSegLib.evaluation.tables import markdown_table
+from InteractiveSegLib.evaluation.users.slice_annotator import STRATEGIES
+from InteractiveSegLib.system.files import replacing
+from InteractiveSegLib.wording.plain_text import spreadsheet_row
+
+_MEAN = "mean over datasets"
+
+
+def propagation_report(outcome: PropagationOutcome, settings: PropagationSettings) -> str:
+    """All tables, and the notes."""
+    parts = [f"Every mean is over cases, of the mean over the objects of a case; split: {settings.split}."]
+    for title, measure in (("Dice", "dice"), ("NSD 2 mm, slice by slice", "surface_dice")):
+        parts += [
+            f"### Every n-th slice annotated: {title} on the slices between",
+            _between(outcome, measure, settings),
+        ]
+    parts += ["### Boundary drawn until a Dice is reached, as a share of all", _efforts(outcome.efforts)]
+    if outcome.notes:
+        parts += ["### Notes", "\n".join(f"- {note}" for note in outcome.notes)]
+    return "\n\n".join(parts) + "\n"
+
+
+def write_scores(outcome: PropagationOutcome, folder: Path) -> None:
+    """``between.csv`` and ``effort.csv``, one row a score."""
+    for name, kind, scores in (("between", Between, outcome.between), ("effort", Effort, outcome.efforts)):
+        with (
+            replacing(folder / f"{name}.csv") as temporary,
+            temporary.open("w", newline="", encoding="utf-8") as file,
+        ):
+            writer = csv.DictWriter(file, [entry.name for entry in fields(kind)])
+            writer.writeheader()
+            writer.writerows(spreadsheet_row(asdict(score)) for score in scores)
+
+
+def _between(outcome: PropagationOutcome, measure: str, settings: PropagationSettings) -> str:
+    rows, methods = [], settings.methods
+    names = list(dict.fromkeys(score.dataset for score in outcome.between))
+    for every in settings.every:
+        columns: dict[str, list[float]] = {method: [] for method in methods}
+        pairs: dict[str, list[float]] = {method: [] for method in methods}
+        for name in names:
+            scores = [score for score in outcome.between if score.dataset == name and score.every == every]
+            cases = list(dict.fromkeys(score.case for score in scores))
+            cells = []
+            for method in methods:
+                values = [_case_mean(scores, case, method, measure) for case in cases]
+                mean, low, high = mean_interval(values)
+                columns[method].append(mean)
+                pairs[method] += values
+                cells.append(f"{mean:.3f} ({low:.2f}-{high:.2f})")
+            scored = sum(not np.isnan(_case_mean(scores, case, methods[0], measure)) for case in cases)
+            if scored:
+                rows.append([str(every), name, str(scored), *cells])
+        means = [_mean(columns[method]) for method in methods]
+        tests = [paired_p(pairs[methods[0]], pairs[method]) for method in methods[1:]]
+        rows.append([str(every), _MEAN, "", *(f"{mean:.3f}" for mean in means)])
+        rows.append([str(every), f"p against {methods[0]}", "", "", *(f"{p:.2g}" for p in tests)])
+    return markdown_table(("n", "dataset", "cases", *(TITLES[method] for method in methods)), rows)
+
+
+def _case_mean(scores: Sequence[Between], case: str, method: str, measure: str) -> float:
+    return _mean([getattr(score, measure) for score in scores if (score.case, score.method) == (case, method)])
+
+
+def _efforts(efforts: Sequence[Effort]) -> str:
+    rows = []
+    names = list(dict.fromkeys(each.dataset for each in efforts))
+    for goal in GOALS:
+        columns: dict[str, list[float]] = {strategy: [] for strategy in STRATEGIES}
+        for name in names:
+            cells = []
+            for strategy in STRATEGIES:
+                found = [e for e in efforts if (e.dataset, e.strategy, e.goal) == (name, strategy, goal)]
+                effort, slices = _mean([e.effort for e in found]), _mean([e.slices for e in found])
+                columns[strategy].append(effort)
+                cells.append(f"{effort:.3f} ({slices:.1f} slices)")
+            count = len({e.case for e in efforts if e.dataset == name})
+            rows.append([f"{goal:.2f}", name, str(count), *cells])
+        rows.append([f"{goal:.2f}", _MEAN, "", *(f"{_mean(columns[strategy]):.3f}" for strategy in STRATEGIES)])
+    return markdown_table(("Dice", "dataset", "cases", *STRATEGIES), rows)
+
+
+def _mean(values: Sequence[float]) -> float:
+    kept = [value for value in values if not np.isnan(value)]
+    return float(np.mean(kept)) if kept else float("nan")

@@ -1,0 +1,1 @@
+"""Learning from accepted cases, measured over a stream of them."""

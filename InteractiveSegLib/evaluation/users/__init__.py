@@ -1,0 +1,1 @@
+"""Simulated users, who draw as people do."""

@@ -1,0 +1,85 @@
+"""The connected parts of an image in which a mask is wrong, and the slices that show them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from InteractiveSegLib.evaluation.users.strokes import middle_of_deepest
+from InteractiveSegLib.image.box import BoundingBox
+from InteractiveSegLib.prompts.scribbles import BACKGROUND
+
+_Box = tuple[slice, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Voxels that share faces.
+
+    label : what they should be marked as
+    mask : (k, j, i) bool, of their bounding box
+    corner_kji : (3,) the box's first voxel in the image
+    size : how many they are
+    """
+
+    label: int
+    mask: NDArray[np.bool_]
+    corner_kji: NDArray[np.int64]
+    size: int
+
+
+def largest_errors(found: NDArray[np.uint8], truth: NDArray[np.uint8]) -> list[Part]:
+    """Of each object in one of two labelmaps (K, J, I), the largest missed part and the largest that is too much.
+
+    What is missed is labelled as the object. Too much is what is found where the truth has no object at all.
+    """
+    parts = []
+    own, others = object_boxes(truth), object_boxes(found)
+    for label in sorted({*own, *others}):
+        if box := own.get(label):
+            parts.append(_largest((truth[box] == label) & (found[box] != label), label, box))
+        if box := others.get(label):
+            parts.append(_largest((found[box] == label) & (truth[box] == 0), BACKGROUND, box))
+    return [part for part in parts if part.size]
+
+
+def object_itself(truth: NDArray[np.uint8], label: int) -> Part:
+    """The largest part of an object of a labelmap (K, J, I). KeyError where it does not occur."""
+    box = object_boxes(truth)[label]
+    return _largest(truth[box] == label, label, box)
+
+
+def object_boxes(labelmap: NDArray[np.uint8]) -> dict[int, _Box]:
+    """Bounding boxes of the objects that occur in a labelmap (K, J, I), by label."""
+    return {label: box for label, box in enumerate(ndimage.find_objects(labelmap), 1) if box}
+
+
+def worst_slice(mask: NDArray[np.bool_], axis: int) -> int:
+    """The slice across an axis that shows most; of several, the one nearest to their mean."""
+    areas = np.count_nonzero(mask, axis=tuple(other for other in range(3) if other != axis))
+    return int(middle_of_deepest(areas.astype(float))[0])
+
+
+def largest_piece(region: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The largest piece of a slice; pixels that share a corner hang together, as they do to the eye."""
+    pieces, count = ndimage.label(region, np.ones((3, 3)))
+    return region if count == 1 else pieces == 1 + np.bincount(pieces.ravel())[1:].argmax()
+
+
+def _largest(mask: NDArray[np.bool_], label: int, box: _Box) -> Part:
+    """The largest part of a mask that was cut out of an image at a box; of size 0 where there is none."""
+    if not mask.any():
+        return Part(label, mask, np.zeros(3, int), 0)
+    around = BoundingBox.of_mask(mask)
+    corner = np.add([side.start for side in box], around.start_kji)
+    mask = mask[around.slices]
+    components, count = ndimage.label(mask)
+    if count > 1:
+        mask = components == np.bincount(components[mask]).argmax()
+        inner = BoundingBox.of_mask(mask)
+        mask = mask[inner.slices]
+        corner += inner.start_kji
+    return Part(label, mask, corner, int(np.count_nonzero(mask)))

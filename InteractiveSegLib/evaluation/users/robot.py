@@ -1,0 +1,290 @@
+"""A robot that draws as a person does: a box round the object, and strokes where it sees the largest errors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.evaluation.users import strokes
+from InteractiveSegLib.evaluation.users.error_regions import (
+    Part,
+    largest_errors,
+    largest_piece,
+    object_boxes,
+    object_itself,
+    worst_slice,
+)
+from InteractiveSegLib.image.box import BoundingBox, Index
+from InteractiveSegLib.prompts.scribbles import BACKGROUND, Scribbles
+
+Style = Literal["careful", "sloppy", "click"]
+
+_BOX_OUTWARDS = 0.8  # part of a box's sides that move outwards
+_TELLING_PART = 0.1  # of an object: a mark on less says little of where it is
+_BOX_KEEPS = 0.9  # part of the object that a jittered box holds at the least
+_SEARCHED_VOXELS = 1_000_000  # the deepest point of a larger part is sought on every second voxel, third, ...
+_WAVELENGTH_THICKNESSES = 8.0  # an unsteady hand swings once over about so many thicknesses of the brush
+
+
+@dataclass(frozen=True)
+class RobotSettings:
+    """How the robot draws. Lengths are in voxels of the slice drawn in, of the finer of their two sides.
+
+    style : "careful" draws lines that stay in the part to correct; "sloppy" ones wander, break off and spill over its
+        border; "click" sets a single dot where that part is deepest
+    thickness_voxels : diameter of the round brush, which paints in the slice that it is drawn in, never across slices
+    share : part of the centreline that is drawn, about its middle
+    longest_voxels : of a stroke
+    views : in how many of the three views it draws lines, those of the slices with the smallest pixels first
+    smallest_voxels : parts of fewer voxels (of the volume) are left alone, unless there is no larger one anywhere
+    wander_voxels : sloppy: 95 % of a line's displacement; in parts narrower than that, half their width
+    spill_voxels : sloppy: how far beyond the part the brush may paint
+    lift_every_voxels, lift_voxels : sloppy: how often on average, and for how long, the brush leaves the paper
+    box_jitter : largest shift of a box's side, as a part of the box's length there; at least one voxel
+
+    Raises
+    ------
+    InputError : another style, or a number outside its range.
+    """
+
+    style: Style = "careful"
+    thickness_voxels: float = 2.0
+    share: float = 0.8
+    longest_voxels: float = 100.0
+    views: int = 3
+    smallest_voxels: int = 3
+    wander_voxels: float = 2.0
+    spill_voxels: float = 2.0
+    lift_every_voxels: float = 30.0
+    lift_voxels: float = 4.0
+    box_jitter: float = 0.05
+
+    def __post_init__(self) -> None:
+        if self.style not in get_args(Style):
+            raise InputError(f"the robot's style is one of {', '.join(get_args(Style))}, not {self.style!r}")
+        for name in ("thickness_voxels", "longest_voxels", "lift_every_voxels"):
+            if not 0 < getattr(self, name) < np.inf:
+                raise InputError(f"the robot's {name} must be positive, not {getattr(self, name)}")
+        for name in ("smallest_voxels", "wander_voxels", "spill_voxels", "lift_voxels"):
+            if not 0 <= getattr(self, name) < np.inf:
+                raise InputError(f"the robot's {name} must be 0 or more, not {getattr(self, name)}")
+        if self.views not in (1, 2, 3):
+            raise InputError(f"the robot's views must be 1, 2 or 3, not {self.views}")
+        for name in ("share", "box_jitter"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"the robot's {name} must lie between 0 and 1, not {getattr(self, name)}")
+
+
+@dataclass(frozen=True, eq=False)
+class Correction:
+    """What the robot drew in one round.
+
+    strokes : how often the brush was put down; dots count
+    length_mm : along the middle of the lines; a dot counts as its thickness
+    """
+
+    scribbles: Scribbles
+    strokes: int
+    length_mm: float
+
+
+def jittered_box(
+    truth: NDArray[np.bool_], rng: np.random.Generator, settings: RobotSettings | None = None
+) -> BoundingBox:
+    """The object's own box as a person draws it: each side moved at random, mostly outwards.
+
+    Parameters
+    ----------
+    truth : (K, J, I) bool, of one object
+    rng : the same state gives the same box
+
+    Returns
+    -------
+    a box within the image that holds at least 90 % of the object; sides that cut off more go back to the object's own
+
+    Raises
+    ------
+    InputError : the object is empty.
+    """
+    settings = settings or RobotSettings()
+    own = BoundingBox.of_mask(truth)
+    lengths = np.array(own.shape_kji)
+    reach = np.maximum(np.rint(settings.box_jitter * lengths), 1).astype(int) if settings.box_jitter else 0 * lengths
+    outwards = np.where(rng.random((2, 3)) < _BOX_OUTWARDS, 1, -1) * rng.integers(0, reach + 1, (2, 3))
+    start = np.maximum(own.start_kji - outwards[0], 0)
+    stop = np.minimum(own.stop_kji + outwards[1], truth.shape)
+    inside = tuple(slice(low, high) for low, high in zip(start, stop, strict=True))
+    if np.count_nonzero(truth[inside]) < _BOX_KEEPS * np.count_nonzero(truth[own.slices]):
+        start, stop = np.minimum(start, own.start_kji), np.maximum(stop, own.stop_kji)
+    return BoundingBox(tuple(start.tolist()), tuple(stop.tolist()))
+
+
+def correct(
+    found: NDArray[np.uint8],
+    truth: NDArray[np.uint8],
+    spacing_kji_mm: Sequence[float],
+    rng: np.random.Generator,
+    settings: RobotSettings | None = None,
+    scribbled: Scribbles | None = None,
+) -> Correction:
+    """One round of strokes on what the robot sees to be wrong.
+
+    Of every object, the largest missed part gets its label, and the largest part that is too much the background's.
+    What one object has of another is the other's missed part, so marks never contradict each other. In each of the
+    views the slice that shows most of a part gets one stroke along the part's centreline; images of one slice have
+    one view. A part that the strokes would fill gets a dot of one voxel. An object that has no mark yet, of which
+    little or nothing is missed, gets one stroke or dot in its own middle: a tool that grows from seeds must be shown
+    where it is.
+
+    Parameters
+    ----------
+    found, truth : (K, J, I) whole numbers, 0 for background and 1 to 254 for objects
+    spacing_kji_mm : (3,) positive
+    rng : used by the sloppy style only; the same state gives the same strokes
+    scribbled : what was drawn in earlier rounds; None stands for nothing
+
+    Raises
+    ------
+    InputError : labelmaps of different shapes, of other numbers or not (K, J, I), or a spacing that is not positive.
+    MissingPackageError : scikit-image is not installed.
+    """
+    settings = settings or RobotSettings()
+    spacing = _checked(found, truth, spacing_kji_mm)
+    scribbled = scribbled or Scribbles.none()
+    parts = largest_errors(found, truth)
+    large = [part for part in parts if part.size >= settings.smallest_voxels]
+    parts = large or sorted(parts, key=lambda part: -part.size)[:1]
+    pen = _Pen(truth.shape, spacing, rng, settings)
+    drawn = [stroke for part in parts for stroke in pen.strokes(part, pen.views)]
+    counts = np.bincount(truth.ravel(), minlength=256)
+    marked = {*scribbled.object_labels(), *(p.label for p in parts if p.size >= _TELLING_PART * counts[p.label])}
+    for label in sorted(object_boxes(truth).keys() - marked):
+        drawn += pen.strokes(object_itself(truth, label), pen.views[:1])
+    length_mm = float(sum(stroke.length_mm for stroke in drawn))
+    return Correction(_merged(drawn, scribbled, truth.shape), len(drawn), length_mm)
+
+
+@dataclass(frozen=True, eq=False)
+class _Stroke:
+    """indices_kji : (N, 3). ``inside``: (N,) bool, which of them lie in the part that the stroke is for."""
+
+    label: int
+    indices_kji: NDArray[np.int64]
+    inside: NDArray[np.bool_]
+    length_mm: float
+
+
+class _Pen:
+    """Draws on parts of one image.
+
+    views : axes across which slices are looked at; the first is that of the slices with the smallest pixels
+    """
+
+    def __init__(
+        self, shape_kji: Index, spacing_kji_mm: NDArray[np.float64], rng: np.random.Generator, settings: RobotSettings
+    ) -> None:
+        self.shape = np.array(shape_kji)
+        self.spacing = spacing_kji_mm
+        self.rng = rng
+        self.settings = settings
+        axes = [axis for axis in range(3) if np.delete(self.shape, axis).min() > 1] or [int(self.shape.argmin())]
+        self.views = sorted(axes, key=lambda axis: -spacing_kji_mm[axis])[: settings.views]
+
+    def strokes(self, part: Part, views: Sequence[int]) -> list[_Stroke]:
+        if self.settings.style == "click":
+            drawn = [self._dot(part, self.settings.thickness_voxels)]
+        else:
+            drawn = [stroke for axis in views for stroke in self._lines(part, axis)]
+        marks = np.concatenate([stroke.indices_kji[stroke.inside] for stroke in drawn])
+        if len(np.unique(marks, axis=0)) < part.size:
+            return drawn
+        return [self._dot(part, 1.0)]
+
+    def _dot(self, part: Part, thickness_voxels: float) -> _Stroke:
+        axis = self.views[0]
+        every = int(np.ceil(np.cbrt(part.mask.size / _SEARCHED_VOXELS)))
+        coarse = part.mask[::every, ::every, ::every]
+        if not coarse.any():
+            every, coarse = 1, part.mask
+        at = every * strokes.middle_of_deepest(strokes.depth_mm(coarse, every * self.spacing, self.shape > 1))
+        plane = np.delete(self.spacing, axis)
+        point = np.delete(at, axis)[None] * plane
+        return self._painted(part, axis, int(at[axis]), point, thickness_voxels * plane.min(), 0.0)
+
+    def _lines(self, part: Part, axis: int) -> list[_Stroke]:
+        settings, plane = self.settings, np.delete(self.spacing, axis)
+        voxel = plane.min()
+        thickness = settings.thickness_voxels * voxel
+        index = worst_slice(part.mask, axis)
+        region = largest_piece(part.mask.take(index, axis))
+        line = strokes.centreline(region, plane)
+        total = strokes.length_mm(line)
+        length = min(settings.share * total, settings.longest_voxels * voxel)
+        line = strokes.between(line, (total - length) / 2, (total + length) / 2, voxel / 2)
+        pieces, spill = [line], 0.0
+        if settings.style == "sloppy":
+            spill = settings.spill_voxels * voxel
+            swing = min(settings.wander_voxels * voxel, strokes.depth_mm(region, plane).max())
+            line = strokes.wandering(line, swing, _WAVELENGTH_THICKNESSES * thickness, self.rng)
+            often, lifted = settings.lift_every_voxels * voxel, settings.lift_voxels * voxel
+            pieces = strokes.with_breaks(line, often, lifted, voxel / 2, self.rng)
+        drawn = [self._painted(part, axis, index, piece, thickness, spill) for piece in pieces]
+        return [stroke for stroke in drawn if stroke.inside.any()] or [self._dot(part, settings.thickness_voxels)]
+
+    def _painted(
+        self, part: Part, axis: int, index: int, line: strokes.Line, thickness_mm: float, spill_mm: float
+    ) -> _Stroke:
+        """The stroke on slice ``index`` of the part, without what lies farther than ``spill_mm`` outside the part."""
+        plane = np.delete(self.spacing, axis)
+        margin = int(spill_mm / plane.min())
+        region = np.pad(part.mask.take(index, axis), margin)
+        pixels = strokes.painted(line, plane, thickness_mm)
+        pixels = pixels[((pixels + margin >= 0) & (pixels + margin < region.shape)).all(axis=1)]
+        at = tuple((pixels + margin).T)
+        allowed = (
+            region[at] if margin == 0 else ndimage.distance_transform_edt(~region, plane)[at] <= spill_mm * (1 + 1e-9)
+        )
+        indices = np.insert(pixels, axis, index, axis=1) + part.corner_kji
+        allowed &= ((indices >= 0) & (indices < self.shape)).all(axis=1)
+        length = max(strokes.length_mm(line), thickness_mm)
+        return _Stroke(part.label, indices[allowed], region[at][allowed], length)
+
+
+def _merged(drawn: list[_Stroke], scribbled: Scribbles, shape: Index) -> Scribbles:
+    """All strokes. What spills over never paints over a mark: neither an earlier round's nor one that lies right."""
+    if not drawn:
+        return Scribbles.none()
+    labels = np.repeat([stroke.label for stroke in drawn], [len(stroke.inside) for stroke in drawn])
+    indices = np.concatenate([stroke.indices_kji for stroke in drawn])
+    inside = np.concatenate([stroke.inside for stroke in drawn])
+    voxels = np.ravel_multi_index(tuple(indices.T), shape)
+    earlier = scribbled.indices_kji[BoundingBox.whole(shape).contains(scribbled.indices_kji)]
+    taken = np.append(voxels[inside], np.ravel_multi_index(tuple(earlier.T), shape))
+    spilt = np.flatnonzero(~inside & ~np.isin(voxels, taken))
+    spilt = spilt[np.unique(voxels[spilt], return_index=True)[1]]
+    kept = np.append(np.flatnonzero(inside), spilt)
+    return Scribbles(indices[kept], labels[kept])
+
+
+def _checked(
+    found: NDArray[np.uint8], truth: NDArray[np.uint8], spacing_kji_mm: Sequence[float]
+) -> NDArray[np.float64]:
+    for name, labelmap in (("found", found), ("truth", truth)):
+        if labelmap.ndim != 3 or labelmap.dtype.kind not in "ui" or labelmap.size == 0:
+            raise InputError(
+                f"{name} must be a (K, J, I) labelmap of integers, not {labelmap.dtype} of {labelmap.shape}"
+            )
+        if labelmap.min() < 0 or labelmap.max() >= BACKGROUND:
+            raise InputError(f"{name} must hold 0 to 254, not {labelmap.min()} to {labelmap.max()}")
+    if found.shape != truth.shape:
+        raise InputError(f"found has the shape {found.shape}, but truth {truth.shape} (k, j, i)")
+    spacing = np.asarray(spacing_kji_mm, np.float64)
+    if spacing.shape != (3,) or not (np.isfinite(spacing) & (spacing > 0)).all():
+        raise InputError(f"spacing_kji_mm must be three positive lengths, not {spacing_kji_mm!r}")
+    return spacing

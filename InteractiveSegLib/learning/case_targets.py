@@ -1,0 +1,47 @@
+"""An accepted case as every learner takes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from InteractiveSegLib.casebook.acceptance import AcceptedMask
+from InteractiveSegLib.image.geometry import Volume
+from InteractiveSegLib.learning.targets import soft_target, voxel_weights
+from InteractiveSegLib.prompts.prompts import Prompts
+
+
+@dataclass(frozen=True, eq=False)
+class TaughtCase:
+    """Image and targets.
+
+    targets : label -> (K, J, I) float32, how far each voxel is believed to be the object; of every label that was known
+    weight : (K, J, I) float32
+    prompts : a person's; empty where there were none
+    """
+
+    volume: Volume
+    targets: Mapping[int, NDArray[np.float32]]
+    weight: NDArray[np.float32]
+    prompts: Prompts
+
+
+def taught_case(
+    volume: Volume, accepted: AcceptedMask, known_labels: tuple[int, ...], alpha: float, person_weight: float
+) -> TaughtCase:
+    """Targets and weights of an accepted mask.
+
+    Parameters
+    ----------
+    known_labels : of which the mask speaks, whether they occur or not
+    alpha : trust in the mask, as of ``targets.trust``; 1 leaves the first answer out
+    """
+    first = accepted.first if alpha < 1 else {}
+    targets = {
+        label: soft_target(accepted.labels == label, first.get(label), alpha, accepted.origins)
+        for label in known_labels
+    }
+    return TaughtCase(volume, targets, voxel_weights(accepted.origins, person_weight), accepted.prompts)

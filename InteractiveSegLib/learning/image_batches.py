@@ -1,0 +1,165 @@
+"""Batches for the automatic network: patches of accepted images, and its loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from InteractiveSegLib.learning.image_lesson import TaughtImage
+from InteractiveSegLib.learning.mixture import Mixture
+from InteractiveSegLib.networks.losses import soft_dice_cross_entropy
+from InteractiveSegLib.training.trainer import Loss
+
+_EXCLUDED = -1e4
+
+
+@dataclass(frozen=True)
+class PatchSettings:
+    """What a batch holds.
+
+    sides : of a patch in 3D and in 2D, multiples of 4; smaller images are padded
+    count : patches a batch in 3D and in 2D
+    on_object : part of the patches whose middle lies on an object
+    contrast, brightness : images are multiplied and shifted by up to so much
+    """
+
+    sides: tuple[int, int] = (32, 96)
+    count: tuple[int, int] = (2, 8)
+    on_object: float = 0.7
+    contrast: float = 0.2
+    brightness: float = 0.1
+
+
+class TaughtPatches(Dataset):
+    """Numbered batches; number n depends on the images, the seed and n alone.
+
+    An item has ``image`` (B, 1, ...), ``targets`` (B, 1 + labels, ...), of background and labels, ``known``
+    (B, 1 + labels) bool, the classes that the mask speaks of, ``weight`` (B, ...), and ``dark`` (B, 1 + labels, ...),
+    earlier logits, with ``remembered`` (B, 1 + labels) bool.
+
+    Parameters
+    ----------
+    images : the first is the latest case's
+    labels : of the network, in its order
+    axis : of the slices in 2D; None in 3D
+    """
+
+    def __init__(
+        self,
+        images: Sequence[TaughtImage],
+        labels: Sequence[int],
+        axis: int | None,
+        mixture: Mixture,
+        length: int,
+        seed: int,
+        settings: PatchSettings | None = None,
+    ) -> None:
+        self.images, self.labels, self.axis, self.mixture = images, tuple(labels), axis, mixture
+        self.length, self.seed, self.settings = length, seed, settings or PatchSettings()
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, n: int) -> dict[str, Tensor]:
+        rng = np.random.default_rng([self.seed, n, 82])
+        flat = self.axis is not None
+        patches = [
+            self._patch(self.images[self.mixture.draw(len(self.images), rng)], rng)
+            for _ in range(self.settings.count[flat])
+        ]
+        return {name: torch.from_numpy(np.stack([patch[name] for patch in patches])) for name in patches[0]}
+
+    def _patch(self, taught: TaughtImage, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        settings, flat = self.settings, self.axis is not None
+        sides = [settings.sides[flat]] * 3
+        if flat:
+            sides[self.axis] = 1
+        foreground = np.flatnonzero(taught.targets.sum(axis=0) > 0.5)
+        if foreground.size and rng.random() < settings.on_object:
+            middle = np.array(np.unravel_index(foreground[rng.integers(foreground.size)], taught.image.shape))
+            middle = middle + [int(rng.integers(-side // 4, side // 4 + 1)) if side > 1 else 0 for side in sides]
+        else:
+            middle = rng.integers(taught.image.shape)
+        window, padding = _window(taught.image.shape, middle, sides)
+
+        def cut(array: np.ndarray, mode: str = "constant") -> np.ndarray:
+            lead = array.ndim - 3
+            part = np.pad(array[(..., *window)], [(0, 0)] * lead + padding, mode).astype(np.float32)
+            return part.squeeze(lead + self.axis) if flat else part
+
+        known = np.array([True, *(label in taught.labels for label in self.labels)])
+        targets = np.zeros((1 + len(self.labels), *taught.image.shape), np.float32)
+        for place, label in enumerate(taught.labels):
+            targets[1 + self.labels.index(label)] = taught.targets[place]
+        targets[0] = 1 - targets[1:].sum(axis=0)
+        dark, remembered = np.zeros_like(targets), np.zeros(len(known), bool)
+        if taught.dark is not None:
+            dark[: len(taught.dark)], remembered[: len(taught.dark)] = taught.dark, True
+        image = cut(taught.image, "edge")[None]
+        image = image * np.float32(1 + settings.contrast * rng.uniform(-1, 1))
+        image = image + np.float32(settings.brightness * rng.uniform(-1, 1))
+        return {
+            "image": image,
+            "targets": cut(targets),
+            "known": known,
+            "weight": cut(taught.weight),  # 0 beyond the image
+            "dark": cut(dark),
+            "remembered": remembered,
+        }
+
+
+def _window(
+    shape: Sequence[int], middle: np.ndarray, sides: Sequence[int]
+) -> tuple[tuple[slice, ...], list[tuple[int, int]]]:
+    """A part of the image, and what has to be added on both sides of each axis to make it a patch."""
+    window, padding = [], []
+    for n, m, side in zip(shape, middle, sides, strict=True):
+        if n <= side:
+            before = (side - n) // 2
+            window.append(slice(0, n))
+            padding.append((before, side - n - before))
+        else:
+            start = int(np.clip(m - side // 2, 0, n - side))
+            window.append(slice(start, start + side))
+            padding.append((0, 0))
+    return tuple(window), padding
+
+
+def patch_loss(dark_share: float) -> Loss:
+    """Soft Dice and cross-entropy, and the squared distance to the logits that are remembered.
+
+    Where a mask says nothing of a class, its probability is added to the background's: what is not known to be there
+    may be (the marginal loss).
+    """
+
+    def loss(network: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
+        logits, known = network(batch["image"]), batch["known"]
+        value = soft_dice_cross_entropy(marginal(logits, known), batch["targets"], batch["weight"])
+        remembered = batch["remembered"]
+        if dark_share and bool(remembered.any()):
+            mask = remembered.reshape(*remembered.shape, *[1] * (logits.ndim - 2)) * (batch["weight"] > 0)[:, None]
+            distance = ((logits - batch["dark"]).square() * mask).sum() / mask.sum().clamp(min=1)
+            value = value + dark_share * distance
+        return value
+
+    return loss
+
+
+def marginal(logits: Tensor, known: Tensor) -> Tensor:
+    """Logits (B, C, ...) in which unknown classes are part of the background (class 0).
+
+    known : (B, C) bool
+    """
+    if bool(known.all()):
+        return logits
+    known = known.reshape(*known.shape, *[1] * (logits.ndim - 2)).expand_as(logits)
+    own = torch.zeros_like(known)
+    own[:, 0] = True
+    background = logits.masked_fill(known & ~own, _EXCLUDED).logsumexp(dim=1)
+    rest = logits.masked_fill(~known, _EXCLUDED)
+    return torch.cat([background[:, None], rest[:, 1:]], dim=1)

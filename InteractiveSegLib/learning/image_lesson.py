@@ -1,0 +1,114 @@
+"""A whole image as the automatic network learns it: turned to the patient's axes, on the network's own voxel size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.image.box import BoundingBox
+from InteractiveSegLib.image.geometry import Geometry, Volume
+from InteractiveSegLib.image.intensity import crop_intensities
+
+_RAS = 3
+
+
+@dataclass(frozen=True, eq=False)
+class TaughtImage:
+    """Axes are S, A, R of the patient, each the nearest one of the image's.
+
+    image : (S, P, Q) float32 in [0, 1]
+    labels : of the targets
+    targets : (L, S, P, Q) float32; what is no label is background
+    weight : (S, P, Q) float32
+    dark : (1 + L', S, P, Q) float16, logits that a network gave for the first labels when the image was new, or None
+    """
+
+    image: NDArray[np.float32]
+    labels: tuple[int, ...]
+    targets: NDArray[np.float32]
+    weight: NDArray[np.float32]
+    dark: NDArray[np.float16] | None = None
+
+    def arrays(self) -> dict[str, NDArray]:
+        """What ``numpy.savez`` stores; ``from_arrays`` is the way back."""
+        kept = {name: getattr(self, name).astype(np.float16) for name in ("image", "targets", "weight")}
+        return {**kept, "labels": np.array(self.labels, int), **({} if self.dark is None else {"dark": self.dark})}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray]) -> TaughtImage:
+        """InputError where an array is missing."""
+        if missing := {"image", "labels", "targets", "weight"} - set(arrays):
+            raise InputError(f"a stored image lacks {', '.join(sorted(missing))}")
+        image, targets, weight = (arrays[name].astype(np.float32) for name in ("image", "targets", "weight"))
+        return cls(image, tuple(arrays["labels"].tolist()), targets, weight, arrays.get("dark"))
+
+    def with_dark(self, logits: Tensor) -> TaughtImage:
+        """The same with a network's answer (1 + L', S, P, Q)."""
+        return replace(self, dark=logits.numpy().astype(np.float16))
+
+
+@dataclass(frozen=True)
+class PatientAxes:
+    """How an array (K, J, I) is turned so that its axes point to S, A and R as far as they can, and back.
+
+    order : axes of the array that become the first, second and third
+    flipped : of these, the ones that are turned round
+    """
+
+    order: tuple[int, int, int]
+    flipped: tuple[int, ...]
+
+    @classmethod
+    def of(cls, geometry: Geometry) -> PatientAxes:
+        directions = geometry.ijk_to_ras[:3, :3] / np.linalg.norm(geometry.ijk_to_ras[:3, :3], axis=0)
+        along = directions[::-1, ::-1]  # rows S, A, R; columns k, j, i
+        order: list[int] = []
+        for row in along:
+            order.append(max((axis for axis in range(_RAS) if axis not in order), key=lambda axis: abs(row[axis])))
+        flipped = tuple(place for place, axis in enumerate(order) if along[place, axis] < 0)
+        return cls(tuple(order), flipped)  # type: ignore[arg-type]
+
+    def turned(self, array: NDArray) -> NDArray:
+        """The three last axes in the patient's order."""
+        lead = array.ndim - _RAS
+        moved = array.transpose(*range(lead), *(lead + axis for axis in self.order))
+        return np.ascontiguousarray(np.flip(moved, [lead + axis for axis in self.flipped]))
+
+    def turned_back(self, array: NDArray) -> NDArray:
+        """The inverse of ``turned``."""
+        lead = array.ndim - _RAS
+        moved = np.flip(array, [lead + axis for axis in self.flipped])
+        return np.ascontiguousarray(moved.transpose(*range(lead), *(lead + int(a) for a in np.argsort(self.order))))
+
+    def spacing_mm(self, geometry: Geometry) -> tuple[float, float, float]:
+        return tuple(geometry.spacing_kji_mm[axis] for axis in self.order)
+
+
+def seen(volume: Volume, spacing_mm: tuple[float, float, float]) -> Tensor:
+    """The image (S, P, Q) in [0, 1] as the network sees it."""
+    axes = PatientAxes.of(volume.geometry)
+    intensities, _ = crop_intensities(volume, BoundingBox.whole(volume.geometry.shape_kji))
+    return resampled(torch.from_numpy(axes.turned(intensities)), axes.spacing_mm(volume.geometry), spacing_mm)
+
+
+def resampled(values: Tensor, own_mm: tuple[float, ...], wanted_mm: tuple[float, ...]) -> Tensor:
+    """(S, P, Q) or (C, S, P, Q) on other voxels: averaged where they are coarser, else interpolated."""
+    size = tuple(max(1, round(n * own / mm)) for n, own, mm in zip(values.shape[-3:], own_mm, wanted_mm, strict=True))
+    return resized(values, size)
+
+
+def resized(values: Tensor, size: tuple[int, ...]) -> Tensor:
+    """(S, P, Q) or (C, S, P, Q) on so many voxels."""
+    if tuple(values.shape[-3:]) == tuple(size):
+        return values
+    stack = values[None] if values.ndim == 4 else values[None, None]
+    smaller = tuple(min(n, m) for n, m in zip(stack.shape[2:], size, strict=True))
+    stack = torch.nn.functional.adaptive_avg_pool3d(stack, smaller)
+    stack = torch.nn.functional.interpolate(stack, size, mode="trilinear")
+    return stack[0] if values.ndim == 4 else stack[0, 0]

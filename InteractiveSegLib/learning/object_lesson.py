@@ -1,0 +1,128 @@
+"""One object of an accepted case as the network that sees prompts learns from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.image.box import BoundingBox
+from InteractiveSegLib.image.geometry import Volume
+from InteractiveSegLib.networks.predict import slice_axis, sliced_channels
+from InteractiveSegLib.networks.prompted import PromptedNetwork
+from InteractiveSegLib.progress import finish
+from InteractiveSegLib.prompts.object_roi import object_box
+from InteractiveSegLib.prompts.prompts import Prompts
+from InteractiveSegLib.segmenting.bifseg import BifsegSettings, corrected_answer, object_marks
+from InteractiveSegLib.segmenting.object_crop import boxed_image, encoded_steps, start_on_grid
+
+_CPU = torch.device("cpu")
+_MARGIN = 0.35  # round an object that has no prompts, as round one that has scribbles alone
+
+
+@dataclass(frozen=True, eq=False)
+class TaughtObject:
+    """The surroundings of one object on its working grid, slices along the first axis.
+
+    image : (S, P, Q) float32 in [0, 1]
+    target : (S, P, Q) float32, how much of each voxel is the object
+    weight : (S, P, Q) float32, how much each voxel counts
+    channels : (C, S, P, Q) float16, the prompts that were given as the network saw them; None where there were none
+    spacing_mm : along the three axes
+    """
+
+    image: NDArray[np.float32]
+    target: NDArray[np.float32]
+    weight: NDArray[np.float32]
+    channels: NDArray[np.float16] | None
+    spacing_mm: tuple[float, float, float]
+
+    def arrays(self) -> dict[str, NDArray]:
+        """What ``numpy.savez`` stores; ``from_arrays`` is the way back."""
+        given = {} if self.channels is None else {"channels": self.channels}
+        kept = {"image": self.image, "target": self.target, "weight": self.weight}
+        return {
+            **{name: array.astype(np.float16) for name, array in kept.items()},
+            "spacing": np.array(self.spacing_mm),
+            **given,
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray]) -> TaughtObject:
+        """InputError where an array is missing."""
+        if missing := {"image", "target", "weight", "spacing"} - set(arrays):
+            raise InputError(f"a stored object lacks {', '.join(sorted(missing))}")
+        kept = (arrays[name].astype(np.float32) for name in ("image", "target", "weight"))
+        return cls(*kept, arrays.get("channels"), tuple(arrays["spacing"].tolist()))
+
+
+def taught_object(
+    volume: Volume,
+    target_kji: NDArray[np.floating],
+    weight_kji: NDArray[np.floating],
+    prompts: Prompts,
+    label: int,
+    network: PromptedNetwork,
+) -> TaughtObject:
+    """An object with the very input that a session gives the network for these prompts.
+
+    Parameters
+    ----------
+    target_kji : (K, J, I) on the image's grid, how much of each voxel is the object
+    weight_kji : (K, J, I), how much each voxel counts
+    prompts : all of the image; an object without a prompt of its own is looked for round its own voxels
+    network : in eval mode; scribbles in a drawn box correct its answer to the box
+
+    Raises
+    ------
+    InputError : arrays of another shape than the image's, or an object that has neither a voxel nor a prompt.
+    """
+    for name, array in (("target", target_kji), ("weight", weight_kji)):
+        if array.shape != volume.geometry.shape_kji:
+            raise InputError(
+                f"the {name} of label {label} has the shape {array.shape}, not {volume.geometry.shape_kji}"
+            )
+    settings = BifsegSettings.for_network(network)
+    prompted = label in prompts.labels
+    box = object_box(prompts, label, volume.geometry)[0] if prompted else _box_round(target_kji, volume)
+    boxed = boxed_image(volume, box, settings.grid, _CPU)
+    grid, image = boxed.grid, boxed.image
+    target, weight = (
+        grid.averaged(torch.from_numpy(array[grid.crop.slices].astype(np.float32)))
+        for array in (target_kji, weight_kji)
+    )
+    inside = grid.inside(box)
+    target, weight = target * inside, weight * inside  # nothing is looked for beyond the box
+    axis, channels = slice_axis(image.shape, grid.spacing_kji_mm), None
+    if prompted:
+        foreground, background = (marks[grid.crop.contains(marks)] for marks in prompts.scribbles.for_label(label))
+        others = [
+            prompts.scribbles.for_label(other)[0] for other in prompts.scribbles.object_labels() if other != label
+        ]
+        marks = object_marks(grid, foreground, background, [m[grid.crop.contains(m)] for m in others], _CPU)
+        drawn, scribbled = label in prompts.boxes, bool(marks.foreground.any() or marks.background.any())
+        shown, start = inside if drawn else torch.ones_like(inside), None
+        if label in prompts.starts:
+            start = start_on_grid(prompts.starts[label], box, grid)
+        elif drawn and scribbled:
+            of_box = finish(encoded_steps(boxed, [network], box, settings.cues)).of_box
+            start = corrected_answer(network, of_box, marks, inside, grid.spacing_kji_mm, settings)
+        given = sliced_channels(
+            image, grid.spacing_kji_mm, shown, marks.foreground, marks.of_nothing, start, marks.others, settings.cues
+        )
+        channels = given.channels.numpy().astype(np.float16)
+    spacing = (grid.spacing_kji_mm[axis], *np.delete(grid.spacing_kji_mm, axis).tolist())
+    parts = (np.ascontiguousarray(np.moveaxis(part.numpy(), axis, 0)) for part in (image, target, weight))
+    return TaughtObject(*parts, channels, spacing)
+
+
+def _box_round(target_kji: NDArray[np.floating], volume: Volume) -> BoundingBox:
+    box = BoundingBox.of_mask(target_kji > 0.5)
+    spacing = volume.geometry.spacing_kji_mm
+    extent_mm = max(n * mm for n, mm in zip(box.shape_kji, spacing, strict=True))
+    margin = tuple(max(1, round(_MARGIN * extent_mm / mm)) for mm in spacing)
+    return box.expanded(margin).intersected(volume.geometry.shape_kji)

@@ -1,0 +1,148 @@
+"""The network on the working grid: features once an image, probabilities as often as block 6 changes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from InteractiveSegLib.networks.block_six import BlockSixNetwork
+from InteractiveSegLib.networks.cues import CHANNELS, CueSettings, encode
+from InteractiveSegLib.networks.external import ExternalNetwork
+from InteractiveSegLib.networks.network import Head
+from InteractiveSegLib.networks.prompted import PromptedNetwork
+from InteractiveSegLib.progress import Progress, Steps
+
+_CLASSICAL = CHANNELS.index("classical answer")
+_SLICES_AT_ONCE = 8
+
+
+def slice_axis(shape_kji: Sequence[int], spacing_mm: Sequence[float]) -> int:
+    """The axis along which slices lie: of a single slice its own, else that of the thickest, the first among equals."""
+    if 1 in shape_kji:
+        return list(shape_kji).index(1)
+    return max(range(3), key=lambda axis: (spacing_mm[axis], -axis))
+
+
+@torch.no_grad()
+def feature_steps(network: BlockSixNetwork, image: Tensor, spacing_mm: Sequence[float]) -> Steps[Tensor]:
+    """Features (F, K, J, I) of an image (K, J, I) in [0, 1]; a 2D network sees it slice by slice."""
+    if network.dimensions == 3:
+        features = yield from network.feature_steps(image[None, None])
+        return features[0]
+    axis = slice_axis(image.shape, spacing_mm)
+    slices = image.movedim(axis, 0)[:, None]
+    parts = []
+    for start in range(0, slices.shape[0], _SLICES_AT_ONCE):
+        yield Progress(start, slices.shape[0], "looking at the image")
+        parts.append(network.features(slices[start : start + _SLICES_AT_ONCE]))
+    return _voxel_by_voxel(torch.cat(parts).movedim(1, 0), axis)
+
+
+def _voxel_by_voxel(features: Tensor, axis: int) -> Tensor:
+    """Features (F, slices, rows, columns) as (F, K, J, I), with slices along ``axis``.
+
+    Those of a voxel lie side by side in memory, as convolutions leave them and as block 6 reads and draws them fastest.
+    """
+    return features.movedim(0, -1).movedim(0, axis).contiguous().movedim(-1, 0)
+
+
+@dataclass(frozen=True, eq=False)
+class PromptedFeatures:
+    """What a network that sees prompts makes of an image and the prompts on it.
+
+    features : (F, K, J, I)
+    classical : (K, J, I) log-odds, the classical answer to the same prompts
+    """
+
+    features: Tensor
+    classical: Tensor
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that they take, named as that of a tensor."""
+        return self.features.nbytes + self.classical.nbytes
+
+
+@torch.no_grad()
+def prompted_feature_steps(
+    network: PromptedNetwork | ExternalNetwork,
+    image: Tensor,
+    spacing_mm: Sequence[float],
+    box: Tensor,
+    foreground: Tensor,
+    background: Tensor,
+    start: Tensor | None = None,
+    others: Sequence[Tensor] = (),
+    settings: CueSettings = CueSettings(),
+) -> Steps[PromptedFeatures]:
+    """Features of an image (K, J, I) in [0, 1] and the prompts on it, each as in ``cues.encode``."""
+    yield Progress(0, 1, "measuring distances")
+    given = sliced_channels(image, spacing_mm, box, foreground, background, start, others, settings)
+    features = yield from network.feature_steps(given.channels[None], given.spacing_mm)
+    return PromptedFeatures(_voxel_by_voxel(features[0], given.axis), given.channels[_CLASSICAL].movedim(0, given.axis))
+
+
+@dataclass(frozen=True, eq=False)
+class SlicedChannels:
+    """What a network that sees prompts is given: slices along its first axis.
+
+    channels : (C, S, P, Q), as of ``cues.encode``
+    spacing_mm : along those axes
+    axis : of the image, along which the slices lie
+    """
+
+    channels: Tensor
+    spacing_mm: tuple[float, float, float]
+    axis: int
+
+
+@torch.no_grad()
+def sliced_channels(
+    image: Tensor,
+    spacing_mm: Sequence[float],
+    box: Tensor,
+    foreground: Tensor,
+    background: Tensor,
+    start: Tensor | None = None,
+    others: Sequence[Tensor] = (),
+    settings: CueSettings = CueSettings(),
+) -> SlicedChannels:
+    """Image (K, J, I) in [0, 1] and prompts on it, each as in ``cues.encode``, with the slices first."""
+    axis = slice_axis(image.shape, spacing_mm)
+    spacing = (spacing_mm[axis], *(mm for other, mm in enumerate(spacing_mm) if other != axis))
+
+    def sliced(values: Tensor) -> Tensor:
+        return values.movedim(axis, 0)[None]
+
+    drawn = [sliced(marks) for marks in (box, foreground, background)]
+    begun = None if start is None else sliced(start)
+    channels = encode(sliced(image), spacing, *drawn, begun, [sliced(other) for other in others], settings)
+    return SlicedChannels(channels[0], spacing, axis)
+
+
+@torch.no_grad()
+def classical_answer(
+    image: Tensor,
+    spacing_mm: Sequence[float],
+    box: Tensor,
+    foreground: Tensor,
+    background: Tensor,
+    others: Sequence[Tensor] = (),
+    settings: CueSettings = CueSettings(),
+) -> Tensor:
+    """Log-odds (K, J, I) of the foreground by distances and intensities alone, as in ``cues.encode``."""
+    drawn = [marks[None] for marks in (box, foreground, background)]
+    return encode(image[None], spacing_mm, *drawn, None, [other[None] for other in others], settings)[0, _CLASSICAL]
+
+
+@torch.no_grad()
+def foreground_probability(head: Head, features: Tensor, classical: Tensor | None = None) -> Tensor:
+    """Foreground probability (K, J, I) that block 6 gives to features (F, K, J, I).
+
+    A classical answer (K, J, I), in log-odds, is added to the network's: of two that know different things the surer
+    one wins, much as MIDeepSeg (Luo et al., Medical Image Analysis 2021) fuses a network and geodesic distances.
+    """
+    logits = head.on_columns(features.flatten(1))[0]
+    odds = (logits[1] - logits[0]).reshape(features.shape[1:])
+    return torch.sigmoid(odds if classical is None else odds + classical)

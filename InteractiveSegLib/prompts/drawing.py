@@ -1,0 +1,122 @@
+"""What a person draws on one image, checked and noted; free of all that computes, so that a window can draw with it."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.image.box import BoundingBox
+from InteractiveSegLib.image.geometry import Geometry
+from InteractiveSegLib.image.index_order import in_ijk
+from InteractiveSegLib.image.packed_mask import PackedMask
+from InteractiveSegLib.prompts.lasso import Lasso
+from InteractiveSegLib.prompts.prompts import Prompts
+from InteractiveSegLib.prompts.scribbles import Scribbles
+from InteractiveSegLib.wording.counting import counted
+from InteractiveSegLib.wording.notes import Labelled, Note
+
+
+class Drawing:
+    """The prompts on one image, in the making.
+
+    Parameters
+    ----------
+    geometry : grid of the image
+
+    Attributes
+    ----------
+    prompts : all that was drawn; every drawing step replaces them by a changed copy
+    """
+
+    def __init__(self, geometry: Geometry) -> None:
+        self.geometry = geometry
+        self.prompts = Prompts()
+        self._notes: list[str] = []
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences on what was cut or replaced while drawing, each once."""
+        return tuple(dict.fromkeys(self._notes))
+
+    def set_box(self, label: int, box: BoundingBox) -> None:
+        """Give an object a box. The part outside the image is cut off, and noted.
+
+        Raises
+        ------
+        InputError : the box lies outside the image.
+        """
+        inside = box.intersected(self.geometry.shape_kji)
+        self._draw(self.prompts.with_box(label, inside))
+        if inside != box:
+            self._notes.append(
+                Note("the box of ", Labelled(label), f" reached outside the image and was cut to {inside}")
+            )
+
+    def add_scribbles(self, scribbles: Scribbles) -> None:
+        """Draw over what was drawn before; a later mark replaces an earlier one on the same voxel, and that is noted.
+
+        Raises
+        ------
+        InputError : a scribble lies outside the image.
+        """
+        scribbles.require_inside(self.geometry.shape_kji)
+        self._draw(self.prompts.with_scribbles(scribbles))
+        self._note_contradictions(scribbles)
+
+    def add_lasso(self, label: int, lasso: Lasso) -> None:
+        """Say that the object's section in a slice lies within a curve; it becomes marks, drawn over those before.
+
+        The part outside the image is cut off, and noted.
+
+        Raises
+        ------
+        InputError : the lasso lies outside the image, or encloses no voxel centre of it.
+        """
+        marks, extent, note = lasso.marks(label, self.geometry)
+        self._draw(self.prompts.with_lasso(label, marks, extent))
+        self._notes += [note] if note else []
+        self._note_contradictions(marks)
+
+    def set_start(self, label: int, mask_kji: NDArray) -> None:
+        """Give an object a mask to start from, such as one of another method; it is no hard mark.
+
+        Parameters
+        ----------
+        mask_kji : integers or bool on the image's grid, nonzero in the object
+
+        Raises
+        ------
+        InputError : another shape than the image's, not integers or bool, or empty.
+        """
+        self._require_shape(np.shape(mask_kji), "the start mask")
+        self._draw(self.prompts.with_start(label, PackedMask.of(mask_kji)))
+
+    def add_edits(self, before_kji: NDArray, after_kji: NDArray) -> None:
+        """Keep what a person painted or erased by hand: it becomes marks (``Scribbles.from_edits``) over those before.
+
+        Two labelmaps that are the same change nothing.
+
+        Raises
+        ------
+        InputError : another shape than the image's, not integers, or painted with something else than 1 to 254.
+        """
+        for labelmap in (before_kji, after_kji):
+            self._require_shape(np.shape(labelmap), "an edited labelmap")
+        edits = Scribbles.from_edits(before_kji, after_kji)
+        if len(edits):
+            self.add_scribbles(edits)
+
+    def _draw(self, prompts: Prompts) -> None:
+        self.prompts = prompts
+
+    def _note_contradictions(self, added: Scribbles) -> None:
+        replaced = added.contradictions + self.prompts.scribbles.contradictions
+        if replaced:
+            self._notes.append(
+                f"{counted(replaced, 'voxel was', 'voxels were')} scribbled with different labels; the latest counts"
+            )
+
+    def _require_shape(self, shape: tuple[int, ...], what: str) -> None:
+        if shape != self.geometry.shape_kji:
+            raise InputError(f"{what} has the shape {in_ijk(shape)}, not {in_ijk(self.geometry.shape_kji)} (i, j, k)")

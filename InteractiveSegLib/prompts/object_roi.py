@@ -1,0 +1,45 @@
+"""The box an object is looked for in: the one that was drawn, or one made of all else that was drawn."""
+
+from __future__ import annotations
+
+from InteractiveSegLib.image.box import BoundingBox
+from InteractiveSegLib.image.geometry import Geometry
+from InteractiveSegLib.prompts.prompts import Prompts
+from InteractiveSegLib.wording.notes import Labelled, Note
+
+_MARGIN = 0.35
+_LEAST_MARGIN_VOXELS = 8
+
+
+def object_box(prompts: Prompts, label: int, geometry: Geometry) -> tuple[BoundingBox, str]:
+    """Box of one object of the prompts, within the image.
+
+    A drawn box is grown to hold the object's scribbles. Without one, the box holds scribbles, lassos and start mask,
+    and a margin: 0.35 of their largest extent in mm, at least 8 voxels of the finest axis.
+
+    Returns
+    -------
+    box, note : the note says in a sentence that a drawn box was grown, and is empty otherwise.
+    """
+    foreground, _ = prompts.scribbles.for_label(label)
+    touched = []
+    if len(foreground):
+        low, high = foreground.min(axis=0), foreground.max(axis=0) + 1
+        touched.append(BoundingBox(tuple(low.tolist()), tuple(high.tolist())))
+    if label in prompts.boxes:
+        drawn = prompts.boxes[label]
+        grown = drawn.union(touched[0]) if touched else drawn
+        note = Note("the box of ", Labelled(label), " was grown to hold its scribbles")
+        return grown, "" if grown == drawn else note
+    if label in prompts.lassoed:
+        touched.append(prompts.lassoed[label])
+    if label in prompts.starts:
+        touched.append(prompts.starts[label].box)
+    box, *others = touched
+    for other in others:
+        box = box.union(other)
+    spacing = geometry.spacing_kji_mm
+    extent_mm = max(n * mm for n, mm in zip(box.shape_kji, spacing, strict=True))
+    margin_mm = max(_MARGIN * extent_mm, _LEAST_MARGIN_VOXELS * min(spacing))
+    margin = tuple(max(1, round(margin_mm / mm)) for mm in spacing)
+    return box.expanded(margin).intersected(geometry.shape_kji), ""

@@ -1,0 +1,1 @@
+"""One byte format for wire and disk: messages, prompts, sessions."""

@@ -1,0 +1,94 @@
+"""The answer of one network to an object's prompts, or of several together."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from InteractiveSegLib.image.box import BoundingBox
+from InteractiveSegLib.networks.network import Member, Network, members
+from InteractiveSegLib.progress import Steps
+from InteractiveSegLib.segmenting.bifseg import BifsegSettings, ObjectLabels, marked_part, object_marks, object_steps
+from InteractiveSegLib.segmenting.object_crop import BoxedImage
+from InteractiveSegLib.segmenting.refine import label_steps
+
+_SUREST = 1e-4  # no network is surer than this of what it says
+_SHARE_OF_SCRIBBLES = 0.3  # of the first network, from scribbles alone
+_SHARE_ON_A_SLICE = 0.7  # of it where these are on a single slice, too little for the others to learn much from
+_LEAST_SHARE, _MOST_SHARE = 0.6, 0.9  # of it within a drawn box, however much or little the others can learn from
+_MARKED = 0.6  # part of the slices marked, at which the rest of its share has fallen by 1/e
+
+
+def answering(network: Network, *, scribbled: bool, adapt: bool) -> tuple[Member, ...]:
+    """The networks that have a say: of several the first alone where the others are not fitted to scribbles."""
+    return members(network) if adapt and scribbled else members(network)[:1]
+
+
+def answer_steps(
+    boxed: BoxedImage,
+    box: BoundingBox,
+    foreground_kji: NDArray[np.int32],
+    background_kji: NDArray[np.int32],
+    network: Network,
+    settings: BifsegSettings,
+    *,
+    box_drawn: bool,
+    adapt: bool,
+    seed: int,
+    start: Tensor | None = None,
+    others_kji: Sequence[NDArray[np.int32]] = (),
+) -> Steps[ObjectLabels]:
+    """Segment one object on the working grid; arguments as those of ``object_steps``, for all networks that answer.
+
+    Of several networks each is fitted to the image by itself, but within a drawn box the first answers as it was
+    trained; the weighted mean of their log-odds meets the energy. The first, which knows from training what scribbles
+    mean, counts more on a single slice, and in a box the more the fewer slices are marked: from few marks the others
+    learn little of the object.
+    """
+    found: list[ObjectLabels] = []
+    scribbled = bool(len(foreground_kji) + len(background_kji))
+    networks = answering(network, scribbled=scribbled, adapt=adapt)
+    for member in networks:
+        answer = yield from object_steps(
+            boxed,
+            box,
+            foreground_kji,
+            background_kji,
+            member,
+            settings if member is network else settings.for_member(member),
+            box_drawn=box_drawn,
+            adapt=adapt and (len(networks) == 1 or not box_drawn or member is not networks[0]),
+            seed=seed,
+            start=start,
+            others_kji=others_kji,
+            classical=found[-1].classical if found else None,
+        )
+        found.append(answer)
+    if len(found) == 1:
+        return found[0]
+    grid, device = boxed.grid, boxed.image.device
+    marks = object_marks(grid, foreground_kji, background_kji, others_kji, device)
+    inside = grid.inside(box).to(device)
+    if box_drawn:
+        share = _share_in_box(marked_part(marks.foreground, inside, grid.spacing_kji_mm))
+    else:
+        share = _SHARE_ON_A_SLICE if 1 in grid.shape_kji else _SHARE_OF_SCRIBBLES
+    first, *rest = (answer.probability.logit(_SUREST) for answer in found)
+    probability = (share * first + (1 - share) * torch.stack(rest).mean(dim=0)).sigmoid()
+    labels = yield from label_steps(
+        probability,
+        boxed.image,
+        grid.spacing_kji_mm,
+        marks.foreground & inside,
+        marks.background | ~inside,
+        settings.on(grid).energy,
+    )
+    return ObjectLabels(probability, labels, max(answer.rounds for answer in found), found[-1].classical)
+
+
+def _share_in_box(marked: float) -> float:
+    """Weight of the first network's log-odds, from the part of the box's slices on which the object is marked."""
+    return min(_MOST_SHARE, _LEAST_SHARE + (1 - _LEAST_SHARE) * math.exp(-marked / _MARKED))

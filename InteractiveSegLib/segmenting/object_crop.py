@@ -1,0 +1,95 @@
+"""The surroundings of a box as networks see them, and what these make of them before anything is marked."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from InteractiveSegLib.image.box import BoundingBox
+from InteractiveSegLib.image.geometry import Volume
+from InteractiveSegLib.image.intensity import crop_intensities
+from InteractiveSegLib.image.packed_mask import PackedMask
+from InteractiveSegLib.image.working_grid import GridSettings, WorkingGrid, working_grid
+from InteractiveSegLib.networks.cues import CueSettings
+from InteractiveSegLib.networks.network import Member
+from InteractiveSegLib.networks.predict import PromptedFeatures, feature_steps, prompted_feature_steps, slice_axis
+from InteractiveSegLib.progress import Steps
+
+
+@dataclass(frozen=True, eq=False)
+class BoxedImage:
+    """What is computed once a box: the crop on the working grid and the features of the frozen blocks.
+
+    image : (K, J, I) float32 in [0, 1]
+    not_finite : voxels of the crop that were NaN or infinite and count as the darkest finite value
+    features : (F, K, J, I) float32, of the network that looks at the image alone; None where none has looked yet
+    of_box : what the network that sees prompts makes of the box alone, if it was drawn; None where it was not asked
+    """
+
+    grid: WorkingGrid
+    image: Tensor
+    not_finite: int
+    features: Tensor | None = None
+    of_box: PromptedFeatures | None = None
+
+    @property
+    def bytes(self) -> int:
+        """Memory that the image and what networks made of it take."""
+        return sum(held.nbytes for held in (self.image, self.features, self.of_box) if held is not None)
+
+
+def shown_box(grid: WorkingGrid, box: BoundingBox) -> Tensor:
+    """A drawn box as networks are shown it, (K, J, I) bool on the working grid.
+
+    A box that leaves nothing out, such as that of a whole image, says nothing of what is not the object. The outermost
+    rows and columns of the slices then count as outside; the object may reach there all the same.
+    """
+    inside = grid.inside(box)
+    if not inside.all():
+        return inside
+    across = slice_axis(grid.shape_kji, grid.spacing_kji_mm)
+    for axis, size in enumerate(grid.shape_kji):
+        if axis != across and size > 2:
+            inside.select(axis, 0).fill_(False)
+            inside.select(axis, size - 1).fill_(False)
+    return inside
+
+
+def start_on_grid(start: PackedMask, box: BoundingBox, grid: WorkingGrid) -> Tensor:
+    """The part of a mask to start from that lies in an object's box, (K, J, I) in [0, 1] on the working grid."""
+    mask = np.zeros(grid.crop.shape_kji, np.float32)
+    mask[box.counted_from(grid.crop).slices] = start.within(box)
+    return grid.averaged(torch.from_numpy(mask))
+
+
+def boxed_image(volume: Volume, box: BoundingBox, settings: GridSettings, device: torch.device) -> BoxedImage:
+    """The surroundings of a box that lies within the image, cropped and resampled; without features."""
+    grid = working_grid(box, volume.geometry, settings)
+    intensities, not_finite = crop_intensities(volume, grid.crop)
+    return BoxedImage(grid, grid.averaged(torch.from_numpy(intensities)).to(device), not_finite)
+
+
+def encoded_steps(
+    boxed: BoxedImage, networks: Sequence[Member], drawn: BoundingBox | None, cues: CueSettings
+) -> Steps[BoxedImage]:
+    """The same with what the networks make of it before anything is marked, as far as that lacks.
+
+    Parameters
+    ----------
+    drawn : the box, for networks that start from the answer to it; None where there is none, or a mask to start from
+    """
+    for network in networks:
+        if not network.takes_prompts:
+            if boxed.features is None:
+                features = yield from feature_steps(network, boxed.image, boxed.grid.spacing_kji_mm)
+                boxed = replace(boxed, features=features)
+        elif drawn is not None and boxed.of_box is None:
+            inside = shown_box(boxed.grid, drawn).to(boxed.image.device)
+            nothing = torch.zeros_like(inside)
+            of_box = yield from prompted_feature_steps(
+                network, boxed.image, boxed.grid.spacing_kji_mm, inside, nothing, nothing, settings=cues
+            )
+            boxed = replace(boxed, of_box=of_box)
+    return boxed

@@ -1,0 +1,1 @@
+"""Training images that never were."""

@@ -1,0 +1,1 @@
+"""How things are said: counts, slices, notes, text from elsewhere."""

@@ -1,0 +1,213 @@
+"""What a window does with a casebook, in the worker: every action opens the casebook, acts, and looks at it again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from InteractiveSegLib.casebook.acceptance import AcceptedMask, accept, latest, load_accepted
+from InteractiveSegLib.casebook.case_rounds import keep_round, last_round
+from InteractiveSegLib.casebook.case_view import CasebookView, CaseRow, CaseWork, OpenedCase
+from InteractiveSegLib.casebook.casebook import Casebook
+from InteractiveSegLib.casebook.doubts import known_doubts
+from InteractiveSegLib.casebook.entries import CaseEntry, ConflictError
+from InteractiveSegLib.casebook.provenance import traced
+from InteractiveSegLib.casebook.states import State
+from InteractiveSegLib.casebook.work_locks import WorkLocks
+from InteractiveSegLib.casebook.worklist import next_case
+from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.image.box import Index
+from InteractiveSegLib.image.packed_mask import PackedMask
+from InteractiveSegLib.prompts.prompts import Prompts
+from InteractiveSegLib.wording.counting import counted
+
+_INTERACTIVE = "prompted"
+_IN_WORK: dict[Path, WorkLocks] = {}  # the cases that windows have open, for as long as this process lives
+
+
+def act(folder: Path, action: str, work: CaseWork | None = None, name: str = "", order: str = "fixed") -> CasebookView:
+    """Do one of the ``ACTIONS``, and look.
+
+    Parameters
+    ----------
+    work : of the open case, for "keep", "accept", "skip" and "leave"
+    name : of a case, for "open" and "reopen"
+    order : of the worklist, for "next"
+
+    Raises
+    ------
+    InputError, OutputError : as what is done raises; nothing is changed then.
+    """
+    if action not in ACTIONS:
+        raise InputError(f"a casebook knows no action {action!r}, only {', '.join(ACTIONS)}")
+    place = Path(folder).resolve()
+    with Casebook(folder, _IN_WORK.setdefault(place, WorkLocks(place))) as casebook:
+        return ACTIONS[action](casebook, work, name, order)
+
+
+def _look(casebook: Casebook, said: str = "", opened: OpenedCase | None = None) -> CasebookView:
+    from InteractiveSegLib.learning.versions import in_use
+
+    rows = tuple(
+        CaseRow(entry.name, entry.state.value, entry.split, casebook.effort(entry)) for entry in casebook.cases()
+    )
+    version = in_use(casebook, _INTERACTIVE)
+    learnt = {
+        row["acceptance_id"]
+        for row in casebook.database.rows(
+            "SELECT acceptance_id FROM training WHERE learner = ? AND state != 'running'", [_INTERACTIVE]
+        )
+    }
+    waiting = casebook.database.rows(
+        "SELECT max(acceptance.id) AS id FROM acceptance JOIN case_ ON case_.id = case_id"
+        " WHERE state = 'accepted' AND split = 'train' GROUP BY case_id"
+    )
+    return CasebookView(
+        rows,
+        casebook.labels(),
+        str(version.folder) if version and version.folder else "",
+        f"version {version.id}, learnt from {counted(len(version.cases), 'case', 'cases')}; {version.reason}"
+        if version
+        else "as shipped",
+        sum(row["id"] not in learnt for row in waiting),
+        said,
+        opened,
+        tuple(casebook.notes),
+    )
+
+
+def _just_look(casebook: Casebook, work: CaseWork | None, name: str, order: str) -> CasebookView:
+    return _look(casebook)
+
+
+def _next(casebook: Casebook, work: CaseWork | None, name: str, order: str) -> CasebookView:
+    found = next_case(casebook, order, known_doubts(casebook))
+    if found is None:
+        return _look(casebook, "nothing is left to do: no case is new or reopened")
+    for passed_over in found.notes:
+        casebook.note(passed_over)
+    return _opened(casebook, found.entry, found.reason)
+
+
+def _open(casebook: Casebook, work: CaseWork | None, name: str, order: str) -> CasebookView:
+    return _opened(casebook, casebook.case(name), "chosen in the list")
+
+
+def _opened(casebook: Casebook, entry: CaseEntry, reason: str) -> CasebookView:
+    volume = casebook.volume(entry)  # before anything is changed
+    entry = casebook.begin(entry)
+    prompts, masks = _as_left(casebook, entry)
+    opened = OpenedCase(entry.name, entry.revision, volume, prompts, masks, reason)
+    return _look(casebook, f"{entry.name}: {reason}", opened)
+
+
+def _as_left(casebook: Casebook, entry: CaseEntry) -> tuple[Prompts, dict[int, PackedMask]]:
+    """The latest of what was accepted and what was kept of the work since; of what is damaged there is a note."""
+    kept = last_round(casebook, entry)
+    try:
+        accepted = latest(casebook, entry)
+        if accepted is not None and (kept is None or kept.accepted < accepted.id):
+            found = load_accepted(entry, accepted)
+            return found.prompts, _packed(found.labels)
+    except InputError as error:
+        casebook.note(str(error))
+    return (Prompts(), {}) if kept is None else (kept.prompts, _packed(kept.labels))
+
+
+def _keep(casebook: Casebook, work: CaseWork | None, name: str, order: str) -> CasebookView:
+    work = _required(work)
+    entry = casebook.case(work.case)
+    if entry.state in (State.IN_WORK, State.REOPENED):
+        casebook.work.take(entry.id)  # which a worker that was started anew does not have yet
+    keep_round(casebook, entry, work.prompts, _labels(work.masks, entry.image.geometry.shape_kji))
+    casebook.record(entry, work.events)
+    return _look(casebook, f"{work.case}: kept as it stands")
+
+
+def _leave(casebook: Casebook, work: CaseWork | None, name: str, order: str) -> CasebookView:
+    """Keep the work, and let others have the case."""
+    work = _required(work)
+    _keep(casebook, work, name, order)
+    entry = casebook.case(work.case)
+    if entry.state is State.IN_WORK:
+        casebook.give_back(entry)
+    casebook.work.give_back(entry.id)  # of a reopened case, too
+    return _look(casebook, f"{work.case}: kept for another time")
+
+
+def _accept(casebook: Casebook, work: CaseWork | None, name: str, order: str) -> CasebookView:
+    work = _required(work)
+    entry = _as_opened(casebook, work)
+    shape = entry.image.geometry.shape_kji
+    labels = _labels(work.masks, shape)
+    marked = work.prompts.scribbles.to_labelmap(shape) > 0
+    origins = traced(labels, marked, model=_labels(work.proposed, shape))
+    accept(casebook, entry, AcceptedMask(labels, origins, work.prompts))
+    casebook.record(entry, work.events)
+    return _look(casebook, f"{work.case}: accepted")
+
+
+def _skip(casebook: Casebook, work: CaseWork | None, name: str, order: str) -> CasebookView:
+    work = _required(work)
+    entry = _as_opened(casebook, work)
+    _keep(casebook, work, name, order)
+    casebook.skip(entry)
+    return _look(casebook, f"{work.case}: skipped; what was done is kept")
+
+
+def _reopen(casebook: Casebook, work: CaseWork | None, name: str, order: str) -> CasebookView:
+    casebook.reopen(casebook.case(name))
+    return _look(casebook, f"{name}: reopened; Open next brings it")
+
+
+def _roll_back(casebook: Casebook, work: CaseWork | None, name: str, order: str) -> CasebookView:
+    from InteractiveSegLib.learning.versions import roll_back
+
+    used = roll_back(casebook, _INTERACTIVE)
+    return _look(casebook, f"back to version {used.id}" if used else "back to the shipped network")
+
+
+def _required(work: CaseWork | None) -> CaseWork:
+    if work is None:
+        raise InputError("no case is open")
+    return work
+
+
+def _as_opened(casebook: Casebook, work: CaseWork) -> CaseEntry:
+    """The case, where it still is as the person knows it. ConflictError where it is not."""
+    entry = casebook.case(work.case)
+    if entry.revision != work.revision:
+        raise ConflictError(
+            f"case {entry.name!r} was changed by another program since it was opened here, and is {entry.state.value} "
+            "now; open it again to see what was done"
+        )
+    return entry
+
+
+def _labels(masks: Mapping[int, PackedMask], shape_kji: Index) -> NDArray[np.uint8]:
+    labels = np.zeros(shape_kji, np.uint8)
+    for label, mask in masks.items():
+        if mask.box.intersected(shape_kji) != mask.box:
+            raise InputError(f"the mask of label {label} reaches outside the image of shape {shape_kji}")
+        labels[mask.box.slices][mask.mask_kji] = label
+    return labels
+
+
+def _packed(labels: NDArray[np.integer]) -> dict[int, PackedMask]:
+    return {int(value): PackedMask.of(labels == value) for value in np.unique(labels) if value}
+
+
+ACTIONS: Mapping[str, Callable[[Casebook, CaseWork | None, str, str], CasebookView]] = {
+    "look": _just_look,
+    "next": _next,
+    "open": _open,
+    "keep": _keep,
+    "leave": _leave,
+    "accept": _accept,
+    "skip": _skip,
+    "reopen": _reopen,
+    "roll back": _roll_back,
+}

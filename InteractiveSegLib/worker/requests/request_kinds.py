@@ -1,0 +1,48 @@
+"""The kinds of requests that a worker answers. A further kind is a class in a file of its own and a line here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from InteractiveSegLib.progress import Steps
+from InteractiveSegLib.records.message import Message
+from InteractiveSegLib.worker.requests.casebook_request import CasebookRequest
+from InteractiveSegLib.worker.requests.prepare_request import PrepareRequest
+from InteractiveSegLib.worker.requests.propagate_request import PropagateRequest
+from InteractiveSegLib.worker.requests.segment_request import SegmentRequest
+from InteractiveSegLib.worker.requests.suggest_request import SuggestRequest
+
+if TYPE_CHECKING:
+    from InteractiveSegLib.worker.requests.request_context import Workbench
+
+
+class Request(Protocol):
+    """Something a worker can be asked for; a frozen dataclass that imports nothing heavy outside ``steps``.
+
+    kind : its name in the table
+    needs_image : it is about the image and its prompts, so they go with it, and its result is dropped when they change
+    """
+
+    kind: ClassVar[str]
+    needs_image: ClassVar[bool]
+
+    def to_message(self) -> Message:
+        """The request without image and prompts; on the client's side."""
+
+    @classmethod
+    def from_message(cls, message: Message) -> Request:
+        """The request that ``to_message`` made. InputError where it is none."""
+
+    def steps(self, bench: Workbench) -> Steps[Any]:
+        """Do the work; in the worker, or at once in a command."""
+
+    def result_message(self, result: Any) -> Message:
+        """The result as it travels."""
+
+    def result_of(self, message: Message) -> Any:
+        """The result that ``result_message`` made; on the client's side."""
+
+
+REQUEST_KINDS: dict[str, type[Request]] = {
+    kind.kind: kind for kind in (SegmentRequest, PrepareRequest, PropagateRequest, SuggestRequest, CasebookRequest)
+}
