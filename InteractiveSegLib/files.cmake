@@ -200,11 +200,13 @@ set(PACKAGE_SCRIPTS
   segmenting/image_segmenter.py
   segmenting/network_fusion.py
   segmenting/object_crop.py
+  segmenting/object_prompts.py
   segmenting/refine.py
   segmenting/rounds.py
   segmenting/segment_result.py
   segmenting/self_test.py
   segmenting/session.py
+  segmenting/settings.py
   system/__init__.py
   system/contained_path.py
   system/files.py

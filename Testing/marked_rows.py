@@ -5,7 +5,7 @@ from statistics import fmean
 
 import torch
 
-from InteractiveSegLib.networks.cues import CHANNELS, encode
+from InteractiveSegLib.networks.cues import CHANNELS, ShownPrompts, encode
 
 SHAPE_KJI = (5, 8, 11)
 SPACING_KJI_MM = (3.0, 0.75, 0.5)
@@ -66,7 +66,7 @@ def several(count=3, shape_kji=SHAPE_KJI):
 
 
 def cues_of(images, boxes, foreground, background, start, *others, spacing_mm=SPACING_KJI_MM):
-    return encode(images, spacing_mm, boxes, foreground, background, start, others)
+    return encode(images, spacing_mm, ShownPrompts(boxes, foreground, background, start, others))
 
 
 def kinds_missing():

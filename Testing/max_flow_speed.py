@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from InteractiveSegLib.progress import finish
-from InteractiveSegLib.segmenting.refine import EnergySettings, edge_weights, energy, label_steps
+from InteractiveSegLib.segmenting.refine import EnergySettings, edge_weights, energy, minimise_energy_steps
 from InteractiveSegLib.training.procedural.procedural import generate_scene
 
 SIDE = 126
@@ -55,7 +55,7 @@ def main() -> None:
         ours, theirs = [], []
         for _ in range(REPEATS):
             started = time.perf_counter()
-            labels = finish(label_steps(probability, image, spacing, settings=settings))
+            labels = finish(minimise_energy_steps(probability, image, spacing, settings=settings))
             ours.append(time.perf_counter() - started)
             started = time.perf_counter()
             best = exact(probability.numpy(), [weight.numpy() for weight in weights], settings.probability_floor)

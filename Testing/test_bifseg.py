@@ -1,18 +1,26 @@
 """What of an object's marks, and of those on other objects, the stages are shown on the working grid."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from blobs import SHAPE_KJI, blob_volume
 
 from InteractiveSegLib.image.box import BoundingBox
+from InteractiveSegLib.image.geometry import Geometry
 from InteractiveSegLib.image.working_grid import GridSettings, working_grid
+from InteractiveSegLib.networks.cues import ShownPrompts
 from InteractiveSegLib.networks.pcnet import PCNet
 from InteractiveSegLib.networks.prompted import PromptedNetwork
 from InteractiveSegLib.progress import finish
+from InteractiveSegLib.prompts.prompts import Prompts
+from InteractiveSegLib.prompts.scribbles import Scribbles
 from InteractiveSegLib.segmenting import bifseg
-from InteractiveSegLib.segmenting.bifseg import BifsegSettings, marked_part, object_steps
-from InteractiveSegLib.segmenting.object_crop import boxed_image, encoded_steps
+from InteractiveSegLib.segmenting.bifseg import bifseg_steps
+from InteractiveSegLib.segmenting.object_crop import encoded_steps, object_crop
+from InteractiveSegLib.segmenting.object_prompts import ObjectPrompts
+from InteractiveSegLib.segmenting.settings import BifsegSettings
 
 CPU = torch.device("cpu")
 FULL, COARSE = GridSettings(max_voxels=64**3), GridSettings(max_voxels=7**3)
@@ -28,23 +36,13 @@ def segmented(network, foreground=(), background=(), *others, box=None, start=No
     """The first round of marks (voxels); those on every other object are among the background's."""
     settings = BifsegSettings(**{"grid": FULL, **settings})
     extent = box or BoundingBox.whole(SHAPE_KJI)
-    boxed = boxed_image(blob_volume(), extent, settings.grid, CPU)
-    boxed = finish(encoded_steps(boxed, [network], box if start is None else None, settings.cues))
+    crop = object_crop(blob_volume(), extent, settings.grid, CPU)
+    crop = finish(encoded_steps(crop, [network], box if start is None else None, settings.cues))
     marks = [np.array(voxels, np.int32).reshape(-1, 3) for voxels in (foreground, background, *others)]
-    steps = object_steps(
-        boxed,
-        extent,
-        marks[0],
-        np.concatenate(marks[1:]),
-        network,
-        settings,
-        box_drawn=box is not None,
-        adapt=False,
-        seed=0,
-        start=start,
-        others_kji=marks[2:],
-    )
-    return finish(steps)
+    labels = np.repeat([1, 255, *range(2, len(marks))], [len(voxels) for voxels in marks])
+    boxes = {} if box is None else {1: box}
+    own = ObjectPrompts.of(Prompts(boxes, Scribbles(np.concatenate(marks), labels)), 1, extent, crop.grid, CPU)
+    return finish(bifseg_steps(crop, replace(own, start=start), network, settings, adapt=False, seed=0))
 
 
 @pytest.fixture
@@ -54,8 +52,8 @@ def shown(monkeypatch):
 
     def kept(real):
         def call(*given):
-            marks = [value for value in given if isinstance(value, torch.Tensor) and value.dtype == torch.bool]
-            seen.append([*marks[-2:], *next(value for value in given if isinstance(value, list))])
+            marks = next(value for value in given if isinstance(value, ShownPrompts))
+            seen.append([marks.foreground, marks.background, *marks.other_objects])
             return real(*given)
 
         return call
@@ -132,10 +130,10 @@ def test_scribbles_in_a_box_correct_the_answer_to_the_box_the_more_slices_they_m
     network, box = networks()["prompted"], BoundingBox((2, 4, 6), (11, 17, 21))
     given = {"box": box, **_shares(network)}
     on_blob = [[k, 10, i] for k in slices for i in (12, 13)]
-    of_box = segmented(network, **given).probability
+    box_features = segmented(network, **given).probability
     crop = working_grid(box, blob_volume().geometry, FULL).crop
-    inside, start = box.counted_from(crop).slices, torch.zeros_like(of_box)
-    start[inside] = of_box[inside]
+    inside, start = box.counted_from(crop).slices, torch.zeros_like(box_features)
+    start[inside] = box_features[inside]
     for marks, value in ((on_blob, 1.0), (BESIDE, 0.0)):
         start[tuple((np.array(marks, int).reshape(-1, 3) - crop.start_kji).T)] = value
     start *= min(1.0, len(slices) / 9 / 0.3)
@@ -147,10 +145,10 @@ def test_scribbles_in_a_box_correct_the_answer_to_the_box_the_more_slices_they_m
 
 @pytest.mark.parametrize(("slices", "part"), [([], 0.0), ([3, 4], 0.4), ([0, 3], 0.2), (range(8), 1.0)])
 def test_the_part_of_a_boxs_slices_that_is_marked(slices, part):
-    inside, foreground = torch.zeros((2, 6, 5, 8), dtype=torch.bool)
-    inside[1:4, 1:4, 2:7] = True
-    foreground[2, 2, slices] = True
-    assert marked_part(foreground, inside, (0.7, 0.5, 3.0)) == part
+    geometry, box = Geometry((6, 5, 8), np.diag([3.0, 0.5, 0.7, 1.0])), BoundingBox((1, 1, 2), (4, 4, 7))
+    marks = Scribbles(np.array([[2, 2, i] for i in slices], int).reshape(-1, 3), np.ones(len(slices), int))
+    grid = working_grid(box, geometry, FULL)
+    assert ObjectPrompts.of(Prompts({1: box}, marks), 1, box, grid, CPU).marked_part == part
 
 
 def _shares(network):

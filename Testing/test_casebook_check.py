@@ -14,7 +14,7 @@ from InteractiveSegLib.casebook.case_rounds import keep_round, last_round
 from InteractiveSegLib.casebook.casebook import Casebook
 from InteractiveSegLib.casebook.checking import check_steps
 from InteractiveSegLib.casebook.database import FILE
-from InteractiveSegLib.casebook.doubts import keep_doubts, known_doubts
+from InteractiveSegLib.casebook.doubts import keep_uncertainties, known_uncertainties
 from InteractiveSegLib.casebook.effort import STROKE, Effort, Event
 from InteractiveSegLib.casebook.image_reference import ImageReference
 from InteractiveSegLib.casebook.splits import SplitSettings
@@ -164,10 +164,10 @@ def test_damaged_doubts_and_versions_are_left_out(study):
     with study.database.writing() as rows:
         for number in (1, 2):
             add_version(rows, "prompted", None, True, f"learning/prompted/version-{number}", [1], {}, "good")
-    keep_doubts(study, 2, {"case1": 0.5, "case2": 0.25})
+    keep_uncertainties(study, 2, {"case1": 0.5, "case2": 0.25})
     with study.database.writing() as rows:
         rows.execute("UPDATE event SET data = '{\"version\": 2' WHERE kind = 'doubt' AND case_id = 2")
-    assert known_doubts(study) == {"case2": 0.25}
+    assert known_uncertainties(study) == {"case2": 0.25}
     with study.database.writing() as rows:
         rows.execute("UPDATE version SET scores = '{' WHERE id = 2")
     assert [version.id for version in versions(study, "prompted")] == [1]

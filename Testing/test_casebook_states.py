@@ -42,9 +42,12 @@ def test_what_was_accepted_comes_back_as_it_was(tmp_path):
         assert np.abs(loaded.first[1] - first[1]).max() <= 0.5 / 255 + 1e-6
         drawn = some_prompts()
         assert loaded.prompts.scribbles.equals(drawn.scribbles)
-        assert (dict(loaded.prompts.boxes), dict(loaded.prompts.lassoed)) == (dict(drawn.boxes), dict(drawn.lassoed))
+        assert (dict(loaded.prompts.boxes), dict(loaded.prompts.lasso_boxes)) == (
+            dict(drawn.boxes),
+            dict(drawn.lasso_boxes),
+        )
         whole = BoundingBox.whole(labels.shape)
-        assert np.array_equal(loaded.prompts.starts[2].within(whole), drawn.starts[2].within(whole))
+        assert np.array_equal(loaded.prompts.start_masks[2].within(whole), drawn.start_masks[2].within(whole))
 
 
 @pytest.mark.parametrize(

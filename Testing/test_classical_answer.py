@@ -22,14 +22,14 @@ from marked_rows import (
     several,
 )
 
-from InteractiveSegLib.networks.cues import CHANNELS, CueSettings, encode
+from InteractiveSegLib.networks.cues import CHANNELS, CueSettings, ShownPrompts, encode
 
 ACROSS = math.hypot(1, 70)  # a step over the whole intensity range
 
 
 def test_the_classical_answer_is_that_worked_out_by_hand():
     image = torch.full((1, 1, 1, 5), 0.4)  # of one intensity, which then says nothing
-    cues = encode(image, CUBES, everywhere(image), row(5, 1), row(5, 4))
+    cues = encode(image, CUBES, ShownPrompts(everywhere(image), row(5, 1), row(5, 4)))
     assert on_row(cues, "intensities") == pytest.approx([0] * 5, abs=1e-6)
     # distances 1 0 1 2 3 to the object and 4 3 2 1 0 to the background
     assert on_row(cues, "classical answer") == pytest.approx([0.6, 0.6, 0.2, -0.2, -0.6], abs=1e-5)
@@ -40,7 +40,7 @@ def test_the_classical_answer_weighs_the_intensities_in_and_is_bounded(contrast,
     image = torch.zeros(1, 1, 1, 5)
     image[..., 3:] = 1.0
     settings = CueSettings(contrast=contrast, surest=surest)
-    cues = encode(image, CUBES, everywhere(image), row(5, 0), row(5, 4), settings=settings)
+    cues = encode(image, CUBES, ShownPrompts(everywhere(image), row(5, 0), row(5, 4)), settings)
     across = math.hypot(1, contrast)
     to_background = [3 + across, 2 + across, 1 + across, 1, 0]
     to_foreground = [0, 1, 2, 2 + across, 3 + across]
@@ -58,7 +58,7 @@ def test_the_classical_answer_weighs_the_intensities_in_and_is_bounded(contrast,
 @pytest.mark.parametrize("depth", [10.0, 2.0])
 def test_an_object_that_nobody_marked_is_as_deep_in_its_box_as_the_settings_say(depth):
     image = torch.full((1, 1, 1, 9), 0.4)
-    cues = encode(image, CUBES, row(9, 2, 3, 4, 5, 6), row(9), row(9), settings=CueSettings(box_depth=depth))
+    cues = encode(image, CUBES, ShownPrompts(row(9, 2, 3, 4, 5, 6), row(9), row(9)), CueSettings(box_depth=depth))
     # 1 2 3 2 1 from outside, where no object can be
     inside = [-0.2 * (depth - d) for d in (1, 2, 3, 2, 1)]
     assert on_row(cues, "classical answer") == pytest.approx([-10, -10, *inside, -10, -10], abs=1e-5)
@@ -68,7 +68,7 @@ def test_an_object_that_nobody_marked_is_as_deep_in_its_box_as_the_settings_say(
 def test_an_object_that_nobody_marked_has_the_intensities_of_its_box():
     image = line(0.0, 0.0, 1.0, 1.0, 0.0, 0.0)
     settings = CueSettings(contrast=0.0)
-    cues = encode(image, CUBES, row(6, 1, 2, 3), row(6), row(6), settings=settings)
+    cues = encode(image, CUBES, ShownPrompts(row(6, 1, 2, 3), row(6), row(6)), settings)
     # 50 marks of which 1/3 are dark: 0.9 * sqrt(2) / 3 * 50^(-1/5) is above the most that is smoothed
     own, rest = [0, 63, 63], [0]
     bright = 0.5 * math.log(density(63, own, SOFT) / FLOOR)
@@ -80,7 +80,7 @@ def test_an_object_that_nobody_marked_has_the_intensities_of_its_box():
 def test_no_voxel_of_a_box_is_farther_from_its_object_than_the_box_reaches():
     image = torch.full((1, 1, 1, 31), 0.4)
     box = row(31, *range(1, 30))
-    answer = on_row(encode(image, CUBES, box, row(31, 2), row(31)), "classical answer")
+    answer = on_row(encode(image, CUBES, ShownPrompts(box, row(31, 2), row(31))), "classical answer")
     # 13 from the mark and 15 from both sides; 26 from the mark, which count as 20, and 2 from the side; outside the box
     assert [answer[15], answer[28]] == pytest.approx([0.4, -3.6], abs=1e-5)
     assert answer[30] == pytest.approx(-0.2 * 28, abs=1e-5)
@@ -89,7 +89,7 @@ def test_no_voxel_of_a_box_is_farther_from_its_object_than_the_box_reaches():
 def test_the_settings_move_the_cues():
     image = torch.full((1, 1, 1, 5), 0.4)
     settings = CueSettings(reach=4.0, edge_reach=5.0, distance_share=1.0)
-    cues = encode(image, CUBES, everywhere(image), row(5, 1), row(5, 4), settings=settings)
+    cues = encode(image, CUBES, ShownPrompts(everywhere(image), row(5, 1), row(5, 4)), settings)
     assert on_row(cues, "distance foreground") == pytest.approx([math.exp(-abs(i - 1) / 4) for i in range(5)])
     assert on_row(cues, "geodesic foreground") == pytest.approx([math.exp(-abs(i - 1) / 5) for i in range(5)])
     assert on_row(cues, "classical answer") == pytest.approx([3, 3, 1, -1, -3], abs=1e-5)
@@ -100,7 +100,7 @@ def test_the_settings_move_the_cues():
 
 def test_the_object_is_weighed_against_every_other_kind_by_itself():
     image = torch.full((1, 1, 1, 9), 0.4)
-    cues = encode(image, CUBES, everywhere(image), row(9, 1), row(9, 4), None, [row(9, 6), row(9, 8)])
+    cues = encode(image, CUBES, ShownPrompts(everywhere(image), row(9, 1), row(9, 4), None, [row(9, 6), row(9, 8)]))
     expected = [
         -0.2 * abs(i - 1) - math.log(sum(math.exp(-0.2 * abs(i - mark)) for mark in (4, 6, 8))) for i in range(9)
     ]
@@ -110,7 +110,7 @@ def test_the_object_is_weighed_against_every_other_kind_by_itself():
 def test_every_object_has_its_own_intensities():
     image = line(0.0, 32 / 63, 1.0, 0.0, 32 / 63, 1.0)
     settings = CueSettings(contrast=0.0, surest=100.0)
-    cues = encode(image, CUBES, everywhere(image), row(6, 0), row(6, 1), None, [row(6, 2)], settings)
+    cues = encode(image, CUBES, ShownPrompts(everywhere(image), row(6, 0), row(6, 1), None, [row(6, 2)]), settings)
     expected = []
     for i, level in enumerate([0, 32, 63] * 2):
         # foreground, background and the other object lie at 0, 1 and 2 and have the levels 0, 32 and 63
@@ -127,7 +127,7 @@ def test_another_object_of_the_same_intensity_far_away_does_not_lower_the_odds_a
     unbounded = CueSettings(surest=1000.0)
 
     def answer(background, *others):
-        cues = encode(image, CUBES, everywhere(image), row(30, 1), background, None, others, unbounded)
+        cues = encode(image, CUBES, ShownPrompts(everywhere(image), row(30, 1), background, None, others), unbounded)
         return on_row(cues, "classical answer")
 
     alone, as_other, as_background = (answer(row(30, 12)), answer(row(30, 12), row(30, 25)), answer(row(30, 12, 25)))

@@ -15,7 +15,7 @@ from InteractiveSegLib.image.geometry import Geometry
 from InteractiveSegLib.image.image_io import read_labelmap, read_volume, write_image, write_labelmap
 from InteractiveSegLib.networks.checkpoint import save_network
 from InteractiveSegLib.progress import finish
-from InteractiveSegLib.worker.requests.request_context import WholeImage, Workbench
+from InteractiveSegLib.worker.requests.request_context import RequestContext, WholeImage
 
 BOX = ("--box", "6,4,2,21,17,11")
 NAMES = ("a", "b", "c")
@@ -55,7 +55,7 @@ def run(model, capfd, monkeypatch):
     def compute(self, volume, prompts, request):
         self.lock.release()
         try:
-            return finish(request.steps(Workbench(WholeImage(volume), prompts)))
+            return finish(request.steps(RequestContext(WholeImage(volume), prompts)))
         finally:
             self.lock.acquire()
 

@@ -22,7 +22,7 @@ from marked_rows import (
 )
 
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.networks.cues import CHANNELS, CueSettings, encode
+from InteractiveSegLib.networks.cues import CHANNELS, CueSettings, ShownPrompts, encode
 
 
 def test_there_is_a_channel_for_each_name():
@@ -51,7 +51,7 @@ def test_a_box_is_shown_only_where_one_was_drawn():
 def test_distances_are_in_units_of_the_finest_spacing():
     shape = (3, 1, 4)
     image, mark, nothing = torch.zeros(1, *shape), marked(shape, (0, 0, 0)), marked(shape)
-    cues = encode(image, (1.5, 1.0, 0.5), everywhere(image), mark, nothing)
+    cues = encode(image, (1.5, 1.0, 0.5), ShownPrompts(everywhere(image), mark, nothing))
     straight = -10 * channel(cues, "distance foreground")[:, 0].log()
     along = -20 * channel(cues, "geodesic foreground")[:, 0].log()
     # a step is 3 along k and 1 along i; along the image that along k is 3 sqrt(3), and diagonal steps alone cut corners
@@ -76,7 +76,7 @@ def test_swapped_spacing_gives_other_cues():
 
 def test_across_an_edge_is_as_far_as_the_contrast_says():
     image = line(0.0, 0.0, 0.5, 0.5)
-    cues = encode(image, (9.0, 9.0, 2.0), everywhere(image), row(4, 0), row(4))
+    cues = encode(image, (9.0, 9.0, 2.0), ShownPrompts(everywhere(image), row(4, 0), row(4)))
     across = math.hypot(1, 70 * 0.5)
     expected = [math.exp(-d / 20) for d in (0, 1, 1 + across, 2 + across)]
     assert on_row(cues, "geodesic foreground") == pytest.approx(expected)
@@ -85,17 +85,17 @@ def test_across_an_edge_is_as_far_as_the_contrast_says():
 
 def test_voxels_outside_the_box_are_marked_background():
     image, box = torch.zeros(1, 1, 1, 7), row(7, 1, 2, 3, 4, 5)
-    cues = encode(image, CUBES, box, row(7), row(7, 3))
+    cues = encode(image, CUBES, ShownPrompts(box, row(7), row(7, 3)))
     steps = (0, 1, 1, 0, 1, 1, 0)
     assert on_row(cues, "distance background") == pytest.approx([math.exp(-d / 10) for d in steps])
     assert on_row(cues, "geodesic background") == pytest.approx([math.exp(-d / 20) for d in steps])
-    without = encode(image, CUBES, box, row(7), row(7))
+    without = encode(image, CUBES, ShownPrompts(box, row(7), row(7)))
     assert on_row(without, "distance background") == pytest.approx([math.exp(-d / 10) for d in (0, 1, 2, 3, 2, 1, 0)])
 
 
 def test_without_prompts_there_is_the_image_alone():
     image, nothing = torch.rand(1, *SHAPE_KJI), marked(SHAPE_KJI)
-    cues = encode(image, SPACING_KJI_MM, everywhere(image), nothing, nothing)
+    cues = encode(image, SPACING_KJI_MM, ShownPrompts(everywhere(image), nothing, nothing))
     assert torch.equal(cues[0, 0], image[0])
     assert not cues[0, 1:].any()
 
@@ -104,7 +104,7 @@ def test_without_prompts_there_is_the_image_alone():
 def test_marks_of_one_kind_give_no_classical_answer(kind):
     image = line(0.1, 0.9, 0.2, 0.8, 0.5)
     marks = {"foreground": row(5), "background": row(5), kind: row(5, 1)}
-    cues = encode(image, CUBES, everywhere(image), **marks)
+    cues = encode(image, CUBES, ShownPrompts(everywhere(image), **marks))
     other = {"foreground": "background", "background": "foreground"}[kind]
     for name in ("intensities", "classical answer", f"geodesic {other}", f"distance {other}"):
         assert not channel(cues, name).any()
@@ -116,23 +116,23 @@ def test_marks_of_one_kind_give_no_classical_answer(kind):
 
 def test_a_box_alone_gives_intensities():
     image = line(0.0, 0.0, 1.0, 1.0, 0.0)
-    cues = encode(image, CUBES, row(5, 2, 3), row(5), row(5))
+    cues = encode(image, CUBES, ShownPrompts(row(5, 2, 3), row(5), row(5)))
     for name in ("intensities of the box", "intensities"):
         assert on_row(cues, name) == pytest.approx([-1, -1, 1, 1, -1])
 
 
 def test_the_intensities_of_the_box_are_those_within_and_without_it_whatever_is_marked():
     image = line(1.0, 0.0, 0.0, 1.0, 0.0, 0.0)
-    cues = encode(image, CUBES, row(6, 0, 1, 2, 3), row(6, 1), row(6, 3))
+    cues = encode(image, CUBES, ShownPrompts(row(6, 0, 1, 2, 3), row(6, 1), row(6, 3)))
     dark = math.log(density(0, [0, 63], SOFT) / density(0, [0], SHARP)) / 3
     assert on_row(cues, "intensities of the box") == pytest.approx([1, dark, dark, 1, dark, dark], abs=1e-5)
-    everything = encode(image, CUBES, everywhere(image), row(6, 1), row(6, 3))
+    everything = encode(image, CUBES, ShownPrompts(everywhere(image), row(6, 1), row(6, 3)))
     assert not channel(everything, "intensities of the box").any()
 
 
 def test_the_odds_of_an_intensity_are_those_worked_out_by_hand():
     image = line(0.0, 1.0, 1.0, 0.0, 1.0)
-    cues = encode(image, CUBES, everywhere(image), row(5, 0, 1), row(5, 2))
+    cues = encode(image, CUBES, ShownPrompts(everywhere(image), row(5, 0, 1), row(5, 2)))
     bright = math.log(density(63, [0, 63], SOFT) / density(63, [63], SHARP)) / 3
     assert -1 < bright < 0
     assert on_row(cues, "intensities") == pytest.approx([1, bright, bright, 1, bright], abs=1e-5)
@@ -142,7 +142,7 @@ def test_the_more_marks_there_are_the_less_their_intensities_are_smoothed():
     """32 marks of a standard deviation of 6 levels: 0.9 * 6 * 32^(-1/5) = 2.7 levels; those of one level the least."""
     image = line(*[25 / 63] * 16, *[37 / 63] * 16, *[31 / 63] * 16)
     settings = CueSettings(bound=20.0)
-    cues = encode(image, CUBES, everywhere(image), row(48, *range(32)), row(48, *range(32, 48)), settings=settings)
+    cues = encode(image, CUBES, ShownPrompts(everywhere(image), row(48, *range(32)), row(48, *range(32, 48))), settings)
     either = 64 * (0.5 + 0.5 * math.exp(-0.5 * (12 / 2.7) ** 2)) / (2.7 * math.sqrt(2 * math.pi))
     middle = 64 * math.exp(-0.5 * (6 / 2.7) ** 2) / (2.7 * math.sqrt(2 * math.pi))
     foreground = [either + FLOOR] * 32 + [middle + FLOOR] * 16
@@ -154,13 +154,13 @@ def test_the_more_marks_there_are_the_less_their_intensities_are_smoothed():
 def test_the_box_counts_as_some_marks_beside_those_drawn():
     image = line(1.0, 0.0, 0.0, 1.0, 0.0, 0.0)
     box, settings = row(6, 0, 1, 2, 3), CueSettings(prior=2.0)
-    cues = encode(image, CUBES, box, row(6, 0), row(6), settings=settings)
+    cues = encode(image, CUBES, ShownPrompts(box, row(6, 0), row(6)), settings)
     # within the box half are dark: 1 of 3 marks in all; without it all are
     dark = math.log(density(0, [0, 63, 63], SOFT) / density(0, [0], SHARP)) / 3
     assert on_row(cues, "intensities") == pytest.approx([1, dark, dark, 1, dark, dark], abs=1e-5)
     # marks on the dark side of both kinds: 2 of 3 of the object's; 5 of 6 of the others, as the voxels without the box
     # are marks themselves and their intensities count as 2 more
-    cues = encode(image, CUBES, box, row(6, 1), row(6, 2, 3), settings=settings)
+    cues = encode(image, CUBES, ShownPrompts(box, row(6, 1), row(6, 2, 3)), settings)
     own, rest = [0, 0, 63], [0] * 5 + [63]
     dark, bright = (math.log(density(at, own, SOFT) / density(at, rest, SOFT)) / 3 for at in (0, 63))
     assert on_row(cues, "intensities") == pytest.approx([bright, dark, dark, bright, dark, dark], abs=1e-5)
@@ -171,7 +171,7 @@ def test_intensities_of_the_marks_count_and_the_odds_are_bounded():
     image = line(bright, dark, bright - 0.03, dark + 0.03, grey)
     for marks, sign in (((0, 1), 1), ((1, 0), -1)):
         foreground, background = (row(5, column) for column in marks)
-        odds = on_row(encode(image, CUBES, everywhere(image), foreground, background), "intensities")
+        odds = on_row(encode(image, CUBES, ShownPrompts(everywhere(image), foreground, background)), "intensities")
         assert odds[:4] == pytest.approx([sign, -sign, sign, -sign])
         assert odds[4] == pytest.approx(0, abs=0.05)  # nobody marked it
     assert cues_of(*several())[:, CHANNELS.index("intensities")].abs().max() <= 1

@@ -17,12 +17,15 @@ from InteractiveSegLib.networks.pcnet import PCNet
 from InteractiveSegLib.networks.pnet import PNet
 from InteractiveSegLib.networks.prompted import PromptedNetwork
 from InteractiveSegLib.progress import finish
+from InteractiveSegLib.prompts.prompts import Prompts
 from InteractiveSegLib.prompts.scribbles import BACKGROUND, Scribbles
 from InteractiveSegLib.segmenting.adapt import AdaptSettings
-from InteractiveSegLib.segmenting.bifseg import BifsegSettings, object_steps
-from InteractiveSegLib.segmenting.network_fusion import answer_steps
-from InteractiveSegLib.segmenting.object_crop import boxed_image, encoded_steps
+from InteractiveSegLib.segmenting.bifseg import bifseg_steps
+from InteractiveSegLib.segmenting.network_fusion import fused_steps
+from InteractiveSegLib.segmenting.object_crop import encoded_steps, object_crop
+from InteractiveSegLib.segmenting.object_prompts import ObjectPrompts
 from InteractiveSegLib.segmenting.session import ImageSession
+from InteractiveSegLib.segmenting.settings import BifsegSettings
 from InteractiveSegLib.worker.requests.segment_request import SegmentRequest
 
 BOX = BoundingBox((2, 4, 6), (11, 17, 21))
@@ -41,19 +44,23 @@ def ensemble():
 def answers(ensemble, box, adapt, foreground=INSIDE):
     """Log-odds of each member by itself, the first as it was trained where there is a box, and of both together."""
     extent = box or BoundingBox.whole(SHAPE_KJI)
-    given = {"box_drawn": box is not None, "seed": 0}
+    drawn = Prompts(
+        {} if box is None else {1: box},
+        Scribbles(np.concatenate([foreground, BESIDE]), np.repeat([1, 255], [len(foreground), len(BESIDE)])),
+    )
 
     def odds(steps, network, settings, adapt):
-        boxed = boxed_image(blob_volume(), extent, settings.grid, CPU)
-        boxed = finish(encoded_steps(boxed, members(network), box, settings.cues))
-        found = finish(steps(boxed, extent, foreground, BESIDE, network, settings, adapt=adapt, **given))
+        crop = object_crop(blob_volume(), extent, settings.grid, CPU)
+        crop = finish(encoded_steps(crop, members(network), box, settings.cues))
+        own = ObjectPrompts.of(drawn, 1, extent, crop.grid, CPU)
+        found = finish(steps(crop, own, network, settings, adapt=adapt, seed=0))
         return found.probability.logit(1e-4)
 
     prompted, of_image = ensemble.members
     return (
-        odds(object_steps, prompted, SETTINGS.for_member(prompted), adapt and box is None),
-        odds(object_steps, of_image, SETTINGS.for_member(of_image), adapt),
-        odds(answer_steps, ensemble, SETTINGS, adapt),
+        odds(bifseg_steps, prompted, SETTINGS.for_member(prompted), adapt and box is None),
+        odds(bifseg_steps, of_image, SETTINGS.for_member(of_image), adapt),
+        odds(fused_steps, ensemble, SETTINGS, adapt),
     )
 
 
@@ -134,7 +141,7 @@ def test_a_3d_network_is_refused_beside_the_prompted_one():
 
 
 def test_a_border_is_dearer_where_there_is_a_box_alone_unless_the_person_says_what_it_costs(ensemble):
-    grid = boxed_image(blob_volume(), BOX, SETTINGS.grid, CPU).grid
+    grid = object_crop(blob_volume(), BOX, SETTINGS.grid, CPU).grid
     shipped = BifsegSettings.for_network(ensemble)
     assert shipped.on(grid, scribbled=False).energy.smoothness_mm == 2 * shipped.on(grid).energy.smoothness_mm
     asked = SegmentRequest(smoothness=7.0).changed(shipped)

@@ -25,8 +25,8 @@ from InteractiveSegLib.networks.pnet import PNet
 from InteractiveSegLib.networks.predict import foreground_probability
 from InteractiveSegLib.progress import finish
 from InteractiveSegLib.prompts.scribbles import BACKGROUND, Scribbles
-from InteractiveSegLib.segmenting.bifseg import BifsegSettings
 from InteractiveSegLib.segmenting.session import ImageSession
+from InteractiveSegLib.segmenting.settings import BifsegSettings
 
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 

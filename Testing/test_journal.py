@@ -55,9 +55,9 @@ def assert_same_masks(found, expected):
 
 def assert_same(found, expected):
     assert dict(found.prompts.boxes) == dict(expected.prompts.boxes)
-    assert dict(found.prompts.lassoed) == dict(expected.prompts.lassoed)
+    assert dict(found.prompts.lasso_boxes) == dict(expected.prompts.lasso_boxes)
     assert found.prompts.scribbles.equals(expected.prompts.scribbles)
-    assert_same_masks(found.prompts.starts, expected.prompts.starts)
+    assert_same_masks(found.prompts.start_masks, expected.prompts.start_masks)
     assert_same_masks(found.masks, expected.masks)
     assert found.settings == expected.settings
     assert abs(found.time - time.time()) < 60

@@ -4,7 +4,7 @@ from blobs import noisy
 from taught_blobs import QUICK, accept_blob, blob, blob_casebook, tiny_automatic, tiny_prompted
 
 from InteractiveSegLib.casebook.acceptance import stream
-from InteractiveSegLib.casebook.doubts import doubts_of, keep_doubts, known_doubts
+from InteractiveSegLib.casebook.doubts import keep_uncertainties, known_uncertainties, uncertainties_of
 from InteractiveSegLib.casebook.image_reference import ImageReference
 from InteractiveSegLib.casebook.worklist import next_case
 from InteractiveSegLib.cli import main
@@ -14,7 +14,7 @@ from InteractiveSegLib.image.geometry import Geometry
 from InteractiveSegLib.image.image_io import write_image
 from InteractiveSegLib.learning.learner import StreamLearner
 from InteractiveSegLib.learning.settings import LearnSettings
-from InteractiveSegLib.learning.uncertainty import DoubtSettings, box_at, doubt, place_of, usual_places
+from InteractiveSegLib.learning.uncertainty import UncertaintySettings, box_at, doubt, place_of, usual_places
 from InteractiveSegLib.learning.versions import in_use, roll_back
 from InteractiveSegLib.progress import finish
 from InteractiveSegLib.worker.requests.casebook_actions import act
@@ -76,10 +76,13 @@ def test_objects_are_expected_where_they_usually_are(tmp_path):
 def test_the_next_case_is_the_one_that_the_version_in_use_is_least_sure_of(tmp_path, teacher, capsys):
     with blob_casebook(tmp_path, ["train"] * 6) as casebook:
         accept_blob(casebook, 0)
-        assert "no network has looked at the cases" in next_case(casebook, "uncertain", known_doubts(casebook)).reason
-        finish(StreamLearner(casebook, teacher, QUICK, doubt=DoubtSettings(4)).steps())
+        assert (
+            "no network has looked at the cases"
+            in next_case(casebook, "uncertain", known_uncertainties(casebook)).reason
+        )
+        finish(StreamLearner(casebook, teacher, QUICK, doubt=UncertaintySettings(4)).steps())
         version = in_use(casebook, teacher.name)
-        doubts = known_doubts(casebook)
+        doubts = known_uncertainties(casebook)
         assert len(doubts) == 4
         assert "case0" not in doubts
         assert all(0 < value <= 1 for value in doubts.values())
@@ -106,33 +109,33 @@ def test_only_the_version_in_use_has_a_say_and_looks_at_a_case_once(tmp_path, mo
     real = teacher.foregrounds
     monkeypatch.setattr(teacher, "foregrounds", lambda *given: looked.append(given[1].name) or real(*given))
     with blob_casebook(tmp_path, ["train"] * 5) as casebook:
-        learner = StreamLearner(casebook, teacher, QUICK, doubt=DoubtSettings(2))
+        learner = StreamLearner(casebook, teacher, QUICK, doubt=UncertaintySettings(2))
         accept_blob(casebook, 0)
         finish(learner.steps())
         finish(learner.steps())
         assert len(looked) == 2
-        first = known_doubts(casebook)
+        first = known_uncertainties(casebook)
         accept_blob(casebook, 1)
         finish(learner.steps())
         assert len(looked) == 4
-        second = known_doubts(casebook)
-        assert second == doubts_of(casebook, 2) != first
+        second = known_uncertainties(casebook)
+        assert second == uncertainties_of(casebook, 2) != first
         roll_back(casebook, "automatic")
-        assert known_doubts(casebook) == first
+        assert known_uncertainties(casebook) == first
         roll_back(casebook, "automatic")
-        assert known_doubts(casebook) == {}
+        assert known_uncertainties(casebook) == {}
 
 
 def test_cases_without_their_image_are_left_out_and_none_are_looked_at_where_none_is_wanted(tmp_path, teacher):
     with blob_casebook(tmp_path, ["train"] * 3) as casebook:
         accept_blob(casebook, 0)
-        finish(StreamLearner(casebook, teacher, QUICK, doubt=DoubtSettings(0)).steps())
-        assert known_doubts(casebook) == {}
+        finish(StreamLearner(casebook, teacher, QUICK, doubt=UncertaintySettings(0)).steps())
+        assert known_uncertainties(casebook) == {}
         casebook.case("case1").image.path.unlink()
         finish(StreamLearner(casebook, teacher, QUICK).steps())
-        assert set(known_doubts(casebook)) == {"case2"}
+        assert set(known_uncertainties(casebook)) == {"case2"}
     with pytest.raises(InputError, match="cases -1"):
-        DoubtSettings(-1)
+        UncertaintySettings(-1)
 
 
 def test_a_network_is_less_sure_of_an_image_without_contrast(tmp_path):
@@ -146,7 +149,7 @@ def test_a_network_is_less_sure_of_an_image_without_contrast(tmp_path):
         for number in range(2):
             accept_blob(casebook, number)
         finish(StreamLearner(casebook, teacher, settings).steps())
-        doubts = known_doubts(casebook)
+        doubts = known_uncertainties(casebook)
         assert doubts["dull"] > doubts["case2"]
         assert next_case(casebook, "uncertain", doubts).entry.name == "dull"
 
@@ -156,5 +159,5 @@ def test_doubts_of_a_case_that_is_not_there_are_refused_altogether(tmp_path):
         accept_blob(casebook, 0)
         finish(StreamLearner(casebook, tiny_automatic(), QUICK).steps())
         with pytest.raises(InputError, match="'gone'"):
-            keep_doubts(casebook, 1, {"case0": 0.5, "gone": 0.1})
-        assert known_doubts(casebook) == {}
+            keep_uncertainties(casebook, 1, {"case0": 0.5, "gone": 0.1})
+        assert known_uncertainties(casebook) == {}

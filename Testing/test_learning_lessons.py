@@ -8,17 +8,18 @@ from InteractiveSegLib.image.box import BoundingBox
 from InteractiveSegLib.image.geometry import Geometry, Volume
 from InteractiveSegLib.image.packed_mask import PackedMask
 from InteractiveSegLib.learning.automatic_network import AutomaticNetwork
-from InteractiveSegLib.learning.case_targets import TaughtCase
+from InteractiveSegLib.learning.case_targets import CaseTargets
 from InteractiveSegLib.learning.image_batches import PatchSettings, TaughtPatches
-from InteractiveSegLib.learning.image_lesson import PatientAxes, TaughtImage
+from InteractiveSegLib.learning.image_lesson import ImageLesson, PatientAxes
 from InteractiveSegLib.learning.mixture import Mixture
 from InteractiveSegLib.learning.object_batches import SessionSettings, TaughtSessions, piece_shape
-from InteractiveSegLib.learning.object_lesson import TaughtObject, taught_object
+from InteractiveSegLib.learning.object_lesson import ObjectLesson, object_lesson
 from InteractiveSegLib.learning.prompted_teacher import PromptedTeacher, simulated_prompts
 from InteractiveSegLib.networks import predict
+from InteractiveSegLib.networks.cues import ShownPrompts
 from InteractiveSegLib.networks.prompted import PromptedNetwork
 from InteractiveSegLib.progress import finish
-from InteractiveSegLib.prompts.object_roi import object_box
+from InteractiveSegLib.prompts.object_roi import object_roi
 from InteractiveSegLib.prompts.prompts import Prompts
 from InteractiveSegLib.segmenting.session import ImageSession
 
@@ -51,30 +52,30 @@ def test_the_network_learns_from_what_a_session_would_show_it(monkeypatch, given
     session.prompts = prompts
     finish(session.segment(adapt=False))
     channels, spacing = shown[-1]
-    taught = taught_object(volume(), truth.astype(np.float32), ones(), prompts, 1, network)
+    taught = object_lesson(volume(), truth.astype(np.float32), ones(), prompts, 1, network)
     assert taught.spacing_mm == pytest.approx(tuple(spacing))
     assert np.abs(taught.channels.astype(np.float32) - channels[0].numpy()).max() < 4e-3
     assert np.array_equal(taught.image, channels[0, 0].numpy())
-    box, _ = object_box(prompts, 1, volume().geometry)  # beyond it nothing is looked for
+    box, _ = object_roi(prompts, 1, volume().geometry)  # beyond it nothing is looked for
     assert taught.target.sum() == truth[box.slices].sum()
     assert np.count_nonzero(taught.weight) == box.size
 
 
 def test_an_object_without_prompts_is_learnt_round_its_own_voxels():
     network = PromptedNetwork((4, 4)).eval()
-    taught = taught_object(volume(), blob(0).astype(np.float32), ones(), Prompts(), 1, network)
+    taught = object_lesson(volume(), blob(0).astype(np.float32), ones(), Prompts(), 1, network)
     assert taught.channels is None
     assert taught.target.sum() == blob(0).sum()
     with pytest.raises(InputError, match="is empty"):
-        taught_object(volume(), np.zeros(SHAPE, np.float32), ones(), Prompts(), 1, network)
+        object_lesson(volume(), np.zeros(SHAPE, np.float32), ones(), Prompts(), 1, network)
     with pytest.raises(InputError, match=r"weight of label 1 has the shape \(1, 2, 3\)"):
-        taught_object(volume(), blob(0).astype(np.float32), ones((1, 2, 3)), Prompts(), 1, network)
+        object_lesson(volume(), blob(0).astype(np.float32), ones((1, 2, 3)), Prompts(), 1, network)
 
 
 def objects():
     network = PromptedNetwork((4, 4)).eval()
     return [
-        [taught_object(volume(seed), blob(seed).astype(np.float32), ones(), prompts, 1, network)]
+        [object_lesson(volume(seed), blob(seed).astype(np.float32), ones(), prompts, 1, network)]
         for seed, prompts in ((0, scribbled(blob(0))), (1, Prompts()), (2, scribbled(blob(2))))
     ]
 
@@ -105,7 +106,7 @@ def test_lessons_come_back_from_their_arrays():
         assert np.abs(one.image - other.image).max() < 1e-3
         assert one.spacing_mm == pytest.approx(other.spacing_mm)
     with pytest.raises(InputError, match="lacks spacing, weight"):
-        TaughtObject.from_arrays({"image": ones(), "target": ones()})
+        ObjectLesson.from_arrays({"image": ones(), "target": ones()})
 
 
 @pytest.mark.parametrize(
@@ -190,7 +191,7 @@ def test_a_network_grows_with_the_labels_and_keeps_what_it_knew():
 
 def image_of(seed, labels=(1,)):
     teacher, truth = tiny_automatic(), blob(seed).astype(np.float32)
-    case = TaughtCase(volume(seed), {label: truth * (label == 1) for label in labels}, ones(), Prompts())
+    case = CaseTargets(volume(seed), {label: truth * (label == 1) for label in labels}, ones(), Prompts())
     return teacher.lesson(case, AutomaticNetwork(labels, (1.0, 1.0, 1.0), (4, 8)))
 
 
@@ -219,15 +220,15 @@ def test_what_lies_beyond_an_image_does_not_count():
 
 def test_images_come_back_from_their_arrays_with_what_was_answered():
     kept = image_of(0).with_dark(torch.full((2, *image_of(0).image.shape), 1.5))
-    back = TaughtImage.from_arrays(kept.arrays())
+    back = ImageLesson.from_arrays(kept.arrays())
     assert (back.labels, float(back.dark.max())) == ((1,), 1.5)
     assert np.abs(back.image - kept.image).max() < 1e-3
     with pytest.raises(InputError, match="lacks labels"):
-        TaughtImage.from_arrays({"image": ones(), "targets": ones(), "weight": ones()})
+        ImageLesson.from_arrays({"image": ones(), "targets": ones(), "weight": ones()})
 
 
 def test_slices_lie_along_the_first_axis_of_what_is_encoded():
     shape = (6, 5, 7)
     marks = torch.zeros(shape, dtype=torch.bool)
-    given = predict.sliced_channels(torch.rand(shape), (1.0, 4.0, 1.0), ~marks, marks, marks)
+    given = predict.sliced_channels(torch.rand(shape), (1.0, 4.0, 1.0), ShownPrompts(~marks, marks, marks))
     assert (given.axis, given.channels.shape[1:], given.spacing_mm) == (1, (5, 6, 7), (4.0, 1.0, 1.0))

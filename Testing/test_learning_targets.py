@@ -10,9 +10,9 @@ from InteractiveSegLib.casebook.provenance import Origin
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.geometry import Geometry, Volume
 from InteractiveSegLib.learning.automatic_network import AutomaticNetwork
-from InteractiveSegLib.learning.case_targets import taught_case
+from InteractiveSegLib.learning.case_targets import case_targets
 from InteractiveSegLib.learning.image_batches import marginal, patch_loss
-from InteractiveSegLib.learning.image_lesson import TaughtImage
+from InteractiveSegLib.learning.image_lesson import ImageLesson
 from InteractiveSegLib.learning.mixture import Mixture
 from InteractiveSegLib.learning.replay import reservoir
 from InteractiveSegLib.learning.settings import LearnSettings
@@ -43,11 +43,11 @@ def test_a_case_speaks_of_all_labels_that_were_known():
     labels[0, 0], first = 1, np.full(labels.shape, 0.5, np.float32)
     mask = AcceptedMask(labels, np.where(labels > 0, Origin.MODEL, 0), first={1: first})
     volume = Volume(np.zeros(labels.shape), Geometry(labels.shape, np.eye(4)))
-    taught = taught_case(volume, mask, (1, 4), 0.8, 1.0)
+    taught = case_targets(volume, mask, (1, 4), 0.8, 1.0)
     assert sorted(taught.targets) == [1, 4]
     assert not taught.targets[4].any()
     assert np.unique(taught.targets[1]).tolist() == pytest.approx([0.1, 0.9])
-    assert np.unique(taught_case(volume, mask, (1,), 1.0, 1.0).targets[1]).tolist() == [0, 1]
+    assert np.unique(case_targets(volume, mask, (1,), 1.0, 1.0).targets[1]).tolist() == [0, 1]
 
 
 def test_the_reservoir_keeps_every_case_with_the_same_chance():
@@ -121,7 +121,7 @@ def test_an_annealed_rate_falls_over_the_expected_stream_and_not_within_a_traini
 def test_a_training_has_the_rate_that_was_asked_for(tmp_path, monkeypatch, rate, expected):
     used = []
     monkeypatch.setattr(torch.optim.AdamW, "step", lambda self: used.append(self.param_groups[0]["lr"]))
-    lesson = TaughtImage(np.ones((6, 8, 8), np.float32), (1,), np.ones((1, 6, 8, 8)), np.ones((6, 8, 8), np.float32))
+    lesson = ImageLesson(np.ones((6, 8, 8), np.float32), (1,), np.ones((1, 6, 8, 8)), np.ones((6, 8, 8), np.float32))
     network = AutomaticNetwork([1], (1.0, 1.0, 1.0), (4, 8))
     settings = LearnSettings(updates=3, learning_rate=0.5, rate=rate)
     finish(teach_steps(tiny_automatic(), network, [lesson], settings, 0, tmp_path, torch.device("cpu")))

@@ -10,7 +10,7 @@ import pytest
 from InteractiveSegLib.image.box import BoundingBox
 from InteractiveSegLib.image.geometry import Geometry
 from InteractiveSegLib.prompts.drawing import Drawing
-from InteractiveSegLib.prompts.object_roi import object_box
+from InteractiveSegLib.prompts.object_roi import object_roi
 from InteractiveSegLib.prompts.prompts import Prompts
 from InteractiveSegLib.prompts.scribbles import Scribbles
 from InteractiveSegLib.propagate.annotated_slice import AnnotatedSlice, require_fitting
@@ -23,7 +23,7 @@ WINDOW = Words({1: "left ventricle", 2: "label 1", 3: "{0} k slice 2"}, InPatien
 
 def grown(label):
     prompts = Prompts({label: BoundingBox((2, 2, 2), (4, 4, 4))}, Scribbles(np.array([[5, 5, 5]]), np.array([label])))
-    return object_box(prompts, label, GRID)[1]
+    return object_roi(prompts, label, GRID)[1]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import torch
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.networks.block_six import BlockSix
 from InteractiveSegLib.networks.checkpoint import load_network, save_network
-from InteractiveSegLib.networks.cues import CHANNELS, encode
+from InteractiveSegLib.networks.cues import CHANNELS, ShownPrompts, encode
 from InteractiveSegLib.networks.predict import classical_answer, foreground_probability, prompted_feature_steps
 from InteractiveSegLib.networks.prompted import PromptedNetwork, _convolved, _strides
 from InteractiveSegLib.progress import finish
@@ -256,12 +256,14 @@ def test_slices_are_looked_at_along_their_own_axis(axis):
     network, given, others = looked_through(small()), drawn((5, 9, 14)), other_objects((5, 9, 14))
     spacing_mm = (3.0, 0.75, 0.5)
     single = [values[None] for values in (*given, *others)]
-    cues = encode(single[0], spacing_mm, *single[1:4], others=single[4:])
+    cues = encode(single[0], spacing_mm, ShownPrompts(*single[1:4], other_objects=single[4:]))
     expected = finish(network.feature_steps(cues, spacing_mm))[0]
     turned_mm = [0.75, 0.5]
     turned_mm.insert(axis, 3.0)
     turned = [values.movedim(0, axis) for values in (*given, *others)]
-    found = finish(prompted_feature_steps(network, turned[0], turned_mm, *turned[1:4], others=turned[4:])).features
+    found = finish(
+        prompted_feature_steps(network, turned[0], turned_mm, ShownPrompts(*turned[1:4], other_objects=turned[4:]))
+    ).features
     torch.testing.assert_close(found.movedim(axis + 1, 1), expected, rtol=1e-4, atol=1e-5)
     assert found.stride(0) == 1  # those of a voxel lie side by side
 
@@ -271,7 +273,7 @@ def test_a_mask_to_start_from_is_seen():
     network, given = small(), drawn((5, 9, 14))
 
     def features(*start):
-        return finish(prompted_feature_steps(network, given[0], THICK, *given[1:], *start)).features
+        return finish(prompted_feature_steps(network, given[0], THICK, ShownPrompts(*given[1:], *start))).features
 
     start = given[1].float()
     assert not torch.allclose(features(start), features())
@@ -284,20 +286,22 @@ def test_the_classical_answer_comes_with_the_features(axis):
     image, *marks = (values.movedim(0, axis) for values in (*drawn((5, 9, 14)), *other_objects((5, 9, 14))))
     spacing_mm = [0.75, 0.5]
     spacing_mm.insert(axis, 3.0)
-    seen = finish(prompted_feature_steps(small(), image, spacing_mm, *marks[:3], others=marks[3:]))
-    expected = classical_answer(image, spacing_mm, *marks[:3], marks[3:])
+    seen = finish(prompted_feature_steps(small(), image, spacing_mm, ShownPrompts(*marks[:3], other_objects=marks[3:])))
+    expected = classical_answer(image, spacing_mm, ShownPrompts(*marks[:3], other_objects=marks[3:]))
     torch.testing.assert_close(seen.classical, expected, rtol=1e-4, atol=1e-3)
-    assert not torch.allclose(seen.classical, classical_answer(image, spacing_mm, *marks[:3]), atol=0.1)
+    assert not torch.allclose(seen.classical, classical_answer(image, spacing_mm, ShownPrompts(*marks[:3])), atol=0.1)
 
 
 @torch.no_grad()
 def test_the_classical_answer_is_the_last_of_the_cues():
     given, others = drawn((5, 9, 14)), other_objects((5, 9, 14))
     single = [values[None] for values in (*given, *others)]
-    expected = encode(single[0], THICK, *single[1:4], others=single[4:])[0, CHANNELS.index("classical answer")]
-    assert torch.equal(classical_answer(given[0], THICK, *given[1:], others), expected)
-    without = encode(single[0], THICK, *single[1:4])[0, CHANNELS.index("classical answer")]
-    assert torch.equal(classical_answer(given[0], THICK, *given[1:]), without)
+    expected = encode(single[0], THICK, ShownPrompts(*single[1:4], other_objects=single[4:]))[
+        0, CHANNELS.index("classical answer")
+    ]
+    assert torch.equal(classical_answer(given[0], THICK, ShownPrompts(*given[1:], other_objects=others)), expected)
+    without = encode(single[0], THICK, ShownPrompts(*single[1:4]))[0, CHANNELS.index("classical answer")]
+    assert torch.equal(classical_answer(given[0], THICK, ShownPrompts(*given[1:])), without)
     assert not torch.allclose(expected, without, atol=0.1)
 
 
@@ -313,6 +317,6 @@ def test_a_classical_answer_is_added_to_that_of_a_network_that_does_not_know_it(
 
 def test_gradients_stay_on_for_the_caller_between_reports():
     given = drawn((5, 9, 14))
-    for _ in prompted_feature_steps(small(), given[0], THICK, *given[1:]):
+    for _ in prompted_feature_steps(small(), given[0], THICK, ShownPrompts(*given[1:])):
         assert torch.is_grad_enabled()
-    assert not finish(prompted_feature_steps(small(), given[0], THICK, *given[1:])).features.requires_grad
+    assert not finish(prompted_feature_steps(small(), given[0], THICK, ShownPrompts(*given[1:]))).features.requires_grad

@@ -253,12 +253,12 @@ def test_a_start_mask_and_a_lasso_are_prompts_of_their_label():
     mask, box = PackedMask.of(np.ones(SHAPE_KJI, bool)), BoundingBox((3, 2, 1), (4, 8, 11))
     marks = Scribbles(np.array([[3, 4, 5], [3, 2, 0]]), np.array([4, BACKGROUND]))
     started, lassoed = Prompts().with_start(9, mask), Prompts().with_lasso(4, marks, box)
-    assert (started.labels, started.is_empty, dict(started.starts)) == ((9,), False, {9: mask})
-    assert (lassoed.labels, lassoed.is_empty, dict(lassoed.lassoed)) == ((4,), False, {4: box})
+    assert (started.labels, started.is_empty, dict(started.start_masks)) == ((9,), False, {9: mask})
+    assert (lassoed.labels, lassoed.is_empty, dict(lassoed.lasso_boxes)) == ((4,), False, {4: box})
     assert lassoed.scribbles.equals(marks)
     again = lassoed.with_lasso(4, marks, BoundingBox((7, 3, 0), (8, 4, 5)))
-    assert dict(again.lassoed) == {4: BoundingBox((3, 2, 0), (8, 8, 11))}
-    assert dict(lassoed.lassoed) == {4: box}
+    assert dict(again.lasso_boxes) == {4: BoundingBox((3, 2, 0), (8, 8, 11))}
+    assert dict(lassoed.lasso_boxes) == {4: box}
 
 
 def test_a_change_of_one_prompt_keeps_the_others():
@@ -267,8 +267,8 @@ def test_a_change_of_one_prompt_keeps_the_others():
     full = Prompts().with_lasso(4, marks, box).with_start(9, mask).with_box(2, box)
     for changed in (full.with_box(3, box), full.without_box(2), full.with_scribbles(marks), full.with_start(3, mask)):
         assert set(full.labels) - {2} <= set(changed.labels)
-        assert changed.starts[9] is mask
-        assert changed.lassoed[4] == box
+        assert changed.start_masks[9] is mask
+        assert changed.lasso_boxes[4] == box
         assert changed.scribbles.equals(marks)
 
 
@@ -301,10 +301,10 @@ def test_the_prompts_of_one_object_have_the_marks_of_the_others_as_background():
     scribbles = Scribbles(np.array([[1, 1, 1], [2, 2, 2], [3, 3, 3]]), np.array([1, 2, BACKGROUND]))
     boxes = {1: BoundingBox((0, 0, 0), (2, 2, 2)), 2: BoundingBox((1, 1, 1), (4, 4, 4))}
     start = PackedMask.of(np.ones(SHAPE_KJI, bool))
-    own = Prompts(boxes, scribbles, starts={2: start}, lassoed={1: boxes[1]}).for_object(2)
+    own = Prompts(boxes, scribbles, start_masks={2: start}, lasso_boxes={1: boxes[1]}).for_object(2)
     assert dict(own.boxes) == {2: boxes[2]}
-    assert dict(own.starts) == {2: start}
-    assert dict(own.lassoed) == {}
+    assert dict(own.start_masks) == {2: start}
+    assert dict(own.lasso_boxes) == {}
     assert own.scribbles.indices_kji.tolist() == scribbles.indices_kji.tolist()
     assert own.scribbles.labels.tolist() == [BACKGROUND, 2, BACKGROUND]
     assert own.labels == (2,)

@@ -15,7 +15,7 @@ from InteractiveSegLib.segmenting.refine import (
     _Problem,
     edge_weights,
     energy,
-    label_steps,
+    minimise_energy_steps,
 )
 
 DEFAULT = EnergySettings()
@@ -23,7 +23,7 @@ CLOSE = EnergySettings(gap=1e-4, iterations=3000)
 
 
 def fitted(probability, image, spacing_mm, settings=DEFAULT, **given):
-    return finish(label_steps(probability, image, spacing_mm, settings=settings, **given))
+    return finish(minimise_energy_steps(probability, image, spacing_mm, settings=settings, **given))
 
 
 def random_object(shape, spacing_mm, seed=0, noise=0.1, contrast=0.4, certainty=1.0):
@@ -153,7 +153,7 @@ def test_fitting_ends_when_the_gap_is_reached():
     probability, image = random_object((24, 20, 28), (1.0, 1.0, 1.0), noise=0.2, contrast=0.3)
     hard = EnergySettings(smoothness_mm=10.0, iterations=200)
     checks = [
-        len(list(label_steps(probability, image, (1.0, 1.0, 1.0), settings=replace(hard, gap=gap))))
+        len(list(minimise_energy_steps(probability, image, (1.0, 1.0, 1.0), settings=replace(hard, gap=gap))))
         for gap in (0.05, 0.005, -1.0)
     ]
     assert checks[0] < checks[1] < checks[2] == 200 / _CHECK_EVERY
@@ -170,10 +170,10 @@ def test_a_fit_from_the_last_border_is_as_good_and_quicker():
     foreground[6, 10, 10:14] = True
     given = {"foreground": foreground, "background": background}
     border = Border()
-    finish(label_steps(probability, image, spacing_mm, **given, border=border))
+    finish(minimise_energy_steps(probability, image, spacing_mm, **given, border=border))
     checks = {}
     for name, start in (("anew", None), ("from the border", border)):
-        steps = label_steps(changed, image, spacing_mm, **given, border=start)
+        steps = minimise_energy_steps(changed, image, spacing_mm, **given, border=start)
         checks[name] = 0
         try:
             while True:
@@ -194,8 +194,8 @@ def test_a_border_of_another_part_of_the_image_is_no_start():
     closed = torch.zeros(image.shape, dtype=torch.bool)
     closed[:, :, 10:] = True
     border = Border()
-    finish(label_steps(probability, image, spacing_mm, border=border))
-    after = finish(label_steps(probability, image, spacing_mm, background=closed, border=border))
+    finish(minimise_energy_steps(probability, image, spacing_mm, border=border))
+    after = finish(minimise_energy_steps(probability, image, spacing_mm, background=closed, border=border))
     assert torch.equal(after, fitted(probability, image, spacing_mm, background=closed))
 
 
@@ -295,7 +295,7 @@ def test_stopping_early_leaves_the_inputs_as_they_were():
     foreground[1, 2, 3], background[0, 0, 0] = True, True
     inputs = (probability, image, foreground, background)
     before = [values.clone() for values in inputs]
-    steps = label_steps(probability, image, (3.0, 0.7, 0.5), foreground, background)
+    steps = minimise_energy_steps(probability, image, (3.0, 0.7, 0.5), foreground, background)
     next(steps)
     next(steps)
     steps.close()

@@ -27,9 +27,9 @@ from InteractiveSegLib.progress import Progress, finish
 from InteractiveSegLib.prompts.scribbles import BACKGROUND, Scribbles
 from InteractiveSegLib.segmenting import image_segmenter as segmenter_module
 from InteractiveSegLib.segmenting.adapt import AdaptSettings
-from InteractiveSegLib.segmenting.bifseg import BifsegSettings
 from InteractiveSegLib.segmenting.refine import EnergySettings
 from InteractiveSegLib.segmenting.session import ImageSession
+from InteractiveSegLib.segmenting.settings import BifsegSettings
 
 BOX = BoundingBox((2, 4, 6), (11, 17, 21))
 COARSE = BifsegSettings(grid=GridSettings(max_voxels=12**3))
@@ -277,14 +277,14 @@ def test_the_rounds_of_a_session_take_little_memory():
 def test_features_are_kept_for_few_boxes_only(monkeypatch):
     session = boxed_session()
     finish(session.segment(adapt=False))
-    (boxed,) = (each for each in gc.get_objects() if type(each) is segmenter_module.BoxedImage)
+    (boxed,) = (each for each in gc.get_objects() if type(each) is segmenter_module.ObjectCrop)
     monkeypatch.setattr(segmenter_module, "_BYTES_KEPT", 3 * boxed.bytes)
     del boxed
     for k in range(12):
         session.set_box(1, BoundingBox((0, 4, 6), (2 + k, 17, 21)))
         finish(session.segment(adapt=False))
     gc.collect()
-    assert 0 < sum(type(each) is segmenter_module.BoxedImage for each in gc.get_objects()) <= 6
+    assert 0 < sum(type(each) is segmenter_module.ObjectCrop for each in gc.get_objects()) <= 6
 
 
 # the network
@@ -336,7 +336,7 @@ def test_cancelling_anywhere_leaves_the_session_as_it_was(grid):
     finish(untouched.segment())
     untouched.add_scribbles(disputed_corner())
     reports = []
-    untouched.segmenter._boxed.clear()
+    untouched.segmenter._kept.clear()
     finish(untouched.segment(), reports.append)
     assert all(isinstance(report, Progress) and 0 <= report.done <= report.total for report in reports)
     assert len(reports) > 10
@@ -346,7 +346,7 @@ def test_cancelling_anywhere_leaves_the_session_as_it_was(grid):
     session.add_scribbles(disputed_corner())
     round_, prompts, labelmap = session.current, session.prompts, session.labelmap()
     for count in range(1, len(reports) + 1):
-        session.segmenter._boxed.clear()  # or the features would be looked at in the first step only
+        session.segmenter._kept.clear()  # or the features would be looked at in the first step only
         steps = session.segment()
         assert len(list(itertools.islice(steps, count))) == count
         steps.close()
@@ -409,15 +409,15 @@ def test_overlapping_boxes_give_labels_that_never_overlap():
 
 def test_an_overlap_goes_to_the_more_probable_object(monkeypatch):
     """Both boxes hold the same blob; one object is given a higher probability on the left, the other on the right."""
-    real, calls = segmenter_module.answer_steps, []
+    real, calls = segmenter_module.fused_steps, []
 
-    def slanted(boxed, box, *args, **options):
-        found = yield from real(boxed, box, *args, **options)
+    def slanted(crop, *args, **options):
+        found = yield from real(crop, *args, **options)
         slope = torch.linspace(0.9, 0.6, found.labels.shape[2]) if not calls else torch.tensor(0.75)
-        calls.append(box)
+        calls.append(crop)
         return replace(found, probability=torch.ones_like(found.probability) * slope)
 
-    monkeypatch.setattr(segmenter_module, "answer_steps", slanted)
+    monkeypatch.setattr(segmenter_module, "fused_steps", slanted)
     session = boxed_session()
     session.set_box(2, BOX)
     finish(session.segment(adapt=False))
@@ -644,14 +644,14 @@ def test_flips_and_turns_of_the_grid_do_not_change_the_mask(oblique_geometry, se
 @pytest.fixture
 def full_gpu(monkeypatch):
     """A session believes it has a GPU, whose memory is full."""
-    real = segmenter_module.boxed_image
+    real = segmenter_module.object_crop
 
     def boxed(volume, box, settings, device):
         if device.type == "cuda":
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nSee documentation")
         return real(volume, box, settings, device)
 
-    monkeypatch.setattr(segmenter_module, "boxed_image", boxed)
+    monkeypatch.setattr(segmenter_module, "object_crop", boxed)
 
 
 @pytest.mark.usefixtures("full_gpu")

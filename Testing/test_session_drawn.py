@@ -17,12 +17,12 @@ from InteractiveSegLib.networks.predict import slice_axis
 from InteractiveSegLib.networks.prompted import PromptedNetwork
 from InteractiveSegLib.progress import finish
 from InteractiveSegLib.prompts.lasso import Lasso
-from InteractiveSegLib.prompts.object_roi import object_box
+from InteractiveSegLib.prompts.object_roi import object_roi
 from InteractiveSegLib.prompts.prompts import Prompts
 from InteractiveSegLib.prompts.scribbles import BACKGROUND, Scribbles
 from InteractiveSegLib.segmenting.adapt import AdaptSettings
-from InteractiveSegLib.segmenting.bifseg import BifsegSettings
 from InteractiveSegLib.segmenting.session import ImageSession
+from InteractiveSegLib.segmenting.settings import BifsegSettings
 
 BOX = BoundingBox((2, 4, 6), (11, 17, 21))
 FEW_UPDATES = AdaptSettings(rounds=2, updates=4)
@@ -81,11 +81,11 @@ def test_the_box_of_a_lasso_holds_its_curve_and_a_margin():
     marks, extent, _ = Lasso(0, 20, np.array([(9.5, 9.5), (9.5, 49.5), (29.5, 49.5), (29.5, 9.5)])).marks(1, geometry)
     prompts = Prompts().with_lasso(1, marks, extent)
     # 40 voxels of 1 mm: a margin of 14 mm, 7 slices
-    assert object_box(prompts, 1, geometry) == (BoundingBox((13, 0, 0), (28, 44, 60)), "")
+    assert object_roi(prompts, 1, geometry) == (BoundingBox((13, 0, 0), (28, 44, 60)), "")
     further = prompts.with_scribbles(Scribbles(np.array([[30, 20, 20]]), np.array([1])))
-    assert object_box(further, 1, geometry)[0].stop_kji == (38, 44, 60)
+    assert object_roi(further, 1, geometry)[0].stop_kji == (38, 44, 60)
     drawn = BoundingBox((19, 5, 5), (22, 40, 55))
-    assert object_box(prompts.with_box(1, drawn), 1, geometry) == (drawn, "")
+    assert object_roi(prompts.with_box(1, drawn), 1, geometry) == (drawn, "")
 
 
 def test_a_lasso_over_other_marks_and_beyond_the_image_is_noted():
@@ -134,7 +134,7 @@ def test_a_start_mask_alone_makes_the_box_and_a_round_that_repeats(seen):
     first = finish(session.segment())
     assert not seen[0][CHANNELS.index("box")].any()
     assert seen[0][START].sum() == ellipsoid().sum()
-    box, _ = object_box(first.prompts, 1, session.volume.geometry)
+    box, _ = object_roi(first.prompts, 1, session.volume.geometry)
     assert box == BoundingBox.of_mask(ellipsoid()).expanded((8, 8, 8)).intersected(SHAPE_KJI)
     again = session_on()
     again.set_start(1, ellipsoid())
@@ -204,7 +204,7 @@ def test_prompts_hold_a_copy_of_the_start_mask():
     session, mask = session_on(), ellipsoid()
     session.set_start(1, mask)
     mask[:] = False
-    assert session.prompts.starts[1].voxels == ellipsoid().sum()
+    assert session.prompts.start_masks[1].voxels == ellipsoid().sum()
 
 
 # edits
@@ -275,8 +275,8 @@ def test_all_of_them_can_be_undone_and_redone():
         second = finish(session.segment(adapt=False))
         assert second.prompts is changed
         session.undo()
-        assert not session.prompts.starts
-        assert not session.prompts.lassoed
+        assert not session.prompts.start_masks
+        assert not session.prompts.lasso_boxes
         np.testing.assert_array_equal(session.labelmap(), labelmap)
         assert session.redo() is second
         session.undo()
@@ -287,6 +287,6 @@ def test_the_box_holds_a_start_mask_and_scribbles_beyond_it():
     mask = np.zeros(geometry.shape_kji, bool)
     mask[20:24, 20:40, 20:30] = True
     prompts = Prompts().with_start(1, PackedMask.of(mask))
-    assert object_box(prompts, 1, geometry)[0] == BoundingBox((12, 12, 12), (32, 48, 38))
+    assert object_roi(prompts, 1, geometry)[0] == BoundingBox((12, 12, 12), (32, 48, 38))
     beyond = prompts.with_scribbles(Scribbles(np.array([[22, 30, 45]]), np.array([1])))
-    assert object_box(beyond, 1, geometry)[0] == BoundingBox((11, 11, 11), (33, 49, 55))
+    assert object_roi(beyond, 1, geometry)[0] == BoundingBox((11, 11, 11), (33, 49, 55))

@@ -14,8 +14,8 @@ from InteractiveSegLib.networks.prompted import PromptedNetwork
 from InteractiveSegLib.progress import finish
 from InteractiveSegLib.prompts.scribbles import BACKGROUND, Scribbles
 from InteractiveSegLib.segmenting.adapt import AdaptSettings
-from InteractiveSegLib.segmenting.bifseg import BifsegSettings
 from InteractiveSegLib.segmenting.session import ImageSession
+from InteractiveSegLib.segmenting.settings import BifsegSettings
 
 BOX = BoundingBox((2, 4, 6), (11, 17, 21))
 FEW_UPDATES = AdaptSettings(rounds=2, updates=4)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from blobs import ellipsoid
 
-from InteractiveSegLib.networks.cues import CHANNELS, encode
+from InteractiveSegLib.networks.cues import CHANNELS, ShownPrompts, encode
 from InteractiveSegLib.networks.prompted import PromptedNetwork
 from InteractiveSegLib.training.procedural.procedural import BinaryTasks
 from InteractiveSegLib.training.prompted_tasks import PromptedTasks, session_loss
@@ -321,9 +321,11 @@ def test_marks_on_another_object_are_shown_as_a_kind_of_their_own():
     session_loss(network, batch)
     given = [batch[name] for name in ("image", "box", "foreground", "background", "start")]
     spacing = batch["spacing"].tolist()
-    assert torch.equal(network.seen[0], encode(given[0], spacing, *given[1:], others=[batch["other"]]))
+    assert torch.equal(
+        network.seen[0], encode(given[0], spacing, ShownPrompts(*given[1:], other_objects=[batch["other"]]))
+    )
     given[3] = given[3] | batch["other"]
-    plain = encode(given[0], spacing, *given[1:])
+    plain = encode(given[0], spacing, ShownPrompts(*given[1:]))
     classical = CHANNELS.index("classical answer")
     assert not torch.allclose(network.seen[0][:, classical], plain[:, classical], atol=0.1)
 

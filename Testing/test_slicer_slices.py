@@ -11,7 +11,7 @@ from drawn_slices import draw, finished, look, mark
 from InteractiveSegLib.cli import main
 from InteractiveSegLib.image.image_io import read_labelmap, read_volume, write_image, write_labelmap
 from InteractiveSegLib.image.packed_mask import PackedMask
-from InteractiveSegLib.prompts.object_roi import object_box
+from InteractiveSegLib.prompts.object_roi import object_roi
 from InteractiveSegLib.propagate import registration
 from InteractiveSegLib.segmenting.segment_result import SegmentResult
 from InteractiveSegLib.wording.notes import note_fields, notes_of
@@ -194,7 +194,7 @@ def test_notes_speak_of_segments_by_name_and_of_slices_as_the_views_do(person, m
     person.scribble("object", (10, 24, 40), (10, 24, 44))
 
     def answered(_name, _request, prompts, apply, _failed=None):
-        note = object_box(prompts, 1, balls.geometry())[1]
+        note = object_roi(prompts, 1, balls.geometry())[1]
         person.controller.say(apply(SegmentResult({}, notes=notes_of(note_fields([note])))))
 
     with monkeypatch.context() as patch:

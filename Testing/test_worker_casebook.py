@@ -19,7 +19,7 @@ from InteractiveSegLib.prompts.scribbles import Scribbles
 from InteractiveSegLib.records.message import Message
 from InteractiveSegLib.worker.requests.casebook_actions import ACTIONS, act
 from InteractiveSegLib.worker.requests.casebook_request import CasebookRequest
-from InteractiveSegLib.worker.requests.request_context import Workbench
+from InteractiveSegLib.worker.requests.request_context import RequestContext
 
 
 def done(folder, action, work=None, **more):
@@ -27,7 +27,7 @@ def done(folder, action, work=None, **more):
     shape = None if work is None else (6, 12, 17)
     request = CasebookRequest(str(folder), action, work, shape, **more)
     request = CasebookRequest.from_message(request.to_message())
-    result = finish(request.steps(Workbench()))
+    result = finish(request.steps(RequestContext()))
     return request.result_of(request.result_message(result))
 
 

@@ -19,8 +19,8 @@ from InteractiveSegLib.prompts.lasso import Lasso
 from InteractiveSegLib.prompts.prompts import Prompts
 from InteractiveSegLib.prompts.scribbles import BACKGROUND, Scribbles
 from InteractiveSegLib.records.message import Decoder
-from InteractiveSegLib.segmenting.bifseg import BifsegSettings
 from InteractiveSegLib.segmenting.session import ImageSession
+from InteractiveSegLib.segmenting.settings import BifsegSettings
 from InteractiveSegLib.worker.blocking import BlockingWorker
 from InteractiveSegLib.worker.job import JobCallbacks
 from InteractiveSegLib.worker.requests.segment_request import SegmentRequest

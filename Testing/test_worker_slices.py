@@ -19,7 +19,7 @@ from InteractiveSegLib.segmenting.segment_result import WorkingProbability
 from InteractiveSegLib.worker.blocking import BlockingWorker
 from InteractiveSegLib.worker.job import JobCallbacks
 from InteractiveSegLib.worker.requests.propagate_request import PropagateRequest
-from InteractiveSegLib.worker.requests.request_context import WholeImage, Workbench
+from InteractiveSegLib.worker.requests.request_context import RequestContext, WholeImage
 from InteractiveSegLib.worker.requests.slices_request import SlicesToPropagate
 from InteractiveSegLib.worker.requests.suggest_request import SuggestRequest
 
@@ -140,7 +140,7 @@ def test_a_propagation_is_cancelled_within_a_second(worker):
 
 def test_the_same_is_done_without_a_worker(wandering):
     volume, truth = wandering
-    bench = Workbench(WholeImage(volume))
+    bench = RequestContext(WholeImage(volume))
     result = finish(PropagateRequest(SlicesToPropagate(tuple(slices_of(truth, (0, 12))), "shape")).steps(bench))
     assert sorted(result.masks) == [1]
     assert result.geometry(volume.geometry).shape_kji == result.box.shape_kji

@@ -14,7 +14,7 @@ from InteractiveSegLib.errors import InputError
 _KIND = "doubt"
 
 
-def keep_doubts(casebook: Casebook, version: int, doubts: Mapping[str, float]) -> None:
+def keep_uncertainties(casebook: Casebook, version: int, doubts: Mapping[str, float]) -> None:
     """Write down how unsure a version of a network is of cases: name -> 0, sure, to 1. All of them or none."""
     now = time.time()
     values = [
@@ -25,12 +25,12 @@ def keep_doubts(casebook: Casebook, version: int, doubts: Mapping[str, float]) -
         rows.executemany("INSERT INTO event (case_id, kind, at, data) VALUES (?, ?, ?, ?)", values)
 
 
-def doubts_of(casebook: Casebook, version: int) -> dict[str, float]:
+def uncertainties_of(casebook: Casebook, version: int) -> dict[str, float]:
     """Name -> doubt, of the cases that a version has looked at."""
     return {name: value for name, at, value in _doubts(casebook) if at == version}
 
 
-def known_doubts(casebook: Casebook) -> dict[str, float]:
+def known_uncertainties(casebook: Casebook) -> dict[str, float]:
     """Those of the version in use; of the one that looked last where versions of two networks are.
 
     Doubts of two versions are not compared: a network that has learnt more is surer of everything.

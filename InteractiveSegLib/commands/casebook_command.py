@@ -193,11 +193,11 @@ def _list(options: argparse.Namespace) -> None:
 
 
 def _next(options: argparse.Namespace) -> None:
-    from InteractiveSegLib.casebook.doubts import known_doubts
+    from InteractiveSegLib.casebook.doubts import known_uncertainties
     from InteractiveSegLib.casebook.worklist import next_case
 
     with _opened(options) as casebook:
-        found = next_case(casebook, options.order, known_doubts(casebook))
+        found = next_case(casebook, options.order, known_uncertainties(casebook))
     if found is None:
         raise InputError(f"nothing is left to do in {options.casebook}: no case is new or reopened")
     print(printable(found.entry.name))

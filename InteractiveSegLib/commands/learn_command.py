@@ -73,7 +73,7 @@ def _teach(casebook: Casebook, options: argparse.Namespace) -> int:
     from InteractiveSegLib.learning.background import lower_priority
     from InteractiveSegLib.learning.learner import StreamLearner, teacher_named
     from InteractiveSegLib.learning.settings import LearnSettings
-    from InteractiveSegLib.learning.uncertainty import DoubtSettings
+    from InteractiveSegLib.learning.uncertainty import UncertaintySettings
 
     if options.low_priority:
         lower_priority()
@@ -85,7 +85,7 @@ def _teach(casebook: Casebook, options: argparse.Namespace) -> int:
         seed=options.seed,
     )
     teacher = teacher_named(options.network)
-    doubt = DoubtSettings(options.look_at)
+    doubt = UncertaintySettings(options.look_at)
     learner = StreamLearner(casebook, teacher, settings, device=device_named(options.device), doubt=doubt)
     learnt = shown(learner.steps(), options)
     if not learnt:

@@ -91,9 +91,9 @@ def _compute_here(
     options: argparse.Namespace, volume: Volume, prompts: Prompts, request: SegmentRequest
 ) -> SegmentResult:
     """In this process, with a progress bar."""
-    from InteractiveSegLib.worker.requests.request_context import WholeImage, Workbench
+    from InteractiveSegLib.worker.requests.request_context import RequestContext, WholeImage
 
-    return shown(request.steps(Workbench(WholeImage(volume), prompts)), options)
+    return shown(request.steps(RequestContext(WholeImage(volume), prompts)), options)
 
 
 class _Workers:

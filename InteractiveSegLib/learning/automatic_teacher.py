@@ -17,9 +17,9 @@ from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.box import BoundingBox
 from InteractiveSegLib.image.geometry import Volume
 from InteractiveSegLib.learning.automatic_network import AutomaticNetwork
-from InteractiveSegLib.learning.case_targets import TaughtCase
+from InteractiveSegLib.learning.case_targets import CaseTargets
 from InteractiveSegLib.learning.image_batches import PatchSettings, TaughtPatches, patch_loss
-from InteractiveSegLib.learning.image_lesson import PatientAxes, TaughtImage, resampled, seen
+from InteractiveSegLib.learning.image_lesson import ImageLesson, PatientAxes, resampled, seen
 from InteractiveSegLib.learning.mixture import Mixture
 from InteractiveSegLib.learning.settings import DARK, LearnSettings
 from InteractiveSegLib.networks.checkpoint import read_weights, write_weights
@@ -76,7 +76,7 @@ class AutomaticTeacher:
         network.load_state_dict(tensors)
         return network.eval()
 
-    def lesson(self, case: TaughtCase, network: AutomaticNetwork) -> TaughtImage:
+    def lesson(self, case: CaseTargets, network: AutomaticNetwork) -> ImageLesson:
         axes = PatientAxes.of(case.volume.geometry)
         own = axes.spacing_mm(case.volume.geometry)
 
@@ -86,10 +86,10 @@ class AutomaticTeacher:
         image = seen(case.volume, network.spacing_mm).numpy()
         labels = tuple(label for label in network.labels if label in case.targets)
         targets = np.stack([brought(case.targets[label]) for label in labels])
-        return TaughtImage(image, labels, targets, brought(case.weight))
+        return ImageLesson(image, labels, targets, brought(case.weight))
 
     def batches(
-        self, lessons: Sequence[TaughtImage], network: AutomaticNetwork, settings: LearnSettings, seed: int
+        self, lessons: Sequence[ImageLesson], network: AutomaticNetwork, settings: LearnSettings, seed: int
     ) -> Dataset[Any]:
         axis = network.axis if network.dimensions == 2 else None
         mixture = Mixture(settings.latest)
@@ -98,14 +98,14 @@ class AutomaticTeacher:
     def loss(self, settings: LearnSettings) -> Loss:
         return patch_loss(settings.dark_share if settings.replay == DARK else 0.0)
 
-    def remembered(self, lesson: TaughtImage, network: AutomaticNetwork) -> TaughtImage:
+    def remembered(self, lesson: ImageLesson, network: AutomaticNetwork) -> ImageLesson:
         return lesson.with_dark(network.logits(torch.from_numpy(lesson.image)))
 
-    def pack(self, lesson: TaughtImage) -> dict[str, NDArray]:
+    def pack(self, lesson: ImageLesson) -> dict[str, NDArray]:
         return lesson.arrays()
 
-    def unpack(self, arrays: Mapping[str, NDArray]) -> TaughtImage:
-        return TaughtImage.from_arrays(arrays)
+    def unpack(self, arrays: Mapping[str, NDArray]) -> ImageLesson:
+        return ImageLesson.from_arrays(arrays)
 
     def answer(
         self, network: AutomaticNetwork, volume: Volume, accepted: AcceptedMask, seed: int

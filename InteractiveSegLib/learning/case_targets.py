@@ -15,7 +15,7 @@ from InteractiveSegLib.prompts.prompts import Prompts
 
 
 @dataclass(frozen=True, eq=False)
-class TaughtCase:
+class CaseTargets:
     """Image and targets.
 
     targets : label -> (K, J, I) float32, how far each voxel is believed to be the object; of every label that was known
@@ -29,9 +29,9 @@ class TaughtCase:
     prompts: Prompts
 
 
-def taught_case(
+def case_targets(
     volume: Volume, accepted: AcceptedMask, known_labels: tuple[int, ...], alpha: float, person_weight: float
-) -> TaughtCase:
+) -> CaseTargets:
     """Targets and weights of an accepted mask.
 
     Parameters
@@ -44,4 +44,4 @@ def taught_case(
         label: soft_target(accepted.labels == label, first.get(label), alpha, accepted.origins)
         for label in known_labels
     }
-    return TaughtCase(volume, targets, voxel_weights(accepted.origins, person_weight), accepted.prompts)
+    return CaseTargets(volume, targets, voxel_weights(accepted.origins, person_weight), accepted.prompts)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from InteractiveSegLib.learning.image_lesson import TaughtImage
+from InteractiveSegLib.learning.image_lesson import ImageLesson
 from InteractiveSegLib.learning.mixture import Mixture
 from InteractiveSegLib.networks.losses import soft_dice_cross_entropy
 from InteractiveSegLib.training.trainer import Loss
@@ -51,7 +51,7 @@ class TaughtPatches(Dataset):
 
     def __init__(
         self,
-        images: Sequence[TaughtImage],
+        images: Sequence[ImageLesson],
         labels: Sequence[int],
         axis: int | None,
         mixture: Mixture,
@@ -74,7 +74,7 @@ class TaughtPatches(Dataset):
         ]
         return {name: torch.from_numpy(np.stack([patch[name] for patch in patches])) for name in patches[0]}
 
-    def _patch(self, taught: TaughtImage, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    def _patch(self, taught: ImageLesson, rng: np.random.Generator) -> dict[str, np.ndarray]:
         settings, flat = self.settings, self.axis is not None
         sides = [settings.sides[flat]] * 3
         if flat:

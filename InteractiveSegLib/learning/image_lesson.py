@@ -19,7 +19,7 @@ _RAS = 3
 
 
 @dataclass(frozen=True, eq=False)
-class TaughtImage:
+class ImageLesson:
     """Axes are S, A, R of the patient, each the nearest one of the image's.
 
     image : (S, P, Q) float32 in [0, 1]
@@ -41,14 +41,14 @@ class TaughtImage:
         return {**kept, "labels": np.array(self.labels, int), **({} if self.dark is None else {"dark": self.dark})}
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray]) -> TaughtImage:
+    def from_arrays(cls, arrays: Mapping[str, NDArray]) -> ImageLesson:
         """InputError where an array is missing."""
         if missing := {"image", "labels", "targets", "weight"} - set(arrays):
             raise InputError(f"a stored image lacks {', '.join(sorted(missing))}")
         image, targets, weight = (arrays[name].astype(np.float32) for name in ("image", "targets", "weight"))
         return cls(image, tuple(arrays["labels"].tolist()), targets, weight, arrays.get("dark"))
 
-    def with_dark(self, logits: Tensor) -> TaughtImage:
+    def with_dark(self, logits: Tensor) -> ImageLesson:
         """The same with a network's answer (1 + L', S, P, Q)."""
         return replace(self, dark=logits.numpy().astype(np.float16))
 

@@ -19,7 +19,7 @@ from InteractiveSegLib.casebook.entries import Acceptance
 from InteractiveSegLib.casebook.splits import TRAIN, VALIDATION
 from InteractiveSegLib.errors import InputError, OutputError
 from InteractiveSegLib.image.metrics import dice
-from InteractiveSegLib.learning.case_targets import taught_case
+from InteractiveSegLib.learning.case_targets import case_targets
 from InteractiveSegLib.learning.judge import JudgeSettings, judged
 from InteractiveSegLib.learning.leftovers import candidate_folder, sweep, training_folder
 from InteractiveSegLib.learning.lesson_store import LessonStore
@@ -27,7 +27,7 @@ from InteractiveSegLib.learning.replay import reservoir
 from InteractiveSegLib.learning.settings import DARK, NONE, LearnSettings
 from InteractiveSegLib.learning.targets import trust
 from InteractiveSegLib.learning.teacher import Teacher, teach_steps
-from InteractiveSegLib.learning.uncertainty import DoubtSettings, doubt_steps
+from InteractiveSegLib.learning.uncertainty import UncertaintySettings, uncertainty_steps
 from InteractiveSegLib.learning.versions import (
     Version,
     add_version,
@@ -95,11 +95,11 @@ class StreamLearner:
         settings: LearnSettings | None = None,
         judge: JudgeSettings | None = None,
         device: torch.device = _CPU,
-        doubt: DoubtSettings | None = None,
+        doubt: UncertaintySettings | None = None,
     ) -> None:
         self.casebook, self.teacher, self.device = casebook, teacher, device
         self.settings, self.judge = settings or LearnSettings(), judge or JudgeSettings()
-        self.doubt = doubt or DoubtSettings()
+        self.doubt = doubt or UncertaintySettings()
         self.folder = learner_folder(casebook, teacher.name)
         self.store = LessonStore(contained_path(self.folder, "lessons", f"the {teacher.name} network"))
 
@@ -127,7 +127,7 @@ class StreamLearner:
                     case = self.casebook.case_of_id(plan.acceptance.case_id)
                     learnt.append(Learnt(case.name, None, False, f"put off: {error}", put_off=True))
             if (version := in_use(self.casebook, self.teacher.name)) is not None:
-                yield from doubt_steps(self.casebook, self.teacher, version, self.doubt)
+                yield from uncertainty_steps(self.casebook, self.teacher, version, self.doubt)
         finally:
             lock.release()
         return learnt
@@ -257,7 +257,7 @@ class StreamLearner:
             return self.teacher.unpack(kept)
         case = self.casebook.case_of_id(found.case_id)
         accepted = load_accepted(case, found)
-        taught = taught_case(self.casebook.volume(case), accepted, found.known_labels, alpha, settings.person_weight)
+        taught = case_targets(self.casebook.volume(case), accepted, found.known_labels, alpha, settings.person_weight)
         lesson = self.teacher.lesson(taught, network)
         if lesson is None:
             return None

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from InteractiveSegLib.learning.mixture import Mixture
-from InteractiveSegLib.learning.object_lesson import TaughtObject
+from InteractiveSegLib.learning.object_lesson import ObjectLesson
 from InteractiveSegLib.networks.losses import soft_dice_cross_entropy
 from InteractiveSegLib.training.prompted_tasks import PROMPTS, first_prompts, session_logits
 
@@ -48,7 +48,7 @@ class TaughtSessions(Dataset):
 
     def __init__(
         self,
-        cases: Sequence[Sequence[TaughtObject]],
+        cases: Sequence[Sequence[ObjectLesson]],
         mixture: Mixture,
         length: int,
         seed: int,
@@ -75,7 +75,7 @@ class TaughtSessions(Dataset):
         item = {name: torch.from_numpy(array) for name, array in arrays.items()}
         return {**item, "spacing": torch.tensor(taught.spacing_mm), "seed": torch.tensor([self.seed, n])}
 
-    def _piece(self, taught: TaughtObject, names: Sequence[str], rng: np.random.Generator) -> dict[str, NDArray]:
+    def _piece(self, taught: ObjectLesson, names: Sequence[str], rng: np.random.Generator) -> dict[str, NDArray]:
         """A part of the named arrays, mirrored or not along rows and columns."""
         window = piece(taught.target, taught.spacing_mm, rng, self.settings)
         mirrored = [axis for axis in (-1, -2) if rng.random() < 0.5]

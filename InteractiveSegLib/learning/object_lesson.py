@@ -15,17 +15,19 @@ from InteractiveSegLib.image.geometry import Volume
 from InteractiveSegLib.networks.predict import slice_axis, sliced_channels
 from InteractiveSegLib.networks.prompted import PromptedNetwork
 from InteractiveSegLib.progress import finish
-from InteractiveSegLib.prompts.object_roi import object_box
+from InteractiveSegLib.prompts.object_roi import object_roi
 from InteractiveSegLib.prompts.prompts import Prompts
-from InteractiveSegLib.segmenting.bifseg import BifsegSettings, corrected_answer, object_marks
-from InteractiveSegLib.segmenting.object_crop import boxed_image, encoded_steps, start_on_grid
+from InteractiveSegLib.segmenting.bifseg import corrected_answer
+from InteractiveSegLib.segmenting.object_crop import encoded_steps, object_crop
+from InteractiveSegLib.segmenting.object_prompts import ObjectPrompts
+from InteractiveSegLib.segmenting.settings import BifsegSettings
 
 _CPU = torch.device("cpu")
 _MARGIN = 0.35  # round an object that has no prompts, as round one that has scribbles alone
 
 
 @dataclass(frozen=True, eq=False)
-class TaughtObject:
+class ObjectLesson:
     """The surroundings of one object on its working grid, slices along the first axis.
 
     image : (S, P, Q) float32 in [0, 1]
@@ -52,7 +54,7 @@ class TaughtObject:
         }
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray]) -> TaughtObject:
+    def from_arrays(cls, arrays: Mapping[str, NDArray]) -> ObjectLesson:
         """InputError where an array is missing."""
         if missing := {"image", "target", "weight", "spacing"} - set(arrays):
             raise InputError(f"a stored object lacks {', '.join(sorted(missing))}")
@@ -60,14 +62,14 @@ class TaughtObject:
         return cls(*kept, arrays.get("channels"), tuple(arrays["spacing"].tolist()))
 
 
-def taught_object(
+def object_lesson(
     volume: Volume,
     target_kji: NDArray[np.floating],
     weight_kji: NDArray[np.floating],
     prompts: Prompts,
     label: int,
     network: PromptedNetwork,
-) -> TaughtObject:
+) -> ObjectLesson:
     """An object with the very input that a session gives the network for these prompts.
 
     Parameters
@@ -88,9 +90,9 @@ def taught_object(
             )
     settings = BifsegSettings.for_network(network)
     prompted = label in prompts.labels
-    box = object_box(prompts, label, volume.geometry)[0] if prompted else _box_round(target_kji, volume)
-    boxed = boxed_image(volume, box, settings.grid, _CPU)
-    grid, image = boxed.grid, boxed.image
+    box = object_roi(prompts, label, volume.geometry)[0] if prompted else _box_round(target_kji, volume)
+    crop = object_crop(volume, box, settings.grid, _CPU)
+    grid, image = crop.grid, crop.image
     target, weight = (
         grid.averaged(torch.from_numpy(array[grid.crop.slices].astype(np.float32)))
         for array in (target_kji, weight_kji)
@@ -99,25 +101,16 @@ def taught_object(
     target, weight = target * inside, weight * inside  # nothing is looked for beyond the box
     axis, channels = slice_axis(image.shape, grid.spacing_kji_mm), None
     if prompted:
-        foreground, background = (marks[grid.crop.contains(marks)] for marks in prompts.scribbles.for_label(label))
-        others = [
-            prompts.scribbles.for_label(other)[0] for other in prompts.scribbles.object_labels() if other != label
-        ]
-        marks = object_marks(grid, foreground, background, [m[grid.crop.contains(m)] for m in others], _CPU)
-        drawn, scribbled = label in prompts.boxes, bool(marks.foreground.any() or marks.background.any())
-        shown, start = inside if drawn else torch.ones_like(inside), None
-        if label in prompts.starts:
-            start = start_on_grid(prompts.starts[label], box, grid)
-        elif drawn and scribbled:
-            of_box = finish(encoded_steps(boxed, [network], box, settings.cues)).of_box
-            start = corrected_answer(network, of_box, marks, inside, grid.spacing_kji_mm, settings)
-        given = sliced_channels(
-            image, grid.spacing_kji_mm, shown, marks.foreground, marks.of_nothing, start, marks.others, settings.cues
-        )
+        own = ObjectPrompts.of(prompts, label, box, grid, _CPU)
+        start = own.start
+        if start is None and own.box_drawn and own.is_scribbled:
+            features = finish(encoded_steps(crop, [network], box, settings.cues)).box_features
+            start = corrected_answer(network, features, own, settings)
+        given = sliced_channels(image, grid.spacing_kji_mm, own.shown(start), settings.cues)
         channels = given.channels.numpy().astype(np.float16)
     spacing = (grid.spacing_kji_mm[axis], *np.delete(grid.spacing_kji_mm, axis).tolist())
     parts = (np.ascontiguousarray(np.moveaxis(part.numpy(), axis, 0)) for part in (image, target, weight))
-    return TaughtObject(*parts, channels, spacing)
+    return ObjectLesson(*parts, channels, spacing)
 
 
 def _box_round(target_kji: NDArray[np.floating], volume: Volume) -> BoundingBox:

@@ -15,10 +15,10 @@ from InteractiveSegLib.casebook.acceptance import AcceptedMask
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.box import BoundingBox
 from InteractiveSegLib.image.geometry import Volume
-from InteractiveSegLib.learning.case_targets import TaughtCase
+from InteractiveSegLib.learning.case_targets import CaseTargets
 from InteractiveSegLib.learning.mixture import Mixture
 from InteractiveSegLib.learning.object_batches import SessionSettings, TaughtSessions, taught_session_loss
-from InteractiveSegLib.learning.object_lesson import TaughtObject, taught_object
+from InteractiveSegLib.learning.object_lesson import ObjectLesson, object_lesson
 from InteractiveSegLib.learning.settings import LearnSettings
 from InteractiveSegLib.networks.checkpoint import load_network, save_network, weights_paths
 from InteractiveSegLib.networks.prompted import PromptedNetwork
@@ -29,7 +29,7 @@ from InteractiveSegLib.segmenting.session import ImageSession
 from InteractiveSegLib.training.simulated_prompts import draw_scribbles
 from InteractiveSegLib.training.trainer import Loss
 
-Objects = Sequence[TaughtObject]
+Objects = Sequence[ObjectLesson]
 _LEAST_VOXELS = 8.0  # a smaller object teaches nothing
 
 
@@ -61,10 +61,10 @@ class PromptedTeacher:
             raise InputError(f"{place} is {type(network).__name__}: only the network that sees prompts is taught")
         return network
 
-    def lesson(self, case: TaughtCase, network: PromptedNetwork) -> Objects | None:
+    def lesson(self, case: CaseTargets, network: PromptedNetwork) -> Objects | None:
         present = [label for label, target in case.targets.items() if target.sum() >= _LEAST_VOXELS]
         objects = [
-            taught_object(case.volume, case.targets[label], case.weight, case.prompts, label, network)
+            object_lesson(case.volume, case.targets[label], case.weight, case.prompts, label, network)
             for label in present
             if (case.targets[label] > 0.5).any() or label in case.prompts.labels
         ]
@@ -87,7 +87,7 @@ class PromptedTeacher:
     def unpack(self, arrays: Mapping[str, NDArray]) -> Objects:
         numbers = sorted({int(name.split("/")[0]) for name in arrays})
         return [
-            TaughtObject.from_arrays(
+            ObjectLesson.from_arrays(
                 {name.split("/")[1]: array for name, array in arrays.items() if name.startswith(f"{number}/")}
             )
             for number in numbers

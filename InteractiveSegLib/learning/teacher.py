@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from InteractiveSegLib.casebook.acceptance import AcceptedMask
 from InteractiveSegLib.image.box import BoundingBox
 from InteractiveSegLib.image.geometry import Volume
-from InteractiveSegLib.learning.case_targets import TaughtCase
+from InteractiveSegLib.learning.case_targets import CaseTargets
 from InteractiveSegLib.learning.settings import FALLING, LearnSettings
 from InteractiveSegLib.progress import Steps
 from InteractiveSegLib.training.trainer import Loss, TrainSettings, steady, train, warm_cosine
@@ -43,7 +43,7 @@ class Teacher(Protocol, Generic[Net, Lesson]):
         """Weights as ``save`` wrote them, in eval mode; None where there is no network before the first lesson."""
         ...
 
-    def lesson(self, case: TaughtCase, network: Net) -> Lesson | None:
+    def lesson(self, case: CaseTargets, network: Net) -> Lesson | None:
         """A case as this network learns it; None where it teaches nothing."""
         ...
 

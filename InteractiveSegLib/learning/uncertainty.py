@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from InteractiveSegLib.casebook.acceptance import load_labels, stream
 from InteractiveSegLib.casebook.casebook import Casebook
-from InteractiveSegLib.casebook.doubts import doubts_of, keep_doubts
+from InteractiveSegLib.casebook.doubts import keep_uncertainties, uncertainties_of
 from InteractiveSegLib.casebook.entries import CaseEntry
 from InteractiveSegLib.casebook.states import State
 from InteractiveSegLib.errors import InputError
@@ -27,7 +27,7 @@ _POSSIBLE = 0.1  # probability from which a voxel may be the object
 
 
 @dataclass(frozen=True)
-class DoubtSettings:
+class UncertaintySettings:
     """cases : new ones that a version looks at, at most, drawn at random; 0 looks at none.
 
     boxes_from : accepted cases, the latest, that say where objects are to be expected
@@ -54,14 +54,14 @@ def doubt(foreground: NDArray[np.floating]) -> float:
     return float(entropy.mean())
 
 
-def doubt_steps(
-    casebook: Casebook, teacher: Teacher[Any, Any], version: Version, settings: DoubtSettings
+def uncertainty_steps(
+    casebook: Casebook, teacher: Teacher[Any, Any], version: Version, settings: UncertaintySettings
 ) -> Steps[dict[str, float]]:
     """Let a version look at cases that are still new, and write down how unsure it is of each, the mean over labels.
 
     Cases that it has looked at already are left out, and those whose image cannot be read.
     """
-    known = doubts_of(casebook, version.id)
+    known = uncertainties_of(casebook, version.id)
     wanted = [entry for entry in _drawn(casebook, settings.cases) if entry.name not in known]
     if not wanted:
         return {}
@@ -78,7 +78,7 @@ def doubt_steps(
         foregrounds = teacher.foregrounds(network, volume, boxes)
         if foregrounds:
             found[entry.name] = float(np.mean([doubt(each) for each in foregrounds.values()]))
-    keep_doubts(casebook, version.id, found)
+    keep_uncertainties(casebook, version.id, found)
     return found
 
 

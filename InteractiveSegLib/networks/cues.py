@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,15 +63,35 @@ class CueSettings:
     surest: float = 10.0
 
 
+@dataclass(frozen=True, eq=False)
+class ShownPrompts:
+    """What networks are shown of an object: (K, J, I) tensors, or batches of them (B, K, J, I).
+
+    box : bool, inside the drawn box; all of an image where none was drawn
+    foreground, background : bool, scribbles
+    start : float in [0, 1], a mask to start from; None where there is none
+    other_objects : bool each, scribbles on other objects; they are background, but of their own kind
+    """
+
+    box: Tensor
+    foreground: Tensor
+    background: Tensor
+    start: Tensor | None = None
+    other_objects: Sequence[Tensor] = ()
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> ShownPrompts:
+        """The same with every tensor changed in the same way."""
+        return ShownPrompts(
+            change(self.box),
+            change(self.foreground),
+            change(self.background),
+            None if self.start is None else change(self.start),
+            [change(marks) for marks in self.other_objects],
+        )
+
+
 def encode(
-    images: Tensor,
-    spacing_mm: Sequence[float],
-    boxes: Tensor,
-    foreground: Tensor,
-    background: Tensor,
-    start: Tensor | None = None,
-    others: Sequence[Tensor] = (),
-    settings: CueSettings = CueSettings(),
+    images: Tensor, spacing_mm: Sequence[float], shown: ShownPrompts, settings: CueSettings = CueSettings()
 ) -> Tensor:
     """The channels named in ``CHANNELS``.
 
@@ -84,10 +104,7 @@ def encode(
     ----------
     images : (B, K, J, I) float in [0, 1]
     spacing_mm : voxel size along k, j, i
-    boxes : (B, K, J, I) bool, inside the drawn box; all of an image where none was drawn
-    foreground, background : (B, K, J, I) bool, scribbles
-    start : (B, K, J, I) float in [0, 1], a mask to start from; 0 where there is none
-    others : (B, K, J, I) bool each, scribbles on other objects; they are background, but of their own kind
+    shown : batches
 
     Returns
     -------
@@ -97,6 +114,13 @@ def encode(
     ------
     InputError : the shapes differ, or an image is not finite.
     """
+    boxes, foreground, background, start, others = (
+        shown.box,
+        shown.foreground,
+        shown.background,
+        shown.start,
+        shown.other_objects,
+    )
     given = [boxes, foreground, background, *others, *([] if start is None else [start])]
     if images.ndim != 4 or any(other.shape != images.shape for other in given) or len(spacing_mm) != 3:
         shapes = ", ".join(str(tuple(other.shape)) for other in (images, *given))

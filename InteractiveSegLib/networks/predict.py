@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from InteractiveSegLib.networks.block_six import BlockSixNetwork
-from InteractiveSegLib.networks.cues import CHANNELS, CueSettings, encode
+from InteractiveSegLib.networks.cues import CHANNELS, CueSettings, ShownPrompts, encode
 from InteractiveSegLib.networks.external import ExternalNetwork
 from InteractiveSegLib.networks.network import Head
 from InteractiveSegLib.networks.prompted import PromptedNetwork
@@ -69,16 +69,12 @@ def prompted_feature_steps(
     network: PromptedNetwork | ExternalNetwork,
     image: Tensor,
     spacing_mm: Sequence[float],
-    box: Tensor,
-    foreground: Tensor,
-    background: Tensor,
-    start: Tensor | None = None,
-    others: Sequence[Tensor] = (),
+    shown: ShownPrompts,
     settings: CueSettings = CueSettings(),
 ) -> Steps[PromptedFeatures]:
-    """Features of an image (K, J, I) in [0, 1] and the prompts on it, each as in ``cues.encode``."""
+    """Features of an image (K, J, I) in [0, 1] and the prompts on it (K, J, I)."""
     yield Progress(0, 1, "measuring distances")
-    given = sliced_channels(image, spacing_mm, box, foreground, background, start, others, settings)
+    given = sliced_channels(image, spacing_mm, shown, settings)
     features = yield from network.feature_steps(given.channels[None], given.spacing_mm)
     return PromptedFeatures(_voxel_by_voxel(features[0], given.axis), given.channels[_CLASSICAL].movedim(0, given.axis))
 
@@ -99,41 +95,24 @@ class SlicedChannels:
 
 @torch.no_grad()
 def sliced_channels(
-    image: Tensor,
-    spacing_mm: Sequence[float],
-    box: Tensor,
-    foreground: Tensor,
-    background: Tensor,
-    start: Tensor | None = None,
-    others: Sequence[Tensor] = (),
-    settings: CueSettings = CueSettings(),
+    image: Tensor, spacing_mm: Sequence[float], shown: ShownPrompts, settings: CueSettings = CueSettings()
 ) -> SlicedChannels:
-    """Image (K, J, I) in [0, 1] and prompts on it, each as in ``cues.encode``, with the slices first."""
+    """Image (K, J, I) in [0, 1] and prompts on it (K, J, I), with the slices first."""
     axis = slice_axis(image.shape, spacing_mm)
     spacing = (spacing_mm[axis], *(mm for other, mm in enumerate(spacing_mm) if other != axis))
 
     def sliced(values: Tensor) -> Tensor:
         return values.movedim(axis, 0)[None]
 
-    drawn = [sliced(marks) for marks in (box, foreground, background)]
-    begun = None if start is None else sliced(start)
-    channels = encode(sliced(image), spacing, *drawn, begun, [sliced(other) for other in others], settings)
-    return SlicedChannels(channels[0], spacing, axis)
+    return SlicedChannels(encode(sliced(image), spacing, shown.each(sliced), settings)[0], spacing, axis)
 
 
 @torch.no_grad()
 def classical_answer(
-    image: Tensor,
-    spacing_mm: Sequence[float],
-    box: Tensor,
-    foreground: Tensor,
-    background: Tensor,
-    others: Sequence[Tensor] = (),
-    settings: CueSettings = CueSettings(),
+    image: Tensor, spacing_mm: Sequence[float], shown: ShownPrompts, settings: CueSettings = CueSettings()
 ) -> Tensor:
     """Log-odds (K, J, I) of the foreground by distances and intensities alone, as in ``cues.encode``."""
-    drawn = [marks[None] for marks in (box, foreground, background)]
-    return encode(image[None], spacing_mm, *drawn, None, [other[None] for other in others], settings)[0, _CLASSICAL]
+    return encode(image[None], spacing_mm, shown.each(lambda marks: marks[None]), settings)[0, _CLASSICAL]
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ _MARGIN = 0.35
 _LEAST_MARGIN_VOXELS = 8
 
 
-def object_box(prompts: Prompts, label: int, geometry: Geometry) -> tuple[BoundingBox, str]:
+def object_roi(prompts: Prompts, label: int, geometry: Geometry) -> tuple[BoundingBox, str]:
     """Box of one object of the prompts, within the image.
 
     A drawn box is grown to hold the object's scribbles. Without one, the box holds scribbles, lassos and start mask,
@@ -31,10 +31,10 @@ def object_box(prompts: Prompts, label: int, geometry: Geometry) -> tuple[Boundi
         grown = drawn.union(touched[0]) if touched else drawn
         note = Note("the box of ", Labelled(label), " was grown to hold its scribbles")
         return grown, "" if grown == drawn else note
-    if label in prompts.lassoed:
-        touched.append(prompts.lassoed[label])
-    if label in prompts.starts:
-        touched.append(prompts.starts[label].box)
+    if label in prompts.lasso_boxes:
+        touched.append(prompts.lasso_boxes[label])
+    if label in prompts.start_masks:
+        touched.append(prompts.start_masks[label].box)
     box, *others = touched
     for other in others:
         box = box.union(other)

@@ -13,7 +13,7 @@ from InteractiveSegLib.image.box import BoundingBox
 from InteractiveSegLib.image.packed_mask import PackedMask
 from InteractiveSegLib.prompts.scribbles import BACKGROUND, Scribbles, object_label
 
-_BY_LABEL = ("boxes", "starts", "lassoed")
+_BY_LABEL = ("boxes", "start_masks", "lasso_boxes")
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,14 +22,14 @@ class Prompts:
 
     boxes : label (1 to 254) -> box
     scribbles : marks of all objects together
-    starts : label -> mask to start from
-    lassoed : label -> smallest box of what was lassoed
+    start_masks : label -> mask to start from
+    lasso_boxes : label -> smallest box of what was lassoed
     """
 
     boxes: Mapping[int, BoundingBox] = field(default_factory=dict)
     scribbles: Scribbles = field(default_factory=Scribbles.none)
-    starts: Mapping[int, PackedMask] = field(default_factory=dict)
-    lassoed: Mapping[int, BoundingBox] = field(default_factory=dict)
+    start_masks: Mapping[int, PackedMask] = field(default_factory=dict)
+    lasso_boxes: Mapping[int, BoundingBox] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in _BY_LABEL:
@@ -39,7 +39,7 @@ class Prompts:
     @property
     def labels(self) -> tuple[int, ...]:
         """Objects with a prompt of their own, ascending."""
-        return tuple(sorted({*self.boxes, *self.scribbles.object_labels(), *self.starts, *self.lassoed}))
+        return tuple(sorted({*self.boxes, *self.scribbles.object_labels(), *self.start_masks, *self.lasso_boxes}))
 
     @property
     def is_empty(self) -> bool:
@@ -68,9 +68,9 @@ class Prompts:
 
     def with_start(self, label: int, mask: PackedMask) -> Prompts:
         """A mask from which this object starts, in place of the one it had."""
-        return replace(self, starts={**self.starts, label: mask})
+        return replace(self, start_masks={**self.start_masks, label: mask})
 
     def with_lasso(self, label: int, marks: Scribbles, extent: BoundingBox) -> Prompts:
         """Marks and extent of a lasso (``Lasso.marks``) on top of those there are."""
-        lassoed = {**self.lassoed, label: extent.union(self.lassoed.get(label, extent))}
-        return replace(self.with_scribbles(marks), lassoed=lassoed)
+        lasso_boxes = {**self.lasso_boxes, label: extent.union(self.lasso_boxes.get(label, extent))}
+        return replace(self.with_scribbles(marks), lasso_boxes=lasso_boxes)

@@ -80,7 +80,7 @@ def mask_of(box: Any, bits: NDArray, shape_kji: Index | None = None) -> PackedMa
 
 def prompt_parts(prompts: Prompts) -> dict[str, Scribbles | PackedMask]:
     """The immutable values whose arrays a record holds, by the beginning of the arrays' names."""
-    return {"scribbles": prompts.scribbles, **{f"start/{label}": mask for label, mask in prompts.starts.items()}}
+    return {"scribbles": prompts.scribbles, **{f"start/{label}": mask for label, mask in prompts.start_masks.items()}}
 
 
 def prompt_record(
@@ -89,8 +89,8 @@ def prompt_record(
     """Fields and arrays of prompts that lie within an image of this shape; no arrays of the parts named ``without``."""
     fields = {
         "boxes": {str(label): box_fields(box) for label, box in prompts.boxes.items()},
-        "lassoed": {str(label): box_fields(box) for label, box in prompts.lassoed.items()},
-        "starts": {str(label): box_fields(mask.box) for label, mask in prompts.starts.items()},
+        "lassoed": {str(label): box_fields(box) for label, box in prompts.lasso_boxes.items()},
+        "starts": {str(label): box_fields(mask.box) for label, mask in prompts.start_masks.items()},
     }
     arrays: dict[str, NDArray] = {}
     for part, value in prompt_parts(prompts).items():

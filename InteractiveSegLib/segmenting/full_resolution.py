@@ -11,7 +11,7 @@ from torch.nn.functional import max_pool3d
 
 from InteractiveSegLib.image.working_grid import WorkingGrid
 from InteractiveSegLib.progress import Steps
-from InteractiveSegLib.segmenting.refine import EnergySettings, label_steps
+from InteractiveSegLib.segmenting.refine import EnergySettings, minimise_energy_steps
 
 Block = tuple[slice, slice, slice]
 
@@ -52,7 +52,7 @@ def full_resolution_steps(
         if torch.equal(certain[kept], possible[kept]):
             result[inner] = certain[kept].cpu().numpy()
             continue
-        fitted = yield from label_steps(
+        fitted = yield from minimise_energy_steps(
             _linear(agreeing, grid, outer),
             torch.from_numpy(intensities[outer]).to(probability.device),
             spacing_kji_mm,

@@ -13,23 +13,24 @@ from InteractiveSegLib.errors import InputError, is_out_of_memory
 from InteractiveSegLib.image.box import BoundingBox
 from InteractiveSegLib.image.geometry import Volume
 from InteractiveSegLib.image.intensity import crop_intensities
-from InteractiveSegLib.image.working_grid import WorkingGrid, working_grid
+from InteractiveSegLib.image.working_grid import working_grid
 from InteractiveSegLib.networks.network import Network, sees_start_masks
 from InteractiveSegLib.progress import Steps
-from InteractiveSegLib.prompts.object_roi import object_box
+from InteractiveSegLib.prompts.object_roi import object_roi
 from InteractiveSegLib.prompts.prompts import Prompts
 from InteractiveSegLib.segmenting.adapt import load_optimizer
-from InteractiveSegLib.segmenting.bifseg import BifsegSettings, ObjectLabels
+from InteractiveSegLib.segmenting.bifseg import ObjectLabels
 from InteractiveSegLib.segmenting.empty_masks import empty_notes
 from InteractiveSegLib.segmenting.full_resolution import full_resolution_steps
-from InteractiveSegLib.segmenting.network_fusion import answer_steps, answering
+from InteractiveSegLib.segmenting.network_fusion import answering, fused_steps
 from InteractiveSegLib.segmenting.object_crop import (
-    BoxedImage,
-    boxed_image,
+    ObjectCrop,
     encoded_steps,
-    start_on_grid,
+    object_crop,
 )
+from InteractiveSegLib.segmenting.object_prompts import ObjectPrompts
 from InteractiveSegLib.segmenting.rounds import ObjectMask, Round, without_overlaps
+from InteractiveSegLib.segmenting.settings import BifsegSettings
 from InteractiveSegLib.wording.counting import counted
 from InteractiveSegLib.wording.notes import Labelled, Note
 
@@ -76,12 +77,12 @@ class ImageSegmenter:
         self.device = device
         self._network = copy.deepcopy(network).to(device)
         load_optimizer()
-        self._boxed: dict[BoundingBox, BoxedImage] = {}
+        self._kept: dict[BoundingBox, ObjectCrop] = {}
 
     def crops(self, prompts: Prompts) -> tuple[BoundingBox, ...]:
         """The parts of the image that a round from these prompts looks at; no other voxel has a say in it."""
         geometry = self.volume.geometry
-        boxes = [object_box(prompts, label, geometry)[0] for label in prompts.labels]
+        boxes = [object_roi(prompts, label, geometry)[0] for label in prompts.labels]
         return tuple(working_grid(box, geometry, self.settings.grid).crop for box in boxes)
 
     def round_steps(self, prompts: Prompts, adapt: bool = True, notes: Sequence[str] = ()) -> Steps[Round]:
@@ -117,36 +118,23 @@ class ImageSegmenter:
     def _object(
         self, prompts: Prompts, label: int, adapt: bool, device: torch.device, notes: list[str]
     ) -> Steps[ObjectMask]:
-        box, note = object_box(prompts, label, self.volume.geometry)
+        box, note = object_roi(prompts, label, self.volume.geometry)
         notes += [note] if note else []
-        boxed = self._cropped(box, device)
-        grid = boxed.grid
-        if boxed.not_finite:
-            verb, then = ("is", "it counts") if boxed.not_finite == 1 else ("are", "they count")
+        crop = self._cropped(box, device)
+        grid = crop.grid
+        if crop.not_finite:
+            verb, then = ("is", "it counts") if crop.not_finite == 1 else ("are", "they count")
             odd = f" {verb} NaN or infinite; {then} as the darkest finite value"
-            notes.append(Note(f"{counted(boxed.not_finite, 'voxel', 'voxels')} round ", Labelled(label), odd))
-        foreground, background = (marks[grid.crop.contains(marks)] for marks in prompts.scribbles.for_label(label))
-        scribbled = bool(len(foreground) + len(background))
-        drawn = label in prompts.boxes
-        networks = answering(self._network, scribbled=scribbled, adapt=adapt)
-        start = self._start(prompts, label, box, grid, notes)
-        starts_from_box = drawn and start is None and sees_start_masks(self._network)
-        boxed = yield from encoded_steps(boxed, networks, box if starts_from_box else None, self.settings.cues)
-        self._keep(box, boxed)
-        near = prompts.scribbles.within(grid.crop)  # what is marked farther away has no say, but would take time
-        others = [near.for_label(other)[0] + grid.crop.start_kji for other in near.object_labels() if other != label]
-        found: ObjectLabels = yield from answer_steps(
-            boxed,
-            box,
-            foreground,
-            background,
-            self._network,
-            self.settings,
-            box_drawn=drawn,
-            adapt=adapt,
-            seed=self.seed,
-            start=None if start is None else start.to(device),
-            others_kji=others,
+            notes.append(Note(f"{counted(crop.not_finite, 'voxel', 'voxels')} round ", Labelled(label), odd))
+        notes += self._start_notes(prompts, label, box)
+        sees_start = sees_start_masks(self._network)
+        own = ObjectPrompts.of(prompts, label, box, grid, device, sees_start=sees_start)
+        networks = answering(self._network, scribbled=own.has_scribbles, adapt=adapt)
+        starts_from_box = own.box_drawn and own.start is None and sees_start
+        crop = yield from encoded_steps(crop, networks, box if starts_from_box else None, self.settings.cues)
+        self._keep(box, crop)
+        found: ObjectLabels = yield from fused_steps(
+            crop, own, self._network, self.settings, adapt=adapt, seed=self.seed
         )
         if grid.is_full_resolution:
             mask = found.labels.cpu().numpy()
@@ -154,48 +142,48 @@ class ImageSegmenter:
             intensities, _ = crop_intensities(self.volume, grid.crop)
             spacing = self.volume.geometry.spacing_kji_mm
             mask = yield from full_resolution_steps(
-                grid, found.probability, found.labels, intensities, spacing, self.settings.on(grid, scribbled).energy
+                grid,
+                found.probability,
+                found.labels,
+                intensities,
+                spacing,
+                self.settings.on(grid, own.has_scribbles).energy,
             )
         inside = np.zeros_like(mask)
         within_crop = box.counted_from(grid.crop).slices
         inside[within_crop] = mask[within_crop]
-        for marks, value in ((foreground, True), (background, False)):
-            inside[tuple((marks - grid.crop.start_kji).T)] = value
+        for marks, value in zip(prompts.scribbles.for_label(label), (True, False), strict=True):
+            inside[tuple((marks[grid.crop.contains(marks)] - grid.crop.start_kji).T)] = value
         return ObjectMask(grid, found.probability.cpu().numpy(), np.packbits(inside))
 
-    def _start(
-        self, prompts: Prompts, label: int, box: BoundingBox, grid: WorkingGrid, notes: list[str]
-    ) -> torch.Tensor | None:
-        """The object's start mask, where it has one and the network sees it: averaged onto the working grid."""
-        start = prompts.starts.get(label)
+    def _start_notes(self, prompts: Prompts, label: int, box: BoundingBox) -> list[Note]:
+        """What of the object's start mask, where it has one, is left out."""
+        start = prompts.start_masks.get(label)
         if start is None:
-            return None
+            return []
         if not sees_start_masks(self._network):
             use = "not used" if label in prompts.boxes else "used for its box alone"
-            notes.append(
-                Note("this network does not look at masks: the start mask of ", Labelled(label), f" was {use}")
-            )
-            return None
+            return [Note("this network does not look at masks: the start mask of ", Labelled(label), f" was {use}")]
         beyond = start.voxels - np.count_nonzero(start.within(box))
-        if beyond:
-            where = "lies outside its box and was" if beyond == 1 else "lie outside its box and were"
-            what = f"{counted(beyond, 'voxel', 'voxels')} of the start mask of "
-            notes.append(Note(what, Labelled(label), f" {where} left out"))
-        return start_on_grid(start, box, grid)
+        if not beyond:
+            return []
+        where = "lies outside its box and was" if beyond == 1 else "lie outside its box and were"
+        what = f"{counted(beyond, 'voxel', 'voxels')} of the start mask of "
+        return [Note(what, Labelled(label), f" {where} left out")]
 
-    def _cropped(self, box: BoundingBox, device: torch.device) -> BoxedImage:
+    def _cropped(self, box: BoundingBox, device: torch.device) -> ObjectCrop:
         """A box as it was kept, or without features."""
-        kept = self._boxed.get(box)
+        kept = self._kept.get(box)
         if kept is None or kept.image.device != device:
-            return boxed_image(self.volume, box, self.settings.grid, device)
+            return object_crop(self.volume, box, self.settings.grid, device)
         return kept
 
-    def _keep(self, box: BoundingBox, boxed: BoxedImage) -> None:
+    def _keep(self, box: BoundingBox, crop: ObjectCrop) -> None:
         """For later rounds, beside the boxes used last."""
-        self._boxed.pop(box, None)
-        while self._boxed and sum(kept.bytes for kept in self._boxed.values()) > _BYTES_KEPT:
-            self._boxed.pop(next(iter(self._boxed)))
-        self._boxed[box] = boxed
+        self._kept.pop(box, None)
+        while self._kept and sum(kept.bytes for kept in self._kept.values()) > _BYTES_KEPT:
+            self._kept.pop(next(iter(self._kept)))
+        self._kept[box] = crop
 
     def _on_device(self, compute: Callable[[torch.device], Steps[Result]], notes: list[str]) -> Steps[Result]:
         """Run a step on the session's device, or on the CPU when the device's memory does not suffice."""
@@ -207,5 +195,5 @@ class ImageSegmenter:
             notes.append(f"the memory of {self.device} is full ({str(error).splitlines()[0]}); computed on the CPU")
         self.device = torch.device("cpu")
         self._network = self._network.cpu()
-        self._boxed.clear()
+        self._kept.clear()
         return (yield from compute(self.device))

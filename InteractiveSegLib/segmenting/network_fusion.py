@@ -1,19 +1,16 @@
 """The answer of one network to an object's prompts, or of several together."""
 
 import math
-from collections.abc import Sequence
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
-from InteractiveSegLib.image.box import BoundingBox
 from InteractiveSegLib.networks.network import Member, Network, members
 from InteractiveSegLib.progress import Steps
-from InteractiveSegLib.segmenting.bifseg import BifsegSettings, ObjectLabels, marked_part, object_marks, object_steps
-from InteractiveSegLib.segmenting.object_crop import BoxedImage
-from InteractiveSegLib.segmenting.refine import label_steps
+from InteractiveSegLib.segmenting.bifseg import ObjectLabels, bifseg_steps
+from InteractiveSegLib.segmenting.object_crop import ObjectCrop
+from InteractiveSegLib.segmenting.object_prompts import ObjectPrompts
+from InteractiveSegLib.segmenting.refine import minimise_energy_steps
+from InteractiveSegLib.segmenting.settings import BifsegSettings
 
 _SUREST = 1e-4  # no network is surer than this of what it says
 _SHARE_OF_SCRIBBLES = 0.3  # of the first network, from scribbles alone
@@ -27,21 +24,16 @@ def answering(network: Network, *, scribbled: bool, adapt: bool) -> tuple[Member
     return members(network) if adapt and scribbled else members(network)[:1]
 
 
-def answer_steps(
-    boxed: BoxedImage,
-    box: BoundingBox,
-    foreground_kji: NDArray[np.int32],
-    background_kji: NDArray[np.int32],
+def fused_steps(
+    crop: ObjectCrop,
+    prompts: ObjectPrompts,
     network: Network,
     settings: BifsegSettings,
     *,
-    box_drawn: bool,
     adapt: bool,
     seed: int,
-    start: Tensor | None = None,
-    others_kji: Sequence[NDArray[np.int32]] = (),
 ) -> Steps[ObjectLabels]:
-    """Segment one object on the working grid; arguments as those of ``object_steps``, for all networks that answer.
+    """Segment one object on the working grid; arguments as those of ``bifseg_steps``, for all networks that answer.
 
     Of several networks each is fitted to the image by itself, but within a drawn box the first answers as it was
     trained; the weighted mean of their log-odds meets the energy. The first, which knows from training what scribbles
@@ -49,42 +41,33 @@ def answer_steps(
     learn little of the object.
     """
     found: list[ObjectLabels] = []
-    scribbled = bool(len(foreground_kji) + len(background_kji))
-    networks = answering(network, scribbled=scribbled, adapt=adapt)
+    networks = answering(network, scribbled=prompts.has_scribbles, adapt=adapt)
     for member in networks:
-        answer = yield from object_steps(
-            boxed,
-            box,
-            foreground_kji,
-            background_kji,
+        answer = yield from bifseg_steps(
+            crop,
+            prompts,
             member,
             settings if member is network else settings.for_member(member),
-            box_drawn=box_drawn,
-            adapt=adapt and (len(networks) == 1 or not box_drawn or member is not networks[0]),
+            adapt=adapt and (len(networks) == 1 or not prompts.box_drawn or member is not networks[0]),
             seed=seed,
-            start=start,
-            others_kji=others_kji,
             classical=found[-1].classical if found else None,
         )
         found.append(answer)
     if len(found) == 1:
         return found[0]
-    grid, device = boxed.grid, boxed.image.device
-    marks = object_marks(grid, foreground_kji, background_kji, others_kji, device)
-    inside = grid.inside(box).to(device)
-    if box_drawn:
-        share = _share_in_box(marked_part(marks.foreground, inside, grid.spacing_kji_mm))
+    if prompts.box_drawn:
+        share = _share_in_box(prompts.marked_part)
     else:
-        share = _SHARE_ON_A_SLICE if 1 in grid.shape_kji else _SHARE_OF_SCRIBBLES
+        share = _SHARE_ON_A_SLICE if 1 in crop.grid.shape_kji else _SHARE_OF_SCRIBBLES
     first, *rest = (answer.probability.logit(_SUREST) for answer in found)
     probability = (share * first + (1 - share) * torch.stack(rest).mean(dim=0)).sigmoid()
-    labels = yield from label_steps(
+    labels = yield from minimise_energy_steps(
         probability,
-        boxed.image,
-        grid.spacing_kji_mm,
-        marks.foreground & inside,
-        marks.background | ~inside,
-        settings.on(grid).energy,
+        crop.image,
+        crop.grid.spacing_kji_mm,
+        prompts.foreground & prompts.inside,
+        prompts.background | ~prompts.inside,
+        settings.on(crop.grid).energy,
     )
     return ObjectLabels(probability, labels, max(answer.rounds for answer in found), found[-1].classical)
 

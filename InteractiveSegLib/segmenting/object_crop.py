@@ -3,41 +3,39 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from InteractiveSegLib.image.box import BoundingBox
 from InteractiveSegLib.image.geometry import Volume
 from InteractiveSegLib.image.intensity import crop_intensities
-from InteractiveSegLib.image.packed_mask import PackedMask
 from InteractiveSegLib.image.working_grid import GridSettings, WorkingGrid, working_grid
-from InteractiveSegLib.networks.cues import CueSettings
+from InteractiveSegLib.networks.cues import CueSettings, ShownPrompts
 from InteractiveSegLib.networks.network import Member
 from InteractiveSegLib.networks.predict import PromptedFeatures, feature_steps, prompted_feature_steps, slice_axis
 from InteractiveSegLib.progress import Steps
 
 
 @dataclass(frozen=True, eq=False)
-class BoxedImage:
+class ObjectCrop:
     """What is computed once a box: the crop on the working grid and the features of the frozen blocks.
 
     image : (K, J, I) float32 in [0, 1]
     not_finite : voxels of the crop that were NaN or infinite and count as the darkest finite value
     features : (F, K, J, I) float32, of the network that looks at the image alone; None where none has looked yet
-    of_box : what the network that sees prompts makes of the box alone, if it was drawn; None where it was not asked
+    box_features : what the network that sees prompts makes of a drawn box alone; None where it was not asked
     """
 
     grid: WorkingGrid
     image: Tensor
     not_finite: int
     features: Tensor | None = None
-    of_box: PromptedFeatures | None = None
+    box_features: PromptedFeatures | None = None
 
     @property
     def bytes(self) -> int:
         """Memory that the image and what networks made of it take."""
-        return sum(held.nbytes for held in (self.image, self.features, self.of_box) if held is not None)
+        return sum(held.nbytes for held in (self.image, self.features, self.box_features) if held is not None)
 
 
 def shown_box(grid: WorkingGrid, box: BoundingBox) -> Tensor:
@@ -57,23 +55,16 @@ def shown_box(grid: WorkingGrid, box: BoundingBox) -> Tensor:
     return inside
 
 
-def start_on_grid(start: PackedMask, box: BoundingBox, grid: WorkingGrid) -> Tensor:
-    """The part of a mask to start from that lies in an object's box, (K, J, I) in [0, 1] on the working grid."""
-    mask = np.zeros(grid.crop.shape_kji, np.float32)
-    mask[box.counted_from(grid.crop).slices] = start.within(box)
-    return grid.averaged(torch.from_numpy(mask))
-
-
-def boxed_image(volume: Volume, box: BoundingBox, settings: GridSettings, device: torch.device) -> BoxedImage:
+def object_crop(volume: Volume, box: BoundingBox, settings: GridSettings, device: torch.device) -> ObjectCrop:
     """The surroundings of a box that lies within the image, cropped and resampled; without features."""
     grid = working_grid(box, volume.geometry, settings)
     intensities, not_finite = crop_intensities(volume, grid.crop)
-    return BoxedImage(grid, grid.averaged(torch.from_numpy(intensities)).to(device), not_finite)
+    return ObjectCrop(grid, grid.averaged(torch.from_numpy(intensities)).to(device), not_finite)
 
 
 def encoded_steps(
-    boxed: BoxedImage, networks: Sequence[Member], drawn: BoundingBox | None, cues: CueSettings
-) -> Steps[BoxedImage]:
+    crop: ObjectCrop, networks: Sequence[Member], drawn: BoundingBox | None, cues: CueSettings
+) -> Steps[ObjectCrop]:
     """The same with what the networks make of it before anything is marked, as far as that lacks.
 
     Parameters
@@ -82,14 +73,15 @@ def encoded_steps(
     """
     for network in networks:
         if not network.takes_prompts:
-            if boxed.features is None:
-                features = yield from feature_steps(network, boxed.image, boxed.grid.spacing_kji_mm)
-                boxed = replace(boxed, features=features)
-        elif drawn is not None and boxed.of_box is None:
-            inside = shown_box(boxed.grid, drawn).to(boxed.image.device)
+            if crop.features is None:
+                features = yield from feature_steps(network, crop.image, crop.grid.spacing_kji_mm)
+                crop = replace(crop, features=features)
+        elif drawn is not None and crop.box_features is None:
+            inside = shown_box(crop.grid, drawn).to(crop.image.device)
             nothing = torch.zeros_like(inside)
-            of_box = yield from prompted_feature_steps(
-                network, boxed.image, boxed.grid.spacing_kji_mm, inside, nothing, nothing, settings=cues
+            box_alone = ShownPrompts(inside, nothing, nothing)
+            box_features = yield from prompted_feature_steps(
+                network, crop.image, crop.grid.spacing_kji_mm, box_alone, cues
             )
-            boxed = replace(boxed, of_box=of_box)
-    return boxed
+            crop = replace(crop, box_features=box_features)
+    return crop

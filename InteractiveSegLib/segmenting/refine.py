@@ -72,7 +72,7 @@ def energy(labels: Tensor, probability: Tensor, weights: Sequence[Tensor], setti
     return value.item()
 
 
-def label_steps(
+def minimise_energy_steps(
     probability: Tensor,
     image: Tensor,
     spacing_mm: Sequence[float],

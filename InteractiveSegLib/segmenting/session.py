@@ -10,9 +10,9 @@ from InteractiveSegLib.networks.network import Network
 from InteractiveSegLib.progress import Steps
 from InteractiveSegLib.prompts.drawing import Drawing
 from InteractiveSegLib.prompts.prompts import Prompts
-from InteractiveSegLib.segmenting.bifseg import BifsegSettings
 from InteractiveSegLib.segmenting.image_segmenter import ImageSegmenter
 from InteractiveSegLib.segmenting.rounds import Round
+from InteractiveSegLib.segmenting.settings import BifsegSettings
 
 _ROUNDS_KEPT = 50
 

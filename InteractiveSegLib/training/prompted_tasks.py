@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from InteractiveSegLib.networks.cues import encode
+from InteractiveSegLib.networks.cues import ShownPrompts, encode
 from InteractiveSegLib.networks.losses import dice_cross_entropy_of
 from InteractiveSegLib.training.procedural.procedural import BinaryTasks
 from InteractiveSegLib.training.simulated_prompts import (
@@ -85,7 +85,7 @@ def session_logits(network: nn.Module, batch: Mapping[str, Tensor], corrected: S
     foreground, background, start = batch["foreground"], batch["background"], batch["start"]
 
     def answer() -> Tensor:
-        return network(encode(image, spacing, box, foreground, background, start, [other]), spacing)
+        return network(encode(image, spacing, ShownPrompts(box, foreground, background, start, [other])), spacing)
 
     for _ in range(rng.choice(len(corrected), p=corrected)):
         with torch.no_grad():

@@ -19,7 +19,7 @@ from InteractiveSegLib.records.prompt_record import prompts_of
 from InteractiveSegLib.worker.handshake import hello
 from InteractiveSegLib.worker.image_transfer import ArrivingImage
 from InteractiveSegLib.worker.message_channel import MessageChannel, claim_standard_streams
-from InteractiveSegLib.worker.requests.request_context import Workbench
+from InteractiveSegLib.worker.requests.request_context import RequestContext
 from InteractiveSegLib.worker.requests.request_kinds import REQUEST_KINDS, Request
 
 _PROGRESS_EVERY_S = 0.1
@@ -51,7 +51,7 @@ class _Cancelled(Exception):  # noqa: N818 (no error)
 class _Server:
     def __init__(self, channel: MessageChannel) -> None:
         self._channel = channel
-        self._bench = Workbench()
+        self._bench = RequestContext()
         self._image: ArrivingImage | None = None
         self._prompt_arrays: dict[str, Any] = {}
 
@@ -90,7 +90,7 @@ class _Server:
             return request.result_message(self._followed(identity, steps))
 
     def _understood(self, message: Message) -> Request:
-        """The request of a message, with its image and prompts on the workbench. InputError where it makes no sense."""
+        """The request of a message, with its image and prompts in the context. InputError where it makes no sense."""
         try:
             self._take_over(message)
             kind = message.fields["kind"]
@@ -156,7 +156,7 @@ class _Reports:
             self._send({"done": progress.done, "total": progress.total, "text": progress.text})
 
 
-def _warm_up(bench: Workbench) -> dict[str, Any]:
+def _warm_up(bench: RequestContext) -> dict[str, Any]:
     """Load what requests need, so that the first is as quick as the others; says what there is to compute with."""
     import torch
 

@@ -21,7 +21,7 @@ from InteractiveSegLib.image.box import BoundingBox
 from InteractiveSegLib.image.working_grid import GridSettings, working_grid
 from InteractiveSegLib.progress import finish
 from InteractiveSegLib.prompts.scribbles import BACKGROUND
-from InteractiveSegLib.segmenting.refine import EnergySettings, label_steps
+from InteractiveSegLib.segmenting.refine import EnergySettings, minimise_energy_steps
 
 _CUT_ROUNDS = 3
 _CUT_COMPONENTS = 5
@@ -113,7 +113,7 @@ def _cut(
         odds -= log_density(intensities, ~mask, _CUT_COMPONENTS, rng, "GrabCut")
         probability = torch.from_numpy(odds).sigmoid_()
         before = mask
-        steps = label_steps(probability, image, spacing, torch.from_numpy(foreground), out, settings)
+        steps = minimise_energy_steps(probability, image, spacing, torch.from_numpy(foreground), out, settings)
         mask = finish(steps).numpy()
         if not mask.any() or (mask == before).all():
             return before

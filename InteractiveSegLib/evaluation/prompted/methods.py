@@ -22,7 +22,7 @@ from InteractiveSegLib.image.geometry import Volume
 from InteractiveSegLib.image.intensity import crop_intensities
 from InteractiveSegLib.networks.checkpoint import load_network
 from InteractiveSegLib.progress import Steps
-from InteractiveSegLib.prompts.object_roi import object_box
+from InteractiveSegLib.prompts.object_roi import object_roi
 from InteractiveSegLib.prompts.prompts import Prompts
 from InteractiveSegLib.prompts.scribbles import BACKGROUND
 from InteractiveSegLib.segmenting.rounds import Round
@@ -199,7 +199,7 @@ def _timed(steps: Steps[Round]) -> tuple[Round, dict[str, float]]:
 
 def _boxes(prompts: Prompts, volume: Volume) -> dict[int, BoundingBox]:
     """The boxes that a session works in, so that baselines see no less and no more."""
-    return {label: object_box(prompts, label, volume.geometry)[0] for label in prompts.labels}
+    return {label: object_roi(prompts, label, volume.geometry)[0] for label in prompts.labels}
 
 
 def _crop(boxes: Sequence[BoundingBox], volume: Volume) -> BoundingBox:

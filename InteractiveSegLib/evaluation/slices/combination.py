@@ -14,13 +14,14 @@ from torch import Tensor
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.box import BoundingBox
 from InteractiveSegLib.image.geometry import Volume
+from InteractiveSegLib.networks.cues import ShownPrompts
 from InteractiveSegLib.networks.network import Member, Network, members, sees_start_masks
 from InteractiveSegLib.networks.predict import foreground_probability, prompted_feature_steps
 from InteractiveSegLib.progress import Progress, Steps
 from InteractiveSegLib.propagate.proxy_mask import ProxyMask
 from InteractiveSegLib.segmenting.adapt import SoftAdaptSettings, soft_adapt_steps
-from InteractiveSegLib.segmenting.bifseg import BifsegSettings
-from InteractiveSegLib.segmenting.object_crop import boxed_image
+from InteractiveSegLib.segmenting.object_crop import object_crop
+from InteractiveSegLib.segmenting.settings import BifsegSettings
 
 _CPU = torch.device("cpu")
 _POSSIBLE = 0.05  # probability from which an object may be there
@@ -142,8 +143,8 @@ def _odds_steps(
         tuple(a + o for a, o in zip(held.stop_kji, offset, strict=True)),
     )
     bifseg = BifsegSettings.for_network(network)
-    boxed = boxed_image(volume, box, bifseg.grid, device)
-    grid = boxed.grid
+    around = object_crop(volume, box, bifseg.grid, device)
+    grid = around.grid
 
     def working(values: NDArray) -> Tensor:
         """Values in the proxy's box on the working grid."""
@@ -159,12 +160,9 @@ def _odds_steps(
     marks = _without_shared([foreground, background, *elsewhere])
     seen = yield from prompted_feature_steps(
         network,
-        boxed.image,
+        around.image,
         grid.spacing_kji_mm,
-        torch.ones_like(foreground),
-        *marks[:2],
-        working(inside),
-        marks[2:],
+        ShownPrompts(torch.ones_like(foreground), *marks[:2], working(inside), marks[2:]),
         bifseg.cues,
     )
     confidence = working(proxy.confidence)

@@ -19,8 +19,8 @@ from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.geometry import Volume
 from InteractiveSegLib.learning.automatic_network import AutomaticNetwork
 from InteractiveSegLib.learning.automatic_teacher import AutomaticTeacher
-from InteractiveSegLib.learning.case_targets import TaughtCase
-from InteractiveSegLib.learning.image_lesson import TaughtImage
+from InteractiveSegLib.learning.case_targets import CaseTargets
+from InteractiveSegLib.learning.image_lesson import ImageLesson
 from InteractiveSegLib.learning.settings import LearnSettings
 from InteractiveSegLib.learning.targets import sharpened, soft_target, trust, voxel_weights
 from InteractiveSegLib.learning.teacher import teach_steps
@@ -50,7 +50,7 @@ class StreamPlace:
     """Where in the stream the case is. number : from 0. replayed : lessons of earlier cases."""
 
     number: int
-    replayed: Sequence[TaughtImage] = ()
+    replayed: Sequence[ImageLesson] = ()
 
 
 class AnnotationRounds:
@@ -148,7 +148,7 @@ class AnnotationRounds:
         self.round += 1
         return self.network
 
-    def taught(self, labels: Sequence[int]) -> TaughtCase:
+    def taught(self, labels: Sequence[int]) -> CaseTargets:
         """What is to be learnt: the proxy mask, sharpened and blended with the first answer, never thresholded."""
         proxy = self._required_proxy()
         origins = self.origins()
@@ -159,7 +159,7 @@ class AnnotationRounds:
             if label in proxy.labels:
                 mask[proxy.box.slices] = inside[proxy.labels.index(label)]
             targets[label] = soft_target(mask, self._first(label), self._alpha, origins)
-        return TaughtCase(self.volume, targets, voxel_weights(origins, self.learn.person_weight), Prompts())
+        return CaseTargets(self.volume, targets, voxel_weights(origins, self.learn.person_weight), Prompts())
 
     def origins(self) -> NDArray[np.uint8]:
         """(K, J, I) of ``Origin``: the annotated slices are a person's, the rest was propagated."""

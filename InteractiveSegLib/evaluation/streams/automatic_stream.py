@@ -22,7 +22,7 @@ from InteractiveSegLib.evaluation.users.simulated_annotator import AnnotatorSett
 from InteractiveSegLib.image.metrics import dice
 from InteractiveSegLib.learning.automatic_network import AutomaticNetwork
 from InteractiveSegLib.learning.automatic_teacher import AutomaticTeacher
-from InteractiveSegLib.learning.case_targets import TaughtCase
+from InteractiveSegLib.learning.case_targets import CaseTargets
 from InteractiveSegLib.learning.settings import FALLING, ROUND_SETTINGS, LearnSettings
 from InteractiveSegLib.learning.teacher import teach_steps
 from InteractiveSegLib.progress import Progress, Steps
@@ -127,10 +127,10 @@ def mean_dice(network: AutomaticNetwork, cases: Iterable[Case]) -> float:
     return float(np.mean([np.mean(_dice_of(network, case)) for case in cases]))
 
 
-def truth_taught(case: Case, known_labels: Sequence[int]) -> TaughtCase:
+def truth_taught(case: Case, known_labels: Sequence[int]) -> CaseTargets:
     """The whole truth, every voxel alike, as a mask that speaks of these labels."""
     targets = {value: (case.truth == value).astype(np.float32) for value in known_labels}
-    return TaughtCase(case.volume, targets, np.ones(case.truth.shape, np.float32), Prompts())
+    return CaseTargets(case.volume, targets, np.ones(case.truth.shape, np.float32), Prompts())
 
 
 def _dice_of(network: AutomaticNetwork, case: Case) -> list[float]:

@@ -18,7 +18,7 @@ from InteractiveSegLib.evaluation.streams.automatic_stream import mean_dice, tru
 from InteractiveSegLib.evaluation.streams.stream_state import StreamState
 from InteractiveSegLib.learning.automatic_network import AutomaticNetwork
 from InteractiveSegLib.learning.automatic_teacher import AutomaticTeacher
-from InteractiveSegLib.learning.image_lesson import TaughtImage
+from InteractiveSegLib.learning.image_lesson import ImageLesson
 from InteractiveSegLib.learning.settings import REPLAYS, LearnSettings
 from InteractiveSegLib.learning.teacher import teach_steps
 from InteractiveSegLib.progress import Progress, Steps
@@ -113,7 +113,7 @@ def forgetting_steps(
     return found
 
 
-def _taught_steps(state: StreamState, case: Case, known: Sequence[int]) -> Steps[tuple[AutomaticNetwork, TaughtImage]]:
+def _taught_steps(state: StreamState, case: Case, known: Sequence[int]) -> Steps[tuple[AutomaticNetwork, ImageLesson]]:
     """Train on the whole truth of a case."""
     teacher, learn, folder = state.teacher, state.learn, state.training_folder()
     network = teacher.started(state.network, case.volume, known)

@@ -9,7 +9,7 @@ from typing import Any
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.learning.automatic_network import AutomaticNetwork
 from InteractiveSegLib.learning.automatic_teacher import AutomaticTeacher
-from InteractiveSegLib.learning.image_lesson import TaughtImage
+from InteractiveSegLib.learning.image_lesson import ImageLesson
 from InteractiveSegLib.learning.lesson_store import LessonStore
 from InteractiveSegLib.learning.replay import reservoir
 from InteractiveSegLib.learning.settings import DARK, NONE, LearnSettings
@@ -38,7 +38,7 @@ class StreamState:
         """Cases so far."""
         return len(self.records)
 
-    def replayed(self) -> list[TaughtImage]:
+    def replayed(self) -> list[ImageLesson]:
         """Lessons that the next case is mixed with."""
         return [] if self.learn.replay == NONE else list(self._lessons.values())
 
@@ -46,7 +46,7 @@ class StreamState:
         """Of the checkpoints of the case at work."""
         return self.folder / f"training-{self.done}"
 
-    def keep(self, network: AutomaticNetwork, lesson: TaughtImage, record: dict[str, Any]) -> None:
+    def keep(self, network: AutomaticNetwork, lesson: ImageLesson, record: dict[str, Any]) -> None:
         """A case is done. The record is written last."""
         if self.learn.replay == DARK:
             lesson = self.teacher.remembered(lesson, network)
@@ -69,7 +69,7 @@ class StreamState:
     def _replayed_numbers(self) -> list[int]:
         return reservoir(self.done, self.learn.buffer, self.learn.seed)
 
-    def _kept(self, number: int) -> TaughtImage:
+    def _kept(self, number: int) -> ImageLesson:
         arrays = self._store.load(number)
         if arrays is None:
             raise InputError(f"the lesson {number} in {self.folder} is missing: delete the folder and run again")

@@ -12,7 +12,7 @@ from InteractiveSegLib.casebook.acceptance import AcceptedMask, accept, latest, 
 from InteractiveSegLib.casebook.case_rounds import keep_round, last_round
 from InteractiveSegLib.casebook.case_view import CasebookView, CaseRow, CaseWork, OpenedCase
 from InteractiveSegLib.casebook.casebook import Casebook
-from InteractiveSegLib.casebook.doubts import known_doubts
+from InteractiveSegLib.casebook.doubts import known_uncertainties
 from InteractiveSegLib.casebook.entries import CaseEntry, ConflictError
 from InteractiveSegLib.casebook.provenance import traced
 from InteractiveSegLib.casebook.states import State
@@ -84,7 +84,7 @@ def _just_look(casebook: Casebook, work: CaseWork | None, name: str, order: str)
 
 
 def _next(casebook: Casebook, work: CaseWork | None, name: str, order: str) -> CasebookView:
-    found = next_case(casebook, order, known_doubts(casebook))
+    found = next_case(casebook, order, known_uncertainties(casebook))
     if found is None:
         return _look(casebook, "nothing is left to do: no case is new or reopened")
     for passed_over in found.notes:

@@ -21,7 +21,7 @@ from InteractiveSegLib.records.message import Message
 from InteractiveSegLib.records.prompt_record import box_fields, mask_of, prompt_record, prompts_of
 
 if TYPE_CHECKING:
-    from InteractiveSegLib.worker.requests.request_context import Workbench
+    from InteractiveSegLib.worker.requests.request_context import RequestContext
 
 _Masks = Mapping[int, PackedMask]
 
@@ -89,7 +89,7 @@ class CasebookRequest:
         except (KeyError, TypeError) as error:
             raise InputError(f"this is no request for a casebook: {error!r}") from error
 
-    def steps(self, bench: Workbench) -> Steps[CasebookView]:
+    def steps(self, bench: RequestContext) -> Steps[CasebookView]:
         """Do it."""
         from InteractiveSegLib.worker.requests.casebook_actions import act
 

@@ -10,7 +10,7 @@ from InteractiveSegLib.records.message import Message
 from InteractiveSegLib.worker.requests.segment_request import SegmentRequest
 
 if TYPE_CHECKING:
-    from InteractiveSegLib.worker.requests.request_context import Workbench
+    from InteractiveSegLib.worker.requests.request_context import RequestContext
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class PrepareRequest:
         """InputError where the fields are none of a request to segment."""
         return cls(SegmentRequest.from_message(message))
 
-    def steps(self, bench: Workbench) -> Steps[None]:
+    def steps(self, bench: RequestContext) -> Steps[None]:
         """Load the network and fetch what a round from the prompts looks at."""
         yield from self.round.prepared(bench)
 

@@ -14,7 +14,7 @@ from InteractiveSegLib.wording.notes import note_fields, notes_of
 from InteractiveSegLib.worker.requests.slices_request import SlicesToPropagate
 
 if TYPE_CHECKING:
-    from InteractiveSegLib.worker.requests.request_context import Workbench
+    from InteractiveSegLib.worker.requests.request_context import RequestContext
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +34,7 @@ class PropagateRequest:
         """InputError where the fields are none of a request."""
         return cls(SlicesToPropagate.of(message.fields, message.arrays))
 
-    def steps(self, bench: Workbench) -> Steps[PropagateResult]:
+    def steps(self, bench: RequestContext) -> Steps[PropagateResult]:
         started = time.perf_counter()
         proxy = yield from self.slices.steps(bench)
         return PropagateResult.of_proxy(proxy, time.perf_counter() - started)

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from InteractiveSegLib.networks.network import Network
     from InteractiveSegLib.propagate.image_propagator import ImagePropagator
     from InteractiveSegLib.propagate.slice_pool import SlicePool
-    from InteractiveSegLib.segmenting.bifseg import BifsegSettings
     from InteractiveSegLib.segmenting.image_segmenter import ImageSegmenter
+    from InteractiveSegLib.segmenting.settings import BifsegSettings
 
 _NETWORKS_KEPT = 3
 
@@ -45,7 +45,7 @@ class WholeImage:
         yield from ()
 
 
-class Workbench:
+class RequestContext:
     """The same for a command and in a worker process; all that it keeps is a cache.
 
     image, prompts : those of the request at hand; ``None`` and empty where it is about none
@@ -81,8 +81,8 @@ class Workbench:
         changed : gives the settings to work with, from those for the network
         """
         from InteractiveSegLib.device import device_named
-        from InteractiveSegLib.segmenting.bifseg import BifsegSettings
         from InteractiveSegLib.segmenting.image_segmenter import ImageSegmenter
+        from InteractiveSegLib.segmenting.settings import BifsegSettings
 
         volume, (identity, network) = self.required_image.volume, self._loaded(model)
         settings = changed(BifsegSettings.for_network(network))

@@ -13,7 +13,7 @@ from InteractiveSegLib.worker.requests.segment_request import SegmentRequest
 from InteractiveSegLib.worker.requests.suggest_request import SuggestRequest
 
 if TYPE_CHECKING:
-    from InteractiveSegLib.worker.requests.request_context import Workbench
+    from InteractiveSegLib.worker.requests.request_context import RequestContext
 
 
 class Request(Protocol):
@@ -33,7 +33,7 @@ class Request(Protocol):
     def from_message(cls, message: Message) -> Request:
         """The request that ``to_message`` made. InputError where it is none."""
 
-    def steps(self, bench: Workbench) -> Steps[Any]:
+    def steps(self, bench: RequestContext) -> Steps[Any]:
         """Do the work; in the worker, or at once in a command."""
 
     def result_message(self, result: Any) -> Message:

@@ -16,14 +16,14 @@ from InteractiveSegLib.segmenting.segment_result import SegmentResult, WorkingPr
 from InteractiveSegLib.wording.notes import note_fields, notes_of
 
 if TYPE_CHECKING:
-    from InteractiveSegLib.segmenting.bifseg import BifsegSettings
     from InteractiveSegLib.segmenting.image_segmenter import ImageSegmenter
-    from InteractiveSegLib.worker.requests.request_context import Workbench
+    from InteractiveSegLib.segmenting.settings import BifsegSettings
+    from InteractiveSegLib.worker.requests.request_context import RequestContext
 
 
 @dataclass(frozen=True)
 class SegmentRequest:
-    """How to segment; image and prompts are those of the workbench. ``None`` leaves a setting as it is for the network.
+    """How to segment; image and prompts are those of the context. ``None`` leaves the network's own setting.
 
     model : a shipped network, or a folder with a model on the worker's machine
     adapt : fine-tune the last block to this image
@@ -91,13 +91,13 @@ class SegmentRequest:
             settings = replace(settings, adapt=replace(settings.adapt, rounds=self.rounds))
         return settings
 
-    def steps(self, bench: Workbench) -> Steps[SegmentResult]:
+    def steps(self, bench: RequestContext) -> Steps[SegmentResult]:
         """Compute the masks; where voxels have to be sent for, those that a round looks at."""
         segmenter = yield from self.prepared(bench)
         round_ = yield from segmenter.round_steps(bench.prompts, self.adapt)
         return SegmentResult.of_round(round_, self.with_probability, str(segmenter.device))
 
-    def prepared(self, bench: Workbench) -> Steps[ImageSegmenter]:
+    def prepared(self, bench: RequestContext) -> Steps[ImageSegmenter]:
         """The segmenter of the round, once all voxels are there that it will look at."""
         if self.trust:
             from InteractiveSegLib.networks.model_trust import trust

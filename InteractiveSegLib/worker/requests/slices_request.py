@@ -14,7 +14,7 @@ from InteractiveSegLib.propagate.annotated_slice import AnnotatedSlice
 
 if TYPE_CHECKING:
     from InteractiveSegLib.propagate.proxy_mask import ProxyMask
-    from InteractiveSegLib.worker.requests.request_context import Workbench
+    from InteractiveSegLib.worker.requests.request_context import RequestContext
 
 METHODS = ("elastix", "shape")
 PRESETS = ("mr", "ct")
@@ -65,7 +65,7 @@ class SlicesToPropagate:
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"these are no annotated slices: {error!r}") from error
 
-    def steps(self, bench: Workbench) -> Steps[ProxyMask]:
+    def steps(self, bench: RequestContext) -> Steps[ProxyMask]:
         """Propagate; where voxels have to be sent for, those that are looked at."""
         from InteractiveSegLib.propagate.image_propagator import crops
         from InteractiveSegLib.propagate.proxy_mask import PropagateSettings

@@ -31,7 +31,7 @@ from InteractiveSegLib.worker.requests.slices_request import SlicesToPropagate
 
 if TYPE_CHECKING:
     from InteractiveSegLib.propagate.proxy_mask import ProxyMask
-    from InteractiveSegLib.worker.requests.request_context import Workbench
+    from InteractiveSegLib.worker.requests.request_context import RequestContext
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +78,7 @@ class SuggestRequest:
             raise InputError(f"this is no request for suggestions: {error!r}") from error
         return cls(SlicesToPropagate.of(fields, arrays), settings, proposed, prediction, before)
 
-    def steps(self, bench: Workbench) -> Steps[Advice]:
+    def steps(self, bench: RequestContext) -> Steps[Advice]:
         """Propagate, or take the mask that was propagated last, and rank."""
         proxy = yield from self.slices.steps(bench)
         geometry = bench.required_image.volume.geometry

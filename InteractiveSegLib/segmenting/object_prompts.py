@@ -1,0 +1,131 @@
+"""What one object is shown: its box, its marks and those of the others, on its working grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from InteractiveSegLib.image.box import BoundingBox
+from InteractiveSegLib.image.packed_mask import PackedMask
+from InteractiveSegLib.image.working_grid import WorkingGrid
+from InteractiveSegLib.networks.cues import ShownPrompts
+from InteractiveSegLib.networks.predict import slice_axis
+from InteractiveSegLib.prompts.prompts import Prompts
+from InteractiveSegLib.segmenting.object_crop import shown_box
+
+
+@dataclass(frozen=True, eq=False)
+class ObjectPrompts:
+    """What one object is shown, (K, J, I) tensors on its working grid. Outside its box there is no object.
+
+    box : of the image's voxels, that holds the object
+    box_drawn : it comes from the user, rather than from all else that was drawn
+    has_scribbles : voxels of the image are marked in the crop; on a coarser grid the marks of a voxel may cancel out
+    foreground, background : bool, scribbles on the object and on all else; no voxel has both
+    plain_background : bool, the part of the background that marks no other object
+    other_objects : bool, the parts that mark another object each
+    start : float in [0, 1], a mask to start from; None where there is none
+    """
+
+    grid: WorkingGrid
+    box: BoundingBox
+    box_drawn: bool
+    has_scribbles: bool
+    foreground: Tensor
+    background: Tensor
+    plain_background: Tensor
+    other_objects: tuple[Tensor, ...]
+    start: Tensor | None = None
+
+    @classmethod
+    def of(
+        cls,
+        prompts: Prompts,
+        label: int,
+        box: BoundingBox,
+        grid: WorkingGrid,
+        device: torch.device,
+        *,
+        sees_start: bool = True,
+    ) -> ObjectPrompts:
+        """Those of one label. Where one working voxel has both kinds of marks it has none: full resolution settles it.
+
+        Parameters
+        ----------
+        box : holds the object, within the image
+        grid : round that box
+        sees_start : False leaves the mask to start from out
+        """
+        foreground_kji, background_kji = (
+            marks[grid.crop.contains(marks)] for marks in prompts.scribbles.for_label(label)
+        )
+        foreground, background = _marked(grid, foreground_kji, device), _marked(grid, background_kji, device)
+        shared = foreground & background
+        foreground, background = foreground & ~shared, background & ~shared
+        near = prompts.scribbles.within(grid.crop)  # what is marked farther away has no say, but would take time
+        others = [near.for_label(other)[0] + grid.crop.start_kji for other in near.object_labels() if other != label]
+        other_objects = tuple(_marked(grid, marks, device) & background for marks in others)
+        plain_background = background.clone()
+        for other in other_objects:
+            plain_background &= ~other
+        start = None
+        if sees_start and label in prompts.start_masks:
+            start = _on_grid(prompts.start_masks[label], box, grid).to(device)
+        return cls(
+            grid,
+            box,
+            label in prompts.boxes,
+            bool(len(foreground_kji) + len(background_kji)),
+            foreground,
+            background,
+            plain_background,
+            other_objects,
+            start,
+        )
+
+    @cached_property
+    def is_scribbled(self) -> bool:
+        """Whether marks are left on the working grid."""
+        return bool(self.foreground.any() or self.background.any())
+
+    @cached_property
+    def inside(self) -> Tensor:
+        """(K, J, I) bool, the voxels of the box."""
+        return self.grid.inside(self.box).to(self.foreground.device)
+
+    @cached_property
+    def marked_part(self) -> float:
+        """Part of the box's slices in which the object is marked, 0 to 1; slices as ``slice_axis`` has them."""
+        axis = slice_axis(self.inside.shape, self.grid.spacing_kji_mm)
+        marked, within = (
+            int(mask.movedim(axis, 0).flatten(1).any(dim=1).sum())
+            for mask in (self.foreground & self.inside, self.inside)
+        )
+        return marked / within
+
+    def shown(self, start: Tensor | None) -> ShownPrompts:
+        """As networks are shown them, with a mask to start from or with none."""
+        box = torch.ones_like(self.inside)
+        if self.box_drawn and self.is_scribbled:  # scribbles say what is not the object
+            box = self.inside
+        elif self.box_drawn:
+            box = shown_box(self.grid, self.box).to(self.inside.device)
+        return ShownPrompts(box, self.foreground, self.plain_background, start, self.other_objects)
+
+
+def _on_grid(start: PackedMask, box: BoundingBox, grid: WorkingGrid) -> Tensor:
+    """The part of a mask to start from that lies in an object's box, (K, J, I) in [0, 1] on the working grid."""
+    mask = np.zeros(grid.crop.shape_kji, np.float32)
+    mask[box.counted_from(grid.crop).slices] = start.within(box)
+    return grid.averaged(torch.from_numpy(mask))
+
+
+def _marked(grid: WorkingGrid, indices_kji: NDArray[np.int32], device: torch.device) -> Tensor:
+    mask = torch.zeros(grid.shape_kji, dtype=torch.bool)
+    mask[grid.working_indices(indices_kji)] = True
+    return mask.to(device)
