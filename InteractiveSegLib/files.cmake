@@ -140,6 +140,7 @@ set(PACKAGE_SCRIPTS
   learning/uncertainty.py
   learning/versions.py
   networks/__init__.py
+  networks/architectures.py
   networks/block_six.py
   networks/checkpoint.py
   networks/cues.py

@@ -12,7 +12,6 @@ from InteractiveSegLib.image.box import BoundingBox
 from InteractiveSegLib.image.geometry import Geometry, Volume
 from InteractiveSegLib.image.working_grid import GridSettings
 from InteractiveSegLib.networks.ensemble import Ensemble
-from InteractiveSegLib.networks.network import members
 from InteractiveSegLib.networks.pcnet import PCNet
 from InteractiveSegLib.networks.pnet import PNet
 from InteractiveSegLib.networks.prompted import PromptedNetwork
@@ -51,7 +50,7 @@ def answers(ensemble, box, adapt, foreground=INSIDE):
 
     def odds(steps, network, settings, adapt):
         crop = object_crop(blob_volume(), extent, settings.grid, CPU)
-        crop = finish(encoded_steps(crop, members(network), box, settings.cues))
+        crop = finish(encoded_steps(crop, network.members, box, settings.cues))
         own = ObjectPrompts.of(drawn, 1, extent, crop.grid, CPU)
         found = finish(steps(crop, own, network, settings, adapt=adapt, seed=0))
         return found.probability.logit(1e-4)

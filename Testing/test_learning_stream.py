@@ -69,7 +69,7 @@ def test_networks_that_cannot_be_taught_are_refused(tmp_path, name):
     with blob_casebook(tmp_path, ["train"]) as casebook:
         accept_blob(casebook, 0)
         [learnt] = finish(StreamLearner(casebook, PromptedTeacher(name), QUICK).steps())
-        assert (learnt.version, "only the network that sees prompts" in learnt.reason) == (None, True)
+        assert (learnt.version, "only a network that sees prompts" in learnt.reason) == (None, True)
 
 
 def taught(folder, teacher, settings=QUICK, stop_at=()):

@@ -9,7 +9,8 @@ from safetensors import safe_open
 from training_runs import logged, same
 
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.networks.checkpoint import ARCHITECTURES, load_network, save_network
+from InteractiveSegLib.networks.architectures import ARCHITECTURES
+from InteractiveSegLib.networks.checkpoint import load_network, save_network
 from InteractiveSegLib.networks.pcnet import PCNet
 from InteractiveSegLib.networks.pnet import PNet
 from InteractiveSegLib.networks.prompted import PromptedNetwork

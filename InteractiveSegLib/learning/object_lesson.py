@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.box import BoundingBox
 from InteractiveSegLib.image.geometry import Volume
+from InteractiveSegLib.networks.network import Member
 from InteractiveSegLib.networks.predict import slice_axis, sliced_channels
-from InteractiveSegLib.networks.prompted import PromptedNetwork
 from InteractiveSegLib.progress import finish
 from InteractiveSegLib.prompts.object_roi import object_roi
 from InteractiveSegLib.prompts.prompts import Prompts
@@ -68,7 +68,7 @@ def object_lesson(
     weight_kji: NDArray[np.floating],
     prompts: Prompts,
     label: int,
-    network: PromptedNetwork,
+    network: Member,
 ) -> ObjectLesson:
     """An object with the very input that a session gives the network for these prompts.
 

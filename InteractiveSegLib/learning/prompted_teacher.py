@@ -21,7 +21,7 @@ from InteractiveSegLib.learning.object_batches import SessionSettings, TaughtSes
 from InteractiveSegLib.learning.object_lesson import ObjectLesson, object_lesson
 from InteractiveSegLib.learning.settings import LearnSettings
 from InteractiveSegLib.networks.checkpoint import load_network, save_network, weights_paths
-from InteractiveSegLib.networks.prompted import PromptedNetwork
+from InteractiveSegLib.networks.network import Member
 from InteractiveSegLib.progress import finish
 from InteractiveSegLib.prompts.prompts import Prompts
 from InteractiveSegLib.prompts.scribbles import BACKGROUND, Scribbles
@@ -45,23 +45,23 @@ class PromptedTeacher:
         self.initial = initial
         self.sessions = sessions or SessionSettings()
 
-    def start(self, weights: Path | None, volume: Volume, labels: Sequence[int]) -> PromptedNetwork:
+    def start(self, weights: Path | None, volume: Volume, labels: Sequence[int]) -> Member:
         return self.load(weights)
 
-    def save(self, network: PromptedNetwork, folder: Path, facts: Mapping[str, str | int | float]) -> None:
+    def save(self, network: Member, folder: Path, facts: Mapping[str, str | int | float]) -> None:
         save_network(network, folder / f"{self.name}.safetensors", facts)
 
-    def load(self, folder: Path | None) -> PromptedNetwork:
+    def load(self, folder: Path | None) -> Member:
         """InputError where the weights are of a network that does not see prompts, or of several."""
         place = self.initial if folder is None else folder
         if any(path.suffix != ".safetensors" for path in weights_paths(place)):
             raise InputError(f"{place} holds a program: only weights of the network that sees prompts are taught")
         network = load_network(place)
-        if not isinstance(network, PromptedNetwork):
-            raise InputError(f"{place} is {type(network).__name__}: only the network that sees prompts is taught")
+        if not network.takes_prompts or len(network.members) > 1:
+            raise InputError(f"{place} is {type(network).__name__}: only a network that sees prompts is taught")
         return network
 
-    def lesson(self, case: CaseTargets, network: PromptedNetwork) -> Objects | None:
+    def lesson(self, case: CaseTargets, network: Member) -> Objects | None:
         present = [label for label, target in case.targets.items() if target.sum() >= _LEAST_VOXELS]
         objects = [
             object_lesson(case.volume, case.targets[label], case.weight, case.prompts, label, network)
@@ -70,15 +70,13 @@ class PromptedTeacher:
         ]
         return objects or None
 
-    def batches(
-        self, lessons: Sequence[Objects], network: PromptedNetwork, settings: LearnSettings, seed: int
-    ) -> Dataset[Any]:
+    def batches(self, lessons: Sequence[Objects], network: Member, settings: LearnSettings, seed: int) -> Dataset[Any]:
         return TaughtSessions(lessons, Mixture(settings.latest), settings.updates, seed, self.sessions)
 
     def loss(self, settings: LearnSettings) -> Loss:
         return taught_session_loss
 
-    def remembered(self, lesson: Objects, network: PromptedNetwork) -> Objects:
+    def remembered(self, lesson: Objects, network: Member) -> Objects:
         return lesson
 
     def pack(self, lesson: Objects) -> dict[str, NDArray]:
@@ -93,9 +91,7 @@ class PromptedTeacher:
             for number in numbers
         ]
 
-    def answer(
-        self, network: PromptedNetwork, volume: Volume, accepted: AcceptedMask, seed: int
-    ) -> NDArray[np.integer]:
+    def answer(self, network: Member, volume: Volume, accepted: AcceptedMask, seed: int) -> NDArray[np.integer]:
         """From the prompts that were drawn, or from simulated ones where there were none; without fine-tuning."""
         session = ImageSession(volume, network, seed=seed)
         session.prompts = accepted.prompts if accepted.prompts.labels else simulated_prompts(accepted.labels, seed)
@@ -105,7 +101,7 @@ class PromptedTeacher:
         return session.labelmap()
 
     def foregrounds(
-        self, network: PromptedNetwork, volume: Volume, boxes: Mapping[int, BoundingBox]
+        self, network: Member, volume: Volume, boxes: Mapping[int, BoundingBox]
     ) -> dict[int, NDArray[np.floating]]:
         """From the boxes alone."""
         if not boxes:

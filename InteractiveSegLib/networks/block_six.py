@@ -1,5 +1,8 @@
 """Dilated networks whose sixth block can be fitted to one image while the first five stay frozen."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -27,7 +30,7 @@ class BlockSixNetwork(nn.Module):
     dropout : probability of dropping a channel in block 6, in training only
     """
 
-    takes_prompts = False
+    takes_prompts = sees_start_masks = False
 
     def __init__(self, dimensions: int, channels: int, compressed: int | None, dropout: float) -> None:
         super().__init__()
@@ -54,12 +57,16 @@ class BlockSixNetwork(nn.Module):
         self._layout = torch.channels_last if dimensions == 2 else torch.channels_last_3d
         self.to(memory_format=self._layout)  # an image of one channel has no layout: convolutions go by their weights
 
+    @property
+    def members(self) -> tuple[BlockSixNetwork]:
+        return (self,)
+
     def features(self, image: Tensor) -> Tensor:
         """Output of blocks 1-5, concatenated: (B, 1, ...) in [0, 1] to (B, ``feature_channels``, ...)."""
         return finish(self.feature_steps(image))
 
-    def feature_steps(self, image: Tensor) -> Steps[Tensor]:
-        """As ``features``, one report a block, so that a caller can cancel between blocks."""
+    def feature_steps(self, image: Tensor, spacing_mm: Sequence[float] = ()) -> Steps[Tensor]:
+        """As ``features``, one report a block, so that a caller can cancel between blocks; whatever the voxel size."""
         if image.ndim != self.dimensions + 2 or image.shape[1] != 1:
             raise InputError(f"expected a (B, 1, ...) tensor with {self.dimensions} axes, got {tuple(image.shape)}")
         x = image.contiguous(memory_format=self._layout)

@@ -10,22 +10,19 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.networks.architectures import ARCHITECTURES
 from InteractiveSegLib.networks.ensemble import Ensemble
-from InteractiveSegLib.networks.external import ExternalNetwork, load_external
+from InteractiveSegLib.networks.external import load_external
 from InteractiveSegLib.networks.model_card import read_bundle_card, read_card
 from InteractiveSegLib.networks.model_trust import Ask, read_trusted, refuse, trusting
-from InteractiveSegLib.networks.network import Network
-from InteractiveSegLib.networks.pcnet import PCNet
-from InteractiveSegLib.networks.pnet import PNet
-from InteractiveSegLib.networks.prompted import PromptedNetwork
+from InteractiveSegLib.networks.network import Member, Network
 from InteractiveSegLib.system.files import replacing
 
-ARCHITECTURES: dict[str, type[Network]] = {"pnet": PNet, "pcnet": PCNet, "prompted": PromptedNetwork}
 ENSEMBLE, _MEMBERS = "ensemble", ("prompted", "pnet")
 SHIPPED = Path(__file__).parents[1] / "weights"
 
 
-def save_network(network: Network, path: Path, training: Mapping[str, str | int | float]) -> None:
+def save_network(network: Member, path: Path, training: Mapping[str, str | int | float]) -> None:
     """Write weights, architecture and the facts of the training; the file appears whole or not at all.
 
     Raises
@@ -33,11 +30,13 @@ def save_network(network: Network, path: Path, training: Mapping[str, str | int 
     InputError : the network is of no known architecture, or a model from elsewhere.
     OutputError : the file cannot be written.
     """
-    if isinstance(network, ExternalNetwork):
-        raise InputError(f"the model {network.card.model} comes from elsewhere and is not written: copy its folder")
     names = [name for name, kind in ARCHITECTURES.items() if type(network) is kind]
     if not names:
-        raise InputError(f"{type(network).__name__} is none of the known architectures: {', '.join(ARCHITECTURES)}")
+        known = ", ".join(ARCHITECTURES)
+        raise InputError(
+            f"{type(network).__name__} is none of the known architectures: {known}. The folder of a model from "
+            "elsewhere is copied instead"
+        )
     write_weights(network, path, names[0], network.config, training)
 
 

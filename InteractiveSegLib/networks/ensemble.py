@@ -21,7 +21,7 @@ class Ensemble(nn.Module):
     InputError : ``image_network`` is not 2D, so that it would want another grid.
     """
 
-    takes_prompts = True
+    takes_prompts = sees_start_masks = True
 
     def __init__(self, prompted: PromptedNetwork, image_network: BlockSixNetwork) -> None:
         super().__init__()

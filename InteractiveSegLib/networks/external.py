@@ -1,5 +1,7 @@
 """Models from elsewhere: TorchScript, with a card that says what they take and give."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import torch
@@ -31,6 +33,8 @@ class ExternalNetwork(nn.Module):
     """
 
     takes_prompts = True
+    dimensions = 3
+    config = None
 
     def __init__(self, model: ScriptModel, card: ModelCard) -> None:
         super().__init__()
@@ -38,6 +42,14 @@ class ExternalNetwork(nn.Module):
         self.model = model
         self.feature_channels = 2
         self.block6 = LogOddsHead()
+
+    @property
+    def sees_start_masks(self) -> bool:
+        return "start mask" in self.card.channels
+
+    @property
+    def members(self) -> tuple[ExternalNetwork]:
+        return (self,)
 
     def feature_steps(self, channels: Tensor, spacing_mm: Sequence[float]) -> Steps[Tensor]:
         """The model's log-odds and the classical answer (B, 2, K, J, I) of encoded prompts (B, C, K, J, I).

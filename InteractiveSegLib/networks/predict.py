@@ -6,12 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from InteractiveSegLib.networks.block_six import BlockSixNetwork
 from InteractiveSegLib.networks.cues import CHANNELS, CueSettings, ShownPrompts, encode
-from InteractiveSegLib.networks.external import ExternalNetwork
-from InteractiveSegLib.networks.network import Head
-from InteractiveSegLib.networks.prompted import PromptedNetwork
-from InteractiveSegLib.progress import Progress, Steps
+from InteractiveSegLib.networks.network import Head, Member
+from InteractiveSegLib.progress import Progress, Steps, finish
 
 _CLASSICAL = CHANNELS.index("classical answer")
 _SLICES_AT_ONCE = 8
@@ -25,17 +22,17 @@ def slice_axis(shape_kji: Sequence[int], spacing_mm: Sequence[float]) -> int:
 
 
 @torch.no_grad()
-def feature_steps(network: BlockSixNetwork, image: Tensor, spacing_mm: Sequence[float]) -> Steps[Tensor]:
+def feature_steps(network: Member, image: Tensor, spacing_mm: Sequence[float]) -> Steps[Tensor]:
     """Features (F, K, J, I) of an image (K, J, I) in [0, 1]; a 2D network sees it slice by slice."""
     if network.dimensions == 3:
-        features = yield from network.feature_steps(image[None, None])
+        features = yield from network.feature_steps(image[None, None], spacing_mm)
         return features[0]
     axis = slice_axis(image.shape, spacing_mm)
     slices = image.movedim(axis, 0)[:, None]
     parts = []
     for start in range(0, slices.shape[0], _SLICES_AT_ONCE):
         yield Progress(start, slices.shape[0], "looking at the image")
-        parts.append(network.features(slices[start : start + _SLICES_AT_ONCE]))
+        parts.append(finish(network.feature_steps(slices[start : start + _SLICES_AT_ONCE], spacing_mm)))
     return _voxel_by_voxel(torch.cat(parts).movedim(1, 0), axis)
 
 
@@ -66,7 +63,7 @@ class PromptedFeatures:
 
 @torch.no_grad()
 def prompted_feature_steps(
-    network: PromptedNetwork | ExternalNetwork,
+    network: Member,
     image: Tensor,
     spacing_mm: Sequence[float],
     shown: ShownPrompts,

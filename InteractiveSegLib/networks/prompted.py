@@ -34,7 +34,8 @@ class PromptedNetwork(nn.Module):
     dropout : probability of dropping a channel in the last block, in training only
     """
 
-    takes_prompts = True
+    takes_prompts = sees_start_masks = True
+    dimensions = 3
 
     def __init__(self, widths: Sequence[int] = (16, 32, 48, 64, 64), dropout: float = 0.1) -> None:
         super().__init__()
@@ -47,6 +48,10 @@ class PromptedNetwork(nn.Module):
         self.feature_channels = widths[0]
         self.block6 = BlockSix(3, widths[0], widths[0], dropout)
         self.to(memory_format=torch.channels_last_3d)
+
+    @property
+    def members(self) -> tuple[PromptedNetwork]:
+        return (self,)
 
     def feature_steps(self, channels: Tensor, spacing_mm: Sequence[float]) -> Steps[Tensor]:
         """Features (B, ``feature_channels``, K, J, I) of encoded prompts (B, C, K, J, I); one report a level.

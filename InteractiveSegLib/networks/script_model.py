@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -150,9 +150,14 @@ class _EndedError(Exception):
 
 
 class _Process:
-    """One process. It answers one question at a time, in a thread, so that nobody waits longer than he wants."""
+    """One process. It answers one question at a time, in a thread, so that nobody waits longer than he wants.
+
+    All that live are held here: a model that is collected as part of a cycle lets its process go in its finaliser, when
+    the pipes of a process that only the model knew would have been closed by theirs.
+    """
 
     _idle: _Process | None = None
+    _living: ClassVar[set[_Process]] = set()
 
     def __init__(self) -> None:
         self._child = subprocess.Popen(
@@ -166,6 +171,7 @@ class _Process:
         self._answers: queue.SimpleQueue[tuple[dict[str, Any], bytes] | None] = queue.SimpleQueue()
         self.is_busy = False
         self._before = 0
+        self._living.add(self)
         self._work(b"")
 
     @classmethod
@@ -216,6 +222,7 @@ class _Process:
             return found
 
     def end(self) -> None:
+        self._living.discard(self)
         with suppress(OSError):
             self._child.kill()
         self._child.wait()

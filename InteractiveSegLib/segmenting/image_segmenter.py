@@ -14,7 +14,7 @@ from InteractiveSegLib.image.box import BoundingBox
 from InteractiveSegLib.image.geometry import Volume
 from InteractiveSegLib.image.intensity import crop_intensities
 from InteractiveSegLib.image.working_grid import working_grid
-from InteractiveSegLib.networks.network import Network, sees_start_masks
+from InteractiveSegLib.networks.network import Network
 from InteractiveSegLib.progress import Steps
 from InteractiveSegLib.prompts.object_roi import object_roi
 from InteractiveSegLib.prompts.prompts import Prompts
@@ -127,7 +127,7 @@ class ImageSegmenter:
             odd = f" {verb} NaN or infinite; {then} as the darkest finite value"
             notes.append(Note(f"{counted(crop.not_finite, 'voxel', 'voxels')} round ", Labelled(label), odd))
         notes += self._start_notes(prompts, label, box)
-        sees_start = sees_start_masks(self._network)
+        sees_start = self._network.sees_start_masks
         own = ObjectPrompts.of(prompts, label, box, grid, device, sees_start=sees_start)
         networks = answering(self._network, scribbled=own.has_scribbles, adapt=adapt)
         starts_from_box = own.box_drawn and own.start is None and sees_start
@@ -161,7 +161,7 @@ class ImageSegmenter:
         start = prompts.start_masks.get(label)
         if start is None:
             return []
-        if not sees_start_masks(self._network):
+        if not self._network.sees_start_masks:
             use = "not used" if label in prompts.boxes else "used for its box alone"
             return [Note("this network does not look at masks: the start mask of ", Labelled(label), f" was {use}")]
         beyond = start.voxels - np.count_nonzero(start.within(box))

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from InteractiveSegLib.networks.network import Member, Network, members
+from InteractiveSegLib.networks.network import Member, Network
 from InteractiveSegLib.progress import Steps
 from InteractiveSegLib.segmenting.bifseg import ObjectLabels, bifseg_steps
 from InteractiveSegLib.segmenting.object_crop import ObjectCrop
@@ -21,7 +21,7 @@ _MARKED = 0.6  # part of the slices marked, at which the rest of its share has f
 
 def answering(network: Network, *, scribbled: bool, adapt: bool) -> tuple[Member, ...]:
     """The networks that have a say: of several the first alone where the others are not fitted to scribbles."""
-    return members(network) if adapt and scribbled else members(network)[:1]
+    return network.members if adapt and scribbled else network.members[:1]
 
 
 def fused_steps(

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from InteractiveSegLib.image.geodesic import GeodesicSettings
 from InteractiveSegLib.image.working_grid import GridSettings, WorkingGrid
 from InteractiveSegLib.networks.cues import CueSettings
-from InteractiveSegLib.networks.ensemble import Ensemble
 from InteractiveSegLib.networks.network import Member, Network
 from InteractiveSegLib.segmenting.adapt import AdaptSettings
 from InteractiveSegLib.segmenting.refine import EnergySettings
@@ -48,7 +47,7 @@ class BifsegSettings:
     def for_network(cls, network: Network) -> BifsegSettings:
         """Defaults for a network: one that sees prompts needs less fine-tuning, a 2D one affords a finer grid than a 3D
         one; t1 of both is the paper's."""
-        if isinstance(network, Ensemble):
+        if len(network.members) > 1:
             return cls(grid=GridSettings(max_voxels=60**3), smoothness_voxels_of_box=4.0)
         if network.takes_prompts:
             return cls(
@@ -59,7 +58,7 @@ class BifsegSettings:
                 classical_share_of_box=0.0,
                 adapt_to_box=False,
             )
-        if network.dimensions == 2:
+        if network.members[0].dimensions == 2:
             return cls(grid=GridSettings(max_voxels=60**3), adapt=AdaptSettings(unsure_below=0.7))
         return cls(grid=GridSettings(max_voxels=48**3), adapt=AdaptSettings(unsure_below=0.6))
 

@@ -15,7 +15,7 @@ from InteractiveSegLib.image.geometry import Geometry, Volume
 from InteractiveSegLib.networks.checkpoint import load_network
 from InteractiveSegLib.networks.cues import CHANNELS
 from InteractiveSegLib.networks.losses import dice_cross_entropy_of
-from InteractiveSegLib.networks.network import Member, members
+from InteractiveSegLib.networks.network import Member
 from InteractiveSegLib.progress import Progress, Steps, finish
 from InteractiveSegLib.prompts.scribbles import BACKGROUND
 from InteractiveSegLib.segmenting.adapt import AdaptSettings, adapt_steps
@@ -66,7 +66,7 @@ def speed_steps(model: str, seed: int, device: torch.device) -> Steps[str]:
         seeds = session.prompts.scribbles.within(box).to_labelmap(box.shape_kji)
         seeds[0], seeds[-1] = BACKGROUND, BACKGROUND
         grown.append(_seconds(lambda seeds=seeds: grow_from_seeds(scene.image[box.slices], seeds, (1.0, 1.0, 1.0))))
-    update, whole = _update_and_pass(members(network)[0], device)
+    update, whole = _update_and_pass(network.members[0], device)
     reference = median(grown)
     rows = [
         (name, f"{median(values):.2f}", f"{median(values) / reference:.2f}")
@@ -92,15 +92,15 @@ def _update_and_pass(network: Member, device: torch.device) -> tuple[float, floa
     channels = len(CHANNELS) if network.takes_prompts else 1
     image = torch.rand((1, channels, *shape), generator=torch.Generator().manual_seed(0)).to(device)
     label = (image[:, :1] > 0.5).float()
-    spacing = ((1.0,) * 3,) if network.takes_prompts else ()
+    spacing = (1.0,) * 3
     network.to(device)
 
     def whole() -> None:
         network.zero_grad(set_to_none=True)
-        dice_cross_entropy_of(network(image, *spacing), label).backward()
+        dice_cross_entropy_of(network.block6(finish(network.feature_steps(image, spacing))), label).backward()
 
     with torch.no_grad():
-        features = finish(network.feature_steps(image, *spacing))[0]
+        features = finish(network.feature_steps(image, spacing))[0]
     settings = AdaptSettings(updates=20)
     labels, weights = label[0, 0].bool(), torch.ones(shape, device=device)
 

@@ -15,7 +15,7 @@ from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.box import BoundingBox
 from InteractiveSegLib.image.geometry import Volume
 from InteractiveSegLib.networks.cues import ShownPrompts
-from InteractiveSegLib.networks.network import Member, Network, members, sees_start_masks
+from InteractiveSegLib.networks.network import Member, Network
 from InteractiveSegLib.networks.predict import foreground_probability, prompted_feature_steps
 from InteractiveSegLib.progress import Progress, Steps
 from InteractiveSegLib.propagate.proxy_mask import ProxyMask
@@ -79,8 +79,8 @@ def combine_steps(
     InputError : the network does not look at start masks.
     """
     settings = settings or CombinationSettings()
-    network = members(network)[0]
-    if not sees_start_masks(network):
+    network = network.members[0]
+    if not network.sees_start_masks:
         raise InputError("this network does not look at masks: it cannot be combined with propagated slices")
     drawn = annotated_voxels(proxy)
     of_network = np.full(proxy.probabilities.shape, np.nan, np.float16)
