@@ -159,6 +159,14 @@ class PanelSession:
         self.press(button)
         self.settle()
 
+    def put_round(self, masks: dict[str, Any]) -> None:
+        """As if the worker had answered: segment id -> packed mask."""
+        from InteractiveSegUI.scene.history import StepKind
+        from InteractiveSegUI.scene.workspace import mask_key
+
+        found = {mask_key(segment_id): mask for segment_id, mask in masks.items()}
+        self.controller.change(StepKind.ROUND, "Segment", found)
+
     def pick(self, box: str, kind: str, value: str) -> None:
         """Choose in a box what a kind of parameter, such as "PropagateMethod", calls by this value: by its label."""
         from InteractiveSegUI.scene import parameters

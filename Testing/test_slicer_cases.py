@@ -14,6 +14,8 @@ from InteractiveSegLib.casebook.states import State
 from InteractiveSegLib.image.image_io import write_image
 from InteractiveSegLib.networks import DEFAULT_NETWORK
 
+DRAWN = ("round", "stroke", "edit", "undone", "redone")
+
 
 @pytest.fixture
 def study(tmp_path):
@@ -62,6 +64,8 @@ def test_a_case_is_opened_segmented_accepted_and_learnt(person, study, monkeypat
     person.press("segmentButton")
     person.wait()
     person.scribble("object", (10, 22, 24), (10, 26, 24))
+    for button in ("undoButton", "undoButton", "redoButton", "redoButton"):
+        person.press(button)
     before = person.labelmap()
     learnt = []
     monkeypatch.setattr(work_of(person).learning, "start", learnt.append)
@@ -73,10 +77,12 @@ def test_a_case_is_opened_segmented_accepted_and_learnt(person, study, monkeypat
         [found] = stream(casebook)
         entry = casebook.case("case0")
         kept, effort = load_accepted(entry, found), casebook.effort(entry)
+        kinds = [event.kind for event in casebook.events(entry) if event.kind in DRAWN]
     assert np.array_equal(kept.labels, before)
     assert set(np.unique(kept.origins[before > 0])) == {Origin.PERSON, Origin.MODEL}
     assert (kept.origins[10, 24, 24], list(kept.prompts.boxes)) == (Origin.PERSON, [1])
     assert (effort.strokes, effort.slices, effort.drawn_mm > 3) == (1, 1, True)
+    assert kinds == ["round", "stroke", "undone", "undone", "redone", "redone"]
     assert person.ui("effortLabel").text.startswith("1 accepted, ")
 
 

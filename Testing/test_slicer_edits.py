@@ -28,9 +28,7 @@ def block_mask(block):
 
 def write(person, segment_id, mask):
     """As a result of the module, not by hand."""
-    from InteractiveSegUI.scene.workspace import mask_key
-
-    person.controller.change("Segment", {mask_key(segment_id): mask})
+    person.put_round({segment_id: mask})
 
 
 def by_hand(person, effect, *points_kji):

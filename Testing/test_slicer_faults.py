@@ -90,7 +90,7 @@ def test_a_segment_removed_elsewhere_takes_box_and_scribbles_along_and_undo_brin
 def test_removing_an_object_moves_on_to_its_neighbour_and_can_be_undone(ball, with_brush):
     first, second = ball.parameters.segment, ball.add_segment()
     for segment, number in ((first, 0), (second, 1)):
-        ball.controller.change("Segment", {("mask", segment): PackedMask.of(balls.inside(number))})
+        ball.put_round({segment: PackedMask.of(balls.inside(number))})
     node = ball.controller.workspace.segmentation_node
     node.GetSegmentation().GetSegment(first).SetName("liver")
     node.GetSegmentation().GetSegment(first).SetColor(0.2, 0.4, 0.6)
@@ -147,7 +147,7 @@ def test_what_belongs_to_another_segmentation_is_hidden_and_comes_back_with_it(b
 
 def test_another_patient_s_masks_go_from_the_views_with_his_image(ball):
     segment, one = ball.parameters.segment, ball.parameters.segmentation
-    ball.controller.change("Segment", {("mask", segment): PackedMask.of(balls.inside(0))})
+    ball.put_round({segment: PackedMask.of(balls.inside(0))})
     first, elsewhere = ball.parameters.volume, balls.geometry().ijk_to_ras.copy()
     elsewhere[:3, 3] = 300.3
     ball.choose(ball.add_volume(balls.two_balls(), elsewhere, "another patient"))
@@ -290,7 +290,7 @@ def test_drawn_slices_stay_when_a_propagated_mask_is_fine_tuned(ball):
         part = np.zeros_like(drawn)
         part[k, 10:14, 10:14] = True  # nowhere near what the network finds
         part |= ball.labelmap() > 0
-        ball.controller.change("Segment", {("mask", ball.parameters.segment): PackedMask.of(part)})
+        ball.put_round({ball.parameters.segment: PackedMask.of(part)})
         ball.look_at((k, J, I))
         ball.views.enter("Red")
         ball.press("markSliceButton")

@@ -119,10 +119,8 @@ def test_a_correction_by_hand_on_a_marked_slice_counts_and_one_beside_it_stays(b
 
 
 def test_a_network_s_mask_on_a_marked_slice_does_not_change_what_was_marked(ball):
-    from InteractiveSegUI.scene.workspace import mask_key
-
     ball.ui("methodBox").currentText = "By shape alone"
-    ball.controller.change("Segment", {mask_key(ball.parameters.segment): PackedMask.of(balls.inside(1))})
+    ball.put_round({ball.parameters.segment: PackedMask.of(balls.inside(1))})
     finished(ball, "propagateButton")
     np.testing.assert_array_equal(ball.labelmap()[10] > 0, balls.inside(0)[10])
 
@@ -144,8 +142,6 @@ def test_several_segments_together_equal_the_command_line(person, tmp_path):
 def test_neighbours_and_completed_segments_are_never_eaten(ball):
     import slicer
 
-    from InteractiveSegUI.scene.workspace import mask_key
-
     ball.ui("methodBox").currentText = "By shape alone"
     logic = slicer.vtkSlicerSegmentationsModuleLogic
     node = ball.controller.workspace.segmentation_node
@@ -153,7 +149,7 @@ def test_neighbours_and_completed_segments_are_never_eaten(ball):
     wall = np.zeros(balls.SHAPE_KJI, bool)
     wall[7:14, 20:28, 20:28] = True
     wall[[7, 10, 13]] = False  # the drawn slices are free of it
-    ball.controller.change("Segment", {mask_key(second): PackedMask.of(wall)})
+    ball.put_round({second: PackedMask.of(wall)})
     logic.SetSegmentStatus(node.GetSegmentation().GetSegment(second), logic.Completed)
     before = ball.labelmap() == 2
     ball.parameters.segment = first

@@ -15,6 +15,7 @@ import slicer
 import vtk
 
 from InteractiveSegLib.image.geometry import kji_to_ras
+from InteractiveSegUI.scene.history import StepKind
 from InteractiveSegUI.scene.parameters import PropagateMethod
 from InteractiveSegUI.scene.sample_image import load_sample
 from InteractiveSegUI.scene.workspace import MARKS, box_key, mask_key
@@ -133,7 +134,7 @@ class Acceptance:
         self._controller.parameters.propagate_method = PropagateMethod.SHAPE
         self._panel.propagating.propagate()
         self._finish()
-        assert self._controller.history.undo_name == "Propagate", "the mask was not propagated"
+        assert self._controller.history.last[1].kind is StepKind.ROUND, "the mask was not propagated"
 
     def _save_and_reload(self) -> None:
         masks, prompts = self._controller.workspace.masks(), self._controller.workspace.prompts()[0]

@@ -19,7 +19,7 @@ from InteractiveSegLib.worker.client import WorkerClient, WorkerStatus
 from InteractiveSegLib.worker.job import Job, JobCallbacks, JobError
 from InteractiveSegLib.worker.requests.request_kinds import Request
 from InteractiveSegUI.obstacles import Obstacles
-from InteractiveSegUI.scene.history import History, State
+from InteractiveSegUI.scene.history import History, State, StepKind
 from InteractiveSegUI.scene.parameters import Parameters
 from InteractiveSegUI.scene.recorder import Recorder
 from InteractiveSegUI.scene.workspace import Workspace
@@ -178,9 +178,9 @@ class Controller:
             self.recorder.redo()
             self.say(_("Redone: {name}").format(name=name))
 
-    def change(self, name: str, state: State) -> None:
+    def change(self, kind: StepKind, name: str, state: State) -> None:
         """One named step of undo, which puts values into the scene, by key (``workspace.mask_key`` and the like)."""
-        self.recorder.change(name, state)
+        self.recorder.change(kind, name, state)
 
     @contextmanager
     def errors_shown(self) -> Iterator[None]:
@@ -231,7 +231,7 @@ class Controller:
         lost = _("The program that computes had ended and was started again; nothing is lost.")
         return f"{text} {lost}"
 
-    def _on_step(self, _name: str) -> None:
+    def _on_step(self) -> None:
         if self._job is not None:
             self._job.cancel()
         self.changed()

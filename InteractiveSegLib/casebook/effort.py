@@ -14,7 +14,8 @@ from InteractiveSegLib.casebook.states import State
 PAUSE_S = 30.0
 
 OPENED, STROKE, EDIT, ROUND, CLOSED = "opened", "stroke", "edit", "round", "closed"
-_BY_PERSONS = {OPENED, STROKE, EDIT, ROUND, CLOSED, *(state.value for state in State)}
+UNDONE, REDONE = "undone", "redone"
+_BY_PERSONS = {OPENED, STROKE, EDIT, ROUND, CLOSED, UNDONE, REDONE, *(state.value for state in State)}
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Effort:
     """What one case took, all visits together.
 
     active_s : seconds at work: times between two events, without those of more than 30 s
-    strokes : scribbles, dots included
+    strokes : scribbles, dots included, also those that were undone
     drawn_mm : along them
     edited_voxels : painted or erased by hand in the mask itself
     slices : that were drawn on, along any axis

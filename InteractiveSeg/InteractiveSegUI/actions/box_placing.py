@@ -14,6 +14,7 @@ from InteractiveSegLib.image.box import BoundingBox
 from InteractiveSegLib.image.geometry import Geometry
 from InteractiveSegUI.controller import Controller
 from InteractiveSegUI.processes.jobs import call_later
+from InteractiveSegUI.scene.history import StepKind
 from InteractiveSegUI.scene.roi_nodes import box_of, box_pose, is_placed, outlined_roi
 from InteractiveSegUI.scene.slice_views import axis_across, index_shown
 from InteractiveSegUI.scene.workspace import box_key
@@ -77,7 +78,8 @@ class BoxPlacing(VTKObservationMixin):
         """Remove the box; Undo brings it back."""
         workspace = self._controller.workspace
         segment_id = workspace.segment_id
-        self._controller.change(f"Remove box of {workspace.name_of(segment_id)}", {box_key(segment_id): None})
+        name = _("Remove box of {name}").format(name=workspace.name_of(segment_id))
+        self._controller.change(StepKind.BOX, name, {box_key(segment_id): None})
 
     @property
     def box(self) -> BoundingBox | None:
@@ -108,7 +110,8 @@ class BoxPlacing(VTKObservationMixin):
         if (start[axis], stop[axis]) == (box.start_kji[axis], box.stop_kji[axis]):
             return
         pose = box_pose(workspace.roi(segment_id), BoundingBox(start, stop), workspace.geometry())
-        self._controller.change(f"Depth of {workspace.name_of(segment_id)}", {box_key(segment_id): pose})
+        name = _("Depth of {name}").format(name=workspace.name_of(segment_id))
+        self._controller.change(StepKind.BOX, name, {box_key(segment_id): pose})
 
     def first_is_shown(self) -> None:
         """The slice that is shown is the first of the object."""
@@ -172,7 +175,7 @@ class BoxPlacing(VTKObservationMixin):
         except InputError as error:
             raise InputError(f"the box of {name} lies outside the volume: click inside the image") from error
         pose = box_pose(workspace.roi(segment_id) or roi, inside, geometry, self._axis)
-        controller.change(f"Box of {name}", {box_key(segment_id): pose})
+        controller.change(StepKind.BOX, _("Box of {name}").format(name=name), {box_key(segment_id): pose})
         controller.say(_("Set the first and the last slice of the object, then press Segment."))
 
     @staticmethod

@@ -11,7 +11,7 @@ import numpy as np
 import slicer
 
 from InteractiveSegLib.casebook.case_view import CasebookView, CaseWork, OpenedCase
-from InteractiveSegLib.casebook.effort import EDIT, OPENED, ROUND, STROKE, Event
+from InteractiveSegLib.casebook.effort import EDIT, OPENED, REDONE, ROUND, STROKE, UNDONE, Event
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.packed_mask import PackedMask
 from InteractiveSegLib.networks import DEFAULT_NETWORK
@@ -22,9 +22,8 @@ from InteractiveSegLib.worker.requests.casebook_request import CasebookRequest
 from InteractiveSegUI.actions.session_nodes import KeptSegment, put_session
 from InteractiveSegUI.controller import Controller
 from InteractiveSegUI.processes.learning_process import LearningProcess
+from InteractiveSegUI.scene.history import StepKind, Way
 from InteractiveSegUI.scene.segment_io import label_of, labels_of
-
-_ROUNDS = ("Segment", "Fine-tune", "Propagate")
 
 
 class CasebookWork:
@@ -238,13 +237,19 @@ class CasebookWork:
         if self.opened is None or controller.recorder.version == self._version:
             return
         self._version = controller.recorder.version
-        name = controller.history.undo_name or ""
-        if name.startswith(_ROUNDS):
+        if controller.history.last is None:
+            return
+        way, step = controller.history.last
+        if way is not Way.DONE:
+            self._events.append(Event(UNDONE if way is Way.UNDONE else REDONE, time.time()))
+            self._marks = controller.workspace.marks().all
+        elif step.kind is StepKind.ROUND:
             self._events.append(Event(ROUND, time.time()))
             self._answered = self._masks_by_label()
-        elif name == "Scribble" or name.startswith("Edit"):
-            marks = controller.workspace.marks().all
-            self._events.append(stroke_event(self._marks, marks, name, controller.workspace.geometry().spacing_kji_mm))
+        elif step.kind in (StepKind.SCRIBBLE, StepKind.EDIT):
+            marks, spacing_kji_mm = controller.workspace.marks().all, controller.workspace.geometry().spacing_kji_mm
+            kind = STROKE if step.kind is StepKind.SCRIBBLE else EDIT
+            self._events.append(drawn_event(kind, self._marks, marks, spacing_kji_mm))
             self._marks = marks
 
     def _masks_by_label(self) -> dict[int, PackedMask]:
@@ -253,7 +258,7 @@ class CasebookWork:
         return {labels[key]: mask for key, mask in workspace.masks().items() if mask is not None and key in labels}
 
 
-def stroke_event(before: Scribbles, after: Scribbles, name: str, spacing_kji_mm: tuple[float, float, float]) -> Event:
+def drawn_event(kind: str, before: Scribbles, after: Scribbles, spacing_kji_mm: tuple[float, float, float]) -> Event:
     """A stroke or an edit by hand, as the difference of all marks.
 
     Its length is that from one end of the new marks to the other; its slices are those across the axis along which the
@@ -267,4 +272,4 @@ def stroke_event(before: Scribbles, after: Scribbles, name: str, spacing_kji_mm:
         axis = int(np.argmin(extent))
         data["length_mm"] = float(np.linalg.norm(extent * spacing_kji_mm))
         data["slices"] = [[axis, int(index)] for index in np.unique(new[:, axis])]
-    return Event(STROKE if name == "Scribble" else EDIT, time.time(), data)
+    return Event(kind, time.time(), data)

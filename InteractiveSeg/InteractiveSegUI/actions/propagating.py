@@ -23,6 +23,7 @@ from InteractiveSegLib.worker.requests.suggest_request import SuggestRequest
 from InteractiveSegUI.actions.overlays import Overlays
 from InteractiveSegUI.actions.slice_marking import SliceMarking
 from InteractiveSegUI.controller import Controller
+from InteractiveSegUI.scene.history import StepKind
 from InteractiveSegUI.scene.overwriting import settled
 from InteractiveSegUI.scene.parameters import PropagateMethod
 from InteractiveSegUI.scene.workspace import mask_key
@@ -131,7 +132,8 @@ class Propagating:
             workspace.grid(),
         )
         version = controller.recorder.version
-        controller.change("Propagate", {mask_key(segment_id): mask for segment_id, mask in found.masks.items()})
+        masks = {mask_key(segment_id): mask for segment_id, mask in found.masks.items()}
+        controller.change(StepKind.ROUND, _("Propagate"), masks)
         self._overlays.show_propagated(dict.fromkeys(names, result))
         same = (_("the mask stayed as it was"),) if controller.recorder.version == version else ()
         by_hand_text = (

@@ -21,11 +21,11 @@ from InteractiveSegUI.actions.model_question import asking
 from InteractiveSegUI.actions.overlays import Overlays
 from InteractiveSegUI.controller import Controller
 from InteractiveSegUI.processes.jobs import call_later
+from InteractiveSegUI.scene.history import StepKind
 from InteractiveSegUI.scene.overwriting import is_completed, settled
 from InteractiveSegUI.scene.segment_io import label_of, labels_of
 from InteractiveSegUI.scene.workspace import mask_key
 
-_OF_BOX = ("Box", "Depth")
 _PAUSE_S = 0.2
 
 
@@ -109,7 +109,7 @@ class Segmenting:
             target = workspace.segment_of(label)
             if target is not None and is_completed(node, target):
                 raise InputError(f"{workspace.name_of(target)} is marked as completed: change its status to go on")
-        name = "Fine-tune" if adapt else "Segment"
+        name = _("Fine-tune") if adapt else _("Segment")
         request = replace(self.request(adapt), trust=trust)
         ask = asking(controller, lambda sha256: self.segment(adapt, sha256))
         controller.run(name, request, prompts, lambda result: self._apply(name, prompts, notes, result), ask)
@@ -126,10 +126,11 @@ class Segmenting:
         return prompts, notes
 
     def _on_change(self) -> None:
-        version, name = self._controller.recorder.version, self._controller.history.undo_name
+        version, last = self._controller.recorder.version, self._controller.history.last
         if version != self._seen:
             self._seen = version
-            if name.startswith(_OF_BOX) or self._controller.client.status.stage == "stopped":
+            drew_box = last is not None and last[1].kind is StepKind.BOX
+            if drew_box or self._controller.client.status.stage == "stopped":
                 call_later(_PAUSE_S, lambda: self._prepare(version))
 
     def _prepare(self, version: int) -> None:
@@ -176,7 +177,7 @@ class Segmenting:
         )
         version, replaces = controller.recorder.version, self.warning
         state = {mask_key(segment_id): mask for segment_id, mask in settled_masks.masks.items()}
-        controller.change(name, state)
+        controller.change(StepKind.ROUND, name, state)
         self._overlays.show(result.probabilities)
         said = [_("the mask stayed as it was")] if controller.recorder.version == version else []
         if kept:

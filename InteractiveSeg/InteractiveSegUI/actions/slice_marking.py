@@ -8,6 +8,7 @@ from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.propagate.marked_slices import MarkedSlice, MarkedSlices
 from InteractiveSegLib.wording.slice_names import Place
 from InteractiveSegUI.controller import Controller
+from InteractiveSegUI.scene.history import StepKind
 from InteractiveSegUI.scene.overwriting import is_completed
 from InteractiveSegUI.scene.segment_io import label_of, labels_of
 from InteractiveSegUI.scene.slice_views import WorkingView, align_views, place_shown, show_place
@@ -69,7 +70,7 @@ class SliceMarking:
         slices = self.slices
         marked = MarkedSlice.of_masks(place, drawn, slices.shape_kji)
         called = self.name_of(place)
-        controller.change(_("Mark {slice}").format(slice=called), {SLICES: slices.with_slice(marked)})
+        controller.change(StepKind.SLICES, _("Mark {slice}").format(slice=called), {SLICES: slices.with_slice(marked)})
         if not marked.pixels:
             held = _("empty, the object is not there")
         elif marked.pixels == 1:
@@ -83,12 +84,12 @@ class SliceMarking:
     def remove(self, place: Place) -> None:
         """The slice is not done; its mask stays as it is."""
         name = _("Remove mark of {slice}").format(slice=self.name_of(place))
-        self._controller.change(name, {SLICES: self.slices.without_slice(place)})
+        self._controller.change(StepKind.SLICES, name, {SLICES: self.slices.without_slice(place)})
 
     def remove_all(self) -> None:
         """No slice is done, also of those that cannot be read or belong to an image of another shape."""
         none = MarkedSlices(self._controller.workspace.geometry().shape_kji)
-        self._controller.change(_("Remove all marks of slices"), {SLICES: none})
+        self._controller.change(StepKind.SLICES, _("Remove all marks of slices"), {SLICES: none})
 
     def jump(self, place: Place) -> None:
         """Show a slice in the view that looks along its axis."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Any
 
 _STEPS_KEPT = 50
@@ -13,26 +14,50 @@ State = Mapping[tuple[str, ...], Any]
 values are immutable."""
 
 
+class StepKind(Enum):
+    """What a person did: for what follows from it, whatever the step is called."""
+
+    BOX = auto()
+    SCRIBBLE = auto()
+    EDIT = auto()
+    ROUND = auto()
+    SLICES = auto()
+    SEGMENT = auto()
+
+
+class Way(Enum):
+    """What became of a step."""
+
+    DONE = auto()
+    UNDONE = auto()
+    REDONE = auto()
+
+
 @dataclass(frozen=True, eq=False)
 class Step:
     """One action of a person.
 
-    name : for the tooltip of Undo
+    name : for the tool tip of Undo
     before, after : the values of the keys it changed
     """
 
+    kind: StepKind
     name: str
     before: State
     after: State
 
 
 class History:
-    """The steps of a session; ``restore`` puts the values of keys back into the scene."""
+    """The steps of a session; ``restore`` puts the values of keys back into the scene.
+
+    last : what happened last, and to which step; None where nothing has happened yet
+    """
 
     def __init__(self, restore: Callable[[State], None]) -> None:
         self._restore = restore
         self._steps: list[Step] = []
         self._position = 0
+        self.last: tuple[Way, Step] | None = None
 
     @property
     def undo_name(self) -> str:
@@ -60,6 +85,7 @@ class History:
         self._steps[self._position :] = [step]
         del self._steps[: max(0, len(self._steps) - _STEPS_KEPT)]
         self._position = len(self._steps)
+        self.last = Way.DONE, step
 
     def undo(self) -> State:
         """What was put back; empty where there was nothing to undo."""
@@ -68,6 +94,7 @@ class History:
         step = self._steps[self._position - 1]
         self._restore(step.before)
         self._position -= 1
+        self.last = Way.UNDONE, step
         return step.before
 
     def redo(self) -> State:
@@ -77,8 +104,9 @@ class History:
         step = self._steps[self._position]
         self._restore(step.after)
         self._position += 1
+        self.last = Way.REDONE, step
         return step.after
 
     def clear(self) -> None:
         self._steps.clear()
-        self._position = 0
+        self._position, self.last = 0, None

@@ -16,7 +16,7 @@ from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.packed_mask import PackedMask
 from InteractiveSegLib.prompts.scribbles import BACKGROUND, Scribbles
 from InteractiveSegLib.propagate.marked_slices import MarkedSlices
-from InteractiveSegUI.scene.history import History, State, Step
+from InteractiveSegUI.scene.history import History, State, Step, StepKind
 from InteractiveSegUI.scene.prompt_nodes import Marks, look_alike
 from InteractiveSegUI.scene.roi_nodes import is_placed
 from InteractiveSegUI.scene.segment_io import label_of, labelmap_time
@@ -33,7 +33,7 @@ class Recorder(VTKObservationMixin):
 
     Parameters
     ----------
-    on_change : called with the name of a step that was recorded
+    on_change : called when a step was recorded
     on_error : called with an error that was met while looking
     """
 
@@ -41,7 +41,7 @@ class Recorder(VTKObservationMixin):
         self,
         workspace: Workspace,
         history: History,
-        on_change: Callable[[str], None],
+        on_change: Callable[[], None],
         on_error: Callable[[Exception], None],
     ) -> None:
         super().__init__()
@@ -122,11 +122,11 @@ class Recorder(VTKObservationMixin):
         for event in (roi.PointPositionDefinedEvent, roi.PointEndInteractionEvent):
             self.addObserver(roi, event, on_event)
 
-    def change(self, name: str, state: State) -> None:
+    def change(self, kind: StepKind, name: str, state: State) -> None:
         """One named step of the module's own, which puts values into the scene; none where nothing changes."""
         self.flush()
         self._restore(state)
-        self._record(name, state)
+        self._record(kind, name, state)
 
     def removal(self, segment_id: str) -> State:
         """What removing a segment changes: its mask, its box, its marks and what slices were marked for it go, too."""
@@ -160,10 +160,11 @@ class Recorder(VTKObservationMixin):
         if masks:
             self._record_edits({key: read[key] if key in read else self._workspace.value(key) for key in masks})
         if MARKS in dirty:
-            self._record("Scribble", {MARKS: self._workspace.value(MARKS)})
+            self._record(StepKind.SCRIBBLE, _("Scribble"), {MARKS: self._workspace.value(MARKS)})
         for key in sorted(dirty):
             if key[0] == "box":
-                self._record(f"Box of {self._workspace.name_of(key[1])}", {key: self._workspace.value(key)})
+                name = _("Box of {name}").format(name=self._workspace.name_of(key[1]))
+                self._record(StepKind.BOX, name, {key: self._workspace.value(key)})
 
     def _move(self, move: Callable[[], State]) -> None:
         self.flush()
@@ -207,7 +208,7 @@ class Recorder(VTKObservationMixin):
         for segment_id in sorted(known - there):
             state, name = self.removal(segment_id), self._known[segment_key(segment_id)].name
             self._restore(state)
-            self._record(_("Remove {name}").format(name=name), state)
+            self._record(StepKind.SEGMENT, _("Remove {name}").format(name=name), state)
 
     def _record_edits(self, now: dict[tuple[str, ...], Any]) -> None:
         """What was painted or erased by hand becomes hard marks; painted ones last, so that they count. Marked slices
@@ -245,16 +246,16 @@ class Recorder(VTKObservationMixin):
             values[SLICES] = slices
         self._restore({key: value for key, value in values.items() if key in (MARKS, SLICES)})
         names = ", ".join(self._workspace.name_of(segment_id) for segment_id in edited)
-        self._record(f"Edit of {names}", values)
+        self._record(StepKind.EDIT, _("Edit of {names}").format(names=names), values)
 
-    def _record(self, name: str, after: State) -> None:
+    def _record(self, kind: StepKind, name: str, after: State) -> None:
         changed = {key: value for key, value in after.items() if not same(self._known.get(key), value)}
         if not changed:
             return
-        self._history.record(Step(name, {key: self._known.get(key) for key in changed}, changed))
+        self._history.record(Step(kind, name, {key: self._known.get(key) for key in changed}, changed))
         self._known.update(changed)
         self.version += 1
-        self._on_change(name)
+        self._on_change()
 
     def _mark(self, key: tuple[str, ...]) -> None:
         if self._own:

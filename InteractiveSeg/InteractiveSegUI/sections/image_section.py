@@ -8,6 +8,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from InteractiveSegUI.controller import Controller
+from InteractiveSegUI.scene.history import StepKind
 from InteractiveSegUI.scene.sample_image import load_sample
 from InteractiveSegUI.scene.workspace import box_key, mask_key
 from InteractiveSegUI.sections.section import Section
@@ -70,5 +71,6 @@ class ImageSection(Section):
         controller.recorder.flush()
         segment_id = workspace.segment_id
         name = workspace.name_of(segment_id)
-        controller.change(_("Remove {name}").format(name=name), controller.recorder.removal(segment_id))
+        text = _("Remove {name}").format(name=name)
+        controller.change(StepKind.SEGMENT, text, controller.recorder.removal(segment_id))
         controller.say(_("{name} was removed. Undo brings it back.").format(name=name))
