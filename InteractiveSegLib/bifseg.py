@@ -23,11 +23,12 @@ from InteractiveSegLib.predict import (
     slice_axis,
 )
 from InteractiveSegLib.progress import Steps
-from InteractiveSegLib.prompts import BoundingBox
+from InteractiveSegLib.prompts import BACKGROUND, BoundingBox, Scribbles
 from InteractiveSegLib.refine import Border, EnergySettings, label_steps
 from InteractiveSegLib.working_grid import GridSettings, WorkingGrid
 
 _VOXELS_OF_ONE_OF_SEVERAL = 8192  # that an update sees: half as many as of a network that answers alone
+_MOST_OTHERS = 12  # told apart, as each takes a pass over the image: with all of 254 the time would be quadratic
 _MARKED_FOR_START = 0.3  # part of the slices marked, from which the answer to the box is shown at full strength
 
 
@@ -139,6 +140,38 @@ class ObjectMarks:
     background: Tensor
     of_nothing: Tensor
     others: list[Tensor]
+
+
+def other_objects(
+    scribbles: Scribbles,
+    label: int,
+    box: BoundingBox,
+    crop: BoundingBox,
+    spacing_kji_mm: tuple[float, float, float],
+) -> list[NDArray[np.int32]]:
+    """Marks (N, 3) of the other objects, each by itself, in the order of their labels.
+
+    Of more than 12 the 11 with a mark nearest to the middle of the box come by themselves, and all others together as
+    the last.
+
+    Parameters
+    ----------
+    box : of the object
+    crop : what is marked beyond it has no say
+    """
+    inside = crop.contains(scribbles.indices_kji) & ~np.isin(scribbles.labels, (label, BACKGROUND))
+    marks, labels = scribbles.indices_kji[inside], scribbles.labels[inside]
+    others = np.unique(labels)
+    apart = others
+    if len(others) > _MOST_OTHERS:
+        middle = (np.add(box.start_kji, box.stop_kji) - 1) / 2
+        away = np.full(BACKGROUND, np.inf)
+        np.minimum.at(away, labels, (((marks - middle) * spacing_kji_mm) ** 2).sum(axis=1))
+        apart = np.sort(np.argsort(away, kind="stable")[: _MOST_OTHERS - 1])
+    kinds = [marks[labels == other] for other in apart]
+    if len(apart) < len(others):
+        kinds.append(marks[~np.isin(labels, apart)])
+    return kinds
 
 
 def object_marks(

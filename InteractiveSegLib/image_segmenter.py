@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from InteractiveSegLib.adapt import load_optimizer
-from InteractiveSegLib.bifseg import BifsegSettings, ObjectLabels
+from InteractiveSegLib.bifseg import BifsegSettings, ObjectLabels, other_objects
 from InteractiveSegLib.boxed_image import BoxedImage, boxed_image, crop_intensities, encoded_steps, start_on_grid
 from InteractiveSegLib.counting import counted
 from InteractiveSegLib.empty_masks import empty_notes
@@ -126,8 +126,7 @@ class ImageSegmenter:
         starts_from_box = drawn and start is None and sees_start_masks(self._network)
         boxed = yield from encoded_steps(boxed, networks, box if starts_from_box else None, self.settings.cues)
         self._keep(box, boxed)
-        near = prompts.scribbles.within(grid.crop)  # what is marked farther away has no say, but would take time
-        others = [near.for_label(other)[0] + grid.crop.start_kji for other in near.object_labels() if other != label]
+        others = other_objects(prompts.scribbles, label, box, grid.crop, self.volume.geometry.spacing_kji_mm)
         found: ObjectLabels = yield from answer_steps(
             boxed,
             box,
