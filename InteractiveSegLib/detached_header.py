@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from InteractiveSegLib.contained_path import contained_path
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.file_kind import Format, kind_of
 
@@ -20,7 +21,12 @@ def data_files(path: Path) -> list[Path]:
     """The files that an image's header names, in its order, whether they exist or not; none where it holds all itself.
 
     NRRD (``data file``), MetaImage (``ElementDataFile``), both also with a list or a pattern of names, and the pairs of
-    Analyze and NIfTI (``.hdr`` and ``.img``).
+    Analyze and NIfTI (``.hdr`` and ``.img``). They lie beside the header or below: headers come from elsewhere, and one
+    that names any other file of this machine would have it read as an image.
+
+    Raises
+    ------
+    InputError : a name leads out of the header's folder, or is one that only some systems allow.
     """
     try:
         form = kind_of(path).format
@@ -34,7 +40,18 @@ def data_files(path: Path) -> list[Path]:
         named = _of_meta_image(start)
     else:
         return _paired(path)
-    return [path.parent / each for each in named]
+    return [_beside(path, each) for each in named]
+
+
+def _beside(header: Path, name: str) -> Path:
+    while name.startswith("./"):  # as some programs write it
+        name = name[2:]
+    try:
+        return contained_path(header.parent, name, f"the header {header}")
+    except InputError as error:
+        raise InputError(
+            f"{error}; its voxels are looked for in its own folder alone: copy them there and name them in it"
+        ) from error
 
 
 def _paired(path: Path) -> list[Path]:
