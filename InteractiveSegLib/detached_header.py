@@ -13,6 +13,7 @@ from InteractiveSegLib.image.file_kind import Format, kind_of
 _HEADER_BYTES = 1 << 20
 _MOST_FILES = 100_000
 _NUMBER = re.compile(r"%0?\d{0,3}d")
+_LINE_END = re.compile(r"\r\n|\r|\n")
 _WHOLE = re.compile(r"-?\d{1,9}$")
 _PAIRS = {".hdr": (".img", ".img.gz"), ".img": (".hdr",), ".img.gz": (".hdr", ".hdr.gz"), ".hdr.gz": (".img.gz",)}
 
@@ -26,7 +27,8 @@ def data_files(path: Path) -> list[Path]:
 
     Raises
     ------
-    InputError : a name leads out of the header's folder, or is one that only some systems allow.
+    InputError : a name leads out of the header's folder, or is one that only some systems allow; the header does not
+        say clearly where its voxels are.
     """
     try:
         form = kind_of(path).format
@@ -35,9 +37,9 @@ def data_files(path: Path) -> list[Path]:
     except (InputError, OSError):
         form, start = Format.OTHER, b""
     if form is Format.NRRD:
-        named = _of_nrrd(start)
+        named = _of_nrrd(path, start)
     elif form is Format.METAIMAGE:
-        named = _of_meta_image(start)
+        named = _of_meta_image(path, start)
     else:
         return _paired(path)
     return [_beside(path, each) for each in named]
@@ -63,8 +65,11 @@ def _paired(path: Path) -> list[Path]:
     return []
 
 
-def _of_nrrd(start: bytes) -> list[str]:
-    lines = re.split(r"\r?\n", re.split(rb"\r?\n\r?\n", start)[0].decode("utf-8", "surrogateescape"))
+def _of_nrrd(path: Path, start: bytes) -> list[str]:
+    header, *rest = re.split(rb"\r?\n\r?\n", start, maxsplit=1)
+    if not rest and len(start) == _HEADER_BYTES:
+        raise InputError(f"the header {path} does not end within {_HEADER_BYTES >> 20} MiB")
+    lines = _LINE_END.split(header.decode("utf-8", "surrogateescape"))
     for number, line in enumerate(lines):
         found = re.match(r"data ?file:\s*(.*)", line, re.IGNORECASE)
         if found:
@@ -72,14 +77,19 @@ def _of_nrrd(start: bytes) -> list[str]:
     return []
 
 
-def _of_meta_image(start: bytes) -> list[str]:
-    found = re.search(rb"^ElementDataFile\s*=[ \t]*([^\r\n]*)\r?\n?", start, re.MULTILINE)
-    if not found:
-        return []
+def _of_meta_image(path: Path, start: bytes) -> list[str]:
+    """ITK looks for the key more loosely than anyone writes it, and what it finds must be what is checked here."""
+    key, _, rest = start.partition(b"ElementDataFile")
+    found = re.match(rb"\s*=[ \t]*([^\r\n]*)\r?\n?", rest)
+    if not found or not (key == b"" or key.endswith(b"\n")):
+        raise InputError(
+            f"the header {path} does not say where its voxels are: its first ElementDataFile must be the start of a "
+            f"line 'ElementDataFile = ...' within {_HEADER_BYTES >> 20} MiB"
+        )
     value = found.group(1).decode("utf-8", "surrogateescape").strip()
     if value.upper() == "LOCAL":
         return []
-    return _names(value, start[found.end() :].decode("utf-8", "surrogateescape").splitlines())
+    return _names(value, rest[found.end() :].decode("utf-8", "surrogateescape").splitlines())
 
 
 def _names(value: str, lines_after: Sequence[str]) -> list[str]:

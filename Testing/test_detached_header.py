@@ -69,7 +69,7 @@ def test_a_header_that_names_a_file_elsewhere_is_refused_and_the_file_is_not_rea
         path.write_bytes(bytes(48))
     path = folder / ("a.nhdr" if header.startswith("NRRD") else "a.mhd")
     path.write_text(header.format(name), newline="")
-    with pytest.raises(InputError, match="is not allowed to lead out of .*its own folder alone") as caught:
+    with pytest.raises(InputError, match=r"is not allowed to lead out of .*its own folder alone") as caught:
         read_volume(path)
     assert "\n" not in str(caught.value)
     with pytest.raises(InputError):
@@ -97,3 +97,23 @@ def test_a_folder_that_is_a_link_holds_a_header_and_its_voxels(tmp_path):
     (folder / "a.mhd").write_text(f"{META}ElementSpacing = 1 1 1\nElementType = MET_SHORT\nElementDataFile = a.raw\n")
     (tmp_path / "link").symlink_to(folder)
     assert read_volume(tmp_path / "link" / "a.mhd").array_kji.shape == (3, 4, 4)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        f"{META}ElementDataFile : ../out.raw\n",
+        f"{META} ElementDataFile = ../out.raw\n",
+        f"{META}\rElementDataFile = ../out.raw\r",
+        f"{META}Comment = ElementDataFile = a.raw\nElementDataFile = ../out.raw\n",
+        f"{NRRD}# x\rdata file: ../out.raw\n",
+        f"{NRRD}# {'x' * (1 << 20)}\ndata file: ../out.raw\n",
+        f"{META}\n",
+    ],
+    ids=["colon", "indented", "old line ends", "in a comment", "old line ends in NRRD", "far down", "nowhere"],
+)
+def test_a_header_that_readers_may_understand_otherwise_is_refused(tmp_path, header):
+    path = tmp_path / ("a.nhdr" if header.startswith("NRRD") else "a.mhd")
+    path.write_text(header, newline="")
+    with pytest.raises(InputError, match=r"where its voxels are|lead out of|does not end"):
+        data_files(path)
