@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import hashlib
 import json
 import queue
 import threading
@@ -24,6 +25,7 @@ _NAME = "{name}"
 _LISTS = (".txt", ".csv")
 _MASK = "{name}_mask.nii.gz"
 _REPORT = "report.json"
+_SEAL = "written_by"
 _TICK_S = 0.2
 
 
@@ -127,7 +129,8 @@ def run_batch(
     lock : held by ``work`` while it writes; an interruption waits for it and keeps it, so that nothing is written later
     jobs : images at a time
     """
-    folder = cases[0].options.output.parent
+    path = cases[0].options.output.parent / _REPORT
+    replaced = _require_report(path, cases, options, varying)
     for each in {getattr(case.options, name) for case in cases for name in varying.outputs} - {None}:
         try:
             make_folder(each.parent)
@@ -138,10 +141,10 @@ def run_batch(
         shown(_steps(cases, work, options.again, varying, rows, jobs), options)
     except BaseException:
         lock.acquire()
-        _write(folder / _REPORT, _report(cases, rows))
+        _write(path, _report(cases, rows))
         raise
     report = _report(cases, rows)
-    _write(folder / _REPORT, report)
+    _write(path, report)
     if options.json:
         print(json.dumps(report))
     else:
@@ -149,14 +152,40 @@ def run_batch(
             print(f"{printable(row['name'])}\t{row['state']}\t{printable(_in_words(row))}")
             say(options, *(f"{row['name']}: {note}" for note in row.get("notes", ())))
         counts = ", ".join(f"{report[state]} {state}" for state in ("done", "skipped", "failed"))
-        say(options, f"{counts}; the report is {folder / _REPORT}")
+        say(options, *replaced, f"{counts}; the report is {path}")
     return PARTLY_DONE if report["failed"] else 0
+
+
+def _require_report(
+    path: Path, cases: Sequence[BatchCase], options: argparse.Namespace, varying: BatchOptions
+) -> list[str]:
+    """Notes on what the report replaces. InputError where that would be lost, or is an input of an image."""
+    from InteractiveSegLib.output_files import require_free
+
+    if _place(path) in _inputs(cases, varying):
+        raise InputError(f"{path} is an input: the report of the batch would replace it; choose another folder with -o")
+    return require_free(path, "interactiveseg", options.overwrite, _is_report)
+
+
+def _is_report(_program: str, path: Path) -> bool:
+    """Whether a file is the report of an earlier batch and nobody has changed it since."""
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and found.get(_SEAL) == _seal(found)
+
+
+def _seal(report: Mapping[str, Any]) -> str:
+    told = json.dumps({key: value for key, value in report.items() if key != _SEAL}, sort_keys=True)
+    return f"interactiveseg {hashlib.sha256(told.encode()).hexdigest()}"
 
 
 def _report(cases: Sequence[BatchCase], rows: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     counts = {state: sum(row["state"] == state for row in rows.values()) for state in ("done", "skipped", "failed")}
     found = [rows[case.name] for case in cases if case.name in rows]
-    return {**counts, "left": len(cases) - len(found), "cases": found}
+    report = {**counts, "left": len(cases) - len(found), "cases": found}
+    return {**report, _SEAL: _seal(report)}
 
 
 def _steps(
@@ -300,7 +329,7 @@ def _named(value: Any, name: str) -> Any:
 
 def _require_apart(cases: Sequence[BatchCase], varying: BatchOptions) -> None:
     """InputError where an output is that of another image too, or an input."""
-    inputs = {_place(value) for case in cases for value in (case.options.image, *_files(case.options, varying.inputs))}
+    inputs = _inputs(cases, varying)
     taken: dict[str, BatchCase] = {}
     for case in cases:
         for path in _files(case.options, varying.outputs):
@@ -312,6 +341,10 @@ def _require_apart(cases: Sequence[BatchCase], varying: BatchOptions) -> None:
                 )
             if _place(path) in inputs:
                 raise InputError(f"{path} is an input: an output replaces none")
+
+
+def _inputs(cases: Sequence[BatchCase], varying: BatchOptions) -> set[str]:
+    return {_place(value) for case in cases for value in (case.options.image, *_files(case.options, varying.inputs))}
 
 
 def _files(options: argparse.Namespace, names: Sequence[str]) -> Iterator[Path]:
