@@ -19,7 +19,7 @@ from InteractiveSegLib.casebook.states import State
 from InteractiveSegLib.contained_path import contained_path
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.files import make_folder
-from InteractiveSegLib.learning.versions import weights_folder
+from InteractiveSegLib.learning.versions import require_weights, weights_checksums, weights_folder
 from InteractiveSegLib.progress import Progress, Steps
 
 SET_ASIDE = "set-aside"
@@ -183,10 +183,22 @@ class _Check:
     def versions(self) -> None:
         for row in self.rows("version"):
             try:
-                if row["file"] is not None and not weights_folder(row, self.casebook.folder).is_dir():
-                    self.found(f"the weights of version {row['id']} are not at {row['file']}")
+                if row["file"] is not None:
+                    require_weights(row, self.casebook.folder)
             except InputError as error:
-                self.found(str(error))
+                self.found(f"{error}; with 'learn --roll-back' the version before it is used")
+                continue
+            if row["file"] is not None and row["checksums"] is None:
+                self.found(
+                    f"the weights of version {row['id']} have no checksums yet",
+                    "checksums are added",
+                    lambda row=row: self._add_weights_checksums(row),
+                )
+
+    def _add_weights_checksums(self, row: sqlite3.Row) -> None:
+        text = weights_checksums(weights_folder(row, self.casebook.folder))
+        with self.casebook.database.writing() as rows:
+            rows.execute("UPDATE version SET checksums = ? WHERE id = ?", [text, row["id"]])
 
     def files(self) -> None:
         """What nothing refers to. It is moved, not deleted: a damaged row may be the one that did."""

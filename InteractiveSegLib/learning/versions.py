@@ -12,6 +12,7 @@ from pathlib import Path
 
 from InteractiveSegLib.casebook.casebook import Casebook
 from InteractiveSegLib.casebook.entries import time_of_day, undamaged
+from InteractiveSegLib.casebook.new_files import checksums, checksums_of, require_intact
 from InteractiveSegLib.contained_path import contained_path
 from InteractiveSegLib.errors import InputError
 
@@ -65,14 +66,19 @@ def add_version(
     cases: Sequence[int],
     scores: Mapping[int, Mapping[int, float]],
     reason: str,
+    weights: str | None = None,
 ) -> int:
-    """Write a version down, and put it in use where it is good; within a transaction. Returns its number."""
+    """Write a version down, and put it in use where it is good; within a transaction. Returns its number.
+
+    weights : checksums of its files, as of ``weights_checksums``
+    """
     if good:
         rows.execute("UPDATE version SET state = ? WHERE learner = ? AND state = ?", [REPLACED, learner, IN_USE])
     state = IN_USE if good else REFUSED
     cursor = rows.execute(
-        "INSERT INTO version (learner, parent, at, state, file, cases, scores, reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        [learner, parent, time_of_day(), state, file, json.dumps(list(cases)), json.dumps(scores), reason],
+        "INSERT INTO version (learner, parent, at, state, file, cases, scores, reason, checksums)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [learner, parent, time_of_day(), state, file, json.dumps(list(cases)), json.dumps(scores), reason, weights],
     )
     return int(cursor.lastrowid or 0)
 
@@ -132,6 +138,24 @@ def weights_folder(row: sqlite3.Row, folder: Path) -> Path:
             f"folder of a version of the {row['learner']} network: nothing was done"
         )
     return path
+
+
+def weights_checksums(folder: Path) -> str:
+    """Of the files in the folder of a version, as the database has them."""
+    return checksums({path.name: path for path in sorted(folder.iterdir()) if path.is_file()})
+
+
+def require_weights(row: sqlite3.Row, folder: Path) -> None:
+    """InputError where a file of a version's weights is missing or is not what was written."""
+    place, what = weights_folder(row, folder), f"the {row['learner']} network of version {row['id']}"
+    if not place.is_dir():
+        raise InputError(f"{what} is not at {row['file']}")
+    try:
+        known = checksums_of(row) or {}
+    except (TypeError, ValueError) as error:
+        raise InputError(f"version {row['id']} is damaged in the database: {error}") from error
+    for name, sha256 in known.items():
+        require_intact(contained_path(place, name, what), sha256, what)
 
 
 def _read(row: sqlite3.Row, folder: Path) -> Version:
