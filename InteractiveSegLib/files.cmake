@@ -28,11 +28,13 @@ set(PACKAGE_SCRIPTS
   casebook/soft_masks.py
   casebook/splits.py
   casebook/states.py
+  casebook/version_files.py
   casebook/work_locks.py
   casebook/worklist.py
   cli.py
   commands/__init__.py
   commands/batch.py
+  commands/batch_report.py
   commands/benchmark_command.py
   commands/casebook_command.py
   commands/command_examples.py

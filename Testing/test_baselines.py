@@ -7,10 +7,11 @@ import pytest
 import SimpleITK
 
 from InteractiveSegLib.errors import InputError, MissingPackageError
-from InteractiveSegLib.evaluation.baselines import classical, grow_from_seeds
+from InteractiveSegLib.evaluation.baselines import classical
 from InteractiveSegLib.evaluation.baselines import grab_cut as cutting
 from InteractiveSegLib.evaluation.baselines.classical import geodesic_mixtures, nearest_scribble, random_walker
 from InteractiveSegLib.evaluation.baselines.grab_cut import grab_cut
+from InteractiveSegLib.evaluation.baselines.grow_from_seeds import grow_from_seeds
 from InteractiveSegLib.image.box import BoundingBox
 from InteractiveSegLib.image.metrics import dice
 from InteractiveSegLib.image.working_grid import GridSettings, working_grid

@@ -19,6 +19,7 @@ from InteractiveSegLib.casebook.effort import STROKE, Effort, Event
 from InteractiveSegLib.casebook.image_reference import ImageReference
 from InteractiveSegLib.casebook.splits import SplitSettings
 from InteractiveSegLib.casebook.states import State
+from InteractiveSegLib.casebook.version_files import weights_checksums
 from InteractiveSegLib.casebook.worklist import next_case
 from InteractiveSegLib.cli import main
 from InteractiveSegLib.errors import InputError
@@ -173,6 +174,56 @@ def test_damaged_doubts_and_versions_are_left_out(study):
     assert [version.id for version in versions(study, "prompted")] == [1]
     assert in_use(study, "prompted") is None
     assert ["version 2 is damaged" in note for note in study.notes] == [False, True]
+
+
+@pytest.fixture
+def taught(study):
+    """The same with a version of a network; gives the casebook and the folder of the weights."""
+    place = study.folder / "learning" / "prompted" / "version-1"
+    place.mkdir(parents=True)
+    (place / "network.safetensors").write_bytes(np.random.default_rng(0).bytes(3000))
+    (place / "network.json").write_text('{"network": "prompted"}')
+    with study.database.writing() as rows:
+        file = place.relative_to(study.folder).as_posix()
+        add_version(rows, "prompted", None, True, file, [1], {}, "good", weights_checksums(place))
+    assert texts(study) == []
+    return study, place
+
+
+@pytest.mark.parametrize("name", ["network.safetensors", "network.json"])
+@pytest.mark.parametrize("damage", ["flipped", "cut", "gone"])
+def test_damaged_weights_of_a_version_are_found_and_named(taught, name, damage):
+    study, place = taught
+    path = place / name
+    if damage == "flipped":
+        flip(path, 0.5)
+    elif damage == "cut":
+        path.write_bytes(path.read_bytes()[:-1])
+    else:
+        path.unlink()
+    (text,) = texts(study, repair=True)
+    assert text.startswith("the prompted network of version 1 ")
+    assert str(path) in text
+    assert text.endswith("with 'learn --roll-back' the version before it is used")
+
+
+@pytest.mark.parametrize("checksums", ['{"../../../casebook.sqlite": "0"}', '{"network.safetensors": ', "[1]"])
+def test_damaged_or_foreign_checksums_of_a_version_are_one_finding(taught, checksums):
+    study, _ = taught
+    with study.database.writing() as rows:
+        rows.execute("UPDATE version SET checksums = ?", [checksums])
+    assert len(texts(study)) == 1
+
+
+def test_versions_without_checksums_get_some(taught):
+    study, place = taught
+    with study.database.writing() as rows:
+        rows.execute("UPDATE version SET checksums = NULL")
+    (text,) = texts(study, repair=True)
+    assert text == "the weights of version 1 have no checksums yet"
+    assert texts(study) == []
+    flip(place / "network.safetensors", 0.5)
+    assert len(texts(study)) == 1
 
 
 def test_a_damaged_database_is_said_to_be_so(study):

@@ -8,6 +8,7 @@ from InteractiveSegLib.casebook.acceptance import load_accepted, stream
 from InteractiveSegLib.casebook.casebook import Casebook
 from InteractiveSegLib.casebook.provenance import Origin
 from InteractiveSegLib.cli import main
+from InteractiveSegLib.image.geometry import Geometry
 from InteractiveSegLib.image.image_io import read_volume, write_labelmap
 
 
@@ -79,6 +80,28 @@ def test_what_is_wrong_is_said_in_one_line(study, capsys, words, text):
     assert main(["casebook", *(str(study) if word == "BOOK" else word for word in words)]) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert text in line
+
+
+@pytest.mark.parametrize("which", ["mask", "scribbles"])
+def test_what_was_converted_to_fit_the_image_is_said(study, tmp_path, capsys, which):
+    image = tmp_path / "in" / "p1_image.nii.gz"
+    geometry = read_volume(image).geometry
+    rounded = geometry.ijk_to_ras.copy()
+    rounded[2, 3] += 0.05 * min(geometry.spacing_kji_mm)
+    files = {name: tmp_path / f"{name}.nrrd" for name in ("mask", "scribbles")}
+    for name, path in files.items():
+        write_labelmap(
+            path, box_mask(), Geometry(geometry.shape_kji, rounded if name == which else geometry.ijk_to_ras)
+        )
+    words = ["casebook", "accept", str(study), "p1_image", str(files["mask"]), "--scribbles", str(files["scribbles"])]
+    assert main(words) == 0
+    (note,) = capsys.readouterr().err.splitlines()
+    assert note.startswith("note: ")
+    assert f"{which}.nrrd" in note
+    assert main(["casebook", "reopen", str(study), "p1_image"]) == 0
+    capsys.readouterr()
+    assert main([*words, "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_labels_are_named_by_number(tmp_path, capsys):

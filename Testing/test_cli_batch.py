@@ -210,6 +210,51 @@ def test_a_table_gives_each_image_its_name_and_prompts(run):
     assert not mask("masks/c_mask.nii.gz")[12].any()
 
 
+FOREIGN = {
+    "not JSON": "my notes",
+    "another program's": '{"cases": []}',
+    "a list": "[1, 2]",
+    "forged": '{"done": 3, "written_by": "interactiveseg 0"}',
+    "nested": "[" * 100_000,
+}
+
+
+@pytest.mark.usefixtures("scans")
+@pytest.mark.parametrize("text", FOREIGN.values(), ids=FOREIGN)
+def test_a_report_that_the_command_did_not_write_stays_until_somebody_says_overwrite(run, text):
+    Path("masks").mkdir()
+    Path("masks/report.json").write_text(text)
+    words = ("segment", "scans/a.nii.gz", "scans/b.nii.gz", *BOX, "-o", "masks")
+    code, output, error = run(*words)
+    assert (code, output) == (2, "")
+    assert "masks/report.json exists already, and is not what interactiveseg wrote" in error
+    assert [path.read_text() for path in Path("masks").iterdir()] == [text]
+    code, _, error = run(*words, "--overwrite")
+    assert (code, states(report())) == (0, {"a": "done", "b": "done"})
+    assert "masks/report.json is replaced" in error
+
+
+@pytest.mark.usefixtures("scans")
+def test_a_report_is_replaced_by_the_next_one_unless_somebody_changed_it(run):
+    words = ("propagate", "scans/a.nii.gz", "--slices", "drawn/{name}.nrrd", "-o", "masks/{name}_mask.nrrd")
+    assert run(*words)[0] == 0
+    assert "report.json is replaced: interactiveseg wrote it before" in run(*words)[2]
+    assert states(report()) == {"a": "skipped"}
+    Path("masks/report.json").write_text(json.dumps({**report(), "comment": "of Monday"}))
+    code, _, error = run(*words)
+    assert (code, "is not what interactiveseg wrote" in error) == (2, True)
+    assert report()["comment"] == "of Monday"
+
+
+@pytest.mark.usefixtures("scans")
+def test_a_report_replaces_no_input(run):
+    Path("scans/report.json").write_text("{}")
+    words = ("scans/a.nii.gz", "scans/b.nii.gz", "--points", "scans/report.json", "-o", "scans/{name}_mask.nii.gz")
+    code, _, error = run("segment", *words, "--overwrite")
+    assert (code, "report.json is an input" in error) == (2, True)
+    assert Path("scans/report.json").read_text() == "{}"
+
+
 def same_names():
     Path("more").mkdir()
     shutil.copy("scans/a.nii.gz", "more/a.nii.gz")

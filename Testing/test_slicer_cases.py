@@ -1,8 +1,12 @@
 """A study through the panel: the worklist, a case opened, worked on and accepted, the learner, the way back."""
 
+import re
+from xml.etree import ElementTree
+
 import numpy as np
 import pytest
 import slicer_balls
+from panel_session import MODULE_FILE
 from slicer_balls import two_balls
 
 from InteractiveSegLib.casebook.acceptance import load_accepted, stream
@@ -13,6 +17,7 @@ from InteractiveSegLib.casebook.splits import SplitSettings
 from InteractiveSegLib.casebook.states import State
 from InteractiveSegLib.image.image_io import write_image
 from InteractiveSegLib.networks import DEFAULT_NETWORK
+from InteractiveSegLib.wording.plain_text import no_markup
 
 DRAWN = ("round", "stroke", "edit", "undone", "redone")
 
@@ -173,3 +178,46 @@ def test_the_heads_of_the_case_table_say_what_the_columns_hold(person):
     table = person.ui("caseTable")
     heads = [table.horizontalHeaderItem(column).text() for column in range(table.columnCount)]
     assert heads == ["Case", "State", "Used for", "Working time"]
+
+
+def test_names_with_markup_are_shown_as_they_stand(person, tmp_path):
+    name = "<img src=x><b>case"
+    with Casebook.created(tmp_path / "book", SplitSettings(0, 0)) as casebook:
+        write_image(tmp_path / "image.nrrd", two_balls().astype(np.int16), slicer_balls.geometry())
+        casebook.add(ImageReference.of(tmp_path / "image.nrrd"), name)
+    opened(person, tmp_path / "book")
+    assert person.ui("caseLabel").text == name
+    person.controller.say(f"{name} is open.", is_error=True)
+    person.settle()
+    assert seen(person.ui("statusLabel").toolTip) == f"{name} is open."
+
+
+def seen(text):
+    """What Qt shows of a tool tip."""
+    gui = pytest.importorskip("PySide6.QtGui", reason="PySide6 cannot be loaded", exc_type=ImportError)
+    document = gui.QTextDocument()
+    if gui.Qt.mightBeRichText(text):
+        document.setHtml(text)
+    else:
+        document.setPlainText(text)
+    return document.toPlainText()
+
+
+@pytest.mark.parametrize("text", ["a <b>c</b>", "<img src=x>\nand & more", "x < y"])
+def test_text_with_a_tag_is_no_markup_in_tool_tips_and_message_boxes(text):
+    assert seen(no_markup(text)) == text
+    assert no_markup("plain & simple\nlines") == "plain & simple\nlines"
+
+
+def test_labels_that_are_written_to_show_plain_text():
+    sources = "\n".join(path.read_text() for path in (MODULE_FILE.parent / "InteractiveSegUI").rglob("*.py"))
+    written = set(re.findall(r"\bui\.(\w+)\.text = ", sources))
+    forms = {
+        widget.get("name"): {each.get("name"): "".join(each.itertext()) for each in widget.findall("property")}
+        for path in (MODULE_FILE.parent / "Resources" / "UI").glob("*.ui")
+        for widget in ElementTree.parse(path).iter("widget")
+        if widget.get("class") == "QLabel"
+    }
+    labels = written & forms.keys()
+    assert {"caseLabel", "recoveryLabel", "statusLabel"} <= labels
+    assert {name for name in labels if forms[name].get("textFormat") != "Qt::PlainText"} == set()

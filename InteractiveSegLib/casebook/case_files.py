@@ -1,16 +1,13 @@
-"""Where the files of cases and of versions lie within a casebook, and nowhere else."""
+"""Where the files of cases lie within a casebook, and nowhere else."""
 
 from __future__ import annotations
 
-import re
-import sqlite3
 from pathlib import Path
 
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.system.contained_path import contained_path
 
 CASES = "cases"
-_VERSION_FOLDER = re.compile(r"version-\d+")
 
 
 def case_folder(folder: Path, case_id: int | str) -> Path:
@@ -28,15 +25,4 @@ def case_file(folder: Path, case_id: int, stored: object) -> Path:
     path = contained_path(folder, stored, f"the database of the casebook, for case {case_id},")
     if path.parent != case_folder(folder, case_id):
         raise InputError(f"the database of the casebook {folder} names {stored!r}, which is no file of case {case_id}")
-    return path
-
-
-def weights_folder(row: sqlite3.Row, folder: Path) -> Path:
-    """As the row names it. InputError where that is no version's folder: it may be deleted later."""
-    path = contained_path(folder, row["file"], f"version {row['id']} in the database of the casebook {folder}")
-    if path.parent != folder / "learning" / row["learner"] or not _VERSION_FOLDER.fullmatch(path.name):
-        raise InputError(
-            f"version {row['id']} in the database of the casebook {folder} names {row['file']!r}, which is no "
-            f"folder of a version of the {row['learner']} network: nothing was done"
-        )
     return path

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from InteractiveSegLib.casebook.acceptance import load_accepted
-from InteractiveSegLib.casebook.case_files import CASES, case_file, weights_folder
+from InteractiveSegLib.casebook.case_files import CASES, case_file
 from InteractiveSegLib.casebook.case_rounds import load_round
 from InteractiveSegLib.casebook.casebook import Casebook
 from InteractiveSegLib.casebook.entries import CaseEntry, acceptance, case_entry, event, undamaged
@@ -16,6 +16,7 @@ from InteractiveSegLib.casebook.folder_modes import make_private
 from InteractiveSegLib.casebook.image_reference import ImageReference
 from InteractiveSegLib.casebook.new_files import checksums, unreferenced
 from InteractiveSegLib.casebook.states import State
+from InteractiveSegLib.casebook.version_files import require_weights, weights_checksums, weights_folder
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.progress import Progress, Steps
 from InteractiveSegLib.system.contained_path import contained_path
@@ -182,10 +183,22 @@ class _Check:
     def versions(self) -> None:
         for row in self.rows("version"):
             try:
-                if row["file"] is not None and not weights_folder(row, self.casebook.folder).is_dir():
-                    self.found(f"the weights of version {row['id']} are not at {row['file']}")
+                if row["file"] is not None:
+                    require_weights(row, self.casebook.folder)
             except InputError as error:
-                self.found(str(error))
+                self.found(f"{error}; with 'learn --roll-back' the version before it is used")
+                continue
+            if row["file"] is not None and row["checksums"] is None:
+                self.found(
+                    f"the weights of version {row['id']} have no checksums yet",
+                    "checksums are added",
+                    lambda row=row: self._add_weights_checksums(row),
+                )
+
+    def _add_weights_checksums(self, row: sqlite3.Row) -> None:
+        text = weights_checksums(weights_folder(row, self.casebook.folder))
+        with self.casebook.database.writing() as rows:
+            rows.execute("UPDATE version SET checksums = ? WHERE id = ?", [text, row["id"]])
 
     def files(self) -> None:
         """What nothing refers to. It is moved, not deleted: a damaged row may be the one that did."""

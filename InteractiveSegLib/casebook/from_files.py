@@ -14,7 +14,9 @@ from InteractiveSegLib.prompts.prompts import Prompts
 from InteractiveSegLib.prompts.scribbles import Scribbles
 
 
-def accepted_from_files(entry: CaseEntry, mask: Path | None, scribbles: Path | None = None) -> AcceptedMask:
+def accepted_from_files(
+    entry: CaseEntry, mask: Path | None, scribbles: Path | None = None, notes: list[str] | None = None
+) -> AcceptedMask:
     """Labelmaps on the grid of a case's image.
 
     Parameters
@@ -22,15 +24,16 @@ def accepted_from_files(entry: CaseEntry, mask: Path | None, scribbles: Path | N
     mask : None where the image shows no object
     scribbles : 1 to 254 for the objects, 255 for background. With them, what is not scribbled counts as the model's;
         without, all of the mask is a person's
+    notes : takes in what was converted to fit the image
 
     Raises
     ------
     InputError : a file is missing or unreadable, lies on another grid, or holds other values.
     """
     geometry = entry.image.geometry
-    labels = np.zeros(geometry.shape_kji, np.uint8) if mask is None else read_labelmap(mask, geometry)
+    labels = np.zeros(geometry.shape_kji, np.uint8) if mask is None else read_labelmap(mask, geometry, notes)
     if scribbles is None:
         return AcceptedMask(labels, traced(labels, labels > 0), absent=mask is None)
-    marks = read_labelmap(scribbles, geometry)
+    marks = read_labelmap(scribbles, geometry, notes)
     origins = traced(labels, marks > 0, model=labels)
     return AcceptedMask(labels, origins, Prompts(scribbles=Scribbles.from_labelmap(marks)), absent=mask is None)

@@ -94,7 +94,9 @@ CREATE INDEX round_of_case ON round (case_id);
 CREATE INDEX acceptance_of_case ON acceptance (case_id);
 """
 
-MIGRATIONS = (_CASES, _LEARNING, _SEQUENCE)
+_WEIGHTS = "ALTER TABLE version ADD COLUMN checksums TEXT;"
+
+MIGRATIONS = (_CASES, _LEARNING, _SEQUENCE, _WEIGHTS)
 VERSION = len(MIGRATIONS)
 
 

@@ -12,18 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from InteractiveSegLib.commands.batch_report import REPORT, is_report, sealed, write_report
 from InteractiveSegLib.commands.prompt_options import numbers_in, slice_indices
 from InteractiveSegLib.commands.terminal import PARTLY_DONE, add_choice, say, shown
 from InteractiveSegLib.errors import MEMORY_IS_FULL, InputError, InteractiveSegError, OutputError, is_out_of_memory
 from InteractiveSegLib.progress import Progress, Steps
-from InteractiveSegLib.system.files import make_folder, replacing
+from InteractiveSegLib.system.files import make_folder
 from InteractiveSegLib.wording.counting import counted
 from InteractiveSegLib.wording.plain_text import printable
 
 _NAME = "{name}"
 _LISTS = (".txt", ".csv")
 _MASK = "{name}_mask.nii.gz"
-_REPORT = "report.json"
 _TICK_S = 0.2
 
 
@@ -127,7 +127,8 @@ def run_batch(
     lock : held by ``work`` while it writes; an interruption waits for it and keeps it, so that nothing is written later
     jobs : images at a time
     """
-    folder = cases[0].options.output.parent
+    path = cases[0].options.output.parent / REPORT
+    replaced = _require_report(path, cases, options, varying)
     for each in {getattr(case.options, name) for case in cases for name in varying.outputs} - {None}:
         try:
             make_folder(each.parent)
@@ -138,10 +139,10 @@ def run_batch(
         shown(_steps(cases, work, options.again, varying, rows, jobs), options)
     except BaseException:
         lock.acquire()
-        _write(folder / _REPORT, _report(cases, rows))
+        write_report(path, _report(cases, rows))
         raise
     report = _report(cases, rows)
-    _write(folder / _REPORT, report)
+    write_report(path, report)
     if options.json:
         print(json.dumps(report))
     else:
@@ -149,14 +150,25 @@ def run_batch(
             print(f"{printable(row['name'])}\t{row['state']}\t{printable(_in_words(row))}")
             say(options, *(f"{row['name']}: {note}" for note in row.get("notes", ())))
         counts = ", ".join(f"{report[state]} {state}" for state in ("done", "skipped", "failed"))
-        say(options, f"{counts}; the report is {folder / _REPORT}")
+        say(options, *replaced, f"{counts}; the report is {path}")
     return PARTLY_DONE if report["failed"] else 0
+
+
+def _require_report(
+    path: Path, cases: Sequence[BatchCase], options: argparse.Namespace, varying: BatchOptions
+) -> list[str]:
+    """Notes on what the report replaces. InputError where that would be lost, or is an input of an image."""
+    from InteractiveSegLib.image.output_files import require_free
+
+    if _place(path) in _inputs(cases, varying):
+        raise InputError(f"{path} is an input: the report of the batch would replace it; choose another folder with -o")
+    return require_free(path, "interactiveseg", options.overwrite, is_report)
 
 
 def _report(cases: Sequence[BatchCase], rows: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     counts = {state: sum(row["state"] == state for row in rows.values()) for state in ("done", "skipped", "failed")}
     found = [rows[case.name] for case in cases if case.name in rows]
-    return {**counts, "left": len(cases) - len(found), "cases": found}
+    return sealed({**counts, "left": len(cases) - len(found), "cases": found})
 
 
 def _steps(
@@ -224,11 +236,6 @@ def _in_words(row: dict[str, Any]) -> str:
         f"label {label}: {counted(each['voxels'], 'voxel', 'voxels')}, {each['ml']} ml"
         for label, each in row["objects"].items()
     )
-
-
-def _write(path: Path, report: dict[str, Any]) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(report, indent=1), "utf-8")
 
 
 def _rows(place: Path, varying: BatchOptions) -> Iterator[dict[str, Any]]:
@@ -300,7 +307,7 @@ def _named(value: Any, name: str) -> Any:
 
 def _require_apart(cases: Sequence[BatchCase], varying: BatchOptions) -> None:
     """InputError where an output is that of another image too, or an input."""
-    inputs = {_place(value) for case in cases for value in (case.options.image, *_files(case.options, varying.inputs))}
+    inputs = _inputs(cases, varying)
     taken: dict[str, BatchCase] = {}
     for case in cases:
         for path in _files(case.options, varying.outputs):
@@ -312,6 +319,10 @@ def _require_apart(cases: Sequence[BatchCase], varying: BatchOptions) -> None:
                 )
             if _place(path) in inputs:
                 raise InputError(f"{path} is an input: an output replaces none")
+
+
+def _inputs(cases: Sequence[BatchCase], varying: BatchOptions) -> set[str]:
+    return {_place(value) for case in cases for value in (case.options.image, *_files(case.options, varying.inputs))}
 
 
 def _files(options: argparse.Namespace, names: Sequence[str]) -> Iterator[Path]:

@@ -212,7 +212,9 @@ def _accept(options: argparse.Namespace) -> None:
         raise InputError("name the MASK, or say --absent where the image shows no object")
     with _opened(options) as casebook:
         entry = casebook.case(options.case)
-        read: AcceptedMask = accepted_from_files(entry, options.mask, options.scribbles)
+        notes: list[str] = []
+        with one_voice():
+            read: AcceptedMask = accepted_from_files(entry, options.mask, options.scribbles, notes)
         is_new = entry.state.value == "new"
         if is_new:
             entry = casebook.begin(entry)
@@ -223,6 +225,7 @@ def _accept(options: argparse.Namespace) -> None:
                 casebook.give_back(entry)
             raise
         print(f"{printable(entry.name)}\taccepted\tlabels {', '.join(map(str, found.labels)) or 'none'}")
+        say(options, *notes)
 
 
 def _move(options: argparse.Namespace) -> None:

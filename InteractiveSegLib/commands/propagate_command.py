@@ -27,6 +27,8 @@ from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.wording.counting import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
     from InteractiveSegLib.image.geometry import Geometry, Volume
@@ -148,7 +150,7 @@ def _propagated(options: argparse.Namespace, pool: SlicePool, lock: threading.Lo
     started = time.perf_counter()
     volume, _, proxy, notes = _proxy(options, pool)
     mask = proxy.labelmap()
-    notes = [*replaced, *notes, *vanished_notes(proxy, mask)]
+    notes = [*replaced, *notes, *_in_both(vanished_notes(proxy, mask), volume.geometry)]
     with lock, one_voice():
         write_labelmap(options.output, mask, volume.geometry, written_by("propagate", mask), volume.nifti_forms)
         if options.confidence is not None:
@@ -233,8 +235,6 @@ def _proxy(options: argparse.Namespace, pool: SlicePool) -> tuple[Volume, NDArra
     from InteractiveSegLib.image.image_io import read_labelmap, read_volume
     from InteractiveSegLib.propagate.proxy_mask import PropagateSettings, propagate_steps
     from InteractiveSegLib.propagate.registration import PRESETS, require_elastix
-    from InteractiveSegLib.wording.notes import Words, said
-    from InteractiveSegLib.wording.slice_names import InBoth
 
     if options.method == "elastix":
         require_elastix()
@@ -249,8 +249,16 @@ def _proxy(options: argparse.Namespace, pool: SlicePool) -> tuple[Volume, NDArra
     registration = replace(PRESETS[options.preset], seed=options.seed)
     settings = PropagateSettings(options.method, registration)
     proxy = shown(propagate_steps(volume, annotated, settings, pool=pool), options)
-    words = Words(slices=InBoth(volume.geometry))
-    return volume, labels, proxy, [*read_notes, *notes, *(said(note, words) for note in proxy.notes)]
+    return volume, labels, proxy, [*read_notes, *notes, *_in_both(proxy.notes, volume.geometry)]
+
+
+def _in_both(notes: Iterable[str], geometry: Geometry) -> list[str]:
+    """Notes that call slices by index and by where they lie in the patient."""
+    from InteractiveSegLib.wording.notes import Words, said
+    from InteractiveSegLib.wording.slice_names import InBoth
+
+    words = Words(slices=InBoth(geometry))
+    return [said(note, words) for note in notes]
 
 
 def _annotated(options: argparse.Namespace, labels: NDArray) -> tuple[list[AnnotatedSlice], list[str]]:

@@ -8,10 +8,12 @@ from pathlib import Path
 
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.file_kind import Format, kind_of
+from InteractiveSegLib.system.contained_path import contained_path
 
 _HEADER_BYTES = 1 << 20
 _MOST_FILES = 100_000
 _NUMBER = re.compile(r"%0?\d{0,3}d")
+_LINE_END = re.compile(r"\r\n|\r|\n")
 _WHOLE = re.compile(r"-?\d{1,9}$")
 _PAIRS = {".hdr": (".img", ".img.gz"), ".img": (".hdr",), ".img.gz": (".hdr", ".hdr.gz"), ".hdr.gz": (".img.gz",)}
 
@@ -20,7 +22,13 @@ def data_files(path: Path) -> list[Path]:
     """The files that an image's header names, in its order, whether they exist or not; none where it holds all itself.
 
     NRRD (``data file``), MetaImage (``ElementDataFile``), both also with a list or a pattern of names, and the pairs of
-    Analyze and NIfTI (``.hdr`` and ``.img``).
+    Analyze and NIfTI (``.hdr`` and ``.img``). They lie beside the header or below: headers come from elsewhere, and one
+    that names any other file of this machine would have it read as an image.
+
+    Raises
+    ------
+    InputError : a name leads out of the header's folder, or is one that only some systems allow; the header does not
+        say clearly where its voxels are.
     """
     try:
         form = kind_of(path).format
@@ -29,12 +37,23 @@ def data_files(path: Path) -> list[Path]:
     except (InputError, OSError):
         form, start = Format.OTHER, b""
     if form is Format.NRRD:
-        named = _of_nrrd(start)
+        named = _of_nrrd(path, start)
     elif form is Format.METAIMAGE:
-        named = _of_meta_image(start)
+        named = _of_meta_image(path, start)
     else:
         return _paired(path)
-    return [path.parent / each for each in named]
+    return [_beside(path, each) for each in named]
+
+
+def _beside(header: Path, name: str) -> Path:
+    while name.startswith("./"):  # as some programs write it
+        name = name[2:]
+    try:
+        return contained_path(header.parent, name, f"the header {header}")
+    except InputError as error:
+        raise InputError(
+            f"{error}; its voxels are looked for in its own folder alone: copy them there and name them in it"
+        ) from error
 
 
 def _paired(path: Path) -> list[Path]:
@@ -46,8 +65,11 @@ def _paired(path: Path) -> list[Path]:
     return []
 
 
-def _of_nrrd(start: bytes) -> list[str]:
-    lines = re.split(r"\r?\n", re.split(rb"\r?\n\r?\n", start)[0].decode("utf-8", "surrogateescape"))
+def _of_nrrd(path: Path, start: bytes) -> list[str]:
+    header, *rest = re.split(rb"\r?\n\r?\n", start, maxsplit=1)
+    if not rest and len(start) == _HEADER_BYTES:
+        raise InputError(f"the header {path} does not end within {_HEADER_BYTES >> 20} MiB")
+    lines = _LINE_END.split(header.decode("utf-8", "surrogateescape"))
     for number, line in enumerate(lines):
         found = re.match(r"data ?file:\s*(.*)", line, re.IGNORECASE)
         if found:
@@ -55,14 +77,19 @@ def _of_nrrd(start: bytes) -> list[str]:
     return []
 
 
-def _of_meta_image(start: bytes) -> list[str]:
-    found = re.search(rb"^ElementDataFile\s*=[ \t]*([^\r\n]*)\r?\n?", start, re.MULTILINE)
-    if not found:
-        return []
+def _of_meta_image(path: Path, start: bytes) -> list[str]:
+    """ITK looks for the key more loosely than anyone writes it, and what it finds must be what is checked here."""
+    key, _, rest = start.partition(b"ElementDataFile")
+    found = re.match(rb"\s*=[ \t]*([^\r\n]*)\r?\n?", rest)
+    if not found or not (key == b"" or key.endswith(b"\n")):
+        raise InputError(
+            f"the header {path} does not say where its voxels are: its first ElementDataFile must be the start of a "
+            f"line 'ElementDataFile = ...' within {_HEADER_BYTES >> 20} MiB"
+        )
     value = found.group(1).decode("utf-8", "surrogateescape").strip()
     if value.upper() == "LOCAL":
         return []
-    return _names(value, start[found.end() :].decode("utf-8", "surrogateescape").splitlines())
+    return _names(value, rest[found.end() :].decode("utf-8", "surrogateescape").splitlines())
 
 
 def _names(value: str, lines_after: Sequence[str]) -> list[str]:

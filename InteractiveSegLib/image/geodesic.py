@@ -78,6 +78,12 @@ def geodesic_distances(
     -------
     (N, B, K, J, I) float32, mm
     """
+    seeded = seeds.flatten(1).any(dim=1)
+    if not seeded.all():
+        distance = torch.full(seeds.shape, UNREACHED_MM, device=images.device)
+        if seeded.any():
+            distance[seeded] = geodesic_distances(images, seeds[seeded], spacing_mm, settings)
+        return distance
     images = images.float()
     distance = torch.where(seeds, 0.0, UNREACHED_MM).to(images.device)
     for _ in range(settings.sweeps):

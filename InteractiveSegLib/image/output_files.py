@@ -7,7 +7,7 @@ the digest is still true is what the command once wrote, and can be written agai
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -36,7 +36,9 @@ def require_no_input(outputs: Iterable[Path], inputs: Iterable[Path | None]) -> 
         taken.add(path.resolve())
 
 
-def require_free(path: Path, command: str, overwrite: bool) -> list[str]:
+def require_free(
+    path: Path, command: str, overwrite: bool, is_own: Callable[[str, Path], bool] | None = None
+) -> list[str]:
     """Whether a command may write a file.
 
     Where there is one already it must be what the same command wrote before, or a link, which was made to be written
@@ -46,6 +48,7 @@ def require_free(path: Path, command: str, overwrite: bool) -> list[str]:
     ----------
     command : whose own output it may replace; "" for none
     overwrite : a person said so
+    is_own : whether a file is what the command wrote; ``is_output_of`` where None
 
     Returns
     -------
@@ -58,7 +61,7 @@ def require_free(path: Path, command: str, overwrite: bool) -> list[str]:
     if not path.exists():
         return []
     what = what_is_there(path)
-    if command and is_output_of(command, path):
+    if command and (is_own or is_output_of)(command, path):
         return [f"{path} is replaced: {command} wrote it before ({what})"]
     if path.is_symlink():
         return [f"{path} is a link to {path.resolve()}, which is replaced ({what})"]

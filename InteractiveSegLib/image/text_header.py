@@ -118,7 +118,7 @@ def read_meta_header(path: Path) -> TextHeader:
     _require_numbers(path, fields)
     data_file = fields.get("ElementDataFile", "")
     local = data_file.upper() == "LOCAL"
-    beside = data_files(path) if data_file else []
+    beside = data_files(path)
     voxels = (path,) if local else tuple(beside) if len(beside) == 1 else ()  # one file a slice: ITK opens each
     size = _META_BYTES.get(fields.get("ElementType", ""))
     skips = fields.get("HeaderSize", "0") != "0"

@@ -17,6 +17,7 @@ from InteractiveSegLib.casebook.acceptance import load_accepted, stream
 from InteractiveSegLib.casebook.casebook import Casebook
 from InteractiveSegLib.casebook.entries import Acceptance
 from InteractiveSegLib.casebook.splits import TRAIN, VALIDATION
+from InteractiveSegLib.casebook.version_files import weights_checksums
 from InteractiveSegLib.errors import InputError, OutputError
 from InteractiveSegLib.image.metrics import dice
 from InteractiveSegLib.learning.case_targets import case_targets
@@ -236,10 +237,13 @@ class StreamLearner:
         make_folder(candidate)
         seen = sorted({*(parent.cases if parent else ()), case.id})
         self.teacher.save(taught, candidate, {"cases": len(seen), "updates": settings.updates, "seed": settings.seed})
+        weights = weights_checksums(candidate)
         verdict, scores = yield from self._judged(taught, parent)
         with self.casebook.database.writing() as rows:
             file = candidate.relative_to(self.casebook.folder).as_posix()
-            number = add_version(rows, self.teacher.name, plan.parent, verdict.good, file, seen, scores, verdict.reason)
+            number = add_version(
+                rows, self.teacher.name, plan.parent, verdict.good, file, seen, scores, verdict.reason, weights
+            )
             rows.execute("UPDATE training SET state = ?, reason = ? WHERE id = ?", [DONE, verdict.reason, plan.id])
         prune(self.casebook, self.teacher.name)
         done = [row["acceptance_id"] for row in self._trainings() if row["state"] == DONE]

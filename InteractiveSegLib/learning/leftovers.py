@@ -6,8 +6,8 @@ import shutil
 from collections.abc import Collection
 from pathlib import Path
 
-from InteractiveSegLib.casebook.case_files import weights_folder
 from InteractiveSegLib.casebook.casebook import Casebook
+from InteractiveSegLib.casebook.version_files import weights_folder
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.system.contained_path import contained_path
 

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from InteractiveSegLib.casebook.case_files import weights_folder
 from InteractiveSegLib.casebook.casebook import Casebook
 from InteractiveSegLib.casebook.entries import time_of_day, undamaged
+from InteractiveSegLib.casebook.version_files import weights_folder
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.system.contained_path import contained_path
 
@@ -64,14 +64,19 @@ def add_version(
     cases: Sequence[int],
     scores: Mapping[int, Mapping[int, float]],
     reason: str,
+    weights: str | None = None,
 ) -> int:
-    """Write a version down, and put it in use where it is good; within a transaction. Returns its number."""
+    """Write a version down, and put it in use where it is good; within a transaction. Returns its number.
+
+    weights : checksums of its files, as of ``weights_checksums``
+    """
     if good:
         rows.execute("UPDATE version SET state = ? WHERE learner = ? AND state = ?", [REPLACED, learner, IN_USE])
     state = IN_USE if good else REFUSED
     cursor = rows.execute(
-        "INSERT INTO version (learner, parent, at, state, file, cases, scores, reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        [learner, parent, time_of_day(), state, file, json.dumps(list(cases)), json.dumps(scores), reason],
+        "INSERT INTO version (learner, parent, at, state, file, cases, scores, reason, checksums)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [learner, parent, time_of_day(), state, file, json.dumps(list(cases)), json.dumps(scores), reason, weights],
     )
     return int(cursor.lastrowid or 0)
 

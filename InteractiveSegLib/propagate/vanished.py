@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from InteractiveSegLib.propagate.annotated_slice import AXIS_NAMES
+from InteractiveSegLib.wording.notes import Labelled, Note, Slices
 
 if TYPE_CHECKING:
     from InteractiveSegLib.propagate.proxy_mask import ProxyMask
 
+_MOST_RUNS = 5
 
-def vanished_notes(proxy: ProxyMask, mask_kji: NDArray[np.integer]) -> list[str]:
+
+def vanished_notes(proxy: ProxyMask, mask_kji: NDArray[np.integer]) -> list[Note]:
     """A note for each label and gap in which the propagated mask loses the label, as it does with very small objects.
 
     mask_kji : of ``proxy.labelmap()``
@@ -28,7 +30,7 @@ def vanished_notes(proxy: ProxyMask, mask_kji: NDArray[np.integer]) -> list[str]
             for label in proxy.labels:
                 slices = (np.flatnonzero(lost[:, label]) + lower + 1).tolist()
                 if slices:
-                    notes.append(_note(label, AXIS_NAMES[axis], lower, upper, slices))
+                    notes.append(_note(label, axis, lower, upper, slices))
     return notes
 
 
@@ -41,9 +43,28 @@ def _held(proxy: ProxyMask, mask_kji: NDArray[np.integer], axis: int) -> NDArray
     return held
 
 
-def _note(label: int, axis: str, lower: int, upper: int, slices: Sequence[int]) -> str:
-    listed = ", ".join(map(str, slices[:10])) + (", ..." if len(slices) > 10 else "")
-    return (
-        f"label {label} is on {axis} slices {lower} and {upper} but vanishes between them, on {listed}: it is too "
-        "small or moves too far to be followed there; draw it on one of these"
+def _note(label: int, axis: int, lower: int, upper: int, lost: Sequence[int]) -> Note:
+    runs = _runs(axis, lost)
+    listed = [part for run in runs[:_MOST_RUNS] for part in (run, ", ")][:-1]
+    return Note(
+        Labelled(label),
+        " is on ",
+        Slices.at((axis, lower)),
+        " and ",
+        Slices.at((axis, upper)),
+        " but vanishes between them, on ",
+        *listed,
+        ", ..." if len(runs) > _MOST_RUNS else "",
+        ": it is too small or moves too far to be followed there; draw it on one of these",
     )
+
+
+def _runs(axis: int, indices: Sequence[int]) -> list[Slices]:
+    """Neighbours put together; indices ascend."""
+    runs: list[Slices] = []
+    for index in indices:
+        if runs and runs[-1].last == index - 1:
+            runs[-1] = Slices(axis, runs[-1].first, index)
+        else:
+            runs.append(Slices.at((axis, index)))
+    return runs

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import reduce
 
 import numpy as np
 
@@ -24,20 +25,24 @@ def empty_notes(
     found : label -> mask of each object by itself
     kept : label -> the same without the voxels that went to other objects
     """
+    empty = [label for label, mask in kept.items() if not mask.bits.any()]
+    winners = _winners({label: found[label] for label in empty}, kept)
     return [
-        Note("the mask of ", Labelled(label), " is empty: ", *_reason(volume, prompts, label, found, kept))
-        for label, mask in kept.items()
-        if not mask.bits.any()
+        Note("the mask of ", Labelled(label), " is empty: ", *_reason(volume, prompts, label, found[label], winners))
+        for label in empty
     ]
 
 
 def _reason(
-    volume: Volume, prompts: Prompts, label: int, found: Mapping[int, ObjectMask], kept: Mapping[int, ObjectMask]
+    volume: Volume, prompts: Prompts, label: int, own: ObjectMask, winners_of: Mapping[int, Sequence[int]]
 ) -> list[str | Labelled]:
-    """Parts of a note."""
-    own, box = found[label], prompts.boxes.get(label)
+    """Parts of a note.
+
+    winners_of : as of ``_winners``
+    """
+    box = prompts.boxes.get(label)
     if own.bits.any():
-        winners = [other for other in kept if other != label and _share_voxels(own, kept[other])]
+        winners = winners_of[label]
         twice = [other for other in winners if box is not None and prompts.boxes.get(other) == box]
         if twice:
             went = ", to which all voxels went; give each object a box of its own"
@@ -59,14 +64,19 @@ def _count(mask: ObjectMask) -> int:
     return int(np.count_nonzero(mask.mask))
 
 
-def _share_voxels(one: ObjectMask, other: ObjectMask) -> bool:
-    start = np.maximum(one.grid.crop.start_kji, other.grid.crop.start_kji)
-    stop = np.minimum(one.grid.crop.stop_kji, other.grid.crop.stop_kji)
-    if (start >= stop).any():
-        return False
-    common = BoundingBox(start.tolist(), stop.tolist())
-    parts = [mask.mask[common.counted_from(mask.grid.crop).slices] for mask in (one, other)]
-    return bool((parts[0] & parts[1]).any())
+def _winners(lost: Mapping[int, ObjectMask], kept: Mapping[int, ObjectMask]) -> dict[int, list[int]]:
+    """For each object that lost all its voxels the labels that have them, ascending."""
+    claimed = {label: own for label, own in lost.items() if own.bits.any()}
+    if not claimed:
+        return {}
+    whole = reduce(BoundingBox.union, (mask.grid.crop for mask in kept.values()))
+    labels = np.zeros(whole.shape_kji, np.uint8)
+    for label, mask in kept.items():
+        labels[mask.grid.crop.counted_from(whole).slices][mask.mask] = label
+    return {
+        label: np.unique(labels[own.grid.crop.counted_from(whole).slices][own.mask]).tolist()
+        for label, own in claimed.items()
+    }
 
 
 def _only_value(volume: Volume, crop: BoundingBox) -> float | None:

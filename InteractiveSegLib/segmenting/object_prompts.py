@@ -16,7 +16,10 @@ from InteractiveSegLib.image.working_grid import WorkingGrid
 from InteractiveSegLib.networks.cues import ShownPrompts
 from InteractiveSegLib.networks.predict import slice_axis
 from InteractiveSegLib.prompts.prompts import Prompts
+from InteractiveSegLib.prompts.scribbles import BACKGROUND, Scribbles
 from InteractiveSegLib.segmenting.object_crop import shown_box
+
+_MOST_OTHERS = 12  # told apart, as each takes a pass over the image: with all of 254 the time would be quadratic
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,11 +70,12 @@ class ObjectPrompts:
         foreground, background = _marked(grid, foreground_kji, device), _marked(grid, background_kji, device)
         shared = foreground & background
         foreground, background = foreground & ~shared, background & ~shared
-        near = prompts.scribbles.within(grid.crop)  # what is marked farther away has no say, but would take time
-        others = [near.for_label(other)[0] + grid.crop.start_kji for other in near.object_labels() if other != label]
-        other_objects = tuple(_marked(grid, marks, device) & background for marks in others)
+        sizes = zip(grid.spacing_kji_mm, grid.shape_kji, grid.crop.shape_kji, strict=True)
+        spacing = tuple(mm * working / voxels for mm, working, voxels in sizes)
+        kinds = other_objects(prompts.scribbles, label, box, grid.crop, spacing)
+        others = tuple(_marked(grid, marks, device) & background for marks in kinds)
         plain_background = background.clone()
-        for other in other_objects:
+        for other in others:
             plain_background &= ~other
         start = None
         if sees_start and label in prompts.start_masks:
@@ -84,7 +88,7 @@ class ObjectPrompts:
             foreground,
             background,
             plain_background,
-            other_objects,
+            others,
             start,
         )
 
@@ -116,6 +120,38 @@ class ObjectPrompts:
         elif self.box_drawn:
             box = shown_box(self.grid, self.box).to(self.inside.device)
         return ShownPrompts(box, self.foreground, self.plain_background, start, self.other_objects)
+
+
+def other_objects(
+    scribbles: Scribbles,
+    label: int,
+    box: BoundingBox,
+    crop: BoundingBox,
+    spacing_kji_mm: tuple[float, float, float],
+) -> list[NDArray[np.int32]]:
+    """Marks (N, 3) of the other objects, each by itself, in the order of their labels.
+
+    Of more than 12 the 11 with a mark nearest to the middle of the box come by themselves, and all others together as
+    the last.
+
+    Parameters
+    ----------
+    box : of the object
+    crop : what is marked beyond it has no say
+    """
+    inside = crop.contains(scribbles.indices_kji) & ~np.isin(scribbles.labels, (label, BACKGROUND))
+    marks, labels = scribbles.indices_kji[inside], scribbles.labels[inside]
+    others = np.unique(labels)
+    apart = others
+    if len(others) > _MOST_OTHERS:
+        middle = (np.add(box.start_kji, box.stop_kji) - 1) / 2
+        away = np.full(BACKGROUND, np.inf)
+        np.minimum.at(away, labels, (((marks - middle) * spacing_kji_mm) ** 2).sum(axis=1))
+        apart = np.sort(np.argsort(away, kind="stable")[: _MOST_OTHERS - 1])
+    kinds = [marks[labels == other] for other in apart]
+    if len(apart) < len(others):
+        kinds.append(marks[~np.isin(labels, apart)])
+    return kinds
 
 
 def _on_grid(start: PackedMask, box: BoundingBox, grid: WorkingGrid) -> Tensor:

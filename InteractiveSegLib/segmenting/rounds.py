@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from InteractiveSegLib.image.box import BoundingBox
 from InteractiveSegLib.image.working_grid import WorkingGrid
 from InteractiveSegLib.prompts.prompts import Prompts
 
@@ -50,18 +52,34 @@ class Round:
 
 
 def without_overlaps(objects: Mapping[int, ObjectMask], prompts: Prompts) -> dict[int, ObjectMask]:
-    """Give voxels that several objects claim to the most probable of them; a scribble decides where there is one."""
-    labels = sorted(objects)
-    masks = {label: objects[label].mask for label in labels}
-    if len(labels) > 1:
-        likelihoods = {label: _likelihood(objects[label], prompts, label) for label in labels}
-        for index, first in enumerate(labels):
-            for second in labels[index + 1 :]:
-                _settle(objects, masks, likelihoods, first, second)
-    return {
-        label: ObjectMask(objects[label].grid, objects[label].probability, np.packbits(masks[label]))
-        for label in labels
-    }
+    """Give voxels that several objects claim to the most probable of them; a scribble decides where there is one.
+
+    Of objects as probable as each other the one with the lowest label has the voxel.
+    """
+    kept = {label: objects[label] for label in sorted(objects)}
+    whole = reduce(BoundingBox.union, (found.grid.crop for found in kept.values()))
+    claims = np.zeros(whole.shape_kji, np.uint8)  # labels end at 254
+    for found in kept.values():
+        claims[found.grid.crop.counted_from(whole).slices] += found.mask
+    contested = np.flatnonzero(claims > 1)
+    best, winner = np.full(contested.size, -1.0, np.float32), np.zeros(contested.size, np.uint8)
+    claimed = {}
+    for label, found in kept.items():
+        within = found.grid.crop.counted_from(whole).slices
+        voxels = np.nonzero((claims[within] > 1) & found.mask)
+        if not len(voxels[0]):
+            continue
+        in_whole = [index + part.start for index, part in zip(voxels, within, strict=True)]
+        places = np.searchsorted(contested, np.ravel_multi_index(in_whole, whole.shape_kji))
+        likelihood = _likelihood(found, prompts, label)[voxels]
+        better = likelihood > best[places]
+        best[places[better]], winner[places[better]] = likelihood[better], label
+        claimed[label] = voxels, places
+    for label, (voxels, places) in claimed.items():
+        found, mask = kept[label], kept[label].mask
+        mask[voxels] = winner[places] == label
+        kept[label] = ObjectMask(found.grid, found.probability, np.packbits(mask))
+    return kept
 
 
 def _likelihood(found: ObjectMask, prompts: Prompts, label: int) -> NDArray[np.float32]:
@@ -70,27 +88,3 @@ def _likelihood(found: ObjectMask, prompts: Prompts, label: int) -> NDArray[np.f
     marks = foreground[found.grid.crop.contains(foreground)] - found.grid.crop.start_kji
     likelihood[tuple(marks.T)] = 2.0
     return likelihood
-
-
-def _settle(
-    objects: Mapping[int, ObjectMask],
-    masks: Mapping[int, NDArray[np.bool_]],
-    likelihoods: Mapping[int, NDArray[np.float32]],
-    first: int,
-    second: int,
-) -> None:
-    a, b = objects[first].grid.crop, objects[second].grid.crop
-    start = np.maximum(a.start_kji, b.start_kji)
-    stop = np.minimum(a.stop_kji, b.stop_kji)
-    if (stop <= start).any():
-        return
-    in_a, in_b = (
-        tuple(
-            slice(int(lo - origin), int(hi - origin)) for lo, hi, origin in zip(start, stop, box.start_kji, strict=True)
-        )
-        for box in (a, b)
-    )
-    both = masks[first][in_a] & masks[second][in_b]
-    first_wins = likelihoods[first][in_a] >= likelihoods[second][in_b]
-    masks[first][in_a] &= ~both | first_wins
-    masks[second][in_b] &= ~both | ~first_wins

@@ -1,7 +1,8 @@
-"""Text from files and folders, as terminals and spreadsheets may have it: shown, and never obeyed."""
+"""Text from files and folders, as terminals, windows and spreadsheets may have it: shown, and never obeyed."""
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -17,6 +18,13 @@ def printable(text: object) -> str:
     A name could otherwise rewrite what stands on a terminal, or make it do things.
     """
     return _CONTROL.sub(lambda found: repr(found.group())[1:-1], str(text))
+
+
+def no_markup(text: str) -> str:
+    """For tool tips and message boxes of Qt, which take text with a tag in it for HTML: it is shown as it stands."""
+    if "<" not in text:
+        return text
+    return f"<qt>{html.escape(text).replace(chr(10), '<br>')}</qt>"
 
 
 def spreadsheet_row(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import slicer
 from slicer.i18n import tr as _
 
+from InteractiveSegLib.wording.plain_text import no_markup
 from InteractiveSegLib.worker.job import JobError, Program
 from InteractiveSegUI.controller import Controller
 from InteractiveSegUI.processes.jobs import call_later
@@ -36,4 +37,4 @@ def _may_run(program: Program) -> bool:
         "SHA-256 {sha256}\n\n"
         "Run it only if you trust whoever made it. You are asked once for this very file.\n\nRun it?"
     ).format(path=program.path, sha256=program.sha256)
-    return bool(slicer.util.confirmOkCancelDisplay(text, windowTitle="InteractiveSeg"))
+    return bool(slicer.util.confirmOkCancelDisplay(no_markup(text), windowTitle="InteractiveSeg"))

@@ -9,6 +9,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from InteractiveSegLib.wording.plain_text import no_markup
 from InteractiveSegUI.controller import Controller
 from InteractiveSegUI.keys import Keys
 from InteractiveSegUI.sections.section import Section
@@ -52,7 +53,7 @@ class MoreSection(Section):
             box.addItem(_("Folder {name}").format(name=Path(model).name), model)
             index = box.findData(model)
         box.currentIndex = index
-        box.toolTip = str(model)
+        box.toolTip = no_markup(str(model))
         self._updating = False
 
     def _on_model(self, index: int) -> None:

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from slicer.i18n import tr as _
 
+from InteractiveSegLib.wording.plain_text import no_markup
 from InteractiveSegUI.actions.overlays import Overlays
 from InteractiveSegUI.actions.segmenting import Segmenting
 from InteractiveSegUI.controller import Controller
@@ -43,7 +44,7 @@ class RunSection(Section):
         ui.progressBar.value = status.progress.done if status.progress is not None else 0
         text = re.sub(r"(?:^|(?<=[.] ))[a-z]", lambda first: first.group().upper(), status.text)
         ui.statusLabel.text = f"\u26a0 {text}" if status.is_error else text
-        ui.statusLabel.toolTip = status.text
+        ui.statusLabel.toolTip = no_markup(status.text)
         ui.resultLabel.text = self._segmenting.result_text
         parameters = controller.parameters
         overlay = (parameters.overlay, parameters.overlay_opacity, parameters.segment)

@@ -10,6 +10,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from InteractiveSegLib.wording.plain_text import no_markup
 from InteractiveSegUI.controller import Controller
 
 _UI_FOLDER = Path(__file__).parents[2] / "Resources" / "UI"
@@ -89,7 +90,7 @@ class Section:
         """
         tip = self._tips.setdefault(button.objectName, button.toolTip)
         button.enabled = not obstacle
-        shown = "\n".join(filter(None, (tip, obstacle or remark)))
+        shown = no_markup("\n".join(filter(None, (tip, obstacle or remark))))
         if button.toolTip != shown:
             button.toolTip = shown
 

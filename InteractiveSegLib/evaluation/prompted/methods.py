@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.evaluation.baselines import grow_from_seeds
 from InteractiveSegLib.evaluation.baselines.classical import geodesic_mixtures, nearest_scribble, random_walker
 from InteractiveSegLib.evaluation.baselines.grab_cut import grab_cut
+from InteractiveSegLib.evaluation.baselines.grow_from_seeds import grow_from_seeds
 from InteractiveSegLib.image.box import BoundingBox
 from InteractiveSegLib.image.geometry import Volume
 from InteractiveSegLib.image.intensity import crop_intensities

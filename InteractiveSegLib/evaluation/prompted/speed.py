@@ -7,7 +7,7 @@ from statistics import median
 import numpy as np
 import torch
 
-from InteractiveSegLib.evaluation.baselines import grow_from_seeds
+from InteractiveSegLib.evaluation.baselines.grow_from_seeds import grow_from_seeds
 from InteractiveSegLib.evaluation.tables import markdown_table
 from InteractiveSegLib.evaluation.users.robot import correct
 from InteractiveSegLib.image.box import BoundingBox
