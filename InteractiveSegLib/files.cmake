@@ -10,7 +10,6 @@ set(PACKAGE_SCRIPTS
   casebook/checking.py
   casebook/database.py
   casebook/dicom_seg.py
-  casebook/doubts.py
   casebook/effort.py
   casebook/effort_report.py
   casebook/entries.py
@@ -28,6 +27,7 @@ set(PACKAGE_SCRIPTS
   casebook/soft_masks.py
   casebook/splits.py
   casebook/states.py
+  casebook/uncertainties.py
   casebook/version_files.py
   casebook/work_locks.py
   casebook/worklist.py
@@ -131,7 +131,6 @@ set(PACKAGE_SCRIPTS
   learning/learner.py
   learning/leftovers.py
   learning/lesson_store.py
-  learning/mixture.py
   learning/object_batches.py
   learning/object_lesson.py
   learning/prompted_teacher.py

@@ -1,10 +1,23 @@
 """Long work is a generator that yields ``Progress`` and returns its result; closing the generator cancels it."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from enum import Enum
 from typing import TypeVar
 
 Result = TypeVar("Result")
+
+
+class Stage(Enum):
+    """What a round spends its time on."""
+
+    READING = "reading the crop"
+    DISTANCES = "measuring distances"
+    NETWORK = "looking at the image"
+    FINE_TUNING = "fine-tuning to this image"
+    BORDER = "fitting the border"
 
 
 @dataclass(frozen=True)
@@ -13,11 +26,18 @@ class Progress:
 
     done, total : steps finished and steps in all, in the unit of the step that reports
     text : what is being done, for a status line
+    stage : of a round, for those who time them; None of other work
     """
 
     done: int
     total: int
     text: str
+    stage: Stage | None = None
+
+    @classmethod
+    def of(cls, stage: Stage, done: int, total: int, more: str = "") -> Progress:
+        """The report of a stage, with more to be said of it after a comma."""
+        return cls(done, total, f"{stage.value}, {more}" if more else stage.value, stage)
 
 
 Steps = Generator[Progress, None, Result]

@@ -14,11 +14,11 @@ from InteractiveSegLib.casebook.case_rounds import keep_round, last_round
 from InteractiveSegLib.casebook.casebook import Casebook
 from InteractiveSegLib.casebook.checking import check_steps
 from InteractiveSegLib.casebook.database import FILE
-from InteractiveSegLib.casebook.doubts import keep_uncertainties, known_uncertainties
 from InteractiveSegLib.casebook.effort import STROKE, Effort, Event
 from InteractiveSegLib.casebook.image_reference import ImageReference
 from InteractiveSegLib.casebook.splits import SplitSettings
 from InteractiveSegLib.casebook.states import State
+from InteractiveSegLib.casebook.uncertainties import keep_uncertainties, known_uncertainties
 from InteractiveSegLib.casebook.version_files import weights_checksums
 from InteractiveSegLib.casebook.worklist import next_case
 from InteractiveSegLib.cli import main
@@ -161,7 +161,7 @@ def test_damaged_text_in_the_database_damages_one_row_alone(study):
     assert study.effort(study.case("case2")) == Effort()
 
 
-def test_damaged_doubts_and_versions_are_left_out(study):
+def test_damaged_uncertainties_and_versions_are_left_out(study):
     with study.database.writing() as rows:
         for number in (1, 2):
             add_version(rows, "prompted", None, True, f"learning/prompted/version-{number}", [1], {}, "good")
@@ -351,10 +351,10 @@ def test_a_header_that_was_hashed_alone_long_ago_is_still_the_image(tmp_path):
 @pytest.mark.parametrize("order", ["fixed", "random", "uncertain"])
 def test_cases_without_their_image_are_passed_over(tmp_path, order):
     with casebook_of(tmp_path, 7) as casebook:
-        doubts = {"case5": 0.9, "case6": 0.1}
+        uncertainties = {"case5": 0.9, "case6": 0.1}
         names = []
         while len(names) < 6:
-            found = next_case(casebook, order, doubts)
+            found = next_case(casebook, order, uncertainties)
             names.append(found.entry.name)
             assert len(found.notes) == min(len(names) - 1, 4)
             found.entry.image.path.unlink()
@@ -363,7 +363,7 @@ def test_cases_without_their_image_are_passed_over(tmp_path, order):
         assert found.notes[3] == "2 further cases were passed over, too"
         next_case(casebook, order).entry.image.path.unlink()
         with pytest.raises(InputError, match=r"is not at .*; it is so of all 7 cases that are left"):
-            next_case(casebook, order, doubts)
+            next_case(casebook, order, uncertainties)
 
 
 def test_a_mask_is_not_accepted_for_an_image_that_changed(tmp_path):

@@ -169,9 +169,12 @@ def test_the_next_case_is_named_with_its_reason(tmp_path):
     with casebook_of(tmp_path, 4) as casebook:
         assert next_case(casebook).entry.name == "case0"
         assert "added first; 4 of 4 cases are left" in next_case(casebook).reason
-        doubts = {"case1": 0.2, "case3": 0.7, "gone": 1.0}
-        found = next_case(casebook, "uncertain", doubts)
-        assert (found.entry.name, "least sure of it (doubt 0.70, looked at 2 cases)" in found.reason) == ("case3", True)
+        uncertainties = {"case1": 0.2, "case3": 0.7, "gone": 1.0}
+        found = next_case(casebook, "uncertain", uncertainties)
+        assert (found.entry.name, "least sure of it (uncertainty 0.70, looked at 2 cases)" in found.reason) == (
+            "case3",
+            True,
+        )
         assert "no network has looked" in next_case(casebook, "uncertain").reason
         drawn = {next_case(casebook, "random").entry.name for _ in range(3)}
         assert len(drawn) == 1

@@ -9,12 +9,12 @@ from InteractiveSegLib.image.geometry import Geometry, Volume
 from InteractiveSegLib.image.packed_mask import PackedMask
 from InteractiveSegLib.learning.automatic_network import AutomaticNetwork
 from InteractiveSegLib.learning.case_targets import CaseTargets
-from InteractiveSegLib.learning.image_batches import PatchSettings, TaughtPatches
+from InteractiveSegLib.learning.image_batches import ImageBatches, PatchSettings
 from InteractiveSegLib.learning.image_lesson import ImageLesson, PatientAxes
-from InteractiveSegLib.learning.mixture import Mixture
-from InteractiveSegLib.learning.object_batches import SessionSettings, TaughtSessions, piece_shape
+from InteractiveSegLib.learning.object_batches import ObjectBatches, SessionSettings, piece_shape
 from InteractiveSegLib.learning.object_lesson import ObjectLesson, object_lesson
 from InteractiveSegLib.learning.prompted_teacher import PromptedTeacher, simulated_prompts
+from InteractiveSegLib.learning.replay import Mixture
 from InteractiveSegLib.networks import predict
 from InteractiveSegLib.networks.cues import ShownPrompts
 from InteractiveSegLib.networks.prompted import PromptedNetwork
@@ -82,7 +82,7 @@ def objects():
 
 def test_batches_are_a_function_of_their_number_and_keep_their_parts_together():
     cases = objects()
-    data, again = (TaughtSessions(cases, Mixture(0.4), 12, 5, SessionSettings(voxels=500)) for _ in range(2))
+    data, again = (ObjectBatches(cases, Mixture(0.4), 12, 5, SessionSettings(voxels=500)) for _ in range(2))
     kinds = set()
     for number in range(12):
         one, other = data[number], again[number]
@@ -198,7 +198,7 @@ def image_of(seed, labels=(1,)):
 def test_patches_are_a_function_of_their_number_and_know_what_was_known():
     images = [image_of(0, (1, 4)), image_of(1, (1,))]
     settings = PatchSettings(sides=(12, 16), count=(2, 3))
-    data = TaughtPatches(images, (1, 4), None, Mixture(0.5), 8, 3, settings)
+    data = ImageBatches(images, (1, 4), None, Mixture(0.5), 8, 3, settings)
     knowing = set()
     for number in range(8):
         item = data[number]
@@ -209,12 +209,12 @@ def test_patches_are_a_function_of_their_number_and_know_what_was_known():
         knowing |= {tuple(row) for row in item["known"].tolist()}
         assert not item["remembered"].any()
     assert knowing == {(True, True, True), (True, True, False)}
-    flat = TaughtPatches(images, (1, 4), 0, Mixture(0.5), 8, 3, settings)[0]
+    flat = ImageBatches(images, (1, 4), 0, Mixture(0.5), 8, 3, settings)[0]
     assert flat["image"].shape == (3, 1, 16, 16)
 
 
 def test_what_lies_beyond_an_image_does_not_count():
-    item = TaughtPatches([image_of(0)], (1,), None, Mixture(), 1, 0, PatchSettings(sides=(40, 96)))[0]
+    item = ImageBatches([image_of(0)], (1,), None, Mixture(), 1, 0, PatchSettings(sides=(40, 96)))[0]
     assert item["weight"][0].sum() == np.prod(image_of(0).image.shape)
 
 

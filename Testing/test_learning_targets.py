@@ -13,8 +13,7 @@ from InteractiveSegLib.learning.automatic_network import AutomaticNetwork
 from InteractiveSegLib.learning.case_targets import case_targets
 from InteractiveSegLib.learning.image_batches import marginal, patch_loss
 from InteractiveSegLib.learning.image_lesson import ImageLesson
-from InteractiveSegLib.learning.mixture import Mixture
-from InteractiveSegLib.learning.replay import reservoir
+from InteractiveSegLib.learning.replay import Mixture, reservoir
 from InteractiveSegLib.learning.settings import LearnSettings
 from InteractiveSegLib.learning.targets import sharpened, soft_target, trust, voxel_weights
 from InteractiveSegLib.learning.teacher import teach_steps

@@ -178,7 +178,7 @@ class _Check:
         damaged: list[str] = []
         list(undamaged(self.rows("event"), event, damaged.append))
         for text in damaged:
-            self.found(f"{text}: it is left out where effort and doubts are counted")
+            self.found(f"{text}: it is left out where effort and uncertainties are counted")
 
     def versions(self) -> None:
         for row in self.rows("version"):

@@ -28,7 +28,9 @@ class NextCase:
     notes: tuple[str, ...] = ()
 
 
-def next_case(casebook: Casebook, order: str = "fixed", doubts: Mapping[str, float] | None = None) -> NextCase | None:
+def next_case(
+    casebook: Casebook, order: str = "fixed", uncertainties: Mapping[str, float] | None = None
+) -> NextCase | None:
     """The next case to work on; None where nothing is left to do.
 
     Reopened cases come first, since a person asked for them; then those in work whose program ended, since work went
@@ -37,8 +39,8 @@ def next_case(casebook: Casebook, order: str = "fixed", doubts: Mapping[str, flo
 
     Parameters
     ----------
-    order : "fixed", as they were added; "random", always the same one; "uncertain", the one of the largest doubt
-    doubts : name -> how unsure the version in use is of a case, 0 to 1, of the new cases that it has looked at
+    order : "fixed", as they were added; "random", always the same one; "uncertain", the one of the largest uncertainty
+    uncertainties : name -> how unsure the version in use is of a case, 0 to 1, of the new cases that it has looked at
 
     Raises
     ------
@@ -48,7 +50,7 @@ def next_case(casebook: Casebook, order: str = "fixed", doubts: Mapping[str, flo
         raise InputError(f"the order must be one of {', '.join(ORDERS)}, not {order!r}")
     passed_over: list[str] = []
     count = 0
-    for entry, reason in _in_order(casebook, order, doubts or {}):
+    for entry, reason in _in_order(casebook, order, uncertainties or {}):
         count += 1
         try:
             entry.image.require_unchanged(entry.name)
@@ -69,7 +71,7 @@ def _few(sentences: list[str]) -> tuple[str, ...]:
     return (*shown, *([f"{more} further cases were passed over, too"] if more else []))
 
 
-def _in_order(casebook: Casebook, order: str, doubts: Mapping[str, float]) -> Iterator[tuple[CaseEntry, str]]:
+def _in_order(casebook: Casebook, order: str, uncertainties: Mapping[str, float]) -> Iterator[tuple[CaseEntry, str]]:
     """Cases that are left, with the reason for each."""
     cases = casebook.cases()
     free = [case for case in cases if case.state in OPEN and not casebook.work.someone_has(case.id)]
@@ -86,10 +88,10 @@ def _in_order(casebook: Casebook, order: str, doubts: Mapping[str, float]) -> It
         for case in sorted(new, key=lambda case: hashlib.sha256(f"{seed}/{case.name}".encode()).digest()):
             yield case, f"drawn at random; {place}"
         return
-    known = {case.name: case for case in new if order == "uncertain" and case.name in doubts}
-    for case in sorted(known.values(), key=lambda case: (doubts[case.name], case.name), reverse=True):
-        doubt = f"doubt {doubts[case.name]:.2f}, looked at {counted(len(known), 'case', 'cases')}"
-        yield case, f"the network is least sure of it ({doubt}); {place}"
+    known = {case.name: case for case in new if order == "uncertain" and case.name in uncertainties}
+    for case in sorted(known.values(), key=lambda case: (uncertainties[case.name], case.name), reverse=True):
+        uncertainty = f"uncertainty {uncertainties[case.name]:.2f}, looked at {counted(len(known), 'case', 'cases')}"
+        yield case, f"the network is least sure of it ({uncertainty}); {place}"
     unknown = "no network has looked at the cases, so " if order == "uncertain" and not known else ""
     for case in new:
         if case.name not in known:

@@ -193,7 +193,7 @@ def _list(options: argparse.Namespace) -> None:
 
 
 def _next(options: argparse.Namespace) -> None:
-    from InteractiveSegLib.casebook.doubts import known_uncertainties
+    from InteractiveSegLib.casebook.uncertainties import known_uncertainties
     from InteractiveSegLib.casebook.worklist import next_case
 
     with _opened(options) as casebook:

@@ -85,8 +85,8 @@ def _teach(casebook: Casebook, options: argparse.Namespace) -> int:
         seed=options.seed,
     )
     teacher = teacher_named(options.network)
-    doubt = UncertaintySettings(options.look_at)
-    learner = StreamLearner(casebook, teacher, settings, device=device_named(options.device), doubt=doubt)
+    uncertainty = UncertaintySettings(options.look_at)
+    learner = StreamLearner(casebook, teacher, settings, device=device_named(options.device), uncertainty=uncertainty)
     learnt = shown(learner.steps(), options)
     if not learnt:
         say(options, "every accepted case for training has been learnt")

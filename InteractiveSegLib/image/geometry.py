@@ -109,6 +109,18 @@ class Geometry:
         matrix[:3, 3] = kji_to_ras(np.array([box.start_kji]), self)[0]
         return Geometry(box.shape_kji, matrix)
 
+    def surrounded(self, box: BoundingBox, part: float, least_voxels: int = 0) -> BoundingBox:
+        """A box and its surroundings within the image, as wide in mm on all sides, of at least one voxel.
+
+        part : of the largest extent of the box in mm
+        least_voxels : of the finest axis
+        """
+        spacing = self.spacing_kji_mm
+        extent_mm = max(n * mm for n, mm in zip(box.shape_kji, spacing, strict=True))
+        margin_mm = max(part * extent_mm, least_voxels * min(spacing))
+        margin = tuple(max(1, round(margin_mm / mm)) for mm in spacing)
+        return box.expanded(margin).intersected(self.shape_kji)
+
     def difference_mm(self, other: Geometry) -> float:
         """Largest distance between corresponding corner voxel centres; inf where the shapes differ."""
         if self.shape_kji != other.shape_kji:

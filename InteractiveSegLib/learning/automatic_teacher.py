@@ -18,9 +18,9 @@ from InteractiveSegLib.image.box import BoundingBox
 from InteractiveSegLib.image.geometry import Volume
 from InteractiveSegLib.learning.automatic_network import AutomaticNetwork
 from InteractiveSegLib.learning.case_targets import CaseTargets
-from InteractiveSegLib.learning.image_batches import PatchSettings, TaughtPatches, patch_loss
+from InteractiveSegLib.learning.image_batches import ImageBatches, PatchSettings, patch_loss
 from InteractiveSegLib.learning.image_lesson import ImageLesson, PatientAxes, resampled, seen
-from InteractiveSegLib.learning.mixture import Mixture
+from InteractiveSegLib.learning.replay import Mixture
 from InteractiveSegLib.learning.settings import DARK, LearnSettings
 from InteractiveSegLib.networks.checkpoint import read_weights, write_weights
 from InteractiveSegLib.training.trainer import Loss
@@ -93,7 +93,7 @@ class AutomaticTeacher:
     ) -> Dataset[Any]:
         axis = network.axis if network.dimensions == 2 else None
         mixture = Mixture(settings.latest)
-        return TaughtPatches(lessons, network.labels, axis, mixture, settings.updates, seed, self.patches)
+        return ImageBatches(lessons, network.labels, axis, mixture, settings.updates, seed, self.patches)
 
     def loss(self, settings: LearnSettings) -> Loss:
         return patch_loss(settings.dark_share if settings.replay == DARK else 0.0)

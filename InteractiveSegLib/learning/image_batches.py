@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from InteractiveSegLib.learning.image_lesson import ImageLesson
-from InteractiveSegLib.learning.mixture import Mixture
+from InteractiveSegLib.learning.replay import Mixture
 from InteractiveSegLib.networks.losses import soft_dice_cross_entropy
 from InteractiveSegLib.training.trainer import Loss
 
@@ -35,7 +35,7 @@ class PatchSettings:
     brightness: float = 0.1
 
 
-class TaughtPatches(Dataset):
+class ImageBatches(Dataset):
     """Numbered batches; number n depends on the images, the seed and n alone.
 
     An item has ``image`` (B, 1, ...), ``targets`` (B, 1 + labels, ...), of background and labels, ``known``

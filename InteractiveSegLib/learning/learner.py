@@ -85,7 +85,7 @@ class StreamLearner:
     Parameters
     ----------
     teacher : for the kind of network
-    doubt : how many cases that are still to be done the version in use looks at when all is learnt
+    uncertainty : how many cases that are still to be done the version in use looks at when all is learnt
     device : where it trains
     """
 
@@ -96,11 +96,11 @@ class StreamLearner:
         settings: LearnSettings | None = None,
         judge: JudgeSettings | None = None,
         device: torch.device = _CPU,
-        doubt: UncertaintySettings | None = None,
+        uncertainty: UncertaintySettings | None = None,
     ) -> None:
         self.casebook, self.teacher, self.device = casebook, teacher, device
         self.settings, self.judge = settings or LearnSettings(), judge or JudgeSettings()
-        self.doubt = doubt or UncertaintySettings()
+        self.uncertainty = uncertainty or UncertaintySettings()
         self.folder = learner_folder(casebook, teacher.name)
         self.store = LessonStore(contained_path(self.folder, "lessons", f"the {teacher.name} network"))
 
@@ -109,7 +109,7 @@ class StreamLearner:
 
         A case whose image was moved or has changed, or whose accepted mask is damaged, is put off, and the others are
         learnt; where it was to be replayed or to judge, it is left out with a note. Then the version in use looks at
-        new cases, for the worklist's order of doubt.
+        new cases, for the worklist's order of uncertainty.
 
         Raises
         ------
@@ -128,7 +128,7 @@ class StreamLearner:
                     case = self.casebook.case_of_id(plan.acceptance.case_id)
                     learnt.append(Learnt(case.name, None, False, f"put off: {error}", put_off=True))
             if (version := in_use(self.casebook, self.teacher.name)) is not None:
-                yield from uncertainty_steps(self.casebook, self.teacher, version, self.doubt)
+                yield from uncertainty_steps(self.casebook, self.teacher, version, self.uncertainty)
         finally:
             lock.release()
         return learnt

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from InteractiveSegLib.learning.mixture import Mixture
 from InteractiveSegLib.learning.object_lesson import ObjectLesson
+from InteractiveSegLib.learning.replay import Mixture
 from InteractiveSegLib.networks.losses import soft_dice_cross_entropy
 from InteractiveSegLib.training.prompted_tasks import PROMPTS, first_prompts, session_logits
 
@@ -35,7 +35,7 @@ class SessionSettings:
     on_object: float = 0.8
 
 
-class TaughtSessions(Dataset):
+class ObjectBatches(Dataset):
     """Numbered batches of two pieces of one object; number n depends on the objects, the seed and n alone.
 
     An item has ``label``, ``weight`` (2, S, P, Q), ``spacing`` and ``seed``, and either ``channels`` (2, C, S, P, Q), a
@@ -115,7 +115,7 @@ def piece_shape(shape: Sequence[int], spacing_mm: Sequence[float], voxels: int) 
     return sides(low)
 
 
-def taught_session_loss(network: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
+def object_batch_loss(network: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
     """Soft Dice and cross-entropy of what was accepted, as far as each voxel counts."""
     if "channels" in batch:
         logits = network(batch["channels"], batch["spacing"].tolist())

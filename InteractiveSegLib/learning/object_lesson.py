@@ -15,7 +15,7 @@ from InteractiveSegLib.image.geometry import Volume
 from InteractiveSegLib.networks.network import Member
 from InteractiveSegLib.networks.predict import slice_axis, sliced_channels
 from InteractiveSegLib.progress import finish
-from InteractiveSegLib.prompts.object_roi import object_roi
+from InteractiveSegLib.prompts.object_roi import MARGIN, object_roi
 from InteractiveSegLib.prompts.prompts import Prompts
 from InteractiveSegLib.segmenting.bifseg import corrected_answer
 from InteractiveSegLib.segmenting.object_crop import encoded_steps, object_crop
@@ -23,7 +23,6 @@ from InteractiveSegLib.segmenting.object_prompts import ObjectPrompts
 from InteractiveSegLib.segmenting.settings import BifsegSettings
 
 _CPU = torch.device("cpu")
-_MARGIN = 0.35  # round an object that has no prompts, as round one that has scribbles alone
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +89,11 @@ def object_lesson(
             )
     settings = BifsegSettings.for_network(network)
     prompted = label in prompts.labels
-    box = object_roi(prompts, label, volume.geometry)[0] if prompted else _box_round(target_kji, volume)
+    box = (
+        object_roi(prompts, label, volume.geometry)[0]
+        if prompted
+        else volume.geometry.surrounded(BoundingBox.of_mask(target_kji > 0.5), MARGIN)
+    )
     crop = object_crop(volume, box, settings.grid, _CPU)
     grid, image = crop.grid, crop.image
     target, weight = (
@@ -111,11 +114,3 @@ def object_lesson(
     spacing = (grid.spacing_kji_mm[axis], *np.delete(grid.spacing_kji_mm, axis).tolist())
     parts = (np.ascontiguousarray(np.moveaxis(part.numpy(), axis, 0)) for part in (image, target, weight))
     return ObjectLesson(*parts, channels, spacing)
-
-
-def _box_round(target_kji: NDArray[np.floating], volume: Volume) -> BoundingBox:
-    box = BoundingBox.of_mask(target_kji > 0.5)
-    spacing = volume.geometry.spacing_kji_mm
-    extent_mm = max(n * mm for n, mm in zip(box.shape_kji, spacing, strict=True))
-    margin = tuple(max(1, round(_MARGIN * extent_mm / mm)) for mm in spacing)
-    return box.expanded(margin).intersected(volume.geometry.shape_kji)

@@ -16,9 +16,9 @@ from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.box import BoundingBox
 from InteractiveSegLib.image.geometry import Volume
 from InteractiveSegLib.learning.case_targets import CaseTargets
-from InteractiveSegLib.learning.mixture import Mixture
-from InteractiveSegLib.learning.object_batches import SessionSettings, TaughtSessions, taught_session_loss
+from InteractiveSegLib.learning.object_batches import ObjectBatches, SessionSettings, object_batch_loss
 from InteractiveSegLib.learning.object_lesson import ObjectLesson, object_lesson
+from InteractiveSegLib.learning.replay import Mixture
 from InteractiveSegLib.learning.settings import LearnSettings
 from InteractiveSegLib.networks.checkpoint import load_network, save_network, weights_paths
 from InteractiveSegLib.networks.network import Member
@@ -71,10 +71,10 @@ class PromptedTeacher:
         return objects or None
 
     def batches(self, lessons: Sequence[Objects], network: Member, settings: LearnSettings, seed: int) -> Dataset[Any]:
-        return TaughtSessions(lessons, Mixture(settings.latest), settings.updates, seed, self.sessions)
+        return ObjectBatches(lessons, Mixture(settings.latest), settings.updates, seed, self.sessions)
 
     def loss(self, settings: LearnSettings) -> Loss:
-        return taught_session_loss
+        return object_batch_loss
 
     def remembered(self, lesson: Objects, network: Member) -> Objects:
         return lesson

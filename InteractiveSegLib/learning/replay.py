@@ -1,6 +1,8 @@
-"""Which earlier cases are kept for replay: every case of the stream with the same chance (reservoir sampling)."""
+"""Which earlier cases are kept for replay, every one with the same chance, and how often each is seen again."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -25,3 +27,23 @@ def reservoir(count: int, capacity: int, seed: int) -> list[int]:
         if place < capacity:
             kept[place] = number
     return sorted(kept)
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Part of the batches that come from the latest case, while there are others.
+
+    latest : 0 to 1; every earlier case has the same share of the rest
+    """
+
+    latest: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.latest <= 1:
+            raise InputError(f"the latest case's share must lie between 0 and 1, not {self.latest}")
+
+    def draw(self, cases: int, rng: np.random.Generator) -> int:
+        """Index of a case; 0 is the latest."""
+        if cases == 1 or rng.random() < self.latest:
+            return 0
+        return int(rng.integers(1, cases))

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from InteractiveSegLib.casebook.acceptance import load_labels, stream
 from InteractiveSegLib.casebook.casebook import Casebook
-from InteractiveSegLib.casebook.doubts import keep_uncertainties, uncertainties_of
 from InteractiveSegLib.casebook.entries import CaseEntry
 from InteractiveSegLib.casebook.states import State
+from InteractiveSegLib.casebook.uncertainties import keep_uncertainties, uncertainties_of
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.box import BoundingBox
 from InteractiveSegLib.image.geometry import Geometry
@@ -41,7 +41,7 @@ class UncertaintySettings:
             raise InputError(f"cases {self.cases} must be at least 0, and boxes_from {self.boxes_from} at least 1")
 
 
-def doubt(foreground: NDArray[np.floating]) -> float:
+def uncertainty(foreground: NDArray[np.floating]) -> float:
     """Mean entropy in bits, 0 to 1, of the voxels that may be the object; 1 where none may be: it was not found.
 
     foreground : (K, J, I) probability
@@ -77,7 +77,7 @@ def uncertainty_steps(
         boxes = {label: box_at(place, volume.geometry) for label, place in places.items()}
         foregrounds = teacher.foregrounds(network, volume, boxes)
         if foregrounds:
-            found[entry.name] = float(np.mean([doubt(each) for each in foregrounds.values()]))
+            found[entry.name] = float(np.mean([uncertainty(each) for each in foregrounds.values()]))
     keep_uncertainties(casebook, version.id, found)
     return found
 

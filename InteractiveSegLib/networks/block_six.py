@@ -10,7 +10,7 @@ from monai.networks.blocks import Convolution
 from torch import Tensor, nn
 
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.progress import Progress, Steps, finish
+from InteractiveSegLib.progress import Progress, Stage, Steps, finish
 
 CONVOLUTIONS = (2, 2, 3, 3, 3)
 DILATIONS = (1, 2, 4, 8, 16)
@@ -72,7 +72,7 @@ class BlockSixNetwork(nn.Module):
         x = image.contiguous(memory_format=self._layout)
         outputs = []
         for index, (block, compression) in enumerate(zip(self.blocks, self.compressions, strict=True)):
-            yield Progress(index, len(self.blocks), "looking at the image")
+            yield Progress.of(Stage.NETWORK, index, len(self.blocks))
             x = block(x)
             outputs.append(compression(x))
         return torch.cat(outputs, dim=1)

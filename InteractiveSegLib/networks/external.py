@@ -12,7 +12,7 @@ from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.networks.cues import CHANNELS
 from InteractiveSegLib.networks.model_card import ModelCard
 from InteractiveSegLib.networks.script_model import ScriptLimits, ScriptModel
-from InteractiveSegLib.progress import Progress, Steps, finish
+from InteractiveSegLib.progress import Progress, Stage, Steps, finish
 
 _CLASSICAL = CHANNELS.index("classical answer")
 _PACE = 5.0  # Adam moves a parameter by the learning rate at most; so few parameters need longer steps
@@ -65,7 +65,7 @@ class ExternalNetwork(nn.Module):
         """
         if channels.ndim != 5 or channels.shape[1] != len(CHANNELS):
             raise InputError(f"expected (B, {len(CHANNELS)}, K, J, I), got {tuple(channels.shape)}")
-        yield Progress(0, 1, "looking at the image")
+        yield Progress.of(Stage.NETWORK, 0, 1)
         wanted = channels[:, [CHANNELS.index(name) for name in self.card.channels]]
         sides = wanted.shape[2:]
         padding = [extra for side in reversed(sides) for extra in (0, -side % self.card.multiple_of)]

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from InteractiveSegLib.networks.cues import CHANNELS, CueSettings, ShownPrompts, encode
 from InteractiveSegLib.networks.network import Head, Member
-from InteractiveSegLib.progress import Progress, Steps, finish
+from InteractiveSegLib.progress import Progress, Stage, Steps, finish
 
 _CLASSICAL = CHANNELS.index("classical answer")
 _SLICES_AT_ONCE = 8
@@ -31,7 +31,7 @@ def feature_steps(network: Member, image: Tensor, spacing_mm: Sequence[float]) -
     slices = image.movedim(axis, 0)[:, None]
     parts = []
     for start in range(0, slices.shape[0], _SLICES_AT_ONCE):
-        yield Progress(start, slices.shape[0], "looking at the image")
+        yield Progress.of(Stage.NETWORK, start, slices.shape[0])
         parts.append(finish(network.feature_steps(slices[start : start + _SLICES_AT_ONCE], spacing_mm)))
     return _voxel_by_voxel(torch.cat(parts).movedim(1, 0), axis)
 
@@ -70,7 +70,7 @@ def prompted_feature_steps(
     settings: CueSettings = CueSettings(),
 ) -> Steps[PromptedFeatures]:
     """Features of an image (K, J, I) in [0, 1] and the prompts on it (K, J, I)."""
-    yield Progress(0, 1, "measuring distances")
+    yield Progress.of(Stage.DISTANCES, 0, 1)
     given = sliced_channels(image, spacing_mm, shown, settings)
     features = yield from network.feature_steps(given.channels[None], given.spacing_mm)
     return PromptedFeatures(_voxel_by_voxel(features[0], given.axis), given.channels[_CLASSICAL].movedim(0, given.axis))

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.networks.block_six import BlockSix
 from InteractiveSegLib.networks.cues import CHANNELS
-from InteractiveSegLib.progress import Progress, Steps, finish
+from InteractiveSegLib.progress import Progress, Stage, Steps, finish
 
 _SEEN = [index for index, name in enumerate(CHANNELS) if name != "classical answer"]
 _ISOTROPIC = 1.5  # slices up to this much thicker than pixels are pooled with them
@@ -67,7 +67,7 @@ class PromptedNetwork(nn.Module):
         spacing = [mm / min(spacing_mm) for mm in spacing_mm]
         skips: list[Tensor] = []
         for index, level in enumerate(self.down):
-            yield Progress(index, total, "looking at the image")
+            yield Progress.of(Stage.NETWORK, index, total)
             if index:
                 skips.append(x)
                 strides = _strides(x.shape[2:], spacing)
@@ -75,7 +75,7 @@ class PromptedNetwork(nn.Module):
                 x = F.max_pool3d(x, strides, ceil_mode=True)
             x = level(x)
         for index in reversed(range(len(self.up))):
-            yield Progress(total - 1 - index, total, "looking at the image")
+            yield Progress.of(Stage.NETWORK, total - 1 - index, total)
             skip = skips[index]
             x = self.up[index](torch.cat([skip, F.interpolate(x, skip.shape[2:])], dim=1))
         return x

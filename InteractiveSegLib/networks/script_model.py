@@ -22,7 +22,7 @@ from torch import Tensor
 
 from InteractiveSegLib.errors import InputError, InteractiveSegError
 from InteractiveSegLib.networks.model_trust import read_trusted
-from InteractiveSegLib.progress import Progress, Steps
+from InteractiveSegLib.progress import Progress, Stage, Steps
 from InteractiveSegLib.system.python_process import library_command, library_environment
 
 _TICK_S = 0.1
@@ -204,7 +204,7 @@ class _Process:
             try:
                 found = self._answers.get(timeout=_TICK_S)
             except queue.Empty:
-                yield Progress(0, 1, "waiting for the model")
+                yield Progress(0, 1, "waiting for the model", Stage.NETWORK)
                 if time.monotonic() > ends:
                     self.end()
                     raise _EndedError(f"it took longer than {seconds:.0f} s") from None

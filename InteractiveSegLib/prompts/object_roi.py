@@ -7,7 +7,7 @@ from InteractiveSegLib.image.geometry import Geometry
 from InteractiveSegLib.prompts.prompts import Prompts
 from InteractiveSegLib.wording.notes import Labelled, Note
 
-_MARGIN = 0.35
+MARGIN = 0.35  # of the extent of what was drawn, where no box was
 _LEAST_MARGIN_VOXELS = 8
 
 
@@ -38,8 +38,4 @@ def object_roi(prompts: Prompts, label: int, geometry: Geometry) -> tuple[Boundi
     box, *others = touched
     for other in others:
         box = box.union(other)
-    spacing = geometry.spacing_kji_mm
-    extent_mm = max(n * mm for n, mm in zip(box.shape_kji, spacing, strict=True))
-    margin_mm = max(_MARGIN * extent_mm, _LEAST_MARGIN_VOXELS * min(spacing))
-    margin = tuple(max(1, round(margin_mm / mm)) for mm in spacing)
-    return box.expanded(margin).intersected(geometry.shape_kji), ""
+    return geometry.surrounded(box, MARGIN, _LEAST_MARGIN_VOXELS), ""

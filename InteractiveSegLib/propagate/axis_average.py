@@ -58,20 +58,20 @@ def slice_confidence_steps(
     geometry: Geometry, soft: SoftMask, annotated: Mapping[int, Sequence[int]]
 ) -> Steps[dict[int, NDArray]]:
     """Axis -> (n,) mean confidence of each slice where an object may be; 1 if annotated, nan if there is none."""
-    doubt = [np.zeros(n) for n in soft.box.shape_kji]
+    said = [np.zeros(n) for n in soft.box.shape_kji]
     weight = [np.zeros(n) for n in soft.box.shape_kji]
     for k in range(soft.box.shape_kji[0]):
         yield Progress(k, soft.box.shape_kji[0], "weighing slices")
         shares = np.maximum(soft.probabilities[:, k].sum(axis=0, dtype=np.float32), soft.disagreement[k])
         shares[shares < _OBJECT] = 0
-        for totals, values in ((doubt, shares * soft.confidence[k]), (weight, shares)):
+        for totals, values in ((said, shares * soft.confidence[k]), (weight, shares)):
             totals[0][k] += values.sum()
             totals[1] += values.sum(axis=1)
             totals[2] += values.sum(axis=0)
     result = {}
     for axis, (start, stop) in enumerate(zip(soft.box.start_kji, soft.box.stop_kji, strict=True)):
         whole = np.full(geometry.shape_kji[axis], np.nan)
-        np.divide(doubt[axis], weight[axis], out=whole[start:stop], where=weight[axis] > 0)
+        np.divide(said[axis], weight[axis], out=whole[start:stop], where=weight[axis] > 0)
         whole[list(annotated.get(axis, ()))] = 1.0
         result[axis] = whole
     return result

@@ -9,7 +9,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from InteractiveSegLib.networks.losses import weighted_cross_entropy
 from InteractiveSegLib.networks.network import Head
-from InteractiveSegLib.progress import Progress, Steps
+from InteractiveSegLib.progress import Progress, Stage, Steps
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def adapt_steps(
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        yield Progress(step + 1, settings.updates, f"fine-tuning to this image, loss {loss.item():.3f}")
+        yield Progress.of(Stage.FINE_TUNING, step + 1, settings.updates, f"loss {loss.item():.3f}")
     marks = torch.nonzero(weights.flatten() == settings.scribble_weight).flatten()
     if marks.numel():
         logits_of, given = _Columns(features, marks, added), labels.flatten()[marks].long()[None]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.progress import Progress, Steps
+from InteractiveSegLib.progress import Progress, Stage, Steps
 from InteractiveSegLib.wording.counting import counted
 
 
@@ -125,7 +125,7 @@ def minimise_energy_steps(
     border = border or Border()
     border.start(problem, part)
     for done in range(0, settings.iterations, _CHECK_EVERY):
-        yield Progress(done, settings.iterations, "fitting the border")
+        yield Progress.of(Stage.BORDER, done, settings.iterations)
         problem.iterate(_CHECK_EVERY)
         if problem.relative_gap() <= settings.gap:
             break

@@ -21,7 +21,7 @@ from InteractiveSegLib.image.box import BoundingBox
 from InteractiveSegLib.image.geometry import Volume
 from InteractiveSegLib.image.intensity import crop_intensities
 from InteractiveSegLib.networks.checkpoint import load_network
-from InteractiveSegLib.progress import Steps
+from InteractiveSegLib.progress import Stage, Steps
 from InteractiveSegLib.prompts.object_roi import object_roi
 from InteractiveSegLib.prompts.prompts import Prompts
 from InteractiveSegLib.prompts.scribbles import BACKGROUND
@@ -183,9 +183,9 @@ class _Network:
 
 
 def _timed(steps: Steps[Round]) -> tuple[Round, dict[str, float]]:
-    """Run a step; its seconds by what its reports say it is doing."""
+    """Run a step; its seconds by stage."""
     seconds: dict[str, float] = defaultdict(float)
-    doing = "reading the crop"
+    doing = Stage.READING.value
     while True:
         started = time.perf_counter()
         try:
@@ -194,7 +194,7 @@ def _timed(steps: Steps[Round]) -> tuple[Round, dict[str, float]]:
             seconds[doing] += time.perf_counter() - started
             return end.value, dict(seconds)
         seconds[doing] += time.perf_counter() - started
-        doing = progress.text.partition(",")[0]
+        doing = doing if progress.stage is None else progress.stage.value
 
 
 def _boxes(prompts: Prompts, volume: Volume) -> dict[int, BoundingBox]:

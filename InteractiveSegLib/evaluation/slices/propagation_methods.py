@@ -108,10 +108,7 @@ class SliceMethods:
         return session.labelmap()
 
     def _widened(self, box: BoundingBox) -> BoundingBox:
-        spacing = self.case.volume.geometry.spacing_kji_mm
-        margin_mm = _MARGIN * max(n * mm for n, mm in zip(box.shape_kji, spacing, strict=True))
-        margin = tuple(max(1, round(margin_mm / mm)) for mm in spacing)
-        return box.expanded(margin).intersected(self.case.volume.geometry.shape_kji)
+        return self.case.volume.geometry.surrounded(box, _MARGIN)
 
     def _filled(self, indices: Sequence[int]) -> NDArray[np.uint8]:
         task = FillBetween(self.case.truth, tuple(indices))

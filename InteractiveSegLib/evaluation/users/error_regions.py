@@ -16,7 +16,7 @@ _Box = tuple[slice, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class ErrorRegion:
     """Voxels that share faces.
 
     label : what they should be marked as
@@ -31,7 +31,7 @@ class Part:
     size: int
 
 
-def largest_errors(found: NDArray[np.uint8], truth: NDArray[np.uint8]) -> list[Part]:
+def largest_errors(found: NDArray[np.uint8], truth: NDArray[np.uint8]) -> list[ErrorRegion]:
     """Of each object in one of two labelmaps (K, J, I), the largest missed part and the largest that is too much.
 
     What is missed is labelled as the object. Too much is what is found where the truth has no object at all.
@@ -46,7 +46,7 @@ def largest_errors(found: NDArray[np.uint8], truth: NDArray[np.uint8]) -> list[P
     return [part for part in parts if part.size]
 
 
-def object_itself(truth: NDArray[np.uint8], label: int) -> Part:
+def object_itself(truth: NDArray[np.uint8], label: int) -> ErrorRegion:
     """The largest part of an object of a labelmap (K, J, I). KeyError where it does not occur."""
     box = object_boxes(truth)[label]
     return _largest(truth[box] == label, label, box)
@@ -69,10 +69,10 @@ def largest_piece(region: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return region if count == 1 else pieces == 1 + np.bincount(pieces.ravel())[1:].argmax()
 
 
-def _largest(mask: NDArray[np.bool_], label: int, box: _Box) -> Part:
+def _largest(mask: NDArray[np.bool_], label: int, box: _Box) -> ErrorRegion:
     """The largest part of a mask that was cut out of an image at a box; of size 0 where there is none."""
     if not mask.any():
-        return Part(label, mask, np.zeros(3, int), 0)
+        return ErrorRegion(label, mask, np.zeros(3, int), 0)
     around = BoundingBox.of_mask(mask)
     corner = np.add([side.start for side in box], around.start_kji)
     mask = mask[around.slices]
@@ -82,4 +82,4 @@ def _largest(mask: NDArray[np.bool_], label: int, box: _Box) -> Part:
         inner = BoundingBox.of_mask(mask)
         mask = mask[inner.slices]
         corner += inner.start_kji
-    return Part(label, mask, corner, int(np.count_nonzero(mask)))
+    return ErrorRegion(label, mask, corner, int(np.count_nonzero(mask)))

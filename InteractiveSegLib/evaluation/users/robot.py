@@ -13,7 +13,7 @@ from scipy import ndimage
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.evaluation.users import strokes
 from InteractiveSegLib.evaluation.users.error_regions import (
-    Part,
+    ErrorRegion,
     largest_errors,
     largest_piece,
     object_boxes,
@@ -196,7 +196,7 @@ class _Pen:
         axes = [axis for axis in range(3) if np.delete(self.shape, axis).min() > 1] or [int(self.shape.argmin())]
         self.views = sorted(axes, key=lambda axis: -spacing_kji_mm[axis])[: settings.views]
 
-    def strokes(self, part: Part, views: Sequence[int]) -> list[_Stroke]:
+    def strokes(self, part: ErrorRegion, views: Sequence[int]) -> list[_Stroke]:
         if self.settings.style == "click":
             drawn = [self._dot(part, self.settings.thickness_voxels)]
         else:
@@ -206,7 +206,7 @@ class _Pen:
             return drawn
         return [self._dot(part, 1.0)]
 
-    def _dot(self, part: Part, thickness_voxels: float) -> _Stroke:
+    def _dot(self, part: ErrorRegion, thickness_voxels: float) -> _Stroke:
         axis = self.views[0]
         every = int(np.ceil(np.cbrt(part.mask.size / _SEARCHED_VOXELS)))
         coarse = part.mask[::every, ::every, ::every]
@@ -217,7 +217,7 @@ class _Pen:
         point = np.delete(at, axis)[None] * plane
         return self._painted(part, axis, int(at[axis]), point, thickness_voxels * plane.min(), 0.0)
 
-    def _lines(self, part: Part, axis: int) -> list[_Stroke]:
+    def _lines(self, part: ErrorRegion, axis: int) -> list[_Stroke]:
         settings, plane = self.settings, np.delete(self.spacing, axis)
         voxel = plane.min()
         thickness = settings.thickness_voxels * voxel
@@ -238,7 +238,7 @@ class _Pen:
         return [stroke for stroke in drawn if stroke.inside.any()] or [self._dot(part, settings.thickness_voxels)]
 
     def _painted(
-        self, part: Part, axis: int, index: int, line: strokes.Line, thickness_mm: float, spill_mm: float
+        self, part: ErrorRegion, axis: int, index: int, line: strokes.Line, thickness_mm: float, spill_mm: float
     ) -> _Stroke:
         """The stroke on slice ``index`` of the part, without what lies farther than ``spill_mm`` outside the part."""
         plane = np.delete(self.spacing, axis)

@@ -12,10 +12,10 @@ from InteractiveSegLib.casebook.acceptance import AcceptedMask, accept, latest, 
 from InteractiveSegLib.casebook.case_rounds import keep_round, last_round
 from InteractiveSegLib.casebook.case_view import CasebookView, CaseRow, CaseWork, OpenedCase
 from InteractiveSegLib.casebook.casebook import Casebook
-from InteractiveSegLib.casebook.doubts import known_uncertainties
 from InteractiveSegLib.casebook.entries import CaseEntry, ConflictError
 from InteractiveSegLib.casebook.provenance import traced
 from InteractiveSegLib.casebook.states import State
+from InteractiveSegLib.casebook.uncertainties import known_uncertainties
 from InteractiveSegLib.casebook.work_locks import WorkLocks
 from InteractiveSegLib.casebook.worklist import next_case
 from InteractiveSegLib.errors import InputError

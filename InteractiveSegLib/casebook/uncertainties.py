@@ -14,20 +14,20 @@ from InteractiveSegLib.errors import InputError
 _KIND = "doubt"
 
 
-def keep_uncertainties(casebook: Casebook, version: int, doubts: Mapping[str, float]) -> None:
+def keep_uncertainties(casebook: Casebook, version: int, uncertainties: Mapping[str, float]) -> None:
     """Write down how unsure a version of a network is of cases: name -> 0, sure, to 1. All of them or none."""
     now = time.time()
     values = [
         (casebook.case(name).id, _KIND, now, json.dumps({"version": version, "value": value}))
-        for name, value in doubts.items()
+        for name, value in uncertainties.items()
     ]
     with casebook.database.writing() as rows:
         rows.executemany("INSERT INTO event (case_id, kind, at, data) VALUES (?, ?, ?, ?)", values)
 
 
 def uncertainties_of(casebook: Casebook, version: int) -> dict[str, float]:
-    """Name -> doubt, of the cases that a version has looked at."""
-    return {name: value for name, at, value in _doubts(casebook) if at == version}
+    """Name -> uncertainty, of the cases that a version has looked at."""
+    return {name: value for name, at, value in _uncertainties(casebook) if at == version}
 
 
 def known_uncertainties(casebook: Casebook) -> dict[str, float]:
@@ -35,23 +35,23 @@ def known_uncertainties(casebook: Casebook) -> dict[str, float]:
 
     Doubts of two versions are not compared: a network that has learnt more is surer of everything.
     """
-    found = list(_doubts(casebook))
+    found = list(_uncertainties(casebook))
     used = {row["id"] for row in casebook.database.rows("SELECT id FROM version WHERE state = 'in use'")}
     latest = next((version for _, version, _ in reversed(found) if version in used), None)
     return {name: value for name, version, value in found if version == latest}
 
 
-def _doubts(casebook: Casebook) -> Iterator[tuple[str, int, float]]:
-    """Name of a case, version and doubt, as they were written down. Of entries that are damaged there is a note."""
+def _uncertainties(casebook: Casebook) -> Iterator[tuple[str, int, float]]:
+    """Name of a case, version and uncertainty, as they were written down. Damaged entries are noted."""
     rows = casebook.database.rows(
         "SELECT event.id AS id, name, kind, at, data FROM event JOIN case_ ON case_.id = case_id WHERE kind = ?"
         " ORDER BY event.id",
         [_KIND],
     )
-    yield from undamaged(rows, _doubt, casebook.note)
+    yield from undamaged(rows, _uncertainty, casebook.note)
 
 
-def _doubt(row: sqlite3.Row) -> tuple[str, int, float]:
+def _uncertainty(row: sqlite3.Row) -> tuple[str, int, float]:
     data = event(row).data
     try:
         return str(row["name"]), int(data["version"]), float(data["value"])

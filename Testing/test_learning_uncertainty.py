@@ -4,8 +4,8 @@ from blobs import noisy
 from taught_blobs import QUICK, accept_blob, blob, blob_casebook, tiny_automatic, tiny_prompted
 
 from InteractiveSegLib.casebook.acceptance import stream
-from InteractiveSegLib.casebook.doubts import keep_uncertainties, known_uncertainties, uncertainties_of
 from InteractiveSegLib.casebook.image_reference import ImageReference
+from InteractiveSegLib.casebook.uncertainties import keep_uncertainties, known_uncertainties, uncertainties_of
 from InteractiveSegLib.casebook.worklist import next_case
 from InteractiveSegLib.cli import main
 from InteractiveSegLib.errors import InputError
@@ -14,7 +14,7 @@ from InteractiveSegLib.image.geometry import Geometry
 from InteractiveSegLib.image.image_io import write_image
 from InteractiveSegLib.learning.learner import StreamLearner
 from InteractiveSegLib.learning.settings import LearnSettings
-from InteractiveSegLib.learning.uncertainty import UncertaintySettings, box_at, doubt, place_of, usual_places
+from InteractiveSegLib.learning.uncertainty import UncertaintySettings, box_at, place_of, uncertainty, usual_places
 from InteractiveSegLib.learning.versions import in_use, roll_back
 from InteractiveSegLib.progress import finish
 from InteractiveSegLib.worker.requests.casebook_actions import act
@@ -25,16 +25,16 @@ def teacher(request, tmp_path):
     return tiny_prompted(tmp_path) if request.param == "prompted" else tiny_automatic()
 
 
-def test_doubt_is_the_mean_entropy_of_what_may_be_the_object():
+def test_uncertainty_is_the_mean_entropy_of_what_may_be_the_object():
     foreground = np.zeros((2, 3, 4))
-    assert doubt(foreground) == 1.0  # nothing found
+    assert uncertainty(foreground) == 1.0  # nothing found
     foreground[0, 0, :2] = 1.0
-    assert doubt(foreground) == 0.0
+    assert uncertainty(foreground) == 0.0
     foreground[0, 1, :2] = 0.5
     foreground[1, 1, 1] = 0.05  # surely no object
-    assert doubt(foreground) == pytest.approx(0.5)
+    assert uncertainty(foreground) == pytest.approx(0.5)
     foreground[0, 0, 0] = 0.25
-    assert doubt(foreground) == pytest.approx((0.8112781 + 0 + 1 + 1) / 4)
+    assert uncertainty(foreground) == pytest.approx((0.8112781 + 0 + 1 + 1) / 4)
 
 
 @pytest.mark.parametrize("flips", [(1, 1, 1), (-1, 1, -1)])
@@ -80,22 +80,22 @@ def test_the_next_case_is_the_one_that_the_version_in_use_is_least_sure_of(tmp_p
             "no network has looked at the cases"
             in next_case(casebook, "uncertain", known_uncertainties(casebook)).reason
         )
-        finish(StreamLearner(casebook, teacher, QUICK, doubt=UncertaintySettings(4)).steps())
+        finish(StreamLearner(casebook, teacher, QUICK, uncertainty=UncertaintySettings(4)).steps())
         version = in_use(casebook, teacher.name)
-        doubts = known_uncertainties(casebook)
-        assert len(doubts) == 4
-        assert "case0" not in doubts
-        assert all(0 < value <= 1 for value in doubts.values())
-        assert len(set(doubts.values())) == 4
+        uncertainties = known_uncertainties(casebook)
+        assert len(uncertainties) == 4
+        assert "case0" not in uncertainties
+        assert all(0 < value <= 1 for value in uncertainties.values())
+        assert len(set(uncertainties.values())) == 4
         network = teacher.load(version.folder)
         boxes = {1: box_at(usual_places(casebook, 12)[1], casebook.case("case0").image.geometry)}
-        for name, value in doubts.items():
+        for name, value in uncertainties.items():
             [found] = teacher.foregrounds(network, casebook.volume(casebook.case(name)), boxes).values()
-            assert value == pytest.approx(doubt(found))
-        least = max(doubts, key=doubts.get)
-        found = next_case(casebook, "uncertain", doubts)
+            assert value == pytest.approx(uncertainty(found))
+        least = max(uncertainties, key=uncertainties.get)
+        found = next_case(casebook, "uncertain", uncertainties)
         assert found.entry.name == least
-        assert f"least sure of it (doubt {doubts[least]:.2f}, looked at 4 cases); 5 of 6" in found.reason
+        assert f"least sure of it (uncertainty {uncertainties[least]:.2f}, looked at 4 cases); 5 of 6" in found.reason
     assert main(["casebook", "next", str(tmp_path / "book"), "--order", "uncertain"]) == 0
     said = capsys.readouterr()
     assert (said.out.strip(), "least sure" in said.err) == (least, True)
@@ -109,7 +109,7 @@ def test_only_the_version_in_use_has_a_say_and_looks_at_a_case_once(tmp_path, mo
     real = teacher.foregrounds
     monkeypatch.setattr(teacher, "foregrounds", lambda *given: looked.append(given[1].name) or real(*given))
     with blob_casebook(tmp_path, ["train"] * 5) as casebook:
-        learner = StreamLearner(casebook, teacher, QUICK, doubt=UncertaintySettings(2))
+        learner = StreamLearner(casebook, teacher, QUICK, uncertainty=UncertaintySettings(2))
         accept_blob(casebook, 0)
         finish(learner.steps())
         finish(learner.steps())
@@ -129,7 +129,7 @@ def test_only_the_version_in_use_has_a_say_and_looks_at_a_case_once(tmp_path, mo
 def test_cases_without_their_image_are_left_out_and_none_are_looked_at_where_none_is_wanted(tmp_path, teacher):
     with blob_casebook(tmp_path, ["train"] * 3) as casebook:
         accept_blob(casebook, 0)
-        finish(StreamLearner(casebook, teacher, QUICK, doubt=UncertaintySettings(0)).steps())
+        finish(StreamLearner(casebook, teacher, QUICK, uncertainty=UncertaintySettings(0)).steps())
         assert known_uncertainties(casebook) == {}
         casebook.case("case1").image.path.unlink()
         finish(StreamLearner(casebook, teacher, QUICK).steps())
@@ -149,12 +149,12 @@ def test_a_network_is_less_sure_of_an_image_without_contrast(tmp_path):
         for number in range(2):
             accept_blob(casebook, number)
         finish(StreamLearner(casebook, teacher, settings).steps())
-        doubts = known_uncertainties(casebook)
-        assert doubts["dull"] > doubts["case2"]
-        assert next_case(casebook, "uncertain", doubts).entry.name == "dull"
+        uncertainties = known_uncertainties(casebook)
+        assert uncertainties["dull"] > uncertainties["case2"]
+        assert next_case(casebook, "uncertain", uncertainties).entry.name == "dull"
 
 
-def test_doubts_of_a_case_that_is_not_there_are_refused_altogether(tmp_path):
+def test_uncertainties_of_a_case_that_is_not_there_are_refused_altogether(tmp_path):
     with blob_casebook(tmp_path, ["train"]) as casebook:
         accept_blob(casebook, 0)
         finish(StreamLearner(casebook, tiny_automatic(), QUICK).steps())
