@@ -26,7 +26,7 @@ needs_gloo = pytest.mark.skipif(
 
 
 def two_processes(*words):
-    script = Path(__file__).parent / "shared_training.py"
+    script = Path(__file__).parents[1] / "shared_training.py"
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
     return subprocess.run(
         [*command, *map(str, words)], capture_output=True, encoding="utf-8", errors="replace", timeout=300, check=False

@@ -26,7 +26,7 @@ from InteractiveSegLib.worker.image_transfer import image_fields, voxels_message
 from InteractiveSegLib.worker.message_channel import MessageChannel
 from InteractiveSegLib.worker.server import _Server
 
-HERE = Path(__file__).resolve().parent
+HERE = Path(__file__).resolve().parents[1]
 VOLUME = blob_volume()
 bounded = settings(
     max_examples=100,

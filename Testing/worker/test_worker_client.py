@@ -28,7 +28,7 @@ from InteractiveSegLib.worker.job import JobCallbacks, JobError
 from InteractiveSegLib.worker.requests.segment_request import SegmentRequest
 from InteractiveSegLib.worker.subprocess_transport import SubprocessTransport
 
-HERE = Path(__file__).resolve().parent
+HERE = Path(__file__).resolve().parents[1]
 BOX = BoundingBox((2, 4, 6), (11, 17, 21))
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent)])}
 

@@ -149,7 +149,7 @@ if sys.argv[2] == "live":
 def test_the_session_of_a_real_process_is_offered_only_once_it_is_dead(tmp_path, end):
     here = Path(__file__).resolve().parent
     words = [sys.executable, "-c", CHILD.format(here=str(here)), str(tmp_path), end]
-    environment = {**os.environ, "PYTHONPATH": str(here.parent)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(here.parent), str(here.parents[1])])}
     with subprocess.Popen(words, stdout=subprocess.PIPE, env=environment) as child:
         assert child.stdout.readline().strip() == b"written"
         if end == "live":

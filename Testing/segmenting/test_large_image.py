@@ -45,7 +45,7 @@ print(json.dumps({
 
 def test_a_liver_in_a_ct_of_600_slices_stays_under_3_gb():
     pytest.importorskip("resource", reason="peak memory is read from getrusage")
-    repository = Path(__file__).resolve().parents[1]
+    repository = Path(__file__).resolve().parents[2]
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False, cwd=repository, timeout=600
     )

@@ -28,7 +28,7 @@ def test_on_linux_the_process_and_its_session_are_nice_and_the_parents_is_not(se
         capture_output=True,
         text=True,
         check=True,
-        cwd=Path(low_priority.__file__).resolve().parents[1],
+        cwd=Path(low_priority.__file__).resolve().parents[2],
         start_new_session=session_of_its_own,
     )
     assert done.stdout.split() == [str(min(19, niceness + 15)), "True", "15"]
