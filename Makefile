@@ -12,7 +12,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 
-.PHONY: demo pictures sample test test-all test-offline lint format constraints audit clean
+.PHONY: demo pictures sample test test-all test-offline doctest lint format constraints audit clean
 
 demo: $(VENV)/installed
 	$(BIN)/interactiveseg demo --output demo_output
@@ -24,15 +24,19 @@ sample: $(VENV)/installed
 	$(BIN)/python Testing/sample_image.py
 
 # the tests' own processes, one for each of two cores, use one thread: another number of threads rounds differently
-test test-all test-offline: export OMP_NUM_THREADS = 1
-test: lint
+test test-all test-offline doctest: export OMP_NUM_THREADS = 1
+test: lint doctest
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-test-all: lint
+test-all: lint doctest
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m ""
 
 test-offline: $(VENV)/installed
 	unshare --map-root-user --net $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+# the examples in docstrings
+doctest: $(VENV)/installed
+	$(BIN)/python -m pytest --doctest-modules InteractiveSegLib
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

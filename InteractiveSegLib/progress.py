@@ -44,7 +44,15 @@ Steps = Generator[Progress, None, Result]
 
 
 def finish(steps: Steps[Result], on_progress: Callable[[Progress], None] | None = None) -> Result:
-    """Run a long step to its end and return its result; ``on_progress`` sees every report."""
+    """Run a long step to its end and return its result; ``on_progress`` sees every report.
+
+    >>> def counting() -> Steps[int]:
+    ...     yield Progress(0, 1, "counting")
+    ...     return 7
+    >>> finish(counting(), lambda progress: print(progress.text))
+    counting
+    7
+    """
     while True:
         try:
             progress = next(steps)

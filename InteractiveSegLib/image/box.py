@@ -38,7 +38,11 @@ class BoundingBox:
 
     @classmethod
     def from_ijk(cls, i0: int, j0: int, k0: int, i1: int, j1: int, k1: int) -> BoundingBox:
-        """Box from i0, j0, k0 up to but without i1, j1, k1."""
+        """Box from i0, j0, k0 up to but without i1, j1, k1.
+
+        >>> BoundingBox.from_ijk(60, 70, 30, 140, 150, 90).shape_kji
+        (60, 80, 80)
+        """
         return cls((k0, j0, i0), (k1, j1, i1))
 
     @classmethod

@@ -108,6 +108,12 @@ def write_labelmap(
 ) -> None:
     """Labels or a mask (K, J, I; integer or bool) into a compressed file, as the smallest integer type.
 
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "mask.nii.gz"
+    >>> write_labelmap(path, np.ones((3, 4, 5), bool), Geometry((3, 4, 5), np.diag([0.5, 0.5, 2, 1])))
+    >>> read_volume(path).geometry.spacing_kji_mm
+    (2.0, 0.5, 0.5)
+
     header, forms : as of ``write_image``
 
     Raises

@@ -68,6 +68,9 @@ def load_network(name_or_folder: str | Path, ask: Ask = refuse) -> Network:
     ----------
     ask : is asked whether a program may run that was not trusted before; ``trusting`` says yes
 
+    >>> [type(member).__name__ for member in load_network("ensemble").members]
+    ['PromptedNetwork', 'PNet']
+
     Raises
     ------
     InputError : no such model, several in the folder, a truncated file, weights of another architecture, or a model

@@ -23,6 +23,10 @@ class Scribbles:
     labels : (N,) uint8, 1 to 254 for objects, ``BACKGROUND`` (255) for none of them
     contradictions : voxels that the given indices marked more than once with different labels; the last mark is kept
 
+    >>> marks = Scribbles(np.array([[4, 5, 6], [4, 5, 7], [0, 0, 0]]), np.array([1, 1, BACKGROUND]))
+    >>> len(marks), marks.object_labels()
+    (3, (1,))
+
     Raises
     ------
     InputError : not integers, not matching in length, or a label other than 1 to 255.

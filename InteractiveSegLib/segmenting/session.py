@@ -22,7 +22,25 @@ _CPU = torch.device("cpu")
 class ImageSession(Drawing):
     """Segments one image, step by step.
 
-    Long steps are generators; a step that is closed or fails leaves prompts and rounds as they were.
+    Long steps are generators; a step that is closed or fails leaves prompts and rounds as they were. Undo and redo go
+    through prompts and rounds alike.
+
+    >>> from InteractiveSegLib.image.box import BoundingBox
+    >>> from InteractiveSegLib.image.geometry import Geometry
+    >>> from InteractiveSegLib.networks.checkpoint import load_network
+    >>> from InteractiveSegLib.progress import finish
+    >>> array = np.zeros((12, 24, 24), np.float32)
+    >>> array[4:8, 8:16, 8:16] = 100
+    >>> session = ImageSession(Volume(array, Geometry(array.shape, np.eye(4))), load_network("prompted"))
+    >>> session.set_box(1, BoundingBox((3, 6, 6), (9, 18, 18)))
+    >>> first = finish(session.segment())
+    >>> int(session.labelmap()[6, 12, 12]), session.probability(1).shape
+    (1, (12, 24, 24))
+    >>> _ = finish(session.fine_tune())
+    >>> session.undo() is first
+    True
+    >>> session.redo().adapted
+    True
 
     Parameters
     ----------
