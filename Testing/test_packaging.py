@@ -23,12 +23,28 @@ function(slicerMacroBuildScriptedModule)
   endforeach()
 endfunction()
 function(slicer_add_python_unittest)
+  cmake_parse_arguments(MY "" "SCRIPT" "" ${ARGN})
+  get_filename_component(script ${MY_SCRIPT} ABSOLUTE)
+  file(APPEND ${CMAKE_BINARY_DIR}/unittests.txt "${script}\n")
 endfunction()
 set(Slicer_USE_FILE ${CMAKE_CURRENT_LIST_DIR}/nothing.cmake)
 set(Slicer_EXTENSION_GENERATE_CONFIG ${CMAKE_CURRENT_LIST_DIR}/nothing.cmake)
 set(Slicer_EXTENSION_CPACK ${CMAKE_CURRENT_LIST_DIR}/nothing.cmake)
 """
-"""Slicer's package for CMake as far as a scripted extension leans on it: where its macros install files."""
+"""Slicer's package for CMake as far as a scripted extension leans on it: where its macros install files, and which tests
+they have CTest run.
+"""
+
+
+def configured(folder, *options):
+    """The build folder of the extension, made by CMake."""
+    slicer, build = folder / "Slicer", folder / "build"
+    slicer.mkdir()
+    (slicer / "SlicerConfig.cmake").write_text(SLICER)
+    (slicer / "nothing.cmake").touch()
+    command = ["cmake", "-S", REPOSITORY, "-B", build, f"-DSlicer_DIR={slicer}", *options]
+    subprocess.run(command, check=True, capture_output=True)
+    return build
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -42,12 +58,8 @@ def test_the_lists_name_every_file(package):
 def test_the_extension_installs_and_its_packages_can_be_imported(tmp_path):
     if shutil.which("cmake") is None or shutil.which("cc") is None:
         pytest.skip("cmake and a compiler, which it tries, are not installed")
-    slicer, build, prefix = tmp_path / "Slicer", tmp_path / "build", tmp_path / "installed"
-    slicer.mkdir()
-    (slicer / "SlicerConfig.cmake").write_text(SLICER)
-    (slicer / "nothing.cmake").touch()
-    configure = ["cmake", "-S", REPOSITORY, "-B", build, f"-DSlicer_DIR={slicer}", f"-DCMAKE_INSTALL_PREFIX={prefix}"]
-    subprocess.run(configure, check=True, capture_output=True)
+    prefix = tmp_path / "installed"
+    build = configured(tmp_path, f"-DCMAKE_INSTALL_PREFIX={prefix}")
     subprocess.run(["cmake", "--install", build], check=True, capture_output=True)
     modules = prefix / "qt-scripted-modules"
     assert sorted(path.name for path in modules.glob("*.py")) == ["InteractiveSeg.py"]
@@ -63,6 +75,19 @@ def test_the_extension_installs_and_its_packages_can_be_imported(tmp_path):
     assert done.stdout.strip() == str(modules / "InteractiveSegLib" / "__init__.py")
     weights = "InteractiveSegLib/weights/prompted.safetensors"
     assert (modules / weights).stat().st_size == (REPOSITORY / weights).stat().st_size
+
+
+@pytest.mark.parametrize("testing", ["ON", "OFF"])
+def test_a_build_with_tests_runs_the_modules_own_test(tmp_path, testing):
+    if shutil.which("cmake") is None or shutil.which("cc") is None:
+        pytest.skip("cmake and a compiler, which it tries, are not installed")
+    kept = configured(tmp_path, f"-DBUILD_TESTING={testing}") / "unittests.txt"
+    if testing == "OFF":
+        assert not kept.exists()
+    else:
+        script = REPOSITORY / "InteractiveSeg" / "InteractiveSeg.py"
+        assert kept.read_text().split() == [str(script)]
+        assert "class InteractiveSegTest(ScriptedLoadableModuleTest)" in script.read_text("utf-8")
 
 
 def test_the_index_entry_fits_the_extension():
