@@ -63,6 +63,9 @@ class InteractiveSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         super().setup()
         self.logic = InteractiveSegLogic()
         self.panel = self.logic.new_panel(self.layout)
+        policy = self.parent.sizePolicy  # Slicer's own keeps the dock from being narrower than all texts in one line
+        policy.setHorizontalPolicy(qt.QSizePolicy.Preferred)
+        self.parent.setSizePolicy(policy)
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.on_scene_closing)
         for event in (scene.EndCloseEvent, scene.EndImportEvent):
