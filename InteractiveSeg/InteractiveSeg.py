@@ -84,7 +84,7 @@ class InteractiveSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.panel.close()
 
     def on_scene_closing(self, _caller, _event):
-        self.panel.unbind()
+        self.panel.leave_scene()
 
     def on_scene_ready(self, _caller, _event):
         self.panel.bind(self.logic.parameters())

@@ -167,3 +167,14 @@ def test_the_heads_of_the_case_table_say_what_the_columns_hold(person):
     table = person.ui("caseTable")
     heads = [table.horizontalHeaderItem(column).text() for column in range(table.columnCount)]
     assert heads == ["Case", "State", "Used for", "Working time"]
+
+
+def test_a_casebook_is_named_and_what_cannot_be_done_with_it_says_why(person, study):
+    button = person.ui("acceptButton")
+    assert not button.enabled
+    assert "Open a casebook first." in button.toolTip
+    work_of(person).open_casebook(study)
+    idle(person)
+    assert (person.ui("casebookLabel").text, person.ui("casebookLabel").toolTip) == (study.name, str(study))
+    assert "Open a case first." in button.toolTip
+    assert person.ui("caseTable").item(0, 2).text() == "training"

@@ -84,6 +84,7 @@ class CasesSection(Section):
             for column, text in enumerate(cells):
                 item = qt.QTableWidgetItem(text)
                 item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable)
+                item.setToolTip(text)
                 table.setItem(number, column, item)
 
     def _chosen(self) -> str:
