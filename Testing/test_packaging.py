@@ -31,8 +31,8 @@ set(Slicer_USE_FILE ${CMAKE_CURRENT_LIST_DIR}/nothing.cmake)
 set(Slicer_EXTENSION_GENERATE_CONFIG ${CMAKE_CURRENT_LIST_DIR}/nothing.cmake)
 set(Slicer_EXTENSION_CPACK ${CMAKE_CURRENT_LIST_DIR}/nothing.cmake)
 """
-"""Slicer's package for CMake as far as a scripted extension leans on it: where its macros install files, and which tests
-they have CTest run.
+"""Slicer's package for CMake as far as a scripted extension leans on it: where its macros install files, and which
+tests they have CTest run.
 """
 
 
@@ -108,6 +108,17 @@ def test_the_pictures_of_the_index_and_of_the_readme_are_there():
     names = [*re.findall(r"main/(Resources/\w+\.png)", shown), *re.findall(r"\((Resources/\w+\.png)\)", readme)]
     assert len(names) >= 7
     assert all((REPOSITORY / name).read_bytes().startswith(b"\x89PNG") for name in names)
+
+
+@pytest.mark.parametrize("page", ["README.md", *(f"docs/{path.name}" for path in (REPOSITORY / "docs").glob("*.md"))])
+def test_what_a_page_links_to_is_there_and_its_pictures_are_small(page):
+    place = REPOSITORY / page
+    for link in re.findall(r"\]\((?!https?:|#)([^)#\s]+)", place.read_text("utf-8")):
+        target = place.parent / link
+        assert target.exists(), link
+        if link.startswith("pictures/"):
+            assert target.read_bytes().startswith(b"\x89PNG"), link
+            assert target.stat().st_size < 150_000, link
 
 
 def test_the_icon_is_128_pixels_wide():

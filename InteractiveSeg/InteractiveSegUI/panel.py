@@ -119,8 +119,8 @@ class Panel(VTKObservationMixin):
             section.unbind()
 
     def leave_scene(self) -> None:
-        """The scene is about to be closed. The scribbles go first: while a scene closes, Slicer's subject hierarchy looks
-        for items of hidden segmentations that it has dropped before, and logs an error for each.
+        """The scene is about to be closed. The scribbles go first: while a scene closes, Slicer's subject hierarchy
+        looks for items of hidden segmentations that it has dropped before, and logs an error for each.
         """
         self.unbind()
         for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):

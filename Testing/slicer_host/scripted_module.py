@@ -17,6 +17,7 @@ from slicer_host.pythonqt import Wrapped
 
 _SCROLL_BAR = 55
 
+
 class ScriptedLoadableModule:
     def __init__(self, parent: SimpleNamespace) -> None:
         super().__init__()
