@@ -178,3 +178,13 @@ def test_a_casebook_is_named_and_what_cannot_be_done_with_it_says_why(person, st
     assert (person.ui("casebookLabel").text, person.ui("casebookLabel").toolTip) == (study.name, str(study))
     assert "Open a case first." in button.toolTip
     assert person.ui("caseTable").item(0, 2).text() == "training"
+
+
+def test_names_of_cases_are_shown_whole_in_a_narrow_dock(person, study):
+    work_of(person).open_casebook(study)
+    idle(person)
+    table = person.ui("caseTable")._qt
+    table.resize(200, 150)
+    person.settle()
+    assert table.columnWidth(0) >= table.fontMetrics().horizontalAdvance(table.item(0, 0).text())
+    assert not table.verticalHeader().isVisible()

@@ -32,9 +32,7 @@ class CasesSection(Section):
         self.on_click(self.ui.learnButton, work.learn)
         self.on_click(self.ui.rollBackButton, work.roll_back)
         self.ui.caseTable.connect("itemSelectionChanged()", self.update)
-        header = self.ui.caseTable.horizontalHeader()
-        header.setSectionResizeMode(qt.QHeaderView.ResizeToContents)
-        header.setSectionResizeMode(0, qt.QHeaderView.Stretch)
+        self.ui.caseTable.horizontalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
 
     def update(self) -> None:
         work, ui, view = self._work, self.ui, self._work.view
