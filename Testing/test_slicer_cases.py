@@ -188,3 +188,17 @@ def test_names_of_cases_are_shown_whole_in_a_narrow_dock(person, study):
     person.settle()
     assert table.columnWidth(0) >= table.fontMetrics().horizontalAdvance(table.item(0, 0).text())
     assert not table.verticalHeader().isVisible()
+
+
+def test_no_worker_is_started_when_the_module_goes_away_beside_a_learner(person, study, monkeypatch):
+    work = work_of(person)
+    work.open_casebook(study)
+    idle(person)
+    work.learn()
+    assert work.learning.is_running
+    asked = []
+    monkeypatch.setattr(person.controller.client, "submit", lambda *request: asked.append(request))
+    work.close()
+    person.settle()
+    assert not work.learning.is_running
+    assert not asked
