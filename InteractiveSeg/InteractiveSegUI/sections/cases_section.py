@@ -49,7 +49,7 @@ class CasesSection(Section):
         not_open = "" if chosen in ("new", "in work", "reopened") else _("Choose a case that is not done in the list.")
         not_done = "" if chosen in ("accepted", "skipped") else _("Choose an accepted or skipped case in the list.")
         learning = _("It is learning.") if work.learning.is_running else ""
-        no_version = "" if has_casebook and view.model else _("No version has been learned yet.")
+        no_version = "" if has_casebook and view.model else _("No version has been learnt yet.")
         self.allow(ui.openCasebookButton, busy)
         for button, obstacle in (
             (ui.openNextButton, no_casebook),

@@ -12,7 +12,7 @@ from InteractiveSegUI.overlays import Overlays
 from InteractiveSegUI.sections.section import Section
 from InteractiveSegUI.segmenting import Segmenting
 
-_SENTENCE = re.compile(r"(?:^|(?<=[.] ))[a-z](?=[a-z]*[ ,;.])")
+_SENTENCE = re.compile(r"(?:^|(?<=[.] ))[a-z](?=[a-z]*(?:[ ,;.]|$))")
 """A letter that begins a sentence; not that of a name of a file, such as ``hippocampus_001: accepted``."""
 
 
