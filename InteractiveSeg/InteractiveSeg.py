@@ -63,6 +63,9 @@ class InteractiveSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         super().setup()
         self.logic = InteractiveSegLogic()
         self.panel = self.logic.new_panel(self.layout)
+        policy = self.parent.sizePolicy  # Slicer's own keeps the dock from being narrower than all texts in one line
+        policy.setHorizontalPolicy(qt.QSizePolicy.Preferred)
+        self.parent.setSizePolicy(policy)
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.on_scene_closing)
         for event in (scene.EndCloseEvent, scene.EndImportEvent):
@@ -81,7 +84,7 @@ class InteractiveSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.panel.close()
 
     def on_scene_closing(self, _caller, _event):
-        self.panel.unbind()
+        self.panel.leave_scene()
 
     def on_scene_ready(self, _caller, _event):
         self.panel.bind(self.logic.parameters())
@@ -161,6 +164,7 @@ class InteractiveSegTest(ScriptedLoadableModuleTest):
     def test_a_mask_is_written_undone_and_done_again(self):
         from InteractiveSegLib.segmenting.self_test import SelfTestCase
         from InteractiveSegUI.actions.session_nodes import KeptSegment, put_session
+        from InteractiveSegUI.scene.history import StepKind
         from InteractiveSegUI.scene.workspace import mask_key
 
         case, controller = SelfTestCase.drawn(), self.panel.controller
@@ -171,7 +175,7 @@ class InteractiveSegTest(ScriptedLoadableModuleTest):
         assert dict(prompts.boxes) == dict(case.prompts.boxes)
         assert prompts.scribbles.equals(case.prompts.scribbles)
         mask = case.mask
-        controller.change("Segment", {mask_key(controller.parameters.segment): mask})
+        controller.change(StepKind.ROUND, "Segment", {mask_key(controller.parameters.segment): mask})
         assert all(found.equals(mask) for found in controller.workspace.masks().values())
         controller.undo()
         assert not any(controller.workspace.masks().values())

@@ -23,12 +23,28 @@ function(slicerMacroBuildScriptedModule)
   endforeach()
 endfunction()
 function(slicer_add_python_unittest)
+  cmake_parse_arguments(MY "" "SCRIPT" "" ${ARGN})
+  get_filename_component(script ${MY_SCRIPT} ABSOLUTE)
+  file(APPEND ${CMAKE_BINARY_DIR}/unittests.txt "${script}\n")
 endfunction()
 set(Slicer_USE_FILE ${CMAKE_CURRENT_LIST_DIR}/nothing.cmake)
 set(Slicer_EXTENSION_GENERATE_CONFIG ${CMAKE_CURRENT_LIST_DIR}/nothing.cmake)
 set(Slicer_EXTENSION_CPACK ${CMAKE_CURRENT_LIST_DIR}/nothing.cmake)
 """
-"""Slicer's package for CMake as far as a scripted extension leans on it: where its macros install files."""
+"""Slicer's package for CMake as far as a scripted extension leans on it: where its macros install files, and which
+tests they have CTest run.
+"""
+
+
+def configured(folder, *options):
+    """The build folder of the extension, made by CMake."""
+    slicer, build = folder / "Slicer", folder / "build"
+    slicer.mkdir()
+    (slicer / "SlicerConfig.cmake").write_text(SLICER)
+    (slicer / "nothing.cmake").touch()
+    command = ["cmake", "-S", REPOSITORY, "-B", build, f"-DSlicer_DIR={slicer}", *options]
+    subprocess.run(command, check=True, capture_output=True)
+    return build
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -42,12 +58,8 @@ def test_the_lists_name_every_file(package):
 def test_the_extension_installs_and_its_packages_can_be_imported(tmp_path):
     if shutil.which("cmake") is None or shutil.which("cc") is None:
         pytest.skip("cmake and a compiler, which it tries, are not installed")
-    slicer, build, prefix = tmp_path / "Slicer", tmp_path / "build", tmp_path / "installed"
-    slicer.mkdir()
-    (slicer / "SlicerConfig.cmake").write_text(SLICER)
-    (slicer / "nothing.cmake").touch()
-    configure = ["cmake", "-S", REPOSITORY, "-B", build, f"-DSlicer_DIR={slicer}", f"-DCMAKE_INSTALL_PREFIX={prefix}"]
-    subprocess.run(configure, check=True, capture_output=True)
+    prefix = tmp_path / "installed"
+    build = configured(tmp_path, f"-DCMAKE_INSTALL_PREFIX={prefix}")
     subprocess.run(["cmake", "--install", build], check=True, capture_output=True)
     modules = prefix / "qt-scripted-modules"
     assert sorted(path.name for path in modules.glob("*.py")) == ["InteractiveSeg.py"]
@@ -65,6 +77,19 @@ def test_the_extension_installs_and_its_packages_can_be_imported(tmp_path):
     assert (modules / weights).stat().st_size == (REPOSITORY / weights).stat().st_size
 
 
+@pytest.mark.parametrize("testing", ["ON", "OFF"])
+def test_a_build_with_tests_runs_the_modules_own_test(tmp_path, testing):
+    if shutil.which("cmake") is None or shutil.which("cc") is None:
+        pytest.skip("cmake and a compiler, which it tries, are not installed")
+    kept = configured(tmp_path, f"-DBUILD_TESTING={testing}") / "unittests.txt"
+    if testing == "OFF":
+        assert not kept.exists()
+    else:
+        script = REPOSITORY / "InteractiveSeg" / "InteractiveSeg.py"
+        assert kept.read_text().split() == [str(script)]
+        assert "class InteractiveSegTest(ScriptedLoadableModuleTest)" in script.read_text("utf-8")
+
+
 def test_the_index_entry_fits_the_extension():
     entry = json.loads((REPOSITORY / "InteractiveSeg.json").read_text("utf-8"))
     cmake = (REPOSITORY / "CMakeLists.txt").read_text("utf-8")
@@ -76,13 +101,18 @@ def test_the_index_entry_fits_the_extension():
     assert "US 11379985 B2" in cmake
 
 
-def test_the_pictures_of_the_index_and_of_the_readme_are_there():
+def test_the_pictures_of_the_index_and_of_the_documents_are_there():
     cmake = (REPOSITORY / "CMakeLists.txt").read_text("utf-8")
-    readme = (REPOSITORY / "README.md").read_text("utf-8")
     shown = re.findall(r"EXTENSION_SCREENSHOTURLS (.+)", cmake)[0]
-    names = [*re.findall(r"main/(Resources/\w+\.png)", shown), *re.findall(r"\((Resources/\w+\.png)\)", readme)]
-    assert len(names) >= 7
-    assert all((REPOSITORY / name).read_bytes().startswith(b"\x89PNG") for name in names)
+    pictures = {REPOSITORY / name for name in re.findall(r"main/(Resources/\w+\.png)", shown)}
+    pages = [REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md")]
+    for page in pages:
+        links = re.findall(r"\]\(([^)#]+)", page.read_text("utf-8"))
+        places = {(page.parent / link).resolve() for link in links if "://" not in link}
+        assert {str(place) for place in places if not place.exists()} == set(), page.name
+        pictures |= {place for place in places if place.suffix == ".png"}
+    assert len(pictures) >= 11
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in pictures)
 
 
 def test_the_icon_is_128_pixels_wide():

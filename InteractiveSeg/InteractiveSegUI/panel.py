@@ -26,6 +26,7 @@ from InteractiveSegUI.processes.install import Installer
 from InteractiveSegUI.processes.jobs import QProcessTransport, call_later
 from InteractiveSegUI.scene.belongings import hide_belongings, show_belongings
 from InteractiveSegUI.scene.parameters import Parameters
+from InteractiveSegUI.scene.prompt_nodes import is_of_scribbles
 from InteractiveSegUI.sections.cases_section import CasesSection
 from InteractiveSegUI.sections.editor_section import EditorSection
 from InteractiveSegUI.sections.image_section import ImageSection
@@ -116,6 +117,15 @@ class Panel(VTKObservationMixin):
         self._chosen = (None, None)
         for section in self.sections:
             section.unbind()
+
+    def leave_scene(self) -> None:
+        """The scene is about to be closed. The scribbles go first: while a scene closes, Slicer's subject hierarchy
+        looks for items of hidden segmentations that it has dropped before, and logs an error for each.
+        """
+        self.unbind()
+        for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
+            if is_of_scribbles(node):
+                slicer.mrmlScene.RemoveNode(node)
 
     def enter(self) -> None:
         """The module is shown: its keys work, and the volume in the views is the one to segment."""

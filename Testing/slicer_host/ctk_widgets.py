@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Property, QEvent, Qt, Signal
+from PySide6.QtCore import Property, QEvent, QSize, Qt, Signal
 from PySide6.QtWidgets import QDoubleSpinBox, QHBoxLayout, QSlider, QToolButton, QWidget
 
 _STEPS = 1000
@@ -27,6 +27,10 @@ class ctkCollapsibleButton(QWidget):
     def resizeEvent(self, event) -> None:
         self._header.setGeometry(0, 0, self.width(), self._HEADER)
         super().resizeEvent(event)
+
+    def minimumSizeHint(self) -> QSize:
+        """It takes what its contents would like."""
+        return self.sizeHint()
 
     def _set_text(self, text: str) -> None:
         self._header.setText(text)

@@ -10,10 +10,12 @@ from types import ModuleType, SimpleNamespace
 import slicer
 import vtk
 from PySide6.QtCore import Property
-from PySide6.QtWidgets import QVBoxLayout
+from PySide6.QtWidgets import QSizePolicy, QVBoxLayout
 
 from slicer_host.mrml_widgets import qMRMLWidget
 from slicer_host.pythonqt import Wrapped
+
+_SCROLL_BAR = 55
 
 
 class ScriptedLoadableModule:
@@ -34,11 +36,20 @@ class qSlicerScriptedLoadableModuleWidget(qMRMLWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        QVBoxLayout(self)
+        QVBoxLayout(self).setContentsMargins(0, 0, 0, 0)
+        self.setSizePolicy(QSizePolicy.Policy.Minimum, QSizePolicy.Policy.Minimum)
         self._is_entered = False
 
     def show_module(self, shown: bool) -> None:
         self._is_entered = shown
+
+    def dock_width(self) -> int:
+        """The least width of the dock, which adds that of a scroll bar along the bottom. A widget that must not shrink
+        counts with the width that it would like.
+        """
+        may_shrink = self.sizePolicy().horizontalPolicy() != QSizePolicy.Policy.Minimum
+        hint = self.minimumSizeHint() if may_shrink else self.sizeHint()
+        return hint.width() + _SCROLL_BAR
 
     isEntered = Property(bool, lambda self: self._is_entered)
 

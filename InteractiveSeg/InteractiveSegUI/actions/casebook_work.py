@@ -93,6 +93,7 @@ class CasebookWork:
 
     def close(self) -> None:
         """The window goes away; the learner goes on by itself the next time."""
+        self.folder = None  # whose state would be asked for when the learner has ended, of a worker that nobody stops
         self.learning.stop()
 
     def _with_work_kept(self, then: Callable[[], None]) -> None:

@@ -20,19 +20,18 @@ from InteractiveSegUI.scene.segment_io import labels_of
 T = TypeVar("T")
 
 _BRIGHT, _HOT = "vtkMRMLColorTableNodeFileViridis.txt", "vtkMRMLColorTableNodeFileInferno.txt"
-_LEGEND_SIZE = (0.09, 0.3)  # of a view
+_LEGEND_SIZE, _LEGEND_CORNER = (0.07, 0.3), (0.98, 0.97)  # of a view: the upper right corner, which Slicer leaves empty
 
 
 @dataclass(frozen=True)
 class _Kind:
     """One map.
 
-    title, label_format : of the legend
+    label_format : of the legend
     most : value that has the last colour; the first is that of 0
     shown : lowest and highest value that are shown
     """
 
-    title: str
     colours: str
     label_format: str
     most: float
@@ -40,10 +39,10 @@ class _Kind:
 
 
 _KINDS = {
-    Overlay.PROBABILITY: _Kind("probability", _BRIGHT, "%.1f", 1.0, (0.05, 1.0)),
-    Overlay.UNCERTAINTY: _Kind("uncertainty", _HOT, "%.1f", 1.0, (0.05, 1.0)),
-    Overlay.CONFIDENCE: _Kind("confidence, %", _BRIGHT, "%.0f", SHADES, (0.0, 0.95 * SHADES)),
-    Overlay.RESIDUAL: _Kind("residual, %", _HOT, "%.0f", SHADES / 2, (0.05 * SHADES, SHADES)),
+    Overlay.PROBABILITY: _Kind(_BRIGHT, "%.1f", 1.0, (0.05, 1.0)),
+    Overlay.UNCERTAINTY: _Kind(_HOT, "%.1f", 1.0, (0.05, 1.0)),
+    Overlay.CONFIDENCE: _Kind(_BRIGHT, "%.0f %%", SHADES, (0.0, 0.95 * SHADES)),
+    Overlay.RESIDUAL: _Kind(_HOT, "%.0f %%", SHADES / 2, (0.05 * SHADES, SHADES)),
 }
 
 
@@ -130,7 +129,6 @@ class Overlays:
         display.ApplyThresholdOn()
         self._put_in_front(node, parameters.overlay_opacity)
         legend = slicer.modules.colors.logic().GetColorLegendDisplayNode(node)
-        legend.SetTitleText(kind.title)
         legend.SetLabelFormat(kind.label_format)
         legend.SetVisibility(True)
         legend.Modified()  # a view looks whether to show it when the legend changes, not when a volume comes in front
@@ -161,7 +159,9 @@ class Overlays:
         node.CreateDefaultDisplayNodes()
         legend = slicer.modules.colors.logic().AddDefaultColorLegendDisplayNode(node)
         legend.SetSaveWithScene(False)
+        legend.SetTitleText("")  # the view names the map in its lower left corner
         legend.SetSize(*_LEGEND_SIZE)
+        legend.SetPosition(*_LEGEND_CORNER)
         legend.SetNumberOfLabels(3)
         return node
 

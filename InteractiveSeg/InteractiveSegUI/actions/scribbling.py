@@ -48,7 +48,6 @@ class Scribbling:
         editor = _editor_node()
         self._editor.setMRMLSegmentEditorNode(editor)
         self._editor.setSegmentationNode(node)
-        self._editor.setSourceVolumeNode(workspace.volume_node)
         self._editor.setCurrentSegmentID(segment_id)
         self._editor.setActiveEffectByName("Erase" if brush == "erase" else "Paint")
         self._editor.setupViewObservations()

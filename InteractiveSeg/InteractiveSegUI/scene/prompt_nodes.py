@@ -39,6 +39,11 @@ def were_drawn_on(node: slicer.vtkMRMLSegmentationNode, volume: slicer.vtkMRMLSc
     return node.GetNodeReference(_VOLUME) is volume
 
 
+def is_of_scribbles(node: slicer.vtkMRMLSegmentationNode) -> bool:
+    """Whether a segmentation holds scribbles, of whichever segmentation."""
+    return node.GetNodeReferenceID(_VOLUME) is not None
+
+
 def all_scribbles_of(segmentation: slicer.vtkMRMLSegmentationNode) -> list[slicer.vtkMRMLSegmentationNode]:
     """The scribbles drawn for a segmentation, on whichever volume."""
     nodes = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
@@ -56,6 +61,8 @@ def new_scribbles(
     node.SetNodeReferenceID(SEGMENTATION, segmentation.GetID())
     node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())  # first: the geometry is set in this frame
     node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+    # Without the volume itself, which the Segment Editor would look at voxel by voxel when the first brush is taken up:
+    node.SetNodeReferenceID(node.GetReferenceImageGeometryReferenceRole(), None)
     node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()
     display.SetOpacity2DFill(0.7)

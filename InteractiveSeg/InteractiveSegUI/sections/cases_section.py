@@ -32,26 +32,35 @@ class CasesSection(Section):
         self.on_click(self.ui.learnButton, work.learn)
         self.on_click(self.ui.rollBackButton, work.roll_back)
         self.ui.caseTable.connect("itemSelectionChanged()", self.update)
-        header = self.ui.caseTable.horizontalHeader()
-        header.setSectionResizeMode(qt.QHeaderView.ResizeToContents)
-        header.setSectionResizeMode(0, qt.QHeaderView.Stretch)
+        self.ui.caseTable.horizontalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
 
     def update(self) -> None:
         work, ui, view = self._work, self.ui, self._work.view
-        ui.casebookLabel.text = str(work.folder) if work.folder is not None else _("no casebook")
+        ui.casebookLabel.text = work.folder.name if work.folder is not None else _("no casebook")
+        ui.casebookLabel.toolTip = str(work.folder or "")
         if view is not self._shown:
             self._shown = view
             self._fill()
-        has_casebook, has_case, idle = view is not None, work.opened is not None, not work.is_busy
+        has_casebook, has_case = view is not None, work.opened is not None
+        busy = _("Wait until the casebook is written.") if work.is_busy else ""
+        no_casebook = "" if has_casebook else _("Open a casebook first.")
+        no_case = no_casebook or ("" if has_case else _("Open a case first."))
         chosen = self._chosen_state()
-        ui.openCasebookButton.enabled = idle
-        ui.openNextButton.enabled = has_casebook and idle
-        ui.openCaseButton.enabled = idle and chosen in ("new", "in work", "reopened")
-        ui.acceptButton.enabled = has_case and idle
-        ui.skipButton.enabled = has_case and idle
-        ui.reopenButton.enabled = idle and chosen in ("accepted", "skipped")
-        ui.learnButton.enabled = has_casebook and not work.learning.is_running
-        ui.rollBackButton.enabled = idle and has_casebook and bool(view.model)
+        not_open = "" if chosen in ("new", "in work", "reopened") else _("Choose a case that is not done in the list.")
+        not_done = "" if chosen in ("accepted", "skipped") else _("Choose an accepted or skipped case in the list.")
+        learning = _("It is learning.") if work.learning.is_running else ""
+        no_version = "" if has_casebook and view.model else _("No version has been learnt yet.")
+        self.allow(ui.openCasebookButton, busy)
+        for button, obstacle in (
+            (ui.openNextButton, no_casebook),
+            (ui.openCaseButton, no_casebook or not_open),
+            (ui.acceptButton, no_case),
+            (ui.skipButton, no_case),
+            (ui.reopenButton, no_casebook or not_done),
+            (ui.rollBackButton, no_casebook or no_version),
+        ):
+            self.allow(button, obstacle or busy)
+        self.allow(ui.learnButton, no_casebook or learning)
         ui.caseLabel.text = work.opened.name if has_case else _("no case is open")
         ui.versionLabel.text = view.version if has_casebook else ""
         ui.learnerLabel.text = f"{work.learning.text} {waiting_text(view.waiting)}".strip() if has_casebook else ""
@@ -69,10 +78,11 @@ class CasesSection(Section):
         table, rows = self.ui.caseTable, self._shown.rows
         table.setRowCount(len(rows))
         for number, row in enumerate(rows):
-            cells = (row.name, row.state, row.split, f"{row.effort.active_s:.0f} s")
+            cells = (row.name, row.state, used_for(row.split), f"{row.effort.active_s:.0f} s")
             for column, text in enumerate(cells):
                 item = qt.QTableWidgetItem(text)
                 item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable)
+                item.setToolTip(text)
                 table.setItem(number, column, item)
 
     def _chosen(self) -> str:
@@ -89,6 +99,11 @@ class CasesSection(Section):
             return _("no case is accepted yet")
         seconds, strokes = sum(each.active_s for each in done), sum(each.strokes for each in done)
         return f"{len(done)} accepted, {seconds / len(done):.0f} s and {strokes / len(done):.1f} strokes a case"
+
+
+def used_for(split: str) -> str:
+    """What a case of a part of the study is for."""
+    return {"train": _("training"), "validation": _("validation"), "test": _("test")}.get(split, split)
 
 
 def waiting_text(count: int) -> str:

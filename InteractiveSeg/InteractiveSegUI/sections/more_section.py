@@ -22,7 +22,7 @@ class MoreSection(Section):
         super().__init__(controller)
         self._updating = False
         for text, model in (
-            (_("Standard: two networks together"), "ensemble"),
+            (_("Standard (two networks)"), "ensemble"),
             (_("The one that sees box and scribbles"), "prompted"),
             (_("P-Net, slice by slice"), "pnet"),
             (_("PC-Net, in 3D"), "pcnet"),
@@ -53,7 +53,7 @@ class MoreSection(Section):
             box.addItem(_("Folder {name}").format(name=Path(model).name), model)
             index = box.findData(model)
         box.currentIndex = index
-        box.toolTip = no_markup(str(model))
+        box.toolTip = no_markup(str(model)) if Path(model).is_absolute() else box.currentText
         self._updating = False
 
     def _on_model(self, index: int) -> None:

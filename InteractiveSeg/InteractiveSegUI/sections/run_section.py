@@ -13,6 +13,9 @@ from InteractiveSegUI.actions.segmenting import Segmenting
 from InteractiveSegUI.controller import Controller
 from InteractiveSegUI.sections.section import Section
 
+_SENTENCE = re.compile(r"(?:^|(?<=[.] ))[a-z](?=[a-z]*(?:[ ,;.]|$))")
+"""A letter that begins a sentence; not that of a name of a file, such as ``hippocampus_001: accepted``."""
+
 
 class RunSection(Section):
     ui_file: ClassVar[str] = "Run.ui"
@@ -42,7 +45,7 @@ class RunSection(Section):
         total = status.progress.total if status.progress is not None else 1
         ui.progressBar.maximum = total
         ui.progressBar.value = status.progress.done if status.progress is not None else 0
-        text = re.sub(r"(?:^|(?<=[.] ))[a-z]", lambda first: first.group().upper(), status.text)
+        text = _SENTENCE.sub(lambda first: first.group().upper(), status.text)
         ui.statusLabel.text = f"\u26a0 {text}" if status.is_error else text
         ui.statusLabel.toolTip = no_markup(status.text)
         ui.resultLabel.text = self._segmenting.result_text

@@ -40,6 +40,7 @@ class SlicesSection(Section):
         self.on_click(self.ui.unmarkAllButton, marking.remove_all)
         self.on_click(self.ui.alignViewsButton, marking.align)
         self.ui.sliceTable.connect("itemSelectionChanged()", self.update)
+        self.ui.sliceTable.horizontalHeader().setSectionResizeMode(0, qt.QHeaderView.ResizeToContents)
 
     def bind(self) -> None:
         super().bind()

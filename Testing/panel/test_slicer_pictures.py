@@ -55,6 +55,14 @@ def test_every_text_is_whole_and_can_be_read(opened, theme):
         assert not widget.isEnabled() or contrast >= 4.5, f"{widget.text()!r} has a contrast of {contrast:.1f}"
 
 
+def test_the_open_panel_fits_a_dock_of_350_pixels_whatever_names_are_long(opened):
+    long = "a_case_of_a_study_with_a_name_that_goes_on_and_on_without_any_blank"
+    for label in ("recoveryLabel", "casebookLabel", "caseLabel", "learnerLabel", "versionLabel", "statusLabel"):
+        opened.ui(label).text = f"{long} and what is said of it"
+    opened.settle()
+    assert opened.widget.parent._qt.dock_width() <= 350
+
+
 def test_the_views_show_box_scribbles_and_mask(person):
     """Each adds pixels of its own colour to the picture of the slice."""
     balls.in_scene(person)

@@ -221,3 +221,38 @@ def test_labels_that_are_written_to_show_plain_text():
     labels = written & forms.keys()
     assert {"caseLabel", "recoveryLabel", "statusLabel"} <= labels
     assert {name for name in labels if forms[name].get("textFormat") != "Qt::PlainText"} == set()
+
+
+def test_a_casebook_is_named_and_what_cannot_be_done_with_it_says_why(person, study):
+    button = person.ui("acceptButton")
+    assert not button.enabled
+    assert "Open a casebook first." in button.toolTip
+    work_of(person).open_casebook(study)
+    idle(person)
+    assert (person.ui("casebookLabel").text, person.ui("casebookLabel").toolTip) == (study.name, str(study))
+    assert "Open a case first." in button.toolTip
+    assert person.ui("caseTable").item(0, 2).text() == "training"
+
+
+def test_names_of_cases_are_shown_whole_in_a_narrow_dock(person, study):
+    work_of(person).open_casebook(study)
+    idle(person)
+    table = person.ui("caseTable")._qt
+    table.resize(200, 150)
+    person.settle()
+    assert table.columnWidth(0) >= table.fontMetrics().horizontalAdvance(table.item(0, 0).text())
+    assert not table.verticalHeader().isVisible()
+
+
+def test_no_worker_is_started_when_the_module_goes_away_beside_a_learner(person, study, monkeypatch):
+    work = work_of(person)
+    work.open_casebook(study)
+    idle(person)
+    work.learn()
+    assert work.learning.is_running
+    asked = []
+    monkeypatch.setattr(person.controller.client, "submit", lambda *request: asked.append(request))
+    work.close()
+    person.settle()
+    assert not work.learning.is_running
+    assert not asked

@@ -270,7 +270,7 @@ def test_a_volume_that_is_loaded_into_an_empty_scene_is_chosen(person):
 
 
 def test_a_new_volume_is_looked_at_only_for_the_tool_that_needs_it(ball):
-    """A Segment Editor looks at every voxel of its source volume: once for each widget, and not before it is used."""
+    """A Segment Editor looks at every voxel of its source volume: the brushes of the scribbles do without one."""
     editor = type(ball.editor._qt)
     ball.ui("editorButton").collapsed = True
     looked_at = editor.volumes_looked_at
@@ -281,6 +281,10 @@ def test_a_new_volume_is_looked_at_only_for_the_tool_that_needs_it(ball):
     ball.scribble("background", (K, J - 15, 20), (K, J - 15, 28))
     ball.add_segment()
     ball.scribble("object", (K, J, 40), (K, J, 48))
+    ball.press("eraseButton")
+    assert editor.volumes_looked_at == looked_at
+    ball.ui("editorButton").collapsed = False
+    ball.settle()
     assert editor.volumes_looked_at == looked_at + 1
 
 
@@ -332,3 +336,33 @@ def test_a_long_message_does_not_widen_the_panel(person):
     person.controller.say("x" * 400, is_error=True)
     assert person.widget.parent.minimumSizeHint.width() == before
     assert "x" * 400 in person.ui("statusLabel").toolTip
+
+
+def test_scribbles_leave_the_scene_before_it_closes(ball):
+    """Slicer's subject hierarchy logs errors on hidden segmentations that are there while a scene closes."""
+    import slicer
+
+    ball.scribble("object", (K, J, 20), (K, J, 28))
+    scene, hidden = slicer.mrmlScene, []
+
+    def look(*_args):
+        nodes = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+        hidden.append([node.GetName() for node in nodes if node.GetHideFromEditors()])
+
+    look()
+    tag = scene.AddObserver(scene.StartCloseEvent, look, -1.0)
+    scene.Clear(False)
+    scene.RemoveObserver(tag)
+    assert hidden == [["image segmentation scribbles"], []]
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("nothing is left to do. open a casebook", "Nothing is left to do. Open a casebook"),
+        ("case_001: accepted", "case_001: accepted"),
+    ],
+)
+def test_a_sentence_begins_with_a_capital_and_a_name_stays_as_it_is(person, said, shown):
+    person.controller.say(said)
+    assert person.ui("statusLabel").text == shown

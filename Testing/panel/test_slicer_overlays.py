@@ -83,6 +83,19 @@ def test_the_picture_of_the_slice_shows_the_overlay(segmented):
     assert np.abs(over - plain).sum() > 3 * np.abs(faint - plain).sum() > 0
 
 
+def test_the_legend_lies_in_the_upper_right_corner(segmented):
+    segmented.look_at(balls.BALLS[0][0])
+    segmented.ui("opacitySlider").value = 0.0
+    segmented.settle()
+    plain = segmented.views.picture("Red").astype(int)
+    choose(segmented, "probability")
+    rows, columns = np.nonzero(np.abs(segmented.views.picture("Red") - plain).sum(axis=2) > 100)
+    height, width = plain.shape[:2]
+    assert len(rows) > 200
+    assert rows.max() < 0.4 * height
+    assert columns.min() > 0.75 * width
+
+
 def test_none_takes_the_overlay_away_and_leaves_what_a_person_put_there(segmented):
     choose(segmented, "probability")
     choose(segmented, "none")

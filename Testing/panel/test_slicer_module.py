@@ -164,6 +164,7 @@ def test_every_widget_with_a_parameter_shows_it(person):
     person.parameters.model = "pnet"
     assert person.ui("smoothnessBox").value == 7.5
     assert person.ui("modelBox").currentText == "P-Net, slice by slice"
+    assert person.ui("modelBox").toolTip == "P-Net, slice by slice"
     person.ui("roundsBox").value = 3
     assert person.panel.segmenting.request(adapt=True).rounds == 3
     assert person.panel.segmenting.request(adapt=True).smoothness == 7.5
