@@ -2,7 +2,7 @@
 
 import errno
 
-MEMORY_IS_FULL = "the memory of this computer does not suffice: use a smaller box, or close other programs"
+MEMORY_IS_FULL = "not enough memory on this computer: use a smaller box, or close other programs"
 """What to do about an error of which ``is_out_of_memory`` is true."""
 
 _SAID = ("ALLOC_FAILED", "allocate memory", "not enough memory", "bad_alloc", "bad allocation")

@@ -108,7 +108,7 @@ class PanelSession:
                 time.sleep(_IDLE_S)
 
     def settle(self) -> None:
-        """Let what the module has put off for a free moment happen."""
+        """Let what the module has left for a free moment happen."""
         self.spin(lambda: True)
         self.controller.recorder.flush()
 

@@ -69,7 +69,7 @@ def _learn(options: argparse.Namespace) -> int:
 
 
 def _teach(casebook: Casebook, options: argparse.Namespace) -> int:
-    """The exit code: 3 where every case was put off."""
+    """The exit code: 3 where every case was postponed."""
     from InteractiveSegLib.learning.background import lower_priority
     from InteractiveSegLib.learning.learner import StreamLearner, teacher_named
     from InteractiveSegLib.learning.settings import LearnSettings
@@ -92,7 +92,7 @@ def _teach(casebook: Casebook, options: argparse.Namespace) -> int:
         say(options, "every accepted case for training has been learnt")
     for case in learnt:
         print(f"{printable(case.case)}\tversion {case.version or 'none'}\t{printable(case.reason)}")
-    return PARTLY_DONE if learnt and all(case.put_off for case in learnt) else 0
+    return PARTLY_DONE if learnt and all(case.postponed for case in learnt) else 0
 
 
 def _show(casebook: Casebook, options: argparse.Namespace) -> None:

@@ -91,7 +91,7 @@ def require_outputs(
 ) -> list[str]:
     """Look, before any work is done, at what is to be written.
 
-    command, overwrite : as of ``output_files.require_free``
+    command, overwrite : as for ``output_files.require_free``
 
     Returns
     -------

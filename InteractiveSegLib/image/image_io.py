@@ -114,7 +114,7 @@ def write_labelmap(
     >>> read_volume(path).geometry.spacing_kji_mm
     (2.0, 0.5, 0.5)
 
-    header, forms : as of ``write_image``
+    header, forms : as for ``write_image``
 
     Raises
     ------

@@ -21,7 +21,7 @@ def opened(
 
     Parameters
     ----------
-    suffixes, beside : as of ``itk_name``
+    suffixes, beside : as for ``itk_name``
     io : which of ITK's readers; without it ITK looks for one
 
     Raises

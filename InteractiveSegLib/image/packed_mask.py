@@ -17,7 +17,7 @@ class PackedMask:
     """Voxels of an image, an eighth of a byte each.
 
     box : that holds them; of ``of`` the smallest
-    bits : (ceil(box.size / 8),) uint8, as of ``np.packbits``
+    bits : (ceil(box.size / 8),) uint8, as for ``np.packbits``
     """
 
     box: BoundingBox

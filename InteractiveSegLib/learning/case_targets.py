@@ -37,7 +37,7 @@ def case_targets(
     Parameters
     ----------
     known_labels : of which the mask speaks, whether they occur or not
-    alpha : trust in the mask, as of ``targets.trust``; 1 leaves the first answer out
+    alpha : trust in the mask, as for ``targets.trust``; 1 leaves the first answer out
     """
     first = accepted.first if alpha < 1 else {}
     targets = {

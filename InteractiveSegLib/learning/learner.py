@@ -52,15 +52,15 @@ _CPU = torch.device("cpu")
 class Learnt:
     """What came of one case.
 
-    version : its number; None where the training was dropped or put off
-    put_off : something it needs cannot be read; it is tried again the next time
+    version : its number; None where the training was dropped or postponed
+    postponed : something it needs cannot be read; it is tried again the next time
     """
 
     case: str
     version: int | None
     used: bool
     reason: str
-    put_off: bool = False
+    postponed: bool = False
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class StreamLearner:
     def steps(self) -> Steps[list[Learnt]]:
         """Learn from every case that was accepted and not learnt yet; a training that was interrupted goes on.
 
-        A case whose image was moved or has changed, or whose accepted mask is damaged, is put off, and the others are
+        A case whose image was moved or has changed, or whose accepted mask is damaged, is postponed, and the others are
         learnt; where it was to be replayed or to judge, it is left out with a note. Then the version in use looks at
         new cases, for the worklist's order of uncertainty.
 
@@ -126,7 +126,7 @@ class StreamLearner:
                 except InputError as error:  # an image may be back the next time
                     unreadable.add(plan.acceptance.id)
                     case = self.casebook.case_of_id(plan.acceptance.case_id)
-                    learnt.append(Learnt(case.name, None, False, f"put off: {error}", put_off=True))
+                    learnt.append(Learnt(case.name, None, False, f"postponed: {error}", postponed=True))
             if (version := in_use(self.casebook, self.teacher.name)) is not None:
                 yield from uncertainty_steps(self.casebook, self.teacher, version, self.uncertainty)
         finally:

@@ -68,7 +68,7 @@ def add_version(
 ) -> int:
     """Write a version down, and put it in use where it is good; within a transaction. Returns its number.
 
-    weights : checksums of its files, as of ``weights_checksums``
+    weights : checksums of its files, as for ``weights_checksums``
     """
     if good:
         rows.execute("UPDATE version SET state = ? WHERE learner = ? AND state = ?", [REPLACED, learner, IN_USE])

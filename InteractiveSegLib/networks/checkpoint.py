@@ -115,7 +115,7 @@ def read_weights(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
 
 
 def weights_paths(name_or_folder: str | Path) -> list[Path]:
-    """All files that ``load_network`` reads weights from. InputError as of ``weights_path``."""
+    """All files that ``load_network`` reads weights from. InputError as for ``weights_path``."""
     return [weights_path(name) for name in (_MEMBERS if name_or_folder == ENSEMBLE else (name_or_folder,))]
 
 

@@ -38,7 +38,7 @@ class CueSettings:
     contrast : detour that is as far as crossing an edge over the whole intensity range
     least_blur, most_blur : bounds of the standard deviation of the smoothed intensity histograms, in parts of the range
     floor : density of intensities that nobody marked
-    prior : the intensities within and without the box count as this many marks, the latter beside what they count as
+    prior : pseudo-count of the intensity histograms inside and outside the box; the latter is added to that of the
         voxels marked background
     bound : log-odds beyond which an intensity says no more
     distance_share : of a unit of distance in the classical answer

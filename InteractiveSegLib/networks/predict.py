@@ -80,7 +80,7 @@ def prompted_feature_steps(
 class SlicedChannels:
     """What a network that sees prompts is given: slices along its first axis.
 
-    channels : (C, S, P, Q), as of ``cues.encode``
+    channels : (C, S, P, Q), as for ``cues.encode``
     spacing_mm : along those axes
     axis : of the image, along which the slices lie
     """

@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def kind_of(error: Exception) -> str:
-    """Whether memory did not suffice, that of a GPU or the computer's, or the model itself failed."""
+    """Whether there was too little memory, on a GPU or in the computer, or the model itself failed."""
     text = str(error)
     if isinstance(error, torch.OutOfMemoryError) or "CUDA out of memory" in text or "ALLOC_FAILED" in text:
         return "device memory"

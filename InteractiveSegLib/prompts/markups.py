@@ -31,7 +31,7 @@ def read_roi(path: str | os.PathLike[str], geometry: Geometry) -> tuple[Bounding
 
     Returns
     -------
-    box, note : as of ``roi_box``; the note also says that an ROI is inside out, which has no meaning here
+    box, note : as for ``roi_box``; the note also says that an ROI is inside out, which has no meaning here
 
     Raises
     ------

@@ -46,7 +46,7 @@ def crops(
 
     Raises
     ------
-    InputError : as of ``propagate_steps``.
+    InputError : as for ``propagate_steps``.
     """
     require_fitting(annotated, geometry)
     if settings.method != "elastix":

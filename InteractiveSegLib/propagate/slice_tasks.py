@@ -65,6 +65,6 @@ class FuseSlice:
     settings: FusionSettings
 
     def run(self) -> tuple[NDArray[np.float16], NDArray[np.float16]]:
-        """Levels and disagreement, as of ``fuse``."""
+        """Levels and disagreement, as for ``fuse``."""
         levels, apart = fuse(self.image, [origin.seen() for origin in self.origins], self.spacing_mm, self.settings)
         return levels.astype(np.float16), apart.astype(np.float16)

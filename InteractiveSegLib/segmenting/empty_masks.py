@@ -38,7 +38,7 @@ def _reason(
 ) -> list[str | Labelled]:
     """Parts of a note.
 
-    winners_of : as of ``_winners``
+    winners_of : as for ``_winners``
     """
     box = prompts.boxes.get(label)
     if own.bits.any():

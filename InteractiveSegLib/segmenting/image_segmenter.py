@@ -186,7 +186,7 @@ class ImageSegmenter:
         self._kept[box] = crop
 
     def _on_device(self, compute: Callable[[torch.device], Steps[Result]], notes: list[str]) -> Steps[Result]:
-        """Run a step on the session's device, or on the CPU when the device's memory does not suffice."""
+        """Run a step on the session's device, or on the CPU when the device has too little memory."""
         try:
             return (yield from compute(self.device))
         except RuntimeError as error:

@@ -33,7 +33,7 @@ def fused_steps(
     adapt: bool,
     seed: int,
 ) -> Steps[ObjectLabels]:
-    """Segment one object on the working grid; arguments as those of ``bifseg_steps``, for all networks that answer.
+    """Segment one object on the working grid; arguments as for ``bifseg_steps``, for all networks that answer.
 
     Of several networks each is fitted to the image by itself, but within a drawn box the first answers as it was
     trained; the weighted mean of their log-odds meets the energy. The first, which knows from training what scribbles

@@ -44,7 +44,7 @@ class ImageSession(Drawing):
 
     Parameters
     ----------
-    volume, network, settings, seed, device : as of ``ImageSegmenter``, which computes the rounds
+    volume, network, settings, seed, device : as for ``ImageSegmenter``, which computes the rounds
 
     Raises
     ------

@@ -24,7 +24,7 @@ class BlockingWorker:
     ----------
     command : starts a worker; ``None`` for one of this interpreter
     environment : of the process, in place of this one's
-    on_status, limits : as of ``WorkerClient``
+    on_status, limits : as for ``WorkerClient``
 
     Attributes
     ----------

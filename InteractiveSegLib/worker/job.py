@@ -47,7 +47,7 @@ class JobError(InteractiveSegError):
 
     @property
     def is_input(self) -> bool:
-        """What was given is at fault, as of ``InputError``, rather than the program."""
+        """What was given is at fault, as for ``InputError``, rather than the program."""
         return self.type_name == InputError.__name__ or self.program is not None
 
 

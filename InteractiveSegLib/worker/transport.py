@@ -46,7 +46,7 @@ def worker_command(python: str | Path = sys.executable, command: str = "worker")
 
     Parameters
     ----------
-    python : as of ``library_command``
+    python : as for ``library_command``
     command : of ``interactiveseg``
     """
     return library_command("InteractiveSegLib.cli", command, python=python)

@@ -153,7 +153,7 @@ def raised(error):
 )
 def test_a_full_memory_is_no_fault_of_the_input(run, monkeypatch, fails):
     monkeypatch.setattr(ImageSegmenter, "round_steps", lambda *_, **__: fails())
-    assert_one_line(run("image.nii.gz", "--box", *BOX), 1, "the memory of this computer does not suffice")
+    assert_one_line(run("image.nii.gz", "--box", *BOX), 1, "not enough memory on this computer")
 
 
 @pytest.mark.parametrize("package", ["torch", "SimpleITK", "numpy"])

@@ -55,7 +55,7 @@ def test_learning_that_put_everything_off_ends_with_3(study, capsys, tmp_path):
     (tmp_path / "images" / "case0.nrrd").rename(tmp_path / "away.nrrd")
     words = ["learn", str(study), "--network", "automatic", "--updates", "2"]
     assert main(words) == 3
-    assert "case0\tversion none\tput off: the image of case 'case0' is not at" in capsys.readouterr().out
+    assert "case0\tversion none\tpostponed: the image of case 'case0' is not at" in capsys.readouterr().out
     with Casebook(study) as casebook:
         accept_blob(casebook, 1)
         flipped = bytearray(stream(casebook)[0].prompts.read_bytes())
@@ -64,7 +64,7 @@ def test_learning_that_put_everything_off_ends_with_3(study, capsys, tmp_path):
     (tmp_path / "away.nrrd").rename(tmp_path / "images" / "case0.nrrd")
     assert main(words) == 0
     first, second = capsys.readouterr().out.splitlines()
-    assert "put off: the record of prompts of case 'case0' is damaged" in first
+    assert "postponed: the record of prompts of case 'case0' is damaged" in first
     assert second.startswith("case1\tversion 1\tused")
 
 
@@ -82,5 +82,5 @@ def test_a_damaged_case_is_neither_replayed_nor_asked(study, tmp_path, capsys):
     capsys.readouterr()
     assert main(words) == 3
     heard = capsys.readouterr()
-    assert "put off: no validation case can be read to check the candidate: the accepted mask of case" in heard.out
+    assert "postponed: no validation case can be read to check the candidate: the accepted mask of case" in heard.out
     assert "note: an earlier case is not replayed" in heard.err

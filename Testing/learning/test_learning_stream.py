@@ -252,7 +252,7 @@ def test_an_image_that_is_away_puts_its_case_off_and_not_the_others(tmp_path, te
         learner = StreamLearner(casebook, teacher, QUICK)
         learnt = finish(learner.steps())
         assert [(each.case, each.version) for each in learnt] == [("case0", None), ("case1", 1)]
-        assert learnt[0].reason.startswith("put off: the image of case 'case0' is not at")
+        assert learnt[0].reason.startswith("postponed: the image of case 'case0' is not at")
         (tmp_path / "away").rename(image)
         assert [each.case for each in finish(learner.steps())] == ["case0"]
 

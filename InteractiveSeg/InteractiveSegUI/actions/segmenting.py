@@ -95,7 +95,7 @@ class Segmenting:
     def segment(self, adapt: bool = False, trust: str = "") -> None:
         """Start a round.
 
-        trust : as of ``SegmentRequest``
+        trust : as for ``SegmentRequest``
 
         Raises
         ------

@@ -29,7 +29,7 @@ class LearningProcess:
         self._process: qt.QProcess | None = None
         self._again: Path | None = None
         self._heard = ""
-        self.text = "The learner rests."
+        self.text = "Idle."
         self.options: list[str] = []
 
     @property

@@ -198,7 +198,7 @@ class Workspace:
         return read_marks(node, require_grid(node, self.volume_node) if node is not None else self.geometry())
 
     def slices(self) -> MarkedSlices:
-        """Marked as done. InputError as of ``read_slices``."""
+        """Marked as done. InputError as for ``read_slices``."""
         return read_slices(self.volume_node, self.segmentation_node, self.geometry())
 
     def prompts(self) -> tuple[Prompts, tuple[str, ...]]:

@@ -63,7 +63,7 @@ def nearest_scribble(
 ) -> NDArray[np.uint8]:
     """Label of the scribble that is nearest by geodesic distance (Criminisi et al., GeoS, ECCV 2008), in 3D.
 
-    Arguments, result and InputError as those of ``grow_from_seeds``.
+    Arguments, result and InputError as for ``grow_from_seeds``.
     """
     image, values = scribbled_intensities(image_kji, seeds_kji, spacing_kji_mm)
     nearest = _distances(image, seeds_kji, values, spacing_kji_mm).argmin(dim=0)
@@ -79,7 +79,7 @@ def geodesic_mixtures(
     border falls with the contrast, and all labels are found together. A volume of more than 1,500,000 voxels is solved
     coarser, as the random walker does it.
 
-    Arguments, result and InputError as those of ``grow_from_seeds``.
+    Arguments, result and InputError as for ``grow_from_seeds``.
 
     Raises
     ------
@@ -100,7 +100,7 @@ def random_walker(
     back by nearest neighbour. Where labels share a coarse voxel, objects win over background; every label keeps one
     at least, and the scribbles themselves always keep their labels.
 
-    Arguments, result and InputError as those of ``grow_from_seeds``.
+    Arguments, result and InputError as for ``grow_from_seeds``.
 
     Raises
     ------

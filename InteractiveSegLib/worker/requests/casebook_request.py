@@ -32,7 +32,7 @@ class CasebookRequest:
 
     folder : of the casebook, on the worker's machine
     work, shape_kji : of the open case, and the grid of its image
-    name, order : as of ``window_actions.act``
+    name, order : as for ``window_actions.act``
     """
 
     kind: ClassVar[str] = "casebook"

@@ -77,7 +77,7 @@ class RequestContext:
 
         Parameters
         ----------
-        model, device, seed : as of ``SegmentRequest``
+        model, device, seed : as for ``SegmentRequest``
         changed : gives the settings to work with, from those for the network
         """
         from InteractiveSegLib.device import device_named
