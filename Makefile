@@ -60,7 +60,7 @@ constraints:
 	rm compiled.txt
 
 audit:
-	$(UV) tool run pip-audit --requirement constraints.txt --no-deps --disable-pip
+	$(UV) tool run pip-audit --strict --requirement constraints.txt --no-deps --disable-pip
 
 clean:
 	rm -rf $(VENV) demo_output build *.egg-info

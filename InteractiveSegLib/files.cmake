@@ -157,6 +157,9 @@ set(PACKAGE_SCRIPTS
   networks/prompted.py
   networks/script_model.py
   networks/script_server.py
+  notes/__init__.py
+  notes/notes.py
+  notes/slice_names.py
   progress.py
   prompts/__init__.py
   prompts/drawing.py
@@ -230,9 +233,7 @@ set(PACKAGE_SCRIPTS
   training/trainer.py
   wording/__init__.py
   wording/counting.py
-  wording/notes.py
   wording/plain_text.py
-  wording/slice_names.py
   worker/__init__.py
   worker/blocking.py
   worker/callback_loop.py

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from InteractiveSegLib.image.packed_mask import PackedMask
-from InteractiveSegLib.wording.slice_names import Place
+from InteractiveSegLib.notes.slice_names import Place
 
 
 def draw(person: Any, truth: NDArray[np.bool_], *places: Place) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from InteractiveSegLib.wording.plain_text import printable
 
 IMAGE_SUFFIX = re.compile(r"\.(nii\.gz|nii|nrrd|nhdr|mha|mhd)$", re.IGNORECASE)
 _LABELS = re.compile(r"[-_. ](labels?|labelmap|seg|segmentation|mask|gt|truth|scribbles?)$", re.IGNORECASE)
+_LISTED = 5
 _PATIENT_ID, _SERIES_DESCRIPTION = "0010|0020", "0008|103e"
 
 
@@ -67,7 +69,7 @@ def import_steps(casebook: Casebook, place: Path, settings: ImportSettings | Non
         )
     numbered = uses_pseudonyms(casebook)
     added: list[CaseEntry] = []
-    notes: list[str] = []
+    notes = split_notes(found)
     for number, (path, series_uid) in enumerate(found):
         yield Progress(number, len(found), f"reading {path.name}")
         try:
@@ -105,6 +107,21 @@ def find_images(place: Path, pattern: str = "*") -> Iterator[tuple[Path, str | N
         yield from ((path, None) for path in files if IMAGE_SUFFIX.search(path.name) and not _is_labelmap(path))
         if any(not IMAGE_SUFFIX.search(path.name) for path in files):
             yield from ((folder, uid) for uid in series_in(folder) if _is_image(folder, uid))
+
+
+def split_notes(images: Iterable[tuple[Path, str | None]]) -> list[str]:
+    """A sentence for each DICOM series that lies in several of the folders of ``find_images``."""
+    folders: dict[str, list[Path]] = defaultdict(list)
+    for path, series_uid in images:
+        if series_uid is not None:
+            folders[series_uid].append(path)
+    return [
+        f"the DICOM series {series_uid} lies in {len(places)} folders, each of which is taken as an image of its own: "
+        f"{', '.join(map(str, places[:_LISTED]))}{', ...' if len(places) > _LISTED else ''}; where they are parts of "
+        "one image, put all of its files into one folder"
+        for series_uid, places in folders.items()
+        if len(places) > 1
+    ]
 
 
 def _is_labelmap(path: Path) -> bool:

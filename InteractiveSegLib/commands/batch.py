@@ -94,6 +94,9 @@ def batch_cases(options: argparse.Namespace, varying: BatchOptions) -> list[Batc
     rows = [row for place in places for row in _rows(place, varying)]
     if not rows:
         raise InputError(f"{', '.join(map(str, places))}: there is no image (NIfTI, NRRD, MHA or a DICOM series)")
+    from InteractiveSegLib.casebook.importing import split_notes
+
+    say(options, *split_notes((row["image"], row["series"]) for row in rows))
     cases = []
     for row in rows:
         name = row.pop("name")

@@ -167,6 +167,7 @@ def _propagated(options: argparse.Namespace, pool: SlicePool, lock: threading.Lo
 
 
 def _suggest(options: argparse.Namespace) -> None:
+    from InteractiveSegLib.notes.slice_names import InBoth, InPatient
     from InteractiveSegLib.propagate.guidance import (
         GuidanceSettings,
         drawable_axes,
@@ -178,7 +179,6 @@ def _suggest(options: argparse.Namespace) -> None:
     )
     from InteractiveSegLib.propagate.guidance import suggest as suggested
     from InteractiveSegLib.propagate.slice_pool import SlicePool
-    from InteractiveSegLib.wording.slice_names import InBoth, InPatient
 
     if options.before is not None and options.prediction is None:
         raise InputError("--before needs --prediction, the probability of the round after it")
@@ -254,8 +254,8 @@ def _proxy(options: argparse.Namespace, pool: SlicePool) -> tuple[Volume, NDArra
 
 def _in_both(notes: Iterable[str], geometry: Geometry) -> list[str]:
     """Notes that call slices by index and by where they lie in the patient."""
-    from InteractiveSegLib.wording.notes import Words, said
-    from InteractiveSegLib.wording.slice_names import InBoth
+    from InteractiveSegLib.notes.notes import Words, said
+    from InteractiveSegLib.notes.slice_names import InBoth
 
     words = Words(slices=InBoth(geometry))
     return [said(note, words) for note in notes]

@@ -15,7 +15,14 @@ from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.file_kind import FileKind, Format, kind_of
 from InteractiveSegLib.image.geometry import Geometry
 from InteractiveSegLib.image.itk_reading import opened
-from InteractiveSegLib.image.nifti_checks import compared, require_whole, voxels_of_header
+from InteractiveSegLib.image.nifti_checks import (
+    compared,
+    require_marked,
+    require_whole,
+    surplus_notes,
+    unit_notes,
+    voxels_of_header,
+)
 from InteractiveSegLib.image.nifti_floats import restore_missing
 from InteractiveSegLib.image.nifti_header import NiftiForms, read_nifti_header
 from InteractiveSegLib.image.text_header import (
@@ -24,6 +31,7 @@ from InteractiveSegLib.image.text_header import (
     read_nrrd_header,
     require_voxels,
     spacing_notes,
+    surplus_bytes,
 )
 
 _SUFFIXES = {
@@ -66,6 +74,8 @@ def read_itk_image(path: Path, kind: FileKind, time: int | None = None, layered:
     """
     if path.suffix.lower() == ".img" and (header := path.with_suffix(".hdr")).exists():
         path = header
+    if kind.format is Format.OTHER:
+        require_marked(path, kind.packed)
     if kind.packed and kind.format is not Format.NIFTI:
         raise InputError(f"{path} is compressed by gzip as a whole ({kind.format.value}): unpack it, then read it")
     text, crc = _text_header(path, kind)
@@ -80,7 +90,7 @@ def read_itk_image(path: Path, kind: FileKind, time: int | None = None, layered:
         component = _chosen(path, reader, metadata, time, layered)
         geometry = grid_of(reader)
         if nifti is not None:
-            crc = require_whole(path, nifti, kind.packed)
+            crc = require_whole(path, nifti, kind.packed, notes)
         image = reader.Execute()
     geometry = grid_of(image)
     array = np.asarray(_Pixels(image))
@@ -99,9 +109,9 @@ def read_itk_image(path: Path, kind: FileKind, time: int | None = None, layered:
     forms = None
     if nifti is not None:
         more, forms = compared(path, nifti, geometry)
-        notes += more
+        notes += unit_notes(path, nifti) + more
     elif text is not None:
-        notes += spacing_notes(path, text)
+        notes += spacing_notes(path, text) + surplus_notes(path, surplus_bytes(text))
         geometry = _in_mm(geometry, text)
     elif path.suffix.lower() in _PICTURES and set(geometry.spacing_kji_mm) == {1.0}:
         notes.append(f"{path.name} holds no distance between pixels: 1 mm is assumed")

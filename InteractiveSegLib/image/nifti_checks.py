@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -11,19 +12,30 @@ from numpy.typing import NDArray
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.compressed import unpacked
 from InteractiveSegLib.image.geometry import Geometry
-from InteractiveSegLib.image.nifti_header import NiftiForms, NiftiHeader
+from InteractiveSegLib.image.nifti_header import NiftiForms, NiftiHeader, beginning
+from InteractiveSegLib.wording.counting import counted
 
+_HEADER_BYTES, _MARK = 348, 344
+_MOST_BITS = 4  # by which a mark that is another one by accident differs; in Analyze a number stands in its place
+_OTHER_UNITS = {1: "m", 3: "um"}
 SAME_GRID_VOXELS = 0.01
 """Grids of one image that lie closer than this part of a voxel differ by rounding alone."""
 
 
-def require_whole(path: Path, header: NiftiHeader, packed: bool) -> int | None:
+def require_whole(path: Path, header: NiftiHeader, packed: bool, notes: list[str] | None = None) -> int | None:
     """InputError where the voxels' file is missing, cut short or damaged: ITK reads such a file without an error.
+
+    notes : takes in that the file holds more than its header speaks of
 
     Returns
     -------
     CRC-32 of the voxels as they are stored, None where they are not compressed
     """
+    if not header.detached and header.data_start < _HEADER_BYTES:
+        raise InputError(
+            f"{path} is damaged: by its header (vox_offset) its voxels begin at byte {header.data_start}, within the "
+            "header itself"
+        )
     voxels, packed, start = stored_voxels(path, header, packed)
     if not voxels.exists():
         raise InputError(f"{path} is a header alone: {voxels.name}, which holds its voxels, is missing")
@@ -32,7 +44,19 @@ def require_whole(path: Path, header: NiftiHeader, packed: bool) -> int | None:
     expected = start + header.data_bytes
     if found < expected:
         raise InputError(f"{voxels} is cut short: {found} bytes of {expected}")
+    if notes is not None:
+        notes += surplus_notes(voxels, found - expected)
     return content.crc if content and not header.scaled else None
+
+
+def surplus_notes(path: Path, surplus: int) -> list[str]:
+    """A sentence where a file holds more bytes than its header speaks of, which may have lost a size."""
+    if surplus <= 0:
+        return []
+    return [
+        f"{path.name} holds {counted(surplus, 'byte', 'bytes')} more than the voxels that its header speaks of: if the "
+        "image looks torn or ends early, its header is damaged"
+    ]
 
 
 def stored_voxels(path: Path, header: NiftiHeader, packed: bool) -> tuple[Path, bool, int]:
@@ -46,6 +70,33 @@ def voxels_of_header(path: Path) -> Path:
     """The file beside a ``.hdr`` that holds its voxels; ``.img`` where there is none."""
     names = [path.with_suffix(suffix) for suffix in (".img", ".IMG", ".img.gz")]
     return next((name for name in names if name.exists()), names[0])
+
+
+def unit_notes(path: Path, header: NiftiHeader) -> list[str]:
+    """A sentence where lengths are not in mm."""
+    unit = _OTHER_UNITS.get(header.forms.unit & 7)
+    if unit is None:
+        return []
+    return [f"the lengths in {path.name} are in {unit!r} and are converted to mm; so are those of its masks"]
+
+
+def require_marked(path: Path, packed: bool) -> None:
+    """InputError for a NIfTI file that has lost its mark, which ITK would read as Analyze: without its position.
+
+    Analyze files have their header and voxels in two files.
+    """
+    start = beginning(path, packed)
+    if len(start) < _HEADER_BYTES or _HEADER_BYTES not in (struct.unpack_from(f"{order}i", start)[0] for order in "<>"):
+        return
+    mark = start[_MARK:_HEADER_BYTES]
+    in_two = path.name.lower().endswith((".hdr", ".img", ".hdr.gz", ".img.gz"))
+    wrong_bits = min(_differing_bits(mark, known) for known in (b"ni1\0", b"n+1\0"))
+    if wrong_bits and (not in_two or wrong_bits <= _MOST_BITS):
+        raise InputError(f"{path} is damaged: it begins as NIfTI does, but its mark (magic) is {mark!r}")
+
+
+def _differing_bits(one: bytes, other: bytes) -> int:
+    return (int.from_bytes(one, "big") ^ int.from_bytes(other, "big")).bit_count()
 
 
 def compared(path: Path, header: NiftiHeader, geometry: Geometry) -> tuple[list[str], NiftiForms | None]:

@@ -66,11 +66,7 @@ class NiftiHeader:
 
 def read_nifti_header(path: Path, packed: bool) -> NiftiHeader:
     """Read it. InputError where the file ends before it does."""
-    try:
-        with gzip.open(path) if packed else path.open("rb") as file:
-            header = file.read(_BYTES)
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path} is cut short or damaged: {error}") from error
+    header = beginning(path, packed)
     if len(header) < _BYTES:
         raise InputError(f"{path} is cut short: its NIfTI header takes {_BYTES} bytes, the file has {len(header)}")
     order = _byte_order(header)
@@ -98,6 +94,15 @@ def read_nifti_header(path: Path, packed: bool) -> NiftiHeader:
         scale @ _of_quaternion(pixdim, numbers) if codes[0] > 0 else None,
         scale @ sform if codes[1] > 0 else None,
     )
+
+
+def beginning(path: Path, packed: bool) -> bytes:
+    """The bytes of a header; fewer where the file is shorter. InputError where it cannot be read."""
+    try:
+        with gzip.open(path) if packed else path.open("rb") as file:
+            return file.read(_BYTES)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path} is cut short or damaged: {error}") from error
 
 
 def _byte_order(header: bytes) -> str:

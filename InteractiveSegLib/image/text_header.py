@@ -81,6 +81,13 @@ class TextHeader:
         return self.fields.get("endian", "").lower() == "big" or msb.lower() == "true"
 
 
+def surplus_bytes(header: TextHeader) -> int:
+    """That the one file of the voxels holds beyond them; 0 where this is not known."""
+    if len(header.voxels) != 1 or header.data_bytes is None or header.packed:
+        return 0
+    return header.voxels[0].stat().st_size - header.start - header.data_bytes
+
+
 def read_nrrd_header(path: Path) -> TextHeader:
     """Read the header of an NRRD file. InputError where it is damaged or holds numbers that are none."""
     text, start = _text(path, b"\n\n", b"\r\n\r\n")

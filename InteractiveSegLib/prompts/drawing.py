@@ -10,11 +10,11 @@ from InteractiveSegLib.image.box import BoundingBox
 from InteractiveSegLib.image.geometry import Geometry
 from InteractiveSegLib.image.index_order import in_ijk
 from InteractiveSegLib.image.packed_mask import PackedMask
+from InteractiveSegLib.notes.notes import Labelled, Note
 from InteractiveSegLib.prompts.lasso import Lasso
 from InteractiveSegLib.prompts.prompts import Prompts
 from InteractiveSegLib.prompts.scribbles import Scribbles
 from InteractiveSegLib.wording.counting import counted
-from InteractiveSegLib.wording.notes import Labelled, Note
 
 
 class Drawing:

@@ -13,8 +13,8 @@ from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.box import BoundingBox, Index
 from InteractiveSegLib.image.geometry import Geometry
 from InteractiveSegLib.image.index_order import in_ijk
+from InteractiveSegLib.notes.notes import Labelled, Note
 from InteractiveSegLib.prompts.scribbles import BACKGROUND, Scribbles
-from InteractiveSegLib.wording.notes import Labelled, Note
 
 _SLICES_DEEP = 1.0
 _DEEP = 0.5

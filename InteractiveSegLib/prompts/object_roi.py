@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from InteractiveSegLib.image.box import BoundingBox
 from InteractiveSegLib.image.geometry import Geometry
+from InteractiveSegLib.notes.notes import Labelled, Note
 from InteractiveSegLib.prompts.prompts import Prompts
-from InteractiveSegLib.wording.notes import Labelled, Note
 
 MARGIN = 0.35  # of the extent of what was drawn, where no box was
 _LEAST_MARGIN_VOXELS = 8

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.geometry import Geometry
+from InteractiveSegLib.notes.notes import Note, Slices
+from InteractiveSegLib.notes.slice_names import AXIS_NAMES, ByIndex
 from InteractiveSegLib.wording.counting import counted
-from InteractiveSegLib.wording.notes import Note, Slices
-from InteractiveSegLib.wording.slice_names import AXIS_NAMES, ByIndex
 
 
 @dataclass(frozen=True, eq=False)

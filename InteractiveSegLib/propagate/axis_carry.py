@@ -9,6 +9,7 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
+from InteractiveSegLib.notes.notes import Note, Slices
 from InteractiveSegLib.progress import Progress, Steps
 from InteractiveSegLib.propagate.axis_stack import AxisLabels, AxisStack
 from InteractiveSegLib.propagate.displacement import composed
@@ -19,7 +20,6 @@ from InteractiveSegLib.propagate.shape_interpolation import NOWHERE_MM, with_end
 from InteractiveSegLib.propagate.slice_gaps import Gap
 from InteractiveSegLib.propagate.slice_pool import Broken, SlicePool
 from InteractiveSegLib.propagate.slice_tasks import FuseSlice, Origin, RegisterPair
-from InteractiveSegLib.wording.notes import Note, Slices
 
 
 def missing_pairs(axis: int, gaps: Sequence[Gap], cache: RegistrationCache) -> list[int]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.box import BoundingBox
 from InteractiveSegLib.image.geometry import Geometry
-from InteractiveSegLib.wording.slice_names import Place, SliceNames
+from InteractiveSegLib.notes.slice_names import Place, SliceNames
 
 if TYPE_CHECKING:
     from InteractiveSegLib.propagate.proxy_mask import ProxyMask

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.box import BoundingBox, Index
 from InteractiveSegLib.image.packed_mask import PackedMask
+from InteractiveSegLib.notes.slice_names import ByIndex, Place, SliceNames
 from InteractiveSegLib.propagate.annotated_slice import AnnotatedSlice
 from InteractiveSegLib.records.prompt_record import box_fields, mask_of
 from InteractiveSegLib.wording.counting import counted
-from InteractiveSegLib.wording.slice_names import ByIndex, Place, SliceNames
 
 
 @dataclass(frozen=True, eq=False)

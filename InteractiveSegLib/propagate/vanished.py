@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from InteractiveSegLib.wording.notes import Labelled, Note, Slices
+from InteractiveSegLib.notes.notes import Labelled, Note, Slices
 
 if TYPE_CHECKING:
     from InteractiveSegLib.propagate.proxy_mask import ProxyMask

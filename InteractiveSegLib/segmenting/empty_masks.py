@@ -9,10 +9,10 @@ import numpy as np
 
 from InteractiveSegLib.image.box import BoundingBox
 from InteractiveSegLib.image.geometry import Volume
+from InteractiveSegLib.notes.notes import Labelled, Note
 from InteractiveSegLib.prompts.prompts import Prompts
 from InteractiveSegLib.segmenting.rounds import ObjectMask
 from InteractiveSegLib.wording.counting import counted
-from InteractiveSegLib.wording.notes import Labelled, Note
 
 
 def empty_notes(

@@ -15,6 +15,7 @@ from InteractiveSegLib.image.geometry import Volume
 from InteractiveSegLib.image.intensity import crop_intensities
 from InteractiveSegLib.image.working_grid import working_grid
 from InteractiveSegLib.networks.network import Network
+from InteractiveSegLib.notes.notes import Labelled, Note
 from InteractiveSegLib.progress import Steps
 from InteractiveSegLib.prompts.object_roi import object_roi
 from InteractiveSegLib.prompts.prompts import Prompts
@@ -32,7 +33,6 @@ from InteractiveSegLib.segmenting.object_prompts import ObjectPrompts
 from InteractiveSegLib.segmenting.rounds import ObjectMask, Round, without_overlaps
 from InteractiveSegLib.segmenting.settings import BifsegSettings
 from InteractiveSegLib.wording.counting import counted
-from InteractiveSegLib.wording.notes import Labelled, Note
 
 _BYTES_KEPT = 600_000_000  # of features of boxes, beside those of the latest
 

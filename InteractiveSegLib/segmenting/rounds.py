@@ -57,14 +57,18 @@ def without_overlaps(objects: Mapping[int, ObjectMask], prompts: Prompts) -> dic
     Of objects as probable as each other the one with the lowest label has the voxel.
     """
     kept = {label: objects[label] for label in sorted(objects)}
-    whole = reduce(BoundingBox.union, (found.grid.crop for found in kept.values()))
+    near = {label: found for label, found in kept.items() if _overlap_others(found.grid.crop, kept)}
+    if not near:
+        return kept
+    whole = reduce(BoundingBox.union, (found.grid.crop for found in near.values()))
     claims = np.zeros(whole.shape_kji, np.uint8)  # labels end at 254
-    for found in kept.values():
+    for found in near.values():
         claims[found.grid.crop.counted_from(whole).slices] += found.mask
-    contested = np.flatnonzero(claims > 1)
+    planes = (np.flatnonzero(plane > 1) + k * plane.size for k, plane in enumerate(claims))  # for large images
+    contested = np.concatenate([*planes])
     best, winner = np.full(contested.size, -1.0, np.float32), np.zeros(contested.size, np.uint8)
     claimed = {}
-    for label, found in kept.items():
+    for label, found in near.items():
         within = found.grid.crop.counted_from(whole).slices
         voxels = np.nonzero((claims[within] > 1) & found.mask)
         if not len(voxels[0]):
@@ -80,6 +84,10 @@ def without_overlaps(objects: Mapping[int, ObjectMask], prompts: Prompts) -> dic
         mask[voxels] = winner[places] == label
         kept[label] = ObjectMask(found.grid, found.probability, np.packbits(mask))
     return kept
+
+
+def _overlap_others(crop: BoundingBox, objects: Mapping[int, ObjectMask]) -> bool:
+    return sum(crop.overlaps(found.grid.crop) for found in objects.values()) > 1
 
 
 def _likelihood(found: ObjectMask, prompts: Prompts, label: int) -> NDArray[np.float32]:

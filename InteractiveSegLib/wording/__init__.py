@@ -1,1 +1,1 @@
-"""How things are said: counts, slices, notes, text from elsewhere."""
+"""Text as people read it: counts, and names from elsewhere."""

@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 from casebook_cases import ALL_FOR_TRAINING, accepted, box_mask, by_hand, casebook_of, write_case_image
+from dicom_files import ramp, write_series
 
 from InteractiveSegLib.casebook import schema
 from InteractiveSegLib.casebook.acceptance import accept, load_accepted, stream
@@ -323,3 +324,18 @@ def test_adding_a_case_costs_the_same_however_many_there_are(tmp_path, name):
                 [(f"image-{number}", f"patient{number}", f"{number:064x}") for number in range(20, 5000)],
             )
         assert cost("ccc") < 1.5 * few + 50
+
+
+@pytest.mark.parametrize("places", [("one", "two"), (".", "more"), ("1/a", "1/b", "2/c")])
+def test_a_series_that_lies_in_several_folders_is_said(tmp_path, places):
+    pixels = ramp(4 * len(places))
+    for part, place in enumerate(places):
+        at = range(4 * part, 4 * part + 4)
+        write_series(tmp_path / "in" / place, pixels[at], places=[(0, 0, 2 * k) for k in at], uid="1.2.3")
+    write_series(tmp_path / "in" / "whole", ramp(4) + 1, uid="1.2.4")
+    with Casebook.created(tmp_path / "book") as casebook:
+        imported = finish(import_steps(casebook, tmp_path / "in"))
+    assert len(imported.added) == len(places) + 1
+    (note,) = imported.notes
+    assert note.startswith(f"the DICOM series 1.2.3 lies in {len(places)} folders")
+    assert all(str(tmp_path / "in" / place) in note for place in places)

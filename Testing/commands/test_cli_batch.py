@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from blobs import SHAPE_KJI, blob_network, dice, ellipsoid, noisy
+from dicom_files import ramp, write_series
 
 from InteractiveSegLib.cli import main
 from InteractiveSegLib.commands import segment_command
@@ -253,6 +254,15 @@ def test_a_report_replaces_no_input(run):
     code, _, error = run("segment", *words, "--overwrite")
     assert (code, "report.json is an input" in error) == (2, True)
     assert Path("scans/report.json").read_text() == "{}"
+
+
+@pytest.mark.usefixtures("scans")
+def test_a_series_that_lies_in_several_folders_is_said(run):
+    for place in ("one", "two"):
+        write_series(Path("split", place), ramp(4) + len(place), uid="1.2.3")
+    code, _, error = run("segment", "split", "--box", "1,1,0,6,5,4", "-o", "masks")
+    assert (code, states(report())) == (0, {"one": "done", "two": "done"})
+    assert "note: the DICOM series 1.2.3 lies in 2 folders" in error
 
 
 def same_names():

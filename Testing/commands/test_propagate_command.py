@@ -9,8 +9,8 @@ from moving_shapes import SHAPE_KJI, dice, image_of, wandering_disc
 from InteractiveSegLib.cli import main
 from InteractiveSegLib.image.geometry import Geometry
 from InteractiveSegLib.image.image_io import read_labelmap, read_volume, write_image, write_labelmap
+from InteractiveSegLib.notes.slice_names import InBoth, InPatient
 from InteractiveSegLib.propagate import registration
-from InteractiveSegLib.wording.slice_names import InBoth, InPatient
 
 TRUTH = wandering_disc().astype(np.uint8)
 needs_elastix = pytest.mark.skipif(not registration.has_elastix(), reason="itk-elastix is not installed")

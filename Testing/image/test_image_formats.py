@@ -141,6 +141,9 @@ def test_forms_that_agree_are_no_matter(tmp_path, qform, sform):
 def test_the_unit_of_a_nifti_counts(tmp_path, unit, mm):
     volume = read_volume(save_nifti(tmp_path / "a.nii", SIZES, SIZES, unit))
     np.testing.assert_allclose(volume.geometry.ijk_to_ras[:3], mm * SIZES[:3], rtol=1e-6)
+    assert [note.partition(" are in ")[2] for note in volume.notes] == (
+        [] if mm == 1 else [f"'{'m' if mm > 1 else 'um'}' and are converted to mm; so are those of its masks"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -302,3 +305,54 @@ def test_names_are_read_where_the_locale_knows_ascii_alone(tmp_path):
     )
     assert (done.returncode, done.stdout.split()) == (0, [str(ARRAY.sum())] * 2), done.stderr
     assert (tmp_path / "läber.nii.gz.nrrd").exists()
+
+
+def changed(path, at, content):
+    data = bytearray(path.read_bytes())
+    data[at : at + len(content)] = content
+    path.write_bytes(bytes(data))
+    return path
+
+
+@pytest.mark.parametrize("mark", [b"o+1\0", b"n+0\0", b"n/1\0", b"\0\0\0\0", b"n+2\0"])
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_a_nifti_that_has_lost_its_mark_is_not_read_as_one_without_a_position(tmp_path, mark, suffix):
+    path = changed(save_nifti(tmp_path / "a.nii", qform=SIZES), 344, mark)
+    if suffix == ".nii.gz":
+        path = tmp_path / "a.nii.gz"
+        path.write_bytes(gzip.compress((tmp_path / "a.nii").read_bytes()))
+    with pytest.raises(InputError, match=r"its mark \(magic\) is"):
+        read_volume(path)
+
+
+@pytest.mark.parametrize("mark", [b"ni0\0", b"nm1\0", b"ni1\1"])
+def test_half_a_pair_that_has_nearly_the_mark_of_nifti_is_damaged(tmp_path, mark):
+    save_nifti(tmp_path / "a.hdr", qform=SIZES, reads=nibabel.Nifti1Pair)
+    changed(tmp_path / "a.hdr", 344, mark)
+    with pytest.raises(InputError, match=r"a\.hdr is damaged: .* its mark \(magic\) is|a\.hdr: neither its qform"):
+        read_volume(tmp_path / "a.hdr")
+
+
+@pytest.mark.parametrize("start", [0.0, 22.0, 320.0, 347.0, -352.0])
+def test_voxels_do_not_begin_within_the_header(tmp_path, start):
+    path = changed(save_nifti(tmp_path / "a.nii", qform=SIZES), 108, np.float32(start).tobytes())
+    with pytest.raises(InputError, match="within the header itself"):
+        read_volume(path)
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd", ".mha"])
+def test_a_header_that_speaks_of_fewer_voxels_than_the_file_holds_is_said(tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+    if suffix == ".nii.gz":
+        changed(save_nifti(tmp_path / "b.nii", qform=SIZES), 42, np.int16(5).tobytes())
+        path.write_bytes(gzip.compress((tmp_path / "b.nii").read_bytes()))
+    elif suffix == ".nii":
+        changed(save_nifti(path, qform=SIZES), 42, np.int16(5).tobytes())
+    else:
+        write = nrrd if suffix == ".nrrd" else mha
+        old, new = (b"sizes: 6 5 4", b"sizes: 5 5 4") if suffix == ".nrrd" else (b"= 6 5 4", b"= 5 5 4")
+        path.write_bytes(write(path).read_bytes().replace(old, new))
+    volume = read_volume(path)
+    assert volume.array_kji.shape == (4, 5, 5)
+    (note,) = volume.notes
+    assert "holds 40 bytes more than the voxels that its header speaks of" in note

@@ -11,10 +11,10 @@ from drawn_slices import draw, finished, look, mark
 from InteractiveSegLib.cli import main
 from InteractiveSegLib.image.image_io import read_labelmap, read_volume, write_image, write_labelmap
 from InteractiveSegLib.image.packed_mask import PackedMask
+from InteractiveSegLib.notes.notes import note_fields, notes_of
 from InteractiveSegLib.prompts.object_roi import object_roi
 from InteractiveSegLib.propagate import registration
 from InteractiveSegLib.segmenting.segment_result import SegmentResult
-from InteractiveSegLib.wording.notes import note_fields, notes_of
 
 needs_elastix = pytest.mark.skipif(not registration.has_elastix(), reason="itk-elastix is not installed")
 

@@ -8,6 +8,7 @@ from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.evaluation.users.slice_annotator import boundary_pixels
 from InteractiveSegLib.image.box import BoundingBox
 from InteractiveSegLib.image.geometry import Geometry
+from InteractiveSegLib.notes.slice_names import ByIndex, InPatient
 from InteractiveSegLib.progress import finish
 from InteractiveSegLib.propagate.guidance import (
     CHANGE,
@@ -27,7 +28,6 @@ from InteractiveSegLib.propagate.guidance import (
     uncertainty,
 )
 from InteractiveSegLib.propagate.proxy_mask import PropagateSettings, propagate_steps
-from InteractiveSegLib.wording.slice_names import ByIndex, InPatient
 
 SHAPE = (20, 6, 7)
 GRID = Geometry(SHAPE, np.eye(4))

@@ -8,8 +8,8 @@ import pytest
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.geometry import Geometry
 from InteractiveSegLib.image.packed_mask import PackedMask
+from InteractiveSegLib.notes.slice_names import ByIndex, InPatient
 from InteractiveSegLib.propagate.marked_slices import MarkedSlice, MarkedSlices
-from InteractiveSegLib.wording.slice_names import ByIndex, InPatient
 
 SHAPE = (6, 9, 11)
 

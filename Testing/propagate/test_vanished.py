@@ -5,12 +5,12 @@ import pytest
 from moving_shapes import SHAPE_KJI, image_of, slices_of, volume_of, wandering_disc
 
 from InteractiveSegLib.image.geometry import Geometry
+from InteractiveSegLib.notes.notes import Words, note_fields, notes_of, said
+from InteractiveSegLib.notes.slice_names import InPatient
 from InteractiveSegLib.progress import finish
 from InteractiveSegLib.propagate.propagate_result import PropagateResult
 from InteractiveSegLib.propagate.proxy_mask import PropagateSettings, propagate_steps
 from InteractiveSegLib.propagate.vanished import vanished_notes
-from InteractiveSegLib.wording.notes import Words, note_fields, notes_of, said
-from InteractiveSegLib.wording.slice_names import InPatient
 
 BY_SHAPE = PropagateSettings("shape")
 

@@ -9,13 +9,13 @@ from slicer.i18n import tr as _
 from InteractiveSegLib.errors import InputError, MissingPackageError
 from InteractiveSegLib.image.box import BoundingBox
 from InteractiveSegLib.image.packed_mask import PackedMask
+from InteractiveSegLib.notes.notes import sentences
+from InteractiveSegLib.notes.slice_names import Place
 from InteractiveSegLib.prompts.prompts import Prompts
 from InteractiveSegLib.prompts.scribbles import Scribbles
 from InteractiveSegLib.propagate.guidance import Advice, GuidanceSettings
 from InteractiveSegLib.propagate.marked_slices import MarkedSlices, slice_box
 from InteractiveSegLib.propagate.propagate_result import PropagateResult
-from InteractiveSegLib.wording.notes import sentences
-from InteractiveSegLib.wording.slice_names import Place
 from InteractiveSegLib.worker.job import JobError
 from InteractiveSegLib.worker.requests.propagate_request import PropagateRequest
 from InteractiveSegLib.worker.requests.slices_request import SlicesToPropagate

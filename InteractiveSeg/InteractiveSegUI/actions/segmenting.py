@@ -12,9 +12,9 @@ from slicer.i18n import tr as _
 
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.packed_mask import PackedMask
+from InteractiveSegLib.notes.notes import sentences
 from InteractiveSegLib.prompts.prompts import Prompts
 from InteractiveSegLib.segmenting.segment_result import SegmentResult
-from InteractiveSegLib.wording.notes import sentences
 from InteractiveSegLib.worker.requests.prepare_request import PrepareRequest
 from InteractiveSegLib.worker.requests.segment_request import SegmentRequest
 from InteractiveSegUI.actions.model_question import asking

@@ -5,8 +5,8 @@ from __future__ import annotations
 from slicer.i18n import tr as _
 
 from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.notes.slice_names import Place
 from InteractiveSegLib.propagate.marked_slices import MarkedSlice, MarkedSlices
-from InteractiveSegLib.wording.slice_names import Place
 from InteractiveSegUI.controller import Controller
 from InteractiveSegUI.scene.history import StepKind
 from InteractiveSegUI.scene.overwriting import is_completed

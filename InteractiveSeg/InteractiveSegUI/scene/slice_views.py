@@ -11,7 +11,7 @@ from slicer.util import VTKObservationMixin
 
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.geometry import Geometry, kji_to_ras, ras_to_kji
-from InteractiveSegLib.wording.slice_names import ByIndex, Place
+from InteractiveSegLib.notes.slice_names import ByIndex, Place
 
 _OFF_SLICE_VOXELS = 1.0  # by which the shown plane may leave its slice from one end of the volume to the other
 _USUAL_VIEW = "Red"

@@ -10,11 +10,11 @@ from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.box import BoundingBox
 from InteractiveSegLib.image.geometry import Geometry, Volume
 from InteractiveSegLib.image.packed_mask import PackedMask
+from InteractiveSegLib.notes.notes import Words
+from InteractiveSegLib.notes.slice_names import InPatient
 from InteractiveSegLib.prompts.prompts import Prompts
 from InteractiveSegLib.prompts.scribbles import BACKGROUND
 from InteractiveSegLib.propagate.marked_slices import MarkedSlices
-from InteractiveSegLib.wording.notes import Words
-from InteractiveSegLib.wording.slice_names import InPatient
 from InteractiveSegUI.scene.history import State
 from InteractiveSegUI.scene.parameters import Parameters
 from InteractiveSegUI.scene.prompt_nodes import (

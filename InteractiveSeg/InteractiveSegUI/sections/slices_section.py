@@ -10,7 +10,7 @@ import numpy as np
 import qt
 from slicer.i18n import tr as _
 
-from InteractiveSegLib.wording.slice_names import Place
+from InteractiveSegLib.notes.slice_names import Place
 from InteractiveSegUI.actions.overlays import Overlays
 from InteractiveSegUI.actions.propagating import Propagating
 from InteractiveSegUI.actions.slice_marking import SliceMarking

@@ -6,11 +6,11 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from InteractiveSegLib.notes.notes import note_fields, notes_of
 from InteractiveSegLib.progress import Steps
 from InteractiveSegLib.propagate.propagate_result import PropagateResult
 from InteractiveSegLib.records.message import Message
 from InteractiveSegLib.records.prompt_record import box_fields, box_of, mask_of
-from InteractiveSegLib.wording.notes import note_fields, notes_of
 from InteractiveSegLib.worker.requests.slices_request import SlicesToPropagate
 
 if TYPE_CHECKING:

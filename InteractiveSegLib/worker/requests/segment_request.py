@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.networks import DEFAULT_NETWORK
+from InteractiveSegLib.notes.notes import note_fields, notes_of
 from InteractiveSegLib.progress import Steps
 from InteractiveSegLib.records.message import Message
 from InteractiveSegLib.records.prompt_record import box_fields, box_of, mask_of
 from InteractiveSegLib.segmenting.segment_result import SegmentResult, WorkingProbability
-from InteractiveSegLib.wording.notes import note_fields, notes_of
 
 if TYPE_CHECKING:
     from InteractiveSegLib.segmenting.image_segmenter import ImageSegmenter

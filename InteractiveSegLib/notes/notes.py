@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from InteractiveSegLib.wording.slice_names import ByIndex, Place, SliceNames
+from InteractiveSegLib.notes.slice_names import ByIndex, Place, SliceNames
 
 
 @dataclass(frozen=True)

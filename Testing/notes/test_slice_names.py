@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from InteractiveSegLib.image.geometry import Geometry, kji_to_ras
-from InteractiveSegLib.wording.slice_names import ByIndex, InBoth, InPatient
+from InteractiveSegLib.notes.slice_names import ByIndex, InBoth, InPatient
 
 SHAPE = (40, 30, 20)
 

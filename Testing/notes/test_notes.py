@@ -9,13 +9,13 @@ import pytest
 
 from InteractiveSegLib.image.box import BoundingBox
 from InteractiveSegLib.image.geometry import Geometry
+from InteractiveSegLib.notes.notes import Labelled, Note, Slices, Words, note_fields, notes_of, said, sentences
+from InteractiveSegLib.notes.slice_names import InPatient
 from InteractiveSegLib.prompts.drawing import Drawing
 from InteractiveSegLib.prompts.object_roi import object_roi
 from InteractiveSegLib.prompts.prompts import Prompts
 from InteractiveSegLib.prompts.scribbles import Scribbles
 from InteractiveSegLib.propagate.annotated_slice import AnnotatedSlice, require_fitting
-from InteractiveSegLib.wording.notes import Labelled, Note, Slices, Words, note_fields, notes_of, said, sentences
-from InteractiveSegLib.wording.slice_names import InPatient
 
 GRID = Geometry((10, 12, 14), np.diag([1.0, 1.0, 3.0, 1.0]))
 WINDOW = Words({1: "left ventricle", 2: "label 1", 3: "{0} k slice 2"}, InPatient(GRID))

@@ -1,0 +1,1 @@
+"""Notes for a person, and what slices are called in them."""
