@@ -228,7 +228,7 @@ class Controller:
         if not self._was_lost:
             return text
         self._was_lost = False
-        lost = _("The program that computes had ended and was started again; nothing is lost.")
+        lost = _("The worker process ended and was restarted; nothing was lost.")
         return f"{text} {lost}"
 
     def _on_step(self) -> None:

@@ -325,7 +325,7 @@ def test_a_worker_that_was_killed_is_told_of(ball):
     ball.spin(lambda: not jobs._running)
     ball.press("segmentButton")
     ball.wait()
-    assert "was started again; nothing is lost" in ball.status.text
+    assert "was restarted; nothing was lost" in ball.status.text
     ball.press("segmentButton")
     ball.wait()
     assert "started again" not in ball.status.text

@@ -134,7 +134,7 @@ class Journaling:
         put_session(self._controller, segments, state.prompts, state.masks, slices)
         self.discard()
         moved = state.volume.geometry.difference_mm(volume_of(node).geometry) >= _SAME_GRID_MM
-        note = _("The volume was under a transform, which is not there any more; all lies on the same voxels.")
+        note = _("The transform of the volume is gone; prompts and masks are on the same voxels as before.")
         text = _("The session on {name} was recovered.").format(name=node.GetName())
         self._controller.say(f"{text} {note}" if moved else text)
 

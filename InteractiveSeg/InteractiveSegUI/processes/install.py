@@ -69,7 +69,7 @@ class Installer:
             self._fail(
                 _(
                     "PyTorch is missing. It is installed by the extension PyTorch, which this Slicer does not have: "
-                    "choose View > Extensions Manager, install PyTorch, start Slicer again, and press Install again."
+                    "choose View > Extensions Manager, install PyTorch, restart Slicer, and press Install again."
                 )
             )
             return
