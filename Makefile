@@ -23,16 +23,16 @@ pictures: $(VENV)/installed
 sample: $(VENV)/installed
 	$(BIN)/python Testing/sample_image.py
 
-# the tests' own processes, one for each of two cores, use one thread: another number of threads rounds differently
+# the tests' own processes, three for two cores as they often wait for others, use one thread: another number of threads rounds differently
 test test-all test-offline doctest: export OMP_NUM_THREADS = 1
 test: lint doctest
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile
 
 test-all: lint doctest
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m ""
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile -m ""
 
 test-offline: $(VENV)/installed
-	unshare --map-root-user --net $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	unshare --map-root-user --net $(BIN)/python -m pytest --numprocesses 3 --dist loadfile
 
 # the examples in docstrings
 doctest: $(VENV)/installed

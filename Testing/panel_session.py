@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from warm_worker import warm_command
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 MODULE_FILE = REPOSITORY / "InteractiveSeg" / "InteractiveSeg.py"
@@ -47,6 +48,9 @@ class PanelSession:
         import slicer
 
         self.views = bed()
+        from InteractiveSegUI.processes import jobs
+
+        jobs.worker_command = warm_command
         slicer.mrmlScene.Clear(False)
         self.widget = self.views.module.InteractiveSegWidget()
         self.widget.setup()

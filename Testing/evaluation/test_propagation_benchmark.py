@@ -88,6 +88,7 @@ def folders(tmp_path, case):
     return folder_dataset(tmp_path / "images", tmp_path / "labels"), tmp_path
 
 
+@pytest.mark.slow
 def test_a_run_scores_all_methods_and_goes_on_where_it_stopped(folders, monkeypatch):
     pytest.importorskip("itk")
     pytest.importorskip("itk.itkMorphologicalContourInterpolatorPython")

@@ -21,6 +21,7 @@ def annotated(truth):
     return sorted(index for index in chosen if 0 <= index < len(truth))
 
 
+@pytest.mark.slow
 @needs_elastix
 @pytest.mark.parametrize(("case", "preset", "least"), [ATRIUM, SPLEEN])
 def test_every_sixth_slice_becomes_the_organ_as_by_the_command_line(person, shared_data, tmp_path, case, preset, least):

@@ -132,7 +132,7 @@ def test_a_session_on_a_volume_under_a_transform_is_recovered_on_the_volume_with
     person.press("recoverButton")
     person.spin(lambda: "recovered" in person.status.text or person.status.is_error)
     assert not person.status.is_error, person.status
-    assert "not there any more" in person.status.text
+    assert "The transform of the volume is gone" in person.status.text
     found, _notes = person.controller.workspace.prompts()
     assert dict(found.boxes) == dict(prompts.boxes)
     assert found.scribbles.equals(prompts.scribbles)

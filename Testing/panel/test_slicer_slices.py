@@ -415,7 +415,10 @@ def test_maps_are_laid_over_the_image_with_a_legend(ball, kind):
     assert {each.GetForegroundVolumeID() for each in composites} == {node.GetID()}
     assert {each.GetForegroundOpacity() for each in composites} == {0.7}
     legend = slicer.modules.colors.logic().GetColorLegendDisplayNode(node)
-    assert legend.GetTitleText() == f"{kind}, %"
+    assert (legend.GetTitleText(), legend.GetLabelFormat()) == ("", "%.0f %%")
+    assert (
+        node.GetName() == {"confidence": "Confidence of the propagation", "residual": "What drawing would change"}[kind]
+    )
     assert np.abs(right_border(ball).astype(int) - before).max() > 100
     ball.show_overlay("none")
     np.testing.assert_array_equal(right_border(ball), before)

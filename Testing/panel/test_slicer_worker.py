@@ -99,6 +99,7 @@ def test_a_worker_that_cannot_be_started_is_reported(person, monkeypatch, tmp_pa
     assert person.ui("segmentButton").enabled
 
 
+@pytest.mark.slow
 def test_no_turn_of_the_event_loop_is_long_on_a_large_image(person):
     from panel_latency import ROUNDS, SHAPE_KJI, latencies
 

@@ -43,6 +43,7 @@ print(json.dumps({
 """
 
 
+@pytest.mark.slow
 def test_a_liver_in_a_ct_of_600_slices_stays_under_3_gb():
     pytest.importorskip("resource", reason="peak memory is read from getrusage")
     repository = Path(__file__).resolve().parents[2]

@@ -486,6 +486,7 @@ def test_two_clients_side_by_side_do_not_disturb_each_other():
         assert one.run(OddRequestOnImage(number=8)) == {"number": 8, "labels": [1]}
 
 
+@pytest.mark.slow
 def test_killing_the_process_at_ten_random_moments_loses_nothing():
     """Each time the prompts have grown; the action after the kill gives the mask of a session that nobody disturbed."""
     rng, volume, request = np.random.default_rng(11), blob_volume(), SegmentRequest(adapt=False)
