@@ -207,6 +207,7 @@ set(PACKAGE_SCRIPTS
   segmenting/object_crop.py
   segmenting/object_prompts.py
   segmenting/refine.py
+  segmenting/region.py
   segmenting/rounds.py
   segmenting/segment_result.py
   segmenting/self_test.py

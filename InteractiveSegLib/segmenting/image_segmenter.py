@@ -30,6 +30,7 @@ from InteractiveSegLib.segmenting.object_crop import (
     object_crop,
 )
 from InteractiveSegLib.segmenting.object_prompts import ObjectPrompts
+from InteractiveSegLib.segmenting.region import region_steps, regions, shows_extent
 from InteractiveSegLib.segmenting.rounds import ObjectMask, Round, without_overlaps
 from InteractiveSegLib.segmenting.settings import BifsegSettings
 from InteractiveSegLib.wording.counting import counted
@@ -82,7 +83,12 @@ class ImageSegmenter:
     def crops(self, prompts: Prompts) -> tuple[BoundingBox, ...]:
         """The parts of the image that a round from these prompts looks at; no other voxel has a say in it."""
         geometry = self.volume.geometry
-        boxes = [object_roi(prompts, label, geometry)[0] for label in prompts.labels]
+        boxes = [
+            object_roi(prompts, label, geometry)[0]
+            if shows_extent(prompts, label, geometry)
+            else regions(prompts, label, geometry, self.settings.region)[-1]
+            for label in prompts.labels
+        ]
         return tuple(working_grid(box, geometry, self.settings.grid).crop for box in boxes)
 
     def round_steps(self, prompts: Prompts, adapt: bool = True, notes: Sequence[str] = ()) -> Steps[Round]:
@@ -120,6 +126,11 @@ class ImageSegmenter:
     ) -> Steps[ObjectMask]:
         box, note = object_roi(prompts, label, self.volume.geometry)
         notes += [note] if note else []
+        if not shows_extent(prompts, label, self.volume.geometry):
+            adapt = adapt and not self._network.takes_prompts  # a few marks teach such a network less than it knows
+            box = yield from region_steps(
+                self.volume, prompts, label, self._network, self.settings, seed=self.seed, device=device
+            )
         crop = self._cropped(box, device)
         grid = crop.grid
         if crop.not_finite:

@@ -15,6 +15,28 @@ _VOXELS_OF_ONE_OF_SEVERAL = 8192  # that an update sees: half as many as of a ne
 
 
 @dataclass(frozen=True)
+class RegionSettings:
+    """How a region is looked for.
+
+    reaches_mm : round the marks; those beyond the fifth are tried while the object meets the faces of the one before
+    least_view_mm : in an image whose longest side is shorter than this the reaches are shorter in proportion
+    most_voxels : of the image in a region; larger ones are not tried, so that memory and time are bounded
+    growth : added for each larger region: of two that fit alike the larger shows the network more
+    grid_voxels : of the coarse grid on which regions are compared
+    touching_weight : of the part of the faces that the mask touches, against how sure the network is
+    touching : part of the faces, from which the object goes on beyond them
+    """
+
+    reaches_mm: tuple[float, ...] = (10.0, 16.0, 26.0, 42.0, 64.0, 100.0)
+    least_view_mm: float = 40.0
+    most_voxels: int = 16_000_000
+    growth: float = 0.02
+    grid_voxels: int = 40**3
+    touching_weight: float = 3.0
+    touching: float = 0.01
+
+
+@dataclass(frozen=True)
 class BifsegSettings:
     """Settings of the stages, each documented where it is used.
 
@@ -35,6 +57,7 @@ class BifsegSettings:
     adapt: AdaptSettings = field(default_factory=AdaptSettings)
     geodesic: GeodesicSettings = field(default_factory=GeodesicSettings)
     cues: CueSettings = field(default_factory=CueSettings)
+    region: RegionSettings = field(default_factory=RegionSettings)
     smoothness_voxels: float = 2.0
     smoothness_voxels_of_box: float | None = None
     contrast_voxels: float = 20.0

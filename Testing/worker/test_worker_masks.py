@@ -111,6 +111,7 @@ def test_of_a_large_image_only_what_counts_travels_and_the_mask_is_that_of_the_w
 
     def draw(session):
         session.set_box(1, moved(BOX))
+        session.set_box(2, BoundingBox((14, 30, 50), (26, 50, 80)))
         session.add_scribbles(on_blob(2, at=(20, 40, 60)))
         session.add_scribbles(scribbles(((70, 80, 90), BACKGROUND)))
 

@@ -1,0 +1,171 @@
+"""Where an object is looked for that few marks and no box show, and what fine-tuning makes of few marks."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from blobs import dice
+
+from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.image.box import BoundingBox
+from InteractiveSegLib.image.geometry import Geometry, Volume
+from InteractiveSegLib.networks.checkpoint import load_network
+from InteractiveSegLib.progress import finish
+from InteractiveSegLib.prompts.prompts import Prompts
+from InteractiveSegLib.prompts.scribbles import BACKGROUND, Scribbles
+from InteractiveSegLib.segmenting.region import regions, shows_extent
+from InteractiveSegLib.segmenting.session import ImageSession
+from InteractiveSegLib.segmenting.settings import RegionSettings
+
+SIDE = 48
+CENTRE = (24, 24, 24)
+BALL = ((np.indices((SIDE,) * 3) - SIDE // 2) ** 2).sum(axis=0) <= 8**2
+SETTINGS = RegionSettings()
+
+
+@pytest.fixture(scope="module")
+def network():
+    return load_network("ensemble")
+
+
+def ball(spacing_mm=1.0):
+    noise = np.random.default_rng(0).normal(0, 4, BALL.shape)
+    return Volume(np.where(BALL, 160, 100) + noise, Geometry(BALL.shape, np.diag([spacing_mm] * 3 + [1.0])))
+
+
+def marks(*voxels, labels=None):
+    return Scribbles(np.array(voxels), np.array(labels or [1] * len(voxels)))
+
+
+def stroke(axis, count):
+    """A line of voxels through the middle of the ball."""
+    voxels = np.tile(CENTRE, (count, 1))
+    voxels[:, axis] += np.arange(count) - count // 2
+    return [tuple(voxel) for voxel in voxels.tolist()]
+
+
+def segmented(volume, network, scribbles, adapt=True):
+    session = ImageSession(volume, network)
+    session.add_scribbles(scribbles)
+    finish(session.segment(adapt))
+    return session.labelmap() == 1
+
+
+@pytest.mark.parametrize("adapt", [True, False])
+def test_neither_a_second_click_nor_a_stroke_takes_anything_from_a_plain_ball(network, adapt):
+    volume = ball()
+    for voxels in ([CENTRE], [CENTRE, (24, 26, 28)], stroke(2, 9), stroke(0, 9)):
+        assert dice(segmented(volume, network, marks(*voxels), adapt), BALL) > 0.95
+
+
+@pytest.mark.parametrize("voxels", [[CENTRE], [CENTRE, (24, 20, 24)], stroke(2, 7)])
+def test_few_marks_without_a_box_do_not_fine_tune(network, voxels):
+    volume = ball()
+    fitted, plain = (segmented(volume, network, marks(*voxels), adapt) for adapt in (True, False))
+    np.testing.assert_array_equal(fitted, plain)
+
+
+@pytest.mark.parametrize("spacing_mm", [0.02, 0.5, 4.0])
+def test_a_click_finds_the_ball_whatever_its_size(network, spacing_mm):
+    assert dice(segmented(ball(spacing_mm), network, marks(CENTRE)), BALL) > 0.9
+
+
+def test_the_same_clicks_give_the_same_mask(network):
+    given = marks(CENTRE, (24, 24, 40), labels=[1, BACKGROUND])
+    one, again = (segmented(ball(), network, given) for _ in range(2))
+    np.testing.assert_array_equal(one, again)
+    assert not one[24, 24, 40]
+
+
+THICK = Geometry((12, 40, 40), np.diag([1.0, 1.0, 8.0, 1.0]))
+
+
+@pytest.mark.parametrize(
+    ("voxels", "labels", "shown"),
+    [
+        ([(6, 20, 20)], None, False),
+        ([(6, 20, i) for i in range(9)], None, False),  # a stroke on one slice
+        ([(k, 20, 20) for k in range(12)], None, False),  # clicks on all slices
+        ([(k, 20, i) for k in range(4, 9) for i in range(3)], None, True),
+        ([(k, 20, i) for k in (2, 5, 8) for i in range(3)], None, False),  # on three slices of seven
+        ([(k, 20, i) for k in (4, 5, 7) for i in range(3)], None, True),
+    ],
+)
+def test_marks_show_an_extent_where_there_are_strokes_on_half_of_the_slices(voxels, labels, shown):
+    assert shows_extent(Prompts(scribbles=marks(*voxels, labels=labels)), 1, THICK) == shown
+
+
+@pytest.mark.parametrize(("voxels", "shown"), [([(0, 9, 9)], False), ([(0, 9, i) for i in range(4)], True)])
+def test_on_a_single_slice_a_stroke_and_background_show_an_extent(voxels, shown):
+    geometry = Geometry((1, 40, 40), np.eye(4))
+    given = marks(*voxels, (0, 0, 0), labels=[1] * len(voxels) + [BACKGROUND])
+    assert shows_extent(Prompts(scribbles=given), 1, geometry) == shown
+    assert not shows_extent(Prompts(scribbles=given.without(BACKGROUND)), 1, geometry)
+
+
+def test_a_box_shows_an_extent():
+    box = BoundingBox((4, 4, 4), (8, 8, 8))
+    assert shows_extent(Prompts({1: box}, marks((6, 6, 6))), 1, THICK)
+
+
+def test_regions_grow_in_mm_and_stay_within_the_image():
+    found = regions(Prompts(scribbles=marks((6, 20, 20))), 1, THICK, SETTINGS)
+    assert found[0] == BoundingBox((5, 10, 10), (8, 31, 31))  # 10 mm: a slice of 8 mm on either side
+    assert found[-1] == BoundingBox.whole(THICK.shape_kji)
+    assert all(a.union(b) == b != a for a, b in pairwise(found))
+
+
+def test_regions_are_bounded_in_voxels_and_there_is_always_one():
+    geometry = Geometry((600, 512, 512), np.eye(4))
+    prompts = Prompts(scribbles=marks((300, 256, 256), (300, 256, 100)))
+    assert max(box.size for box in regions(prompts, 1, geometry, SETTINGS)) <= SETTINGS.most_voxels
+    assert len(regions(prompts, 1, geometry, RegionSettings(most_voxels=1))) == 1
+
+
+def test_regions_of_a_tiny_view_are_shorter_in_proportion():
+    small, large = (Geometry((40, 40, 40), np.diag([mm, mm, mm, 1])) for mm in (0.01, 1.0))
+    given = Prompts(scribbles=marks((20, 20, 20)))
+    assert regions(given, 1, small, SETTINGS) == regions(given, 1, large, SETTINGS)
+
+
+@pytest.mark.parametrize("where", [(0, 0, 0), (47, 47, 47), (24, 24, 0), (2, 40, 40)])
+def test_a_click_in_air_at_a_corner_or_on_the_border_is_kept(network, where):
+    assert segmented(ball(), network, marks(where))[where]
+
+
+def test_a_click_on_a_constant_image_gives_an_answer_with_the_clicked_voxel(network):
+    volume = Volume(np.full((12, 20, 20), 7.0), Geometry((12, 20, 20), np.eye(4)))
+    assert segmented(volume, network, marks((6, 10, 10)))[6, 10, 10]
+
+
+def test_a_click_on_a_single_slice_is_enough(network):
+    volume = Volume(ball().array_kji[24:25], Geometry((1, SIDE, SIDE), np.eye(4)))
+    assert dice(segmented(volume, network, marks((0, 24, 24)))[0], BALL[24]) > 0.8
+
+
+def test_a_click_outside_the_image_is_refused(network):
+    session = ImageSession(ball(), network)
+    with pytest.raises(InputError, match="outside the image"):
+        session.add_scribbles(marks((60, 0, 0)))
+
+
+def test_hundreds_of_clicks_are_met(network):
+    rng = np.random.default_rng(1)
+    voxels = rng.integers(0, SIDE, (300, 3))
+    labels = np.where(BALL[tuple(voxels.T)], 1, BACKGROUND)
+    labels[0], voxels[0] = 1, CENTRE
+    given = Scribbles(voxels, labels)
+    found = segmented(ball(), network, given)
+    np.testing.assert_array_equal(found[tuple(given.indices_kji.T)], given.labels == 1)
+    assert dice(found, BALL) > 0.9
+
+
+def test_looking_for_a_region_can_be_cancelled_between_reports(network):
+    session = ImageSession(ball(), network, device=torch.device("cpu"))
+    session.add_scribbles(marks(CENTRE))
+    steps = session.segment()
+    reports = [next(steps) for _ in range(5)]
+    steps.close()
+    assert reports
+    assert not session.current.objects
