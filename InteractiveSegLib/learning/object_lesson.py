@@ -75,7 +75,8 @@ def object_lesson(
     ----------
     target_kji : (K, J, I) on the image's grid, how much of each voxel is the object
     weight_kji : (K, J, I), how much each voxel counts
-    prompts : all of the image; an object without a prompt of its own is looked for round its own voxels
+    prompts : all of the image; an object without a prompt of its own is looked for round its own voxels, and one that
+        few marks show in a margin round these, since no region has to be searched where the truth is known
     network : in eval mode; scribbles in a drawn box correct its answer to the box
 
     Raises

@@ -42,7 +42,8 @@ def shows_extent(prompts: Prompts, label: int, geometry: Geometry) -> bool:
     axis = slice_axis(geometry.shape_kji, geometry.spacing_kji_mm)
     slices, counts = np.unique(foreground[:, axis], return_counts=True)
     strokes = slices[counts >= _STROKE]
-    return len(strokes) >= _MARKED_SLICES and len(strokes) >= _MARKED_PART * (slices[-1] - slices[0] + 1)
+    enough = min(_MARKED_SLICES, geometry.shape_kji[axis])
+    return len(strokes) >= max(enough, _MARKED_PART * (int(slices.max(initial=0)) - int(slices.min(initial=0)) + 1))
 
 
 def regions(prompts: Prompts, label: int, geometry: Geometry, settings: RegionSettings) -> tuple[BoundingBox, ...]:

@@ -169,3 +169,10 @@ def test_looking_for_a_region_can_be_cancelled_between_reports(network):
     steps.close()
     assert reports
     assert not session.current.objects
+
+
+def test_strokes_on_both_of_two_slices_show_an_extent():
+    geometry = Geometry((2, 40, 40), np.diag([1.0, 1.0, 5.0, 1.0]))
+    given = marks(*((k, 20, i) for k in range(2) for i in range(3)))
+    assert shows_extent(Prompts(scribbles=given), 1, geometry)
+    assert not shows_extent(Prompts(scribbles=marks(*((0, 20, i) for i in range(3)))), 1, geometry)
