@@ -43,7 +43,7 @@ def shows_extent(prompts: Prompts, label: int, geometry: Geometry) -> bool:
     slices, counts = np.unique(foreground[:, axis], return_counts=True)
     strokes = slices[counts >= _STROKE]
     enough = min(_MARKED_SLICES, geometry.shape_kji[axis])
-    return len(strokes) >= max(enough, _MARKED_PART * (int(slices.max(initial=0)) - int(slices.min(initial=0)) + 1))
+    return len(strokes) >= max(enough, _MARKED_PART * (int(slices[-1] - slices[0]) + 1))
 
 
 def regions(prompts: Prompts, label: int, geometry: Geometry, settings: RegionSettings) -> tuple[BoundingBox, ...]:
