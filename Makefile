@@ -1,6 +1,7 @@
 # make demo       the main job on a real scan
 # make test       all tests but the slow ones
 # make test-all   all tests
+# make test-slow  the slow tests alone: 500 damaged inputs, kills of commands, large images
 # make test-offline    the tests in a Linux namespace without any network
 # make constraints  the versions in constraints.txt again, from pyproject.toml; needs uv
 # make audit      looks these versions up among known vulnerabilities; needs uv and a network
@@ -12,7 +13,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 
-.PHONY: demo pictures sample test test-all test-offline doctest lint format constraints audit clean
+.PHONY: demo pictures sample test test-all test-slow test-offline doctest lint format constraints audit clean
 
 demo: $(VENV)/installed
 	$(BIN)/interactiveseg demo --output demo_output
@@ -24,12 +25,15 @@ sample: $(VENV)/installed
 	$(BIN)/python Testing/sample_image.py
 
 # the tests' own processes, three for two cores as they often wait for others, use one thread: another number of threads rounds differently
-test test-all test-offline doctest: export OMP_NUM_THREADS = 1
+test test-all test-slow test-offline doctest: export OMP_NUM_THREADS = 1
 test: lint doctest
 	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile
 
 test-all: lint doctest
 	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile -m ""
+
+test-slow: $(VENV)/installed
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile -m slow
 
 test-offline: $(VENV)/installed
 	unshare --map-root-user --net $(BIN)/python -m pytest --numprocesses 3 --dist loadfile
