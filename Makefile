@@ -36,7 +36,8 @@ test-slow: $(VENV)/installed
 	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile -m slow
 
 test-offline: $(VENV)/installed
-	unshare --map-root-user --net $(BIN)/python -m pytest --numprocesses 3 --dist loadfile
+	unshare --map-root-user --net $(BIN)/python Testing/without_network.py $(BIN)/python -m pytest --numprocesses 3 \
+		--dist loadfile
 
 # the examples in docstrings
 doctest: $(VENV)/installed
