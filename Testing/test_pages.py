@@ -34,7 +34,8 @@ def test_a_network_of_ones_own_is_trained_saved_loaded_and_segments(run, monkeyp
     monkeypatch.setitem(ARCHITECTURES, "small", None)  # taken out again when the test ends
     names = run("extending.md", STEPS=3)
     assert type(names["session"].segmenter._network) is names["SmallNetwork"]
-    assert int(capsys.readouterr().out.split()[0]) == (names["session"].labelmap() == 1).sum() > 0
+    assert int(capsys.readouterr().out.split()[0]) == (names["session"].labelmap() == 1).sum()
+    assert names["session"].current.objects  # of a network that has learnt for three steps the mask may be empty
 
 
 def test_the_library_is_used_from_python(run, tmp_path, capsys):
