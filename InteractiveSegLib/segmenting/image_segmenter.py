@@ -30,7 +30,7 @@ from InteractiveSegLib.segmenting.object_crop import (
     object_crop,
 )
 from InteractiveSegLib.segmenting.object_prompts import ObjectPrompts
-from InteractiveSegLib.segmenting.region import region_steps, regions, shows_extent
+from InteractiveSegLib.segmenting.region import coarse_grid, region_steps, regions, shows_extent
 from InteractiveSegLib.segmenting.rounds import ObjectMask, Round, without_overlaps
 from InteractiveSegLib.segmenting.settings import BifsegSettings
 from InteractiveSegLib.wording.counting import counted
@@ -82,14 +82,13 @@ class ImageSegmenter:
 
     def crops(self, prompts: Prompts) -> tuple[BoundingBox, ...]:
         """The parts of the image that a round from these prompts looks at; no other voxel has a say in it."""
-        geometry = self.volume.geometry
-        boxes = [
-            object_roi(prompts, label, geometry)[0]
-            if shows_extent(prompts, label, geometry)
-            else regions(prompts, label, geometry, self.settings.region)[-1]
-            for label in prompts.labels
-        ]
-        return tuple(working_grid(box, geometry, self.settings.grid).crop for box in boxes)
+        geometry, found = self.volume.geometry, []
+        for label in prompts.labels:
+            box, grid = object_roi(prompts, label, geometry)[0], self.settings.grid
+            if not shows_extent(prompts, label, geometry):  # the largest that is tried holds all others
+                box, grid = regions(prompts, label, geometry, self.settings.region)[-1], coarse_grid(self.settings)
+            found.append(working_grid(box, geometry, grid).crop)
+        return tuple(found)
 
     def round_steps(self, prompts: Prompts, adapt: bool = True, notes: Sequence[str] = ()) -> Steps[Round]:
         """Compute a round; with ``adapt``, block 6 is fitted to this image.

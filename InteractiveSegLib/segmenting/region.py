@@ -14,6 +14,7 @@ import torch
 
 from InteractiveSegLib.image.box import BoundingBox
 from InteractiveSegLib.image.geometry import Geometry, Volume
+from InteractiveSegLib.image.working_grid import GridSettings
 from InteractiveSegLib.networks.network import Network
 from InteractiveSegLib.networks.predict import slice_axis
 from InteractiveSegLib.progress import Steps
@@ -64,6 +65,11 @@ def regions(prompts: Prompts, label: int, geometry: Geometry, settings: RegionSe
     return tuple(found)
 
 
+def coarse_grid(settings: BifsegSettings) -> GridSettings:
+    """On which regions are compared. It is at least as coarse as that of a round, so its margin is at least as wide."""
+    return replace(settings.grid, max_voxels=min(settings.region.grid_voxels, settings.grid.max_voxels))
+
+
 def region_steps(
     volume: Volume,
     prompts: Prompts,
@@ -80,10 +86,7 @@ def region_steps(
     ----------
     label : of an object with scribbles of its own, and without a box
     """
-    region = settings.region
-    coarse = replace(
-        settings, grid=replace(settings.grid, max_voxels=min(region.grid_voxels, settings.grid.max_voxels))
-    )
+    region, coarse = settings.region, replace(settings, grid=coarse_grid(settings))
     best: tuple[float, BoundingBox] | None = None
     for number, box in enumerate(regions(prompts, label, volume.geometry, region)):
         crop = object_crop(volume, box, coarse.grid, device)

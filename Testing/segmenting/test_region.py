@@ -14,6 +14,7 @@ from InteractiveSegLib.networks.checkpoint import load_network
 from InteractiveSegLib.progress import finish
 from InteractiveSegLib.prompts.prompts import Prompts
 from InteractiveSegLib.prompts.scribbles import BACKGROUND, Scribbles
+from InteractiveSegLib.segmenting import image_segmenter, region
 from InteractiveSegLib.segmenting.region import regions, shows_extent
 from InteractiveSegLib.segmenting.session import ImageSession
 from InteractiveSegLib.segmenting.settings import RegionSettings
@@ -176,3 +177,23 @@ def test_strokes_on_both_of_two_slices_show_an_extent():
     given = marks(*((k, 20, i) for k in range(2) for i in range(3)))
     assert shows_extent(Prompts(scribbles=given), 1, geometry)
     assert not shows_extent(Prompts(scribbles=marks(*((0, 20, i) for i in range(3)))), 1, geometry)
+
+
+def test_all_that_a_round_looks_at_is_said_before(network, monkeypatch):
+    """A worker is sent nothing else."""
+    looked, real = [], region.object_crop
+
+    def watched(*given):
+        looked.append(real(*given))
+        return looked[-1]
+
+    for module in (region, image_segmenter):
+        monkeypatch.setattr(module, "object_crop", watched)
+    geometry = Geometry((90, 90, 90), np.diag([4.0, 4.0, 4.0, 1.0]))
+    session = ImageSession(Volume(np.random.default_rng(0).normal(0, 4, geometry.shape_kji), geometry), network)
+    session.add_scribbles(marks((45, 45, 45)))
+    (crop,) = session.segmenter.crops(session.prompts)
+    finish(session.segment())
+    assert len(looked) > 5
+    assert all(crop.union(each.grid.crop) == crop for each in looked)
+    assert crop.size < geometry.voxel_count / 2
