@@ -30,7 +30,7 @@ from InteractiveSegLib.segmenting.object_crop import (
     object_crop,
 )
 from InteractiveSegLib.segmenting.object_prompts import ObjectPrompts
-from InteractiveSegLib.segmenting.region import coarse_grid, region_steps, regions, shows_extent
+from InteractiveSegLib.segmenting.region import coarse_grid, region_note, region_steps, regions, shows_extent
 from InteractiveSegLib.segmenting.rounds import ObjectMask, Round, without_overlaps
 from InteractiveSegLib.segmenting.settings import BifsegSettings
 from InteractiveSegLib.wording.counting import counted
@@ -123,13 +123,17 @@ class ImageSegmenter:
     def _object(
         self, prompts: Prompts, label: int, adapt: bool, device: torch.device, notes: list[str]
     ) -> Steps[ObjectMask]:
-        box, note = object_roi(prompts, label, self.volume.geometry)
-        notes += [note] if note else []
-        if not shows_extent(prompts, label, self.volume.geometry):
-            adapt = adapt and not self._network.takes_prompts  # a few marks teach such a network less than it knows
+        geometry = self.volume.geometry
+        if shows_extent(prompts, label, geometry):
+            box, note = object_roi(prompts, label, geometry)
+            notes += [note] if note else []
+        else:
             box = yield from region_steps(
                 self.volume, prompts, label, self._network, self.settings, seed=self.seed, device=device
             )
+            fine_tuned = adapt and not self._network.takes_prompts  # which few marks teach less than it knows
+            notes.append(region_note(label, box, geometry, left_untuned=adapt and not fine_tuned))
+            adapt = fine_tuned
         crop = self._cropped(box, device)
         grid = crop.grid
         if crop.not_finite:

@@ -17,6 +17,7 @@ from InteractiveSegLib.image.geometry import Geometry, Volume
 from InteractiveSegLib.image.working_grid import GridSettings
 from InteractiveSegLib.networks.network import Network
 from InteractiveSegLib.networks.predict import slice_axis
+from InteractiveSegLib.notes.notes import Labelled, Note
 from InteractiveSegLib.progress import Steps
 from InteractiveSegLib.prompts.prompts import Prompts
 from InteractiveSegLib.segmenting.bifseg import ObjectLabels
@@ -101,6 +102,14 @@ def region_steps(
         if number + 1 >= _SURE_OF_SIZE and touched < region.touching:
             break
     return best[1]
+
+
+def region_note(label: int, region: BoundingBox, geometry: Geometry, *, left_untuned: bool) -> Note:
+    """Where an object was looked for, and whether fine-tuning, which was asked for, was left out."""
+    k, j, i = (n * mm for n, mm in zip(region.shape_kji, geometry.spacing_kji_mm, strict=True))
+    where = f" was looked for in {i:.3g} x {j:.3g} x {k:.3g} mm round its marks"
+    untuned = ", without fine-tuning: so few marks teach the network less than it knows" if left_untuned else ""
+    return Note(Labelled(label), where, untuned)
 
 
 def touching_part(found: ObjectLabels, own: ObjectPrompts, geometry: Geometry) -> float:

@@ -1,5 +1,6 @@
 """Where an object is looked for that few marks and no box show, and what fine-tuning makes of few marks."""
 
+import re
 from itertools import pairwise
 
 import numpy as np
@@ -65,6 +66,15 @@ def test_few_marks_without_a_box_do_not_fine_tune(network, voxels):
     volume = ball()
     fitted, plain = (segmented(volume, network, marks(*voxels), adapt) for adapt in (True, False))
     np.testing.assert_array_equal(fitted, plain)
+
+
+@pytest.mark.parametrize("adapt", [True, False])
+def test_where_an_object_was_looked_for_is_said_and_that_it_was_not_fine_tuned(network, adapt):
+    session = ImageSession(ball(2.0), network)
+    session.add_scribbles(marks(CENTRE, (24, 24, 26)))
+    (note,) = finish(session.segment(adapt)).notes
+    assert re.match(r"label 1 was looked for in \d+ x \d+ x \d+ mm round its marks(, without fine-tuning: |$)", note)
+    assert ("without fine-tuning" in note) == adapt
 
 
 @pytest.mark.parametrize("spacing_mm", [0.02, 0.5, 4.0])

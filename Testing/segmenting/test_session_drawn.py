@@ -237,9 +237,9 @@ def test_edits_against_earlier_marks_are_noted_and_no_edit_is_none():
     erased = labelmap.copy()
     erased[6, 10, 13] = 0
     session.add_edits(labelmap, erased)
-    assert finish(session.segment(adapt=False)).notes == (
-        "1 voxel was scribbled with different labels; the latest counts",
-    )
+    clash, region = finish(session.segment(adapt=False)).notes
+    assert clash == "1 voxel was scribbled with different labels; the latest counts"
+    assert region == "label 1 was looked for in 25 x 20 x 14 mm round its marks"
 
 
 def test_edits_of_another_image_are_refused():

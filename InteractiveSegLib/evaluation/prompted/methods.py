@@ -198,7 +198,7 @@ def _timed(steps: Steps[Round]) -> tuple[Round, dict[str, float]]:
 
 
 def _boxes(prompts: Prompts, volume: Volume) -> dict[int, BoundingBox]:
-    """The boxes that a session works in, so that baselines see no less and no more."""
+    """The boxes that a session works in where prompts show how large an object is, so that baselines see as much."""
     return {label: object_roi(prompts, label, volume.geometry)[0] for label in prompts.labels}
 
 
