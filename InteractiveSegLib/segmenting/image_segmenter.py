@@ -30,7 +30,7 @@ from InteractiveSegLib.segmenting.object_crop import (
     object_crop,
 )
 from InteractiveSegLib.segmenting.object_prompts import ObjectPrompts
-from InteractiveSegLib.segmenting.region import coarse_grid, region_note, region_steps, regions, shows_extent
+from InteractiveSegLib.segmenting.region import looked_at, needs_region, region_note, region_steps
 from InteractiveSegLib.segmenting.rounds import ObjectMask, Round, without_overlaps
 from InteractiveSegLib.segmenting.settings import BifsegSettings
 from InteractiveSegLib.wording.counting import counted
@@ -84,10 +84,11 @@ class ImageSegmenter:
         """The parts of the image that a round from these prompts looks at; no other voxel has a say in it."""
         geometry, found = self.volume.geometry, []
         for label in prompts.labels:
-            box, grid = object_roi(prompts, label, geometry)[0], self.settings.grid
-            if not shows_extent(prompts, label, geometry):  # the largest that is tried holds all others
-                box, grid = regions(prompts, label, geometry, self.settings.region)[-1], coarse_grid(self.settings)
-            found.append(working_grid(box, geometry, grid).crop)
+            if needs_region(prompts, label):
+                found += looked_at(prompts, label, geometry, self.settings)
+            else:
+                box, _ = object_roi(prompts, label, geometry)
+                found.append(working_grid(box, geometry, self.settings.grid).crop)
         return tuple(found)
 
     def round_steps(self, prompts: Prompts, adapt: bool = True, notes: Sequence[str] = ()) -> Steps[Round]:
@@ -124,16 +125,17 @@ class ImageSegmenter:
         self, prompts: Prompts, label: int, adapt: bool, device: torch.device, notes: list[str]
     ) -> Steps[ObjectMask]:
         geometry = self.volume.geometry
-        if shows_extent(prompts, label, geometry):
-            box, note = object_roi(prompts, label, geometry)
-            notes += [note] if note else []
-        else:
-            box = yield from region_steps(
+        box, note = object_roi(prompts, label, geometry)
+        notes += [note] if note else []
+        if needs_region(prompts, label):
+            region = yield from region_steps(
                 self.volume, prompts, label, self._network, self.settings, seed=self.seed, device=device
             )
-            fine_tuned = adapt and not self._network.takes_prompts  # which few marks teach less than it knows
-            notes.append(region_note(label, box, geometry, left_untuned=adapt and not fine_tuned))
-            adapt = fine_tuned
+            box = region.box
+            if not region.is_shown:
+                fine_tuned = adapt and not self._network.takes_prompts  # which few marks teach less than it knows
+                notes.append(region_note(label, box, geometry, left_untuned=adapt and not fine_tuned))
+                adapt = fine_tuned
         crop = self._cropped(box, device)
         grid = crop.grid
         if crop.not_finite:

@@ -7,18 +7,20 @@ sure of its voxels and the mask does not touch the region's faces.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from InteractiveSegLib.image.box import BoundingBox
 from InteractiveSegLib.image.geometry import Geometry, Volume
-from InteractiveSegLib.image.working_grid import GridSettings
+from InteractiveSegLib.image.working_grid import GridSettings, working_grid
 from InteractiveSegLib.networks.network import Network
 from InteractiveSegLib.networks.predict import slice_axis
 from InteractiveSegLib.notes.notes import Labelled, Note
 from InteractiveSegLib.progress import Steps
+from InteractiveSegLib.prompts.object_roi import object_roi
 from InteractiveSegLib.prompts.prompts import Prompts
 from InteractiveSegLib.segmenting.bifseg import ObjectLabels
 from InteractiveSegLib.segmenting.network_fusion import answering, fused_steps
@@ -28,24 +30,30 @@ from InteractiveSegLib.segmenting.settings import BifsegSettings, RegionSettings
 
 _SURE_OF_SIZE = 5  # regions that are always tried
 _STROKE = 3  # voxels on a slice that are more than a click
-_MARKED_SLICES, _MARKED_PART = 3, 0.5  # from which marks show how far an object reaches
+_MARKED_SLICES, _MARKED_PART = 3, 0.5  # least slices, and part of those between the first marked one and the last
+_MARKED_OF_FOUND = 0.75  # part of the slices of what is found, from which marks show how far an object reaches
 
 
-def shows_extent(prompts: Prompts, label: int, geometry: Geometry) -> bool:
-    """Whether what was drawn shows how large an object is: a box, a lasso, a mask to start from; or strokes on at least
-    half of the slices from the first marked one to the last, and on three of them; on a single slice a stroke on the
-    object and marks of what it is not.
+def needs_region(prompts: Prompts, label: int) -> bool:
+    """Whether scribbles alone have to show how large an object is: it has no box, lasso or mask to start from."""
+    return not any(label in drawn for drawn in (prompts.boxes, prompts.lasso_boxes, prompts.start_masks))
+
+
+def has_strokes(prompts: Prompts, label: int, geometry: Geometry) -> bool:
+    """Whether there are strokes on at least half of the slices from the first marked one to the last, and on three of
+    them, and on half of these strokes on what the object is not. Fewer marks show no object's size.
     """
-    if any(label in drawn for drawn in (prompts.boxes, prompts.lasso_boxes, prompts.start_masks)):
-        return True
     foreground, background = prompts.scribbles.for_label(label)
-    if 1 in geometry.shape_kji:
-        return len(foreground) >= _STROKE and len(background) > 0
     axis = slice_axis(geometry.shape_kji, geometry.spacing_kji_mm)
-    slices, counts = np.unique(foreground[:, axis], return_counts=True)
-    strokes = slices[counts >= _STROKE]
-    enough = min(_MARKED_SLICES, geometry.shape_kji[axis])
-    return len(strokes) >= max(enough, _MARKED_PART * (int(slices[-1] - slices[0]) + 1))
+    within, around = (_slices_with_strokes(voxels[:, axis]) for voxels in (foreground, background))
+    between = int(np.ptp(foreground[:, axis])) + 1
+    enough = max(min(_MARKED_SLICES, geometry.shape_kji[axis]), _MARKED_PART * between)
+    return len(within) >= enough and len(np.intersect1d(within, around)) >= _MARKED_PART * len(within)
+
+
+def _slices_with_strokes(slices: NDArray[np.int64]) -> NDArray[np.int64]:
+    numbers, voxels = np.unique(slices, return_counts=True)
+    return numbers[voxels >= _STROKE]
 
 
 def regions(prompts: Prompts, label: int, geometry: Geometry, settings: RegionSettings) -> tuple[BoundingBox, ...]:
@@ -71,6 +79,17 @@ def coarse_grid(settings: BifsegSettings) -> GridSettings:
     return replace(settings.grid, max_voxels=min(settings.region.grid_voxels, settings.grid.max_voxels))
 
 
+@dataclass(frozen=True)
+class Region:
+    """Where an object is looked for.
+
+    is_shown : its marks show how large it is
+    """
+
+    box: BoundingBox
+    is_shown: bool
+
+
 def region_steps(
     volume: Volume,
     prompts: Prompts,
@@ -80,20 +99,31 @@ def region_steps(
     *,
     seed: int,
     device: torch.device,
-) -> Steps[BoundingBox]:
-    """The region that fits best; the same prompts give the same one.
+) -> Steps[Region]:
+    """The surroundings of strokes that mark most slices of what is found there; else, of several regions, the one that
+    fits best. The same prompts give the same one.
 
     Parameters
     ----------
-    label : of an object with scribbles of its own, and without a box
+    label : of an object with scribbles alone
     """
     region, coarse = settings.region, replace(settings, grid=coarse_grid(settings))
-    best: tuple[float, BoundingBox] | None = None
-    for number, box in enumerate(regions(prompts, label, volume.geometry, region)):
+
+    def looked(box: BoundingBox) -> Steps[tuple[ObjectLabels, ObjectPrompts]]:
         crop = object_crop(volume, box, coarse.grid, device)
         own = ObjectPrompts.of(prompts, label, box, crop.grid, device)
         crop = yield from encoded_steps(crop, answering(network, scribbled=True, adapt=False), None, coarse.cues)
         found = yield from fused_steps(crop, own, network, coarse, adapt=False, seed=seed)
+        return found, own
+
+    if has_strokes(prompts, label, volume.geometry):
+        box, _ = object_roi(prompts, label, volume.geometry)
+        found, own = yield from looked(box)
+        if marked_of_found(found, own) >= _MARKED_OF_FOUND:
+            return Region(box, is_shown=True)
+    best: tuple[float, BoundingBox] | None = None
+    for number, box in enumerate(regions(prompts, label, volume.geometry, region)):
+        found, own = yield from looked(box)
         touched = touching_part(found, own, volume.geometry)
         sure = (2 * found.probability[own.inside] - 1).abs().mean().item()
         fit = sure - region.touching_weight * touched + region.growth * number
@@ -101,7 +131,24 @@ def region_steps(
             best = fit, box
         if number + 1 >= _SURE_OF_SIZE and touched < region.touching:
             break
-    return best[1]
+    return Region(best[1], is_shown=False)
+
+
+def looked_at(prompts: Prompts, label: int, geometry: Geometry, settings: BifsegSettings) -> tuple[BoundingBox, ...]:
+    """The parts of the image that ``region_steps`` and a round in its region look at."""
+    roi, _ = object_roi(prompts, label, geometry)
+    largest = regions(prompts, label, geometry, settings.region)[-1]  # holds the others
+    return tuple(working_grid(box, geometry, coarse_grid(settings)).crop for box in (roi, largest))
+
+
+def marked_of_found(found: ObjectLabels, own: ObjectPrompts) -> float:
+    """Part of the slices of what was found or marked that are marked, 0 to 1; slices as ``slice_axis`` has them."""
+    axis = slice_axis(own.inside.shape, own.grid.spacing_kji_mm)
+    marked, held = (
+        mask.movedim(axis, 0).flatten(1).any(dim=1)
+        for mask in (own.foreground, found.labels & own.inside | own.foreground)
+    )
+    return int(marked.sum()) / max(1, int(held.sum()))
 
 
 def region_note(label: int, region: BoundingBox, geometry: Geometry, *, left_untuned: bool) -> Note:

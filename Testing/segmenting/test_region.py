@@ -16,7 +16,7 @@ from InteractiveSegLib.progress import finish
 from InteractiveSegLib.prompts.prompts import Prompts
 from InteractiveSegLib.prompts.scribbles import BACKGROUND, Scribbles
 from InteractiveSegLib.segmenting import image_segmenter, region
-from InteractiveSegLib.segmenting.region import regions, shows_extent
+from InteractiveSegLib.segmenting.region import has_strokes, needs_region, regions
 from InteractiveSegLib.segmenting.session import ImageSession
 from InteractiveSegLib.segmenting.settings import RegionSettings
 
@@ -68,6 +68,47 @@ def test_few_marks_without_a_box_do_not_fine_tune(network, voxels):
     np.testing.assert_array_equal(fitted, plain)
 
 
+def thick_stroke(centre=CENTRE):
+    """A stroke of a round brush that goes through several slices, as a sphere or a view across the slices paints it."""
+    near = np.argwhere(np.abs(np.indices((5, 5, 5)) - 2).sum(axis=0) <= 2) - 2
+    line = np.arange(-2, 3)[:, None] * (0, 0, 1) + centre
+    return np.unique(np.concatenate([near + voxel for voxel in line]), axis=0).tolist()
+
+
+def strokes_on(slices, *, around=()):
+    """Strokes along the middle of the ball on slices along k, and strokes beside it on those in ``around``."""
+    within = [(k, 24, i) for k in slices for i in range(21, 28)]
+    beside = [(k, 24, i) for k in around for i in range(38, 42)]
+    return marks(*within, *beside, labels=[1] * len(within) + [BACKGROUND] * len(beside))
+
+
+@pytest.mark.parametrize("others", [(), [(24, 24, 44)], thick_stroke((24, 24, 42))])
+def test_a_stroke_through_neighbouring_slices_is_still_one(network, others):
+    volume, within = ball(), thick_stroke()
+    given = marks(*within, *others, labels=[1] * len(within) + [BACKGROUND] * len(others))
+    fitted, plain = (segmented(volume, network, given, adapt) for adapt in (True, False))
+    np.testing.assert_array_equal(fitted, plain)
+    assert dice(fitted, BALL) > 0.95
+
+
+@pytest.mark.parametrize(
+    "given",
+    [strokes_on(range(17, 32, 2), around=[24]), strokes_on(range(17, 32), around=[20, 24]), strokes_on([17, 24, 31])],
+)
+def test_many_strokes_on_the_object_alone_are_not_fine_tuned_to(network, given):
+    fitted, plain = (segmented(ball(), network, given, adapt) for adapt in (True, False))
+    np.testing.assert_array_equal(fitted, plain)
+    assert dice(fitted, BALL) > 0.95
+
+
+def test_strokes_on_and_beside_the_object_in_most_of_its_slices_are_fine_tuned_to(network):
+    given = strokes_on(range(17, 32), around=range(15, 34))
+    session = ImageSession(ball(), network)
+    session.add_scribbles(given)
+    assert finish(session.segment()).notes == ()
+    assert dice(session.labelmap() == 1, BALL) >= dice(segmented(ball(), network, given, adapt=False), BALL) > 0.95
+
+
 @pytest.mark.parametrize("adapt", [True, False])
 def test_where_an_object_was_looked_for_is_said_and_that_it_was_not_fine_tuned(network, adapt):
     session = ImageSession(ball(2.0), network)
@@ -92,32 +133,44 @@ def test_the_same_clicks_give_the_same_mask(network):
 THICK = Geometry((12, 40, 40), np.diag([1.0, 1.0, 8.0, 1.0]))
 
 
+EVERY = range(12)
+
+
 @pytest.mark.parametrize(
-    ("voxels", "labels", "shown"),
+    ("slices", "length", "around", "shown"),
     [
-        ([(6, 20, 20)], None, False),
-        ([(6, 20, i) for i in range(9)], None, False),  # a stroke on one slice
-        ([(k, 20, 20) for k in range(12)], None, False),  # clicks on all slices
-        ([(k, 20, i) for k in range(4, 9) for i in range(3)], None, True),
-        ([(k, 20, i) for k in (2, 5, 8) for i in range(3)], None, False),  # on three slices of seven
-        ([(k, 20, i) for k in (4, 5, 7) for i in range(3)], None, True),
+        ([6], 1, EVERY, False),
+        ([6], 9, EVERY, False),
+        (EVERY, 1, EVERY, False),  # clicks
+        ([2, 5, 8], 3, EVERY, False),  # three slices of seven
+        ([4, 5, 7], 3, EVERY, True),
+        (range(4, 9), 3, EVERY, True),
+        (range(4, 9), 3, [4, 6, 8], True),
+        (range(4, 9), 3, [4, 6], False),
+        (range(4, 9), 3, [], False),
     ],
 )
-def test_marks_show_an_extent_where_there_are_strokes_on_half_of_the_slices(voxels, labels, shown):
-    assert shows_extent(Prompts(scribbles=marks(*voxels, labels=labels)), 1, THICK) == shown
+def test_strokes_within_and_around_on_half_of_the_slices_may_show_an_extent(slices, length, around, shown):
+    within = [(k, 20, i) for k in slices for i in range(length)]
+    beside = [(k, 30, i) for k in around for i in range(3)]
+    given = marks(*within, *beside, labels=[1] * len(within) + [BACKGROUND] * len(beside))
+    assert has_strokes(Prompts(scribbles=given), 1, THICK) == shown
 
 
-@pytest.mark.parametrize(("voxels", "shown"), [([(0, 9, 9)], False), ([(0, 9, i) for i in range(4)], True)])
-def test_on_a_single_slice_a_stroke_and_background_show_an_extent(voxels, shown):
-    geometry = Geometry((1, 40, 40), np.eye(4))
-    given = marks(*voxels, (0, 0, 0), labels=[1] * len(voxels) + [BACKGROUND])
-    assert shows_extent(Prompts(scribbles=given), 1, geometry) == shown
-    assert not shows_extent(Prompts(scribbles=given.without(BACKGROUND)), 1, geometry)
+@pytest.mark.parametrize(("within", "around", "shown"), [(1, 4, False), (4, 1, False), (4, 4, True)])
+def test_on_a_single_slice_strokes_within_and_around_may_show_an_extent(within, around, shown):
+    given = marks(
+        *((0, 9, i) for i in range(within)),
+        *((0, 30, i) for i in range(around)),
+        labels=[1] * within + [BACKGROUND] * around,
+    )
+    assert has_strokes(Prompts(scribbles=given), 1, Geometry((1, 40, 40), np.eye(4))) == shown
 
 
 def test_a_box_shows_an_extent():
     box = BoundingBox((4, 4, 4), (8, 8, 8))
-    assert shows_extent(Prompts({1: box}, marks((6, 6, 6))), 1, THICK)
+    assert not needs_region(Prompts({1: box}, marks((6, 6, 6))), 1)
+    assert needs_region(Prompts({2: box}, marks((6, 6, 6))), 1)
 
 
 def test_regions_grow_in_mm_and_stay_within_the_image():
@@ -182,11 +235,12 @@ def test_looking_for_a_region_can_be_cancelled_between_reports(network):
     assert not session.current.objects
 
 
-def test_strokes_on_both_of_two_slices_show_an_extent():
+@pytest.mark.parametrize(("slices", "shown"), [(1, False), (2, True)])
+def test_of_two_slices_both_are_to_be_marked(slices, shown):
     geometry = Geometry((2, 40, 40), np.diag([1.0, 1.0, 5.0, 1.0]))
-    given = marks(*((k, 20, i) for k in range(2) for i in range(3)))
-    assert shows_extent(Prompts(scribbles=given), 1, geometry)
-    assert not shows_extent(Prompts(scribbles=marks(*((0, 20, i) for i in range(3)))), 1, geometry)
+    voxels = [(k, j, i) for k in range(slices) for j in (20, 30) for i in range(3)]
+    given = marks(*voxels, labels=[1 if j == 20 else BACKGROUND for _, j, _ in voxels])
+    assert has_strokes(Prompts(scribbles=given), 1, geometry) == shown
 
 
 def test_all_that_a_round_looks_at_is_said_before(network, monkeypatch):
@@ -202,8 +256,8 @@ def test_all_that_a_round_looks_at_is_said_before(network, monkeypatch):
     geometry = Geometry((90, 90, 90), np.diag([4.0, 4.0, 4.0, 1.0]))
     session = ImageSession(Volume(np.random.default_rng(0).normal(0, 4, geometry.shape_kji), geometry), network)
     session.add_scribbles(marks((45, 45, 45)))
-    (crop,) = session.segmenter.crops(session.prompts)
+    crops = session.segmenter.crops(session.prompts)
     finish(session.segment())
     assert len(looked) > 5
-    assert all(crop.union(each.grid.crop) == crop for each in looked)
-    assert crop.size < geometry.voxel_count / 2
+    assert all(any(crop.union(each.grid.crop) == crop for crop in crops) for each in looked)
+    assert max(crop.size for crop in crops) < geometry.voxel_count / 2
