@@ -155,6 +155,9 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
     command.add_argument("network", choices=("prompted", "pnet", "pcnet"), help="which network")
     command.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="checkpoints and weights")
     command.add_argument("--steps", type=int, help="optimiser steps in all; without it, those of the shipped weights")
+    command.add_argument(
+        "--label-maps", type=Path, metavar="FOLDER", help="label maps whose shapes the prompted network learns besides"
+    )
     command.add_argument("--workers", type=int, default=0, help="processes that make images")
     add_common(command)
     command.set_defaults(run=_train)
@@ -182,6 +185,7 @@ def _train(options: argparse.Namespace) -> None:
         seed=options.seed,
         workers=options.workers,
         device=device_named(options.device),
+        label_maps=options.label_maps,
     )
     print(shown(steps, options))
 

@@ -221,6 +221,7 @@ set(PACKAGE_SCRIPTS
   system/python_process.py
   training/__init__.py
   training/procedural/__init__.py
+  training/procedural/mapped_scenes.py
   training/procedural/procedural.py
   training/procedural/procedural_canvas.py
   training/procedural/procedural_crops.py

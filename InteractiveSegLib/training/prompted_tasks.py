@@ -17,6 +17,7 @@ from InteractiveSegLib.training.procedural.procedural import BinaryTasks
 from InteractiveSegLib.training.simulated_prompts import (
     against,
     draw_box,
+    draw_few,
     draw_scribbles,
     error_regions,
     spoiled,
@@ -29,25 +30,28 @@ _EVERY_SLICE = 0.4
 _FLAT = 0.6  # a side this short against the others is a stack of thick slices
 _THICKEST = 8.0
 _OTHER_OBJECT = 0.3
+_LOOSE_BOX, _BACKGROUND_FIRST = 0.2, 0.4  # of the sessions of few marks
 PROMPTS = ("box", "foreground", "background", "other", "start")
 
 
 class PromptedTasks(Dataset):
     """Binary tasks with the prompts of a session's first round; several kinds of tasks take turns.
 
+    few : part of the sessions, of each kind of tasks, in which a person begins with few marks and goes on so
+
     Each item is a dictionary of ``image`` and ``label``, float32, and ``box``, ``foreground``, ``background``,
     ``other`` (marks on another object) and ``start``, all (B, K, J, I), of one slice in 2D, and ``spacing`` (3,),
-    ``seed`` (2,). Item n depends on the seed and n alone. Slices lie along k.
+    ``seed`` (2,), ``few`` (B,), bool. Item n depends on the seed and n alone. Slices lie along k.
     """
 
-    def __init__(self, *tasks: BinaryTasks) -> None:
-        self.tasks = tasks
+    def __init__(self, *tasks: BinaryTasks, few: Sequence[float] = ()) -> None:
+        self.tasks, self.few = tasks, few or (0.0,) * len(tasks)
 
     def __len__(self) -> int:
         return min(len(tasks) for tasks in self.tasks)
 
     def __getitem__(self, n: int) -> dict[str, Tensor]:
-        tasks = self.tasks[n % len(self.tasks)]
+        tasks, part = self.tasks[n % len(self.tasks)], self.few[n % len(self.tasks)]
         rng = np.random.default_rng([tasks.seed, n, 77])
         batch = tasks[n]
         image, label = (batch[key].numpy()[:, 0] for key in ("image", "label"))
@@ -57,7 +61,10 @@ class PromptedTasks(Dataset):
             axis = 1 + int(np.argmin(image.shape[1:]))
             image, label = np.moveaxis(image, axis, 1), np.moveaxis(label, axis, 1)
         spacing = _spacing(image.shape[1:], rng)
-        prompts = [first_prompts(truth > 0.5, rng) for truth in label]
+        few = [bool(part and rng.random() < part) for _ in label]
+        prompts = [
+            (few_prompts if sparse else first_prompts)(t > 0.5, rng) for t, sparse in zip(label, few, strict=True)
+        ]
         item = {
             name: torch.from_numpy(np.stack([prompt[index] for prompt in prompts]))
             for index, name in enumerate(PROMPTS)
@@ -65,6 +72,7 @@ class PromptedTasks(Dataset):
         item["image"] = torch.from_numpy(np.ascontiguousarray(image))
         item["label"] = torch.from_numpy(np.ascontiguousarray(label))
         item["spacing"] = torch.tensor(spacing)
+        item["few"] = torch.tensor(few)
         item["seed"] = torch.tensor([tasks.seed, n])
         return item
 
@@ -83,6 +91,7 @@ def session_logits(network: nn.Module, batch: Mapping[str, Tensor], corrected: S
     rng = np.random.default_rng([*batch["seed"].tolist(), 78])
     image, box, label, other = batch["image"], batch["box"], batch["label"][:, None], batch["other"]
     foreground, background, start = batch["foreground"], batch["background"], batch["start"]
+    few = batch["few"].tolist() if "few" in batch else [False] * len(image)
 
     def answer() -> Tensor:
         return network(encode(image, spacing, ShownPrompts(box, foreground, background, start, [other])), spacing)
@@ -93,8 +102,8 @@ def session_logits(network: nn.Module, batch: Mapping[str, Tensor], corrected: S
             logits = answer()
             network.train()
         found = (logits[:, 1] > logits[:, 0]) & box
-        wrong = zip(found.cpu().numpy(), (label[:, 0] > 0.5).cpu().numpy(), strict=True)
-        more = [_correction(mask, truth, rng) for mask, truth in wrong]
+        wrong = zip(found.cpu().numpy(), (label[:, 0] > 0.5).cpu().numpy(), few, strict=True)
+        more = [(_few_corrections if sparse else _correction)(mask, truth, rng) for mask, truth, sparse in wrong]
         added = torch.from_numpy(np.stack(more)).to(image.device)
         foreground = foreground | added[:, 0]
         background = (background | added[:, 1]) & ~added[:, 0]
@@ -122,6 +131,27 @@ def first_prompts(truth: NDArray[np.bool_], rng: np.random.Generator) -> tuple[N
     start = spoiled(truth, rng) if rng.random() < _START_MASK else nothing
     other = other & ~foreground
     return box, foreground, background & ~foreground & ~other, other, start.astype(np.float32)
+
+
+def few_prompts(truth: NDArray[np.bool_], rng: np.random.Generator) -> tuple[NDArray[Any], ...]:
+    """As ``first_prompts``, of a person who begins with a click or a stroke, mostly without a box."""
+    nothing = np.zeros(truth.shape, bool)
+    box = draw_box(truth, rng, inwards=0.15, outwards=0.6) if rng.random() < _LOOSE_BOX else ~nothing
+    foreground, background = draw_few(truth, rng), nothing
+    if not foreground.any() or rng.random() < _BACKGROUND_FIRST:
+        background = draw_few(against(truth, rng), rng)
+    return box, foreground, background, nothing, nothing.astype(np.float32)
+
+
+def _few_corrections(found: NDArray[np.bool_], truth: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Marks on the largest error alone."""
+    missed, excess = error_regions(found, truth)
+    marks = np.zeros((2, *truth.shape), bool)
+    if missed.sum() >= excess.sum():
+        marks[0] = draw_few(missed, rng)
+    else:
+        marks[1] = draw_few(excess, rng)
+    return marks
 
 
 def _correction(found: NDArray[np.bool_], truth: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.bool_]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,15 @@ from InteractiveSegLib.networks.pcnet import PCNet
 from InteractiveSegLib.networks.pnet import PNet
 from InteractiveSegLib.networks.prompted import PromptedNetwork
 from InteractiveSegLib.progress import Steps
+from InteractiveSegLib.training.procedural.mapped_scenes import LabelMapFolder
 from InteractiveSegLib.training.procedural.procedural import BinaryTasks, CropSettings
 from InteractiveSegLib.training.process_group import ProcessGroup
 from InteractiveSegLib.training.prompted_tasks import PromptedTasks, session_loss
 from InteractiveSegLib.training.trainer import Loss, TrainSettings, train
+from InteractiveSegLib.wording.counting import counted
 
 _WIDE = CropSettings(margin_voxels=(0, 20), margin_part=0.8)  # scribbles alone say less of where the object ends
+_REGION = replace(_WIDE, region=0.85)
 _OFTEN_CORRECTED = (0.3, 0.25, 0.2, 0.15, 0.1)  # of the batches, from not at all to four times, as scribbles add up
 
 
@@ -35,45 +38,85 @@ class Recipe:
     """A network, narrower than the papers' to answer in seconds on a CPU, and its training.
 
     network : makes it, untrained
-    tasks : makes the batches from their number and the seed
+    tasks : makes the batches from their number, the seed and the label maps whose shapes are to be learnt from
     steps : optimiser steps
     learning_rate : of AdamW, at the schedule's height
     accumulated : batches a step, for that many processes at most to share
-    slices : training in 2D that comes first, since a crop in 2D costs a fiftieth of one in 3D
-    carried : gives the weights of the network trained in slices to this one
+    first : training that comes before
+    carried : gives the weights of the network trained first to this one
+    stage : the name of its steps in the card of the weights, and of its folder where it comes first
+    takes_label_maps : label maps are of use
     """
 
     network: Callable[[], Network]
-    tasks: Callable[[int, int], Dataset[Any]]
+    tasks: Callable[[int, int, LabelMapFolder | None], Dataset[Any]]
     loss: Loss
     steps: int
     learning_rate: float
     accumulated: int = 1
-    slices: Recipe | None = None
+    first: Recipe | None = None
     carried: Callable[[Any, Any], None] = inflate
+    stage: str = "slices"
+    takes_label_maps: bool = False
 
 
-def _boxes(dimensions: int, batch_size: int, voxels: int, count: int, seed: int) -> BinaryTasks:
-    return BinaryTasks(dimensions, batch_size, count, seed, voxels)
+def _boxes(
+    dimensions: int, batch_size: int, voxels: int, count: int, seed: int, maps: LabelMapFolder | None
+) -> BinaryTasks:
+    return BinaryTasks(dimensions, batch_size, count, seed, voxels, maps=maps)
 
 
-def _sliced_tasks(count: int, seed: int) -> BinaryTasks:
-    return BinaryTasks(2, 8, count, seed, 72**2, crop=_WIDE)
+def _on_slices(count: int, seed: int, crop: CropSettings = _WIDE, maps: LabelMapFolder | None = None) -> BinaryTasks:
+    return BinaryTasks(2, 8, count, seed, 72**2, crop=crop, maps=maps)
 
 
-def _sessions_on_slices(count: int, seed: int) -> PromptedTasks:
-    return PromptedTasks(_sliced_tasks(count, seed))
+def _on_volumes(count: int, seed: int, crop: CropSettings = _WIDE, maps: LabelMapFolder | None = None) -> BinaryTasks:
+    return BinaryTasks(3, 2, count, seed, 40**3, crop=crop, maps=maps)
 
 
-def _sessions(count: int, seed: int) -> PromptedTasks:
+def _sessions_on_slices(count: int, seed: int, maps: LabelMapFolder | None) -> PromptedTasks:
+    return PromptedTasks(_on_slices(count, seed))
+
+
+def _sessions(count: int, seed: int, maps: LabelMapFolder | None) -> PromptedTasks:
     """Two batches of volumes for one of slices, which would otherwise be forgotten."""
-    volumes = BinaryTasks(3, 2, count, seed, 40**3, crop=_WIDE)
-    return PromptedTasks(volumes, volumes, _sliced_tasks(count, seed))
+    volumes = _on_volumes(count, seed)
+    return PromptedTasks(volumes, volumes, _on_slices(count, seed))
+
+
+def _sessions_of_few_marks(count: int, seed: int, maps: LabelMapFolder | None) -> PromptedTasks:
+    """Regions round few marks take turns with boxes and scribbles, and real shapes with drawn ones."""
+    seed += 1  # other images than those of the stages before
+    kinds = [
+        (_on_volumes(count, seed, _REGION, maps), 0.85),
+        (_on_volumes(count, seed), 0.3),
+        (_on_volumes(count, seed, _REGION), 0.85),
+        (_on_volumes(count, seed, _WIDE, maps), 0.3),
+        (_on_slices(count, seed, _REGION, maps), 0.85),
+        (_on_volumes(count, seed, _REGION, maps), 0.85),
+        (_on_volumes(count, seed), 0.3),
+        (_on_slices(count, seed), 0.0),
+    ]
+    tasks, few = zip(*kinds, strict=True)
+    return PromptedTasks(*tasks, few=few)
 
 
 def _copied(trained: nn.Module, network: nn.Module) -> None:
     network.load_state_dict(trained.state_dict())
 
+
+_IN_SLICES = Recipe(PromptedNetwork, _sessions_on_slices, session_loss, 1800, 2e-3, accumulated=2)
+_IN_VOLUMES = Recipe(
+    PromptedNetwork,
+    _sessions,
+    partial(session_loss, corrected=_OFTEN_CORRECTED),
+    steps=4200,
+    learning_rate=1.5e-3,
+    accumulated=2,
+    first=_IN_SLICES,
+    carried=_copied,
+    stage="volumes",
+)
 
 RECIPES = {
     "pnet": Recipe(partial(PNet, channels=32), partial(_boxes, 2, 12, 64**2), dice_cross_entropy, 4200, 2e-3),
@@ -83,31 +126,40 @@ RECIPES = {
         dice_cross_entropy,
         steps=400,
         learning_rate=2e-3,
-        slices=Recipe(
+        first=Recipe(
             partial(PNet, channels=16, compressed=8), partial(_boxes, 2, 12, 64**2), dice_cross_entropy, 4500, 3e-3
         ),
     ),
     "prompted": Recipe(
         PromptedNetwork,
-        _sessions,
+        _sessions_of_few_marks,
         partial(session_loss, corrected=_OFTEN_CORRECTED),
-        steps=4200,
-        learning_rate=1.5e-3,
+        steps=1000,
+        learning_rate=1e-3,
         accumulated=2,
-        slices=Recipe(PromptedNetwork, _sessions_on_slices, session_loss, 1800, 2e-3, accumulated=2),
+        first=_IN_VOLUMES,
         carried=_copied,
+        takes_label_maps=True,
     ),
 }
 
 
 def train_steps(
-    name: str, folder: Path, *, steps: int | None, seed: int, workers: int, device: torch.device
+    name: str,
+    folder: Path,
+    *,
+    steps: int | None,
+    seed: int,
+    workers: int,
+    device: torch.device,
+    label_maps: Path | None = None,
 ) -> Steps[Path]:
     """Train a network from procedural images and write ``<name>.safetensors`` into ``folder``; resumes what lies there.
 
     Parameters
     ----------
-    steps : optimiser steps; None takes the recipe's. A stage in 2D is shortened or prolonged in proportion
+    steps : optimiser steps; None takes the recipe's. The stages before are shortened or prolonged in proportion
+    label_maps : folder of label maps whose shapes are learnt from besides
 
     Returns
     -------
@@ -115,23 +167,22 @@ def train_steps(
 
     Raises
     ------
-    InputError : no recipe of that name, or ``steps`` is below 1.
+    InputError : no recipe of that name, or one without a use for label maps; ``steps`` is below 1; no label maps in
+        the folder, or one that cannot be read.
     """
     if name not in RECIPES:
         raise InputError(f"no recipe for {name!r}; there are: {', '.join(RECIPES)}")
     recipe = RECIPES[name]
+    if label_maps is not None and not recipe.takes_label_maps:
+        raise InputError(f"{name} learns from procedural images alone, not from the label maps in {label_maps}")
     steps = recipe.steps if steps is None else steps
     if steps < 1:
         raise InputError(f"steps {steps} must be at least 1")
+    maps = None if label_maps is None else LabelMapFolder(label_maps)
     facts: dict[str, str | int | float] = {"steps": steps, "seed": seed, "data": "procedural"}
-    network = _untrained(recipe, seed)
-    if recipe.slices is not None:
-        flat_steps = max(1, round(recipe.slices.steps * steps / recipe.steps))
-        flat = _untrained(recipe.slices, seed)
-        flat = yield from _stage_steps(recipe.slices, flat, folder / "slices", flat_steps, seed, workers, device)
-        recipe.carried(flat, network)
-        facts["steps_in_slices"] = flat_steps
-    trained = yield from _stage_steps(recipe, network, folder, steps, seed, workers, device)
+    if maps is not None:
+        facts["data"] = f"procedural, and the shapes of {counted(len(maps.paths), 'label map', 'label maps')}"
+    trained = yield from _trained_steps(recipe, folder, steps, seed, workers, device, maps, facts)
     path = folder / f"{name}.safetensors"
     group = ProcessGroup.joined(device)
     if group.leads:
@@ -140,14 +191,24 @@ def train_steps(
     return path
 
 
-def _untrained(recipe: Recipe, seed: int) -> Network:
-    torch.manual_seed(seed)
-    return recipe.network()
-
-
-def _stage_steps(
-    recipe: Recipe, network: Network, folder: Path, steps: int, seed: int, workers: int, device: torch.device
+def _trained_steps(
+    recipe: Recipe,
+    folder: Path,
+    steps: int,
+    seed: int,
+    workers: int,
+    device: torch.device,
+    maps: LabelMapFolder | None,
+    facts: dict[str, str | int | float],
 ) -> Steps[Network]:
+    """A network trained as the recipe says; ``facts`` gains the steps of the stages before."""
+    network = _untrained(recipe, seed)
+    if recipe.first is not None:
+        before = max(1, round(recipe.first.steps * steps / recipe.steps))
+        inner = folder / recipe.first.stage
+        first = yield from _trained_steps(recipe.first, inner, before, seed, workers, device, maps, facts)
+        recipe.carried(first, network)
+        facts[f"steps_in_{recipe.first.stage}"] = before
     settings = TrainSettings(
         steps=steps,
         learning_rate=recipe.learning_rate,
@@ -155,5 +216,10 @@ def _stage_steps(
         accumulated=recipe.accumulated,
         mixed_precision=device.type == "cuda",
     )
-    batches = recipe.tasks(steps * recipe.accumulated, seed)
+    batches = recipe.tasks(steps * recipe.accumulated, seed, maps)
     return (yield from train(network, batches, recipe.loss, settings, folder, device))
+
+
+def _untrained(recipe: Recipe, seed: int) -> Network:
+    torch.manual_seed(seed)
+    return recipe.network()

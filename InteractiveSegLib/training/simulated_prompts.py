@@ -15,8 +15,8 @@ _MOST_SLICES = 4
 _IMPORTANT_PART = 0.5  # of the largest component; smaller ones are rarely scribbled on
 
 
-def draw_box(truth: Mask, rng: np.random.Generator) -> Mask:
-    """The object's box, each side moved by up to a tenth of its length inwards or two tenths outwards: (K, J, I).
+def draw_box(truth: Mask, rng: np.random.Generator, inwards: float = 0.1, outwards: float = 0.2) -> Mask:
+    """The object's box (K, J, I), each side moved by up to these parts of its length, mostly by little.
 
     In a slice beyond the object's ends the box is any.
     """
@@ -29,7 +29,7 @@ def draw_box(truth: Mask, rng: np.random.Generator) -> Mask:
     for axis, size in enumerate(truth.shape):
         hits = np.flatnonzero(truth.any(axis=tuple(other for other in range(3) if other != axis)))
         length = hits[-1] + 1 - hits[0]
-        moved = np.rint(rng.triangular(-0.1, 0.0, 0.2, 2) * length).astype(int)
+        moved = np.rint(rng.triangular(-inwards, 0.0, outwards, 2) * length).astype(int)
         spans.append(slice(max(0, hits[0] - moved[0]), min(size, max(hits[-1] + 1 + moved[1], hits[0] + 1))))
     box[tuple(spans)] = True
     return box
@@ -57,6 +57,36 @@ def draw_scribbles(region: Mask, rng: np.random.Generator, everywhere: bool = Fa
     for axis, index in chosen:
         view = np.moveaxis(marks, axis, 0)[index]
         view |= _in_slice(np.moveaxis(region, axis, 0)[index], rng)
+    return marks
+
+
+def draw_few(region: Mask, rng: np.random.Generator) -> Mask:
+    """A click, two or three, or one stroke of a few voxels or more on a region (K, J, I), as people begin."""
+    marks = np.zeros(region.shape, bool)
+    if not region.any():
+        return marks
+    depth = ndimage.distance_transform_edt(np.pad(region, 1))[1:-1, 1:-1, 1:-1]
+    kind = rng.random()
+    if kind < 0.6:
+        for least in (rng.uniform(0.7, 1.0), *rng.uniform(0.2, 1.0, int(rng.integers(1, 3)) if kind < 0.2 else 0)):
+            deep = np.argwhere(depth >= least * depth.max())
+            marks[tuple(deep[rng.integers(len(deep))])] = True
+        return marks
+    axis = int(rng.choice([axis for axis in range(3) if region.shape[axis] > 1])) if region.shape[0] > 1 else 0
+    areas = region.sum(axis=tuple(other for other in range(3) if other != axis))
+    wide = np.flatnonzero(areas >= rng.uniform(0.5, 1.0) * areas.max())
+    index = int(rng.choice(wide))
+    part = _largest(np.moveaxis(region, axis, 0)[index])
+    stroke = _LINES[int(rng.integers(len(_LINES)))](part, _depth(part), rng)
+    if kind < 0.8:  # short
+        ends = np.argwhere(stroke)
+        near = np.square(np.argwhere(part) - ends[rng.integers(len(ends))]).sum(axis=1) if len(ends) else np.zeros(0)
+        short = np.zeros(part.shape, bool)
+        short[tuple(np.argwhere(part)[near <= rng.uniform(1.0, 5.0) ** 2].T)] = True
+        stroke = stroke & short
+    if not stroke.any():
+        stroke = _dot(part, _depth(part), rng)
+    np.moveaxis(marks, axis, 0)[index] = stroke
     return marks
 
 
@@ -128,7 +158,7 @@ def _in_slice(region: Mask, rng: np.random.Generator) -> Mask:
     marks = np.zeros(region.shape, bool)
     for number in np.flatnonzero(sizes >= _IMPORTANT_PART * sizes.max())[:3] + 1:
         part = parts == number
-        depth = ndimage.distance_transform_edt(np.pad(part, 1))[1:-1, 1:-1].astype(np.float32)
+        depth = _depth(part)
         stroke = _STROKES[int(rng.choice(len(_STROKES), p=_SHARES))](part, depth, rng)
         if rng.random() < 0.4:
             stroke &= _broken(region.shape, rng)
@@ -138,6 +168,11 @@ def _in_slice(region: Mask, rng: np.random.Generator) -> Mask:
             stroke = _dot(part, depth, rng)
         marks |= stroke
     return marks
+
+
+def _depth(part: Mask) -> NDArray[np.float32]:
+    """Distance (J, I) to the nearest pixel that is no part of it."""
+    return ndimage.distance_transform_edt(np.pad(part, 1))[1:-1, 1:-1].astype(np.float32)
 
 
 def _dot(part: Mask, depth: NDArray[np.float32], rng: np.random.Generator) -> Mask:
@@ -184,3 +219,4 @@ def _broken(shape: tuple[int, ...], rng: np.random.Generator) -> Mask:
 
 _STROKES: tuple[Stroke, ...] = (_dot, _line, _middle, _along_border)
 _SHARES = (0.1, 0.35, 0.3, 0.25)
+_LINES: tuple[Stroke, ...] = (_line, _middle)

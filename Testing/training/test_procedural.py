@@ -96,6 +96,21 @@ def test_margins_leave_background_round_the_object():
         assert crop[mask == 1].mean() > crop[mask == 0].mean() + 0.5
 
 
+def test_regions_cut_objects_off_and_hold_more_than_them():
+    image = np.full((60, 60), 0.1, np.float32)
+    labels = np.zeros(image.shape, np.int16)
+    labels[22:42, 20:40] = 1
+    image[labels == 1] = 0.9
+    drawn = CropSettings(margin_voxels=(0, 0), region=1.0, region_part=(0.5, 4.0), fresh_noise=0)
+    parts = [
+        mask.mean()
+        for seed in range(30)
+        for _, mask in object_crops(Scene(image, labels), (40, 40), 1, np.random.default_rng(seed), drawn)
+    ]
+    assert max(parts) > 0.6
+    assert min(parts) < 0.2
+
+
 def test_an_object_that_the_image_does_not_show_is_no_task():
     image = np.random.default_rng(0).normal(0.5, 0.1, (40, 40, 40)).astype(np.float32)
     labels = np.zeros(image.shape, np.int16)
@@ -230,7 +245,17 @@ def test_scene_settings_out_of_range_are_refused(wrong):
         SceneSettings(**wrong)
 
 
-@pytest.mark.parametrize("wrong", [{"margin_voxels": (5, 1)}, {"margin_part": -1}, {"whole": 2}, {"fresh_noise": -0.1}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"margin_voxels": (5, 1)},
+        {"margin_part": -1},
+        {"region": -1},
+        {"region_part": (2, 1)},
+        {"whole": 2},
+        {"fresh_noise": -0.1},
+    ],
+)
 def test_crop_settings_out_of_range_are_refused(wrong):
     with pytest.raises(InputError, match=next(iter(wrong))):
         CropSettings(**wrong)

@@ -26,13 +26,13 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def tiny_recipes(monkeypatch):
-    """Two steps each; the stage in 2D of those in two stages takes three times as many."""
+    """Two steps each; a stage in 2D takes three times as many, and that in volumes between as many."""
 
     def tasks(dimensions):
-        return lambda count, seed: BinaryTasks(dimensions, 1, count, seed, 20**3 if dimensions == 3 else 40**2)
+        return lambda count, seed, maps: BinaryTasks(dimensions, 1, count, seed, 20**3 if dimensions == 3 else 40**2)
 
     def sessions(dimensions):
-        return lambda count, seed: PromptedTasks(tasks(dimensions)(count, seed))
+        return lambda *given: PromptedTasks(tasks(dimensions)(*given))
 
     thin = partial(PNet, channels=2, compressed=2)
     small = {
@@ -40,15 +40,12 @@ def tiny_recipes(monkeypatch):
         "pcnet": {"network": partial(PCNet, channels=2, compressed=2), "tasks": tasks(3)},
         "prompted": {"network": partial(PromptedNetwork, (4, 4)), "tasks": sessions(3)},
     }
-    slices = {
-        "pcnet": {"network": thin, "tasks": tasks(2)},
-        "prompted": {"network": partial(PromptedNetwork, (4, 4)), "tasks": sessions(2)},
-    }
+    volumes = recipes.RECIPES["prompted"].first
+    slices = replace(volumes.first, steps=6, network=small["prompted"]["network"], tasks=sessions(2))
+    small["prompted"]["first"] = replace(volumes, steps=2, first=slices, **small["prompted"])
+    small["pcnet"]["first"] = replace(recipes.RECIPES["pcnet"].first, steps=6, network=thin, tasks=tasks(2))
     for name, parts in small.items():
-        recipe = recipes.RECIPES[name]
-        if name in slices:
-            parts["slices"] = replace(recipe.slices, steps=6, **slices[name])
-        monkeypatch.setitem(recipes.RECIPES, name, replace(recipe, steps=2, **parts))
+        monkeypatch.setitem(recipes.RECIPES, name, replace(recipes.RECIPES[name], steps=2, **parts))
 
 
 def recipe_in(folder, name="pcnet", steps=None, seed=3):
@@ -57,7 +54,7 @@ def recipe_in(folder, name="pcnet", steps=None, seed=3):
 
 @pytest.mark.parametrize(
     ("name", "kind", "totals"),
-    [("pnet", PNet, [2]), ("pcnet", PCNet, [6, 2]), ("prompted", PromptedNetwork, [6, 2])],
+    [("pnet", PNet, [2]), ("pcnet", PCNet, [6, 2]), ("prompted", PromptedNetwork, [6, 2, 2])],
 )
 def test_a_recipe_writes_weights_that_can_be_loaded(tmp_path, tiny_recipes, name, kind, totals):
     reports = []
@@ -85,7 +82,7 @@ def test_the_stage_in_slices_is_shortened_with_the_recipe_and_told_in_the_file(
 
 def test_a_stage_in_slices_is_never_left_out(tmp_path, tiny_recipes, monkeypatch):
     recipe = recipes.RECIPES["pcnet"]
-    monkeypatch.setitem(recipes.RECIPES, "pcnet", replace(recipe, steps=100, slices=replace(recipe.slices, steps=4)))
+    monkeypatch.setitem(recipes.RECIPES, "pcnet", replace(recipe, steps=100, first=replace(recipe.first, steps=4)))
     finish(recipe_in(tmp_path, steps=1))
     assert len(logged(tmp_path / "slices")) == 1
 
@@ -116,10 +113,11 @@ def test_a_recipe_makes_the_batches_its_steps_take_in_mixed_precision_on_a_gpu_a
         return network
 
     monkeypatch.setattr(recipes, "train", train)
-    slices = replace(recipe.slices, accumulated=3)
-    monkeypatch.setitem(recipes.RECIPES, "prompted", replace(recipe, accumulated=2, slices=slices))
+    slices = replace(recipe.first.first, accumulated=3)
+    volumes = replace(recipe.first, accumulated=2, first=slices)
+    monkeypatch.setitem(recipes.RECIPES, "prompted", replace(recipe, accumulated=1, first=volumes))
     finish(train_steps("prompted", tmp_path, steps=2, seed=3, workers=0, device=torch.device(device)))
-    assert begun == [(18, 6, 3, mixed), (4, 2, 2, mixed)]
+    assert begun == [(18, 6, 3, mixed), (4, 2, 2, mixed), (2, 2, 1, mixed)]
 
 
 @pytest.mark.parametrize("name", ["pnet", "prompted"])
@@ -172,11 +170,48 @@ def test_every_recipe_is_of_a_network_that_can_be_saved_and_loaded(tmp_path):
         assert type(load_network(tmp_path / name)) is ARCHITECTURES[name]
 
 
-def test_every_stage_in_slices_gives_its_weights_to_the_next():
-    in_two_stages = [recipe for recipe in recipes.RECIPES.values() if recipe.slices is not None]
-    assert in_two_stages
-    for recipe in in_two_stages:
-        recipe.carried(recipe.slices.network(), recipe.network())
+def test_every_stage_gives_its_weights_to_the_next():
+    begun = [recipe for recipe in recipes.RECIPES.values() if recipe.first is not None]
+    assert begun
+    for recipe in begun:
+        while recipe.first is not None:
+            recipe.carried(recipe.first.network(), recipe.network())
+            recipe = recipe.first
+
+
+@pytest.mark.parametrize(
+    ("name", "folder", "text"),
+    [
+        ("pnet", "maps", "pnet learns from procedural images alone"),
+        ("prompted", "nowhere", "nowhere is not a folder of label maps"),
+        ("prompted", "empty", "empty holds no label maps"),
+    ],
+)
+def test_label_maps_that_are_of_no_use_are_refused_before_any_work(tmp_path, name, folder, text):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=text):
+        finish(
+            train_steps(name, tmp_path / "new", steps=1, seed=0, workers=0, device=CPU, label_maps=tmp_path / folder)
+        )
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_file_tells_how_many_label_maps_were_learnt_from(tmp_path, tiny_recipes, monkeypatch):
+    (tmp_path / "maps").mkdir()
+    (tmp_path / "maps" / "a.nii.gz").write_bytes(b"")
+    seen, recipe = [], recipes.RECIPES["prompted"]
+
+    def tasks(count, seed, maps):
+        seen.append(maps)
+        return recipe.tasks(count, seed, maps)
+
+    monkeypatch.setitem(recipes.RECIPES, "prompted", replace(recipe, tasks=tasks))
+    steps = train_steps(
+        "prompted", tmp_path / "new", steps=1, seed=0, workers=0, device=CPU, label_maps=tmp_path / "maps"
+    )
+    with safe_open(finish(steps), framework="pt") as file:
+        assert "the shapes of 1 label map" in json.loads(file.metadata()["training"])["data"]
+    assert [path.name for maps in seen for path in maps.paths] == ["a.nii.gz"]
 
 
 @pytest.mark.parametrize(

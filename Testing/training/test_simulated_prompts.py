@@ -10,7 +10,7 @@ from blobs import ellipsoid
 from InteractiveSegLib.networks.cues import CHANNELS, ShownPrompts, encode
 from InteractiveSegLib.networks.prompted import PromptedNetwork
 from InteractiveSegLib.training.procedural.procedural import BinaryTasks
-from InteractiveSegLib.training.prompted_tasks import PromptedTasks, session_loss
+from InteractiveSegLib.training.prompted_tasks import PromptedTasks, few_prompts, session_logits, session_loss
 from InteractiveSegLib.training.simulated_prompts import against, draw_box, draw_scribbles, error_regions, spoiled
 
 SEEDS = range(60)
@@ -242,6 +242,50 @@ def test_a_batch_holds_prompts_that_go_with_its_objects(dimensions, max_voxels):
         }
     assert len(kinds) > 1
     assert 0 < others < 24
+
+
+@pytest.mark.parametrize("shape_kji", [SHAPE_KJI, (1, 12, 15)], ids=["stack", "single slice"])
+def test_few_marks_are_clicks_or_one_stroke_and_mostly_without_a_box(shape_kji):
+    truth = ellipsoid(shape_kji, tuple(n // 2 for n in shape_kji), tuple(max(1, n // 3) for n in shape_kji))
+    counts, boxes = [], 0
+    for seed in range(60):
+        box, foreground, background, other, start = few_prompts(truth, rng(seed))
+        assert foreground.any()
+        assert not (foreground & ~truth).any()
+        assert not (background & truth).any()
+        assert not other.any()
+        assert not start.any()
+        on_slices = [foreground.any(axis=tuple({0, 1, 2} - {axis})).sum() for axis in range(3)]
+        assert foreground.sum() <= 3 or min(on_slices) == 1
+        counts.append(int(foreground.sum()))
+        boxes += not box.all()
+    assert min(counts) == 1
+    assert max(counts) > 3
+    assert 0 < boxes < 30
+
+
+def test_without_the_object_few_marks_are_beside_it():
+    nothing = np.zeros(SHAPE_KJI, bool)
+    for seed in SEEDS:
+        _, foreground, background, *_ = few_prompts(nothing, rng(seed))
+        assert not foreground.any()
+        assert background.any()
+
+
+def test_people_who_begin_with_few_marks_correct_the_largest_error_alone():
+    batch = PromptedTasks(BinaryTasks(3, 2, 2, seed=4, max_voxels=20**3), few=[1.0])[0]
+    assert batch["few"].all()
+    seen = []
+
+    class Watched(torch.nn.Module):
+        def forward(self, channels, spacing):
+            seen.append(channels[:, 3:5] == 1)  # where a geodesic distance is 0
+            return torch.stack([torch.ones_like(channels[:, 0]), torch.zeros_like(channels[:, 0])], dim=1)
+
+    session_logits(Watched(), batch, (0, 1))
+    (before, after) = (marks.flatten(2).sum(dim=2) for marks in seen)
+    assert (after[:, 0] > before[:, 0]).all()  # all is missed, so that is what is marked
+    assert (after[:, 1] == before[:, 1]).all()
 
 
 def test_several_kinds_of_tasks_take_turns():

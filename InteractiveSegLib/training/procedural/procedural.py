@@ -7,12 +7,14 @@ intensities, textures and machines drawn at random. Everything is a function of 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
 from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.training.procedural.mapped_scenes import LabelMapFolder
 from InteractiveSegLib.training.procedural.procedural_crops import Crop, CropSettings, object_crops, object_slices
 from InteractiveSegLib.training.procedural.procedural_images import Scene, SceneSettings, generate_scene
 
@@ -33,6 +35,7 @@ class BinaryTasks(Dataset):
     max_voxels : upper bound of the voxels of one crop
     scenes_per_batch : scenes the crops of a batch come from
     scene, crop : what is drawn
+    maps : real label maps whose shapes are drawn; without them shapes that mean nothing
 
     Each item is a dictionary of ``image`` and ``label``, float32 of (B, 1, *S); S is drawn for each batch. In 3D the
     sides are 20-56 in steps of 4 and one batch in four is flat (8-16 slices); in 2D they are 40-128 in steps of 4, and
@@ -51,6 +54,7 @@ class BinaryTasks(Dataset):
         scenes_per_batch: int = 2,
         scene: SceneSettings | None = None,
         crop: CropSettings | None = None,
+        maps: LabelMapFolder | None = None,
     ) -> None:
         if dimensions not in (2, 3):
             raise InputError(f"dimensions {dimensions} must be 2 or 3")
@@ -65,7 +69,7 @@ class BinaryTasks(Dataset):
             raise InputError(f"max_voxels {max_voxels} is below the smallest crop, {least}")
         self.dimensions, self.batch_size, self.length, self.seed = dimensions, batch_size, length, seed
         self.max_voxels, self.scenes_per_batch = max_voxels, scenes_per_batch
-        self.scene, self.crop = scene or SceneSettings(), crop or CropSettings()
+        self.scene, self.crop, self.maps = scene or SceneSettings(), crop or CropSettings(), maps
 
     def __len__(self) -> int:
         return self.length
@@ -113,13 +117,18 @@ class BinaryTasks(Dataset):
             wanted = min(each, count - len(crops))
             if sliced:
                 in_plane = [int(np.clip(n * rng.uniform(1.0, 1.6), 48, 112)) for n in shape]
-                scene = generate_scene((int(rng.integers(10, 33)), *in_plane), rng, self.scene)
+                scene = self._scene((int(rng.integers(10, 33)), *in_plane), rng)
                 crops += object_slices(scene, shape, wanted, rng, self.crop)
             else:
                 zoom = rng.uniform(1.35, 1.8) if self.dimensions == 3 else rng.uniform(1.3, 2.2)
-                scene = generate_scene([int(max(8, n * zoom)) for n in shape], rng, self.scene)
+                scene = self._scene([int(max(8, n * zoom)) for n in shape], rng)
                 crops += object_crops(scene, shape, wanted, rng, self.crop)
         return crops
+
+    def _scene(self, shape: Sequence[int], rng: np.random.Generator) -> Scene:
+        if self.maps is None:
+            return generate_scene(shape, rng, self.scene)
+        return self.maps.scene(shape, rng, self.scene)
 
 
 def _plane(pixels: int, low: int, high: int, rng: np.random.Generator) -> tuple[int, int]:

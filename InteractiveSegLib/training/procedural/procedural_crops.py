@@ -28,12 +28,17 @@ class CropSettings:
 
     margin_voxels : background kept on each side of the object's box, drawn for every side
     margin_part : a margin is at most this part of the object's own length along the axis
+    region : probability that the crop is a region round a voxel of the object instead, as it is looked for where no box
+        is drawn: it may cut the object off, or hold much more
+    region_part : sides of a region, in parts of the object's mean length
     whole : probability that an object in a group (ring and cavity, touching parts) is replaced by the whole group
     fresh_noise : probability of noise added at the crop's own resolution
     """
 
     margin_voxels: tuple[int, int] = (0, 10)
     margin_part: float = 0.35
+    region: float = 0.0
+    region_part: tuple[float, float] = (0.5, 4.0)
     whole: float = 0.3
     fresh_noise: float = 0.25
 
@@ -41,6 +46,8 @@ class CropSettings:
         check_range("margin_voxels", self.margin_voxels)
         if self.margin_part < 0:
             raise InputError(f"margin_part {self.margin_part} must not be negative")
+        check_range("region_part", self.region_part)
+        check_probability("region", self.region)
         check_probability("whole", self.whole)
         check_probability("fresh_noise", self.fresh_noise)
 
@@ -154,8 +161,13 @@ class _Candidates:
             own = own[inner]
             box = tuple(slice(b.start + s.start, b.start + s.stop) for b, s in zip(box, inner, strict=True))
             outer = _with_margin(box, self.labels.shape, rng, settings)
+        if settings.region and rng.random() < settings.region:
+            outer = _region(own, box, self.labels.shape, rng, settings)
+            inner = tuple(slice(max(b.start, o.start), min(b.stop, o.stop)) for b, o in zip(box, outer, strict=True))
+            own = own[_counted_from(box, inner)]
+            box = inner
         mask = np.zeros([s.stop - s.start for s in outer], np.float32)
-        mask[tuple(slice(b.start - o.start, b.stop - o.start) for b, o in zip(box, outer, strict=True))] = own
+        mask[_counted_from(outer, box)] = own
         return _Task(mask, box, outer)
 
     def _any(self, rng: np.random.Generator, settings: CropSettings) -> tuple[tuple[int, ...], Box, Box]:
@@ -178,6 +190,25 @@ def _with_margin(box: Box, shape: Sequence[int], rng: np.random.Generator, setti
         before, after = (int(m) for m in rng.integers(low, high + 1, 2))
         grown.append(slice(max(0, side.start - before), min(voxels, side.stop + after)))
     return tuple(grown)
+
+
+def _region(
+    own: NDArray[np.bool_], box: Box, shape: Sequence[int], rng: np.random.Generator, settings: CropSettings
+) -> Box:
+    """Round one of the object's voxels, that nearest to its middle among a few."""
+    voxels = np.argwhere(own)
+    few = voxels[rng.integers(len(voxels), size=6)]
+    mark = few[np.square(few - voxels.mean(axis=0)).sum(axis=1).argmin()] + [side.start for side in box]
+    side = np.mean(own.shape) * np.exp(rng.uniform(*np.log(settings.region_part)))
+    reaches = np.maximum(2, side / 2 * np.exp(rng.uniform(-0.25, 0.25, len(shape))))
+    return tuple(
+        slice(max(0, int(place - reach)), min(length, int(place + reach) + 1))
+        for place, reach, length in zip(mark, reaches, shape, strict=True)
+    )
+
+
+def _counted_from(outer: Box, inner: Box) -> Box:
+    return tuple(slice(i.start - o.start, i.stop - o.start) for i, o in zip(inner, outer, strict=True))
 
 
 def _stretch(box: Box, shape: Sequence[int]) -> float:

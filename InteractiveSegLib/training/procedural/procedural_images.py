@@ -94,8 +94,7 @@ def generate_scene(shape: Sequence[int], rng: np.random.Generator, settings: Sce
         raise InputError(f"a scene of shape {tuple(shape)}: give 2 or 3 axes of at least 4 voxels")
     settings = settings or SceneSettings()
     drawn = draw_labels(shape, rng, settings.objects, settings.distractors, settings.air)
-    image, labels = _paint(drawn, settings, rng)
-    return Scene(image, labels, drawn.groups)
+    return painted(drawn, settings, rng)
 
 
 # ---- intensities -----------------------------------------------------------------------------------------------------
@@ -233,7 +232,7 @@ def _fan(shape: Sequence[int], rng: np.random.Generator) -> NDArray[np.bool_]:
 _MACHINES = {"mr": _mr, "ct": _ct, "ultrasound": _ultrasound}
 
 
-def _paint(labels: LabelMap, settings: SceneSettings, rng: np.random.Generator) -> tuple[Array, NDArray[np.int16]]:
+def painted(labels: LabelMap, settings: SceneSettings, rng: np.random.Generator) -> Scene:
     """Image and objects of a label map, as one random machine would show them."""
     shape = labels.classes.shape
     mode = str(rng.choice(list(_MACHINES), p=np.array(settings.modes) / sum(settings.modes)))
@@ -265,4 +264,4 @@ def _paint(labels: LabelMap, settings: SceneSettings, rng: np.random.Generator) 
         image **= np.float32(np.exp(rng.uniform(-0.5, 0.5)))
     if mode == "mr" and rng.random() < 0.12:
         image = 1 - image
-    return image, np.ascontiguousarray(objects)
+    return Scene(image, np.ascontiguousarray(objects), labels.groups)
