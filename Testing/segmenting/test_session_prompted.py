@@ -142,7 +142,7 @@ def test_undo_and_redo_bring_back_prompts_and_mask():
     session = session_on(box=BOX)
     first = finish(session.segment())
     labelmap = session.labelmap()
-    session.add_scribbles(on_blob())
+    session.add_scribbles(on_blob(BACKGROUND))
     second = finish(session.segment())
     assert not np.array_equal(session.labelmap(), labelmap)
     assert session.undo() is first
