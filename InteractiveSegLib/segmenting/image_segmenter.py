@@ -127,12 +127,14 @@ class ImageSegmenter:
         geometry = self.volume.geometry
         box, note = object_roi(prompts, label, geometry)
         notes += [note] if note else []
+        looked_for = None
         if needs_region(prompts, label):
             region = yield from region_steps(
                 self.volume, prompts, label, self._network, self.settings, seed=self.seed, device=device
             )
             box = region.box
             if not region.is_shown:
+                looked_for = box
                 fine_tuned = adapt and not self._network.takes_prompts  # which few marks teach less than it knows
                 notes.append(region_note(label, box, geometry, left_untuned=adapt and not fine_tuned))
                 adapt = fine_tuned
@@ -170,7 +172,7 @@ class ImageSegmenter:
         inside[within_crop] = mask[within_crop]
         for marks, value in zip(prompts.scribbles.for_label(label), (True, False), strict=True):
             inside[tuple((marks[grid.crop.contains(marks)] - grid.crop.start_kji).T)] = value
-        return ObjectMask(grid, found.probability.cpu().numpy(), np.packbits(inside))
+        return ObjectMask(grid, found.probability.cpu().numpy(), np.packbits(inside), looked_for)
 
     def _start_notes(self, prompts: Prompts, label: int, box: BoundingBox) -> list[Note]:
         """What of the object's start mask, where it has one, is left out."""

@@ -1,7 +1,7 @@
 """What a step leaves behind: a mask an object, with what it takes to settle where objects overlap."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 
 import numpy as np
@@ -20,11 +20,13 @@ class ObjectMask:
     grid : where it was worked on
     probability : (K, J, I) float32 on the working grid
     bits : packed mask of the crop at the image's resolution
+    region : where it was looked for, since nothing that was drawn shows how large it is; None where something does
     """
 
     grid: WorkingGrid
     probability: NDArray[np.float32]
     bits: NDArray[np.uint8]
+    region: BoundingBox | None = None
 
     @property
     def mask(self) -> NDArray[np.bool_]:
@@ -82,7 +84,7 @@ def without_overlaps(objects: Mapping[int, ObjectMask], prompts: Prompts) -> dic
     for label, (voxels, places) in claimed.items():
         found, mask = kept[label], kept[label].mask
         mask[voxels] = winner[places] == label
-        kept[label] = ObjectMask(found.grid, found.probability, np.packbits(mask))
+        kept[label] = replace(found, bits=np.packbits(mask))
     return kept
 
 

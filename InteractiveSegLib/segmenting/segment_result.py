@@ -62,6 +62,7 @@ class SegmentResult:
     notes : sentences on what was converted, cut or ignored
     seconds : that the round took
     device : that it was computed on
+    regions : label -> where an object was looked for of which nothing that was drawn shows how large it is
     """
 
     masks: Mapping[int, PackedMask]
@@ -69,6 +70,7 @@ class SegmentResult:
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
     device: str = "cpu"
+    regions: Mapping[int, BoundingBox] = field(default_factory=dict)
 
     @classmethod
     def of_round(cls, round_: Round, with_probability: bool, device: str) -> SegmentResult:
@@ -80,6 +82,7 @@ class SegmentResult:
             round_.notes,
             round_.seconds,
             device,
+            {label: mask.region for label, mask in found if mask.region is not None},
         )
 
     def labelmap(self, shape_kji: Index) -> NDArray[np.uint8]:

@@ -17,6 +17,7 @@ from InteractiveSegLib.prompts.prompts import Prompts
 from InteractiveSegLib.prompts.scribbles import BACKGROUND, Scribbles
 from InteractiveSegLib.segmenting import image_segmenter, region
 from InteractiveSegLib.segmenting.region import has_strokes, needs_region, regions
+from InteractiveSegLib.segmenting.segment_result import SegmentResult
 from InteractiveSegLib.segmenting.session import ImageSession
 from InteractiveSegLib.segmenting.settings import RegionSettings
 
@@ -105,7 +106,9 @@ def test_strokes_on_and_beside_the_object_in_most_of_its_slices_are_fine_tuned_t
     given = strokes_on(range(17, 32), around=range(15, 34))
     session = ImageSession(ball(), network)
     session.add_scribbles(given)
-    assert finish(session.segment()).notes == ()
+    found = finish(session.segment())
+    assert found.notes == ()
+    assert found.objects[1].region is None
     assert dice(session.labelmap() == 1, BALL) >= dice(segmented(ball(), network, given, adapt=False), BALL) > 0.95
 
 
@@ -113,7 +116,13 @@ def test_strokes_on_and_beside_the_object_in_most_of_its_slices_are_fine_tuned_t
 def test_where_an_object_was_looked_for_is_said_and_that_it_was_not_fine_tuned(network, adapt):
     session = ImageSession(ball(2.0), network)
     session.add_scribbles(marks(CENTRE, (24, 24, 26)))
-    (note,) = finish(session.segment(adapt)).notes
+    found = finish(session.segment(adapt))
+    (note,) = found.notes
+    i, j, k = (int(n) // 2 for n in re.findall(r"\d+", note)[1:4])
+    region = found.objects[1].region
+    assert region.shape_kji == (k, j, i)
+    assert all(region.contains(np.array([CENTRE])))
+    assert SegmentResult.of_round(found, False, "cpu").regions == {1: region}
     assert re.match(r"label 1 was looked for in \d+ x \d+ x \d+ mm round its marks(, without fine-tuning: |$)", note)
     assert ("without fine-tuning" in note) == adapt
 

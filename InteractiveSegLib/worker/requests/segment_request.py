@@ -114,6 +114,7 @@ class SegmentRequest:
         fields = {
             "masks": {str(label): box_fields(mask.box) for label, mask in result.masks.items()},
             "crops": {str(label): box_fields(found.crop) for label, found in result.probabilities.items()},
+            "regions": {str(label): box_fields(box) for label, box in result.regions.items()},
             "notes": note_fields(result.notes),
             "seconds": result.seconds,
             "device": result.device,
@@ -135,6 +136,7 @@ class SegmentRequest:
             notes_of(fields["notes"]),
             float(fields["seconds"]),
             str(fields["device"]),
+            {int(label): box_of(box) for label, box in fields["regions"].items()},
         )
 
 
