@@ -78,6 +78,7 @@ def assert_the_same(worker, volume, draw, request, settings=lambda settings: set
     worker.client.set_image(volume)
     worker.client.prompts = session.prompts
     result = worker.run(request)
+    assert result.regions == {n: found.region for n, found in expected.objects.items() if found.region is not None}
     shape = volume.geometry.shape_kji
     np.testing.assert_array_equal(result.labelmap(shape), session.labelmap())
     assert np.count_nonzero(session.labelmap()) > least
@@ -93,6 +94,13 @@ def test_a_box_and_scribbles_give_the_same_mask_and_probability(worker, model):
         session.add_scribbles(on_blob())
 
     assert_the_same(worker, small(), draw, SegmentRequest(model, with_probability=True))
+
+
+def test_a_click_gives_the_same_mask_and_where_it_was_looked_for(worker):
+    result = assert_the_same(
+        worker, small(), lambda session: session.add_scribbles(scribbles(((6, 10, 13), 1))), SegmentRequest()
+    )
+    assert set(result.regions) == {1}
 
 
 def test_the_shipped_network_gives_the_same_mask_on_an_oblique_anisotropic_grid(worker, oblique_geometry):
