@@ -96,9 +96,9 @@ def test_a_network_heads_the_table_and_its_cases_are_shown(here, run):
 def test_quick_takes_few_cases_rounds_and_methods(run, monkeypatch, words, model):
     ran = []
 
-    def quick(case, method, user, person, settings):
+    def quick(case, method, user, person, settings, prompted):
         ran.append((case.name, method, user, settings.rounds, settings.cap))
-        return trial(case, "box", user, person, settings)
+        return trial(case, "box", user, person, settings, prompted)
 
     monkeypatch.setattr(benchmark, "trial", quick)
     assert run(*FOLDERS, "--quick", *words)[0] == 0
@@ -122,7 +122,7 @@ def test_an_image_that_cannot_be_read_is_a_note_in_the_report(here, run):
         (("--labels", "labels"), "--images and --labels go together"),
         (("--images", "gone", "--labels", "labels"), "gone cannot be read: No such file"),
         (("--images", "images", "--labels", "net"), "no image in images has a label of the same name in net"),
-        ((*FOLDERS, "--users", "robot,nurse"), "users nurse: there are robot, sloppy, clicks, short, human"),
+        ((*FOLDERS, "--users", "robot,nurse"), "users nurse: there are robot, sloppy, clicks, strokes, short, human"),
         ((*FOLDERS, "--users", "robot,robot"), "users robot, robot: name each of them once"),
         ((*FOLDERS, "--users", "human"), "no case to run under images"),
         ((*FOLDERS, "--methods", "box,box"), "methods box, box: name each of them once"),

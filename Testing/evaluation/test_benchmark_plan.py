@@ -174,7 +174,7 @@ def test_an_output_that_is_a_file_cannot_be_written(images, tmp_path, below):
     [
         ({"methods": ()}, r"methods \(none\): name each"),
         ({"methods": ("box", "box")}, "methods box, box: name each of them once"),
-        ({"users": ()}, r"users \(none\): there are robot, sloppy, clicks, short, human"),
+        ({"users": ()}, r"users \(none\): there are robot, sloppy, clicks, strokes, short, human"),
         ({"users": ("robot", "nurse")}, "users nurse: there are"),
         ({"users": ("robot", "human", "robot")}, "users robot, human, robot: name each of them once"),
         ({"cases": 0}, "cases 0 must be at least 1"),
