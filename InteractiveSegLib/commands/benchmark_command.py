@@ -103,8 +103,8 @@ def add_benchmark(commands: argparse._SubParsersAction) -> None:
         type=Path,
         metavar="FILE",
         help="a page in Markdown, such as docs/results.md, whose tables are made anew: that of --prompts none and "
-        "--users clicks between <!-- begin none clicks --> and <!-- end none clicks -->; with a round behind these words, "
-        "the table by datasets",
+        "--users clicks between <!-- begin none clicks --> and <!-- end none clicks -->, the one by datasets with a "
+        "round behind these words",
     )
     add_trust(command)
     add_common(command)
