@@ -176,7 +176,9 @@ def _shown_command(options: argparse.Namespace) -> str:
     """The command that makes the same numbers, as a page may show it: without folders of this machine."""
     words = ["interactiveseg", "benchmark"]
     words += ["--data", "FOLDER"] if options.images is None else ["--images", "FOLDER", "--labels", "FOLDER"]
+    words += ["--datasets", "FILE"] if options.datasets is not None else []
     chosen = {name: getattr(options, name) for name in ("only", "objects", "cases", "methods", "prompts", "users")}
+    chosen |= {"model": options.model if options.methods is None and options.model != DEFAULT_NETWORK else None}
     chosen |= {"rounds": None if options.quick else options.rounds, "cap": options.cap, "seed": options.seed or None}
     chosen |= {"split": options.split if options.split != "report" else None}
     for name, value in chosen.items():

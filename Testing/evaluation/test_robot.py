@@ -344,7 +344,14 @@ def test_what_cannot_be_corrected_is_refused(found, truth, spacing, text):
 
 @pytest.mark.parametrize(
     ("setting", "value"),
-    [("style", "artist"), ("thickness_voxels", 0), ("share", 1.5), ("wander_voxels", -1), ("views", 4)],
+    [
+        ("style", "artist"),
+        ("thickness_voxels", 0),
+        ("share", 1.5),
+        ("wander_voxels", -1),
+        ("arc_voxels", -1),
+        ("views", 4),
+    ],
 )
 def test_settings_out_of_range_are_refused(setting, value):
     with pytest.raises(InputError, match=str(value)):

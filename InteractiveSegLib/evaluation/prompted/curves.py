@@ -117,7 +117,7 @@ def _notes(settings: BenchmarkSettings, user: str, prompted: str) -> str:
     if prompted == NONE and any(method in BASELINES and method not in NEED_A_BOX for method in settings.methods):
         text += (
             " Without a box a baseline works in the surroundings of the object's marks (0.35 of their extent, at least "
-            "8 voxels), and takes all of them for the object until background is marked as well."
+            "8 voxels), all of which it takes for objects until background is marked as well."
         )
     return text
 
