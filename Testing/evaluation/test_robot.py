@@ -349,7 +349,7 @@ def test_what_cannot_be_corrected_is_refused(found, truth, spacing, text):
         ("thickness_voxels", 0),
         ("share", 1.5),
         ("wander_voxels", -1),
-        ("arc_voxels", -1),
+        ("arc_share", -1),
         ("views", 4),
     ],
 )
@@ -396,11 +396,11 @@ def test_a_click_is_where_the_largest_error_is_deepest_in_mm_and_not_in_voxels()
     assert abs(i - 16.5) < 1
 
 
-@pytest.mark.parametrize("distance", [3.0, 6.0])
-def test_an_arc_goes_half_round_an_object_beside_its_first_line_alone(distance):
+@pytest.mark.parametrize(("share", "distance"), [(0.05, 4.0), (0.2, 6.0)])  # of 15 mm, in pixels of 0.5 mm
+def test_an_arc_goes_half_round_an_object_beside_its_first_line_alone(share, distance):
     truth = np.zeros((12, 60, 81), np.uint8)
     truth[ball(truth.shape, (5, 30, 40), 7.5)] = 1
-    settings = {"one_error": True, "views": 1, "arc_voxels": distance, "thickness_voxels": 1.0}
+    settings = {"one_error": True, "views": 1, "arc_share": share, "thickness_voxels": 1.0}
     first = drawn(np.zeros_like(truth), truth, **settings)
     assert first.strokes == 2
     assert {5} == set(first.scribbles.indices_kji[:, 0].tolist())
@@ -419,8 +419,8 @@ def test_an_arc_goes_half_round_an_object_beside_its_first_line_alone(distance):
 def test_an_arc_keeps_off_other_objects_and_off_the_border_of_the_image():
     truth = np.zeros((6, 40, 61), np.uint8)
     truth[2:5, 0:20, 10:30], truth[2:5, 0:20, 30:50] = 1, 2
-    one = drawn(np.zeros_like(truth), truth, one_error=True, views=1, arc_voxels=4.0)
+    one = drawn(np.zeros_like(truth), truth, one_error=True, views=1, arc_share=0.1)
     assert one.strokes == 4
     assert (truth[tuple(marks(one, BACKGROUND).T)] == 0).all()
     truth[:] = 1
-    assert set(drawn(np.zeros_like(truth), truth, one_error=True, views=1, arc_voxels=4.0).scribbles.labels) == {1}
+    assert set(drawn(np.zeros_like(truth), truth, one_error=True, views=1, arc_share=0.1).scribbles.labels) == {1}

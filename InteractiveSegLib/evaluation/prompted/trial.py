@@ -26,7 +26,7 @@ ROBOTS = {
     "robot": RobotSettings(),
     "sloppy": RobotSettings("sloppy"),
     "clicks": RobotSettings("click", thickness_voxels=1.0, one_error=True),
-    "strokes": RobotSettings(views=1, one_error=True, arc_voxels=4.0),
+    "strokes": RobotSettings(views=1, one_error=True, arc_share=0.1),
     "short": RobotSettings(longest_voxels=20.0, views=1),
 }
 HUMAN = "human"
@@ -125,7 +125,7 @@ def trial(
         found = attempt.segment(prompts)
         return list(_scores(case, method, user, person, 0, prompts, found, 0, 0.0, NONE)), found.labelmap
     # the draws depend on the case and the round alone, so every method meets the same user
-    robot = ROBOTS[user] if prompted == NONE else replace(ROBOTS[user], arc_voxels=0.0)
+    robot = ROBOTS[user] if prompted == NONE else replace(ROBOTS[user], arc_share=0.0)
     name = zlib.crc32(f"{case.dataset}/{case.name}/{user}".encode())
     rng = np.random.default_rng([settings.seed, name])
     prompts = Prompts({number: _box(prompted, case, number, rng, robot) for number in case.objects if prompted != NONE})

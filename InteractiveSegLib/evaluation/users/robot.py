@@ -28,6 +28,7 @@ Style = Literal["careful", "sloppy", "click"]
 _BOX_OUTWARDS = 0.8  # part of a box's sides that move outwards
 _TELLING_PART = 0.1  # of an object: a mark on less says little of where it is
 _BOX_KEEPS = 0.9  # part of the object that a jittered box holds at the least
+_LEAST_ARC_VOXELS = 4.0  # nearer by, an arc is nearly the outline
 _SEARCHED_VOXELS = 1_000_000  # the deepest point of a larger part is sought on every second voxel, third, ...
 _WAVELENGTH_THICKNESSES = 8.0  # an unsteady hand swings once over about so many thicknesses of the brush
 
@@ -44,7 +45,8 @@ class RobotSettings:
     views : in how many of the three views it draws lines, those of the slices with the smallest pixels first
     one_error : whether each object gets one mark a round, on its largest error, missed or too much; the first one is on
         the object itself. Otherwise both errors are marked
-    arc_voxels : how far from an object, outside it, an arc goes round it beside its first mark; 0 draws none
+    arc_share : how far outside an object an arc goes half round it, on the slice of its first mark, as a part of the
+        longer side of what that slice shows of it, at least 4 voxels; 0 draws none
     smallest_voxels : parts of fewer voxels (of the volume) are left alone, unless there is no larger one anywhere
     wander_voxels : sloppy: 95 % of a line's displacement; in parts narrower than that, half their width
     spill_voxels : sloppy: how far beyond the part the brush may paint
@@ -62,7 +64,7 @@ class RobotSettings:
     longest_voxels: float = 100.0
     views: int = 3
     one_error: bool = False
-    arc_voxels: float = 0.0
+    arc_share: float = 0.0
     smallest_voxels: int = 3
     wander_voxels: float = 2.0
     spill_voxels: float = 2.0
@@ -76,12 +78,12 @@ class RobotSettings:
         for name in ("thickness_voxels", "longest_voxels", "lift_every_voxels"):
             if not 0 < getattr(self, name) < np.inf:
                 raise InputError(f"the robot's {name} must be positive, not {getattr(self, name)}")
-        for name in ("arc_voxels", "smallest_voxels", "wander_voxels", "spill_voxels", "lift_voxels"):
+        for name in ("smallest_voxels", "wander_voxels", "spill_voxels", "lift_voxels"):
             if not 0 <= getattr(self, name) < np.inf:
                 raise InputError(f"the robot's {name} must be 0 or more, not {getattr(self, name)}")
         if self.views not in (1, 2, 3):
             raise InputError(f"the robot's views must be 1, 2 or 3, not {self.views}")
-        for name in ("share", "box_jitter"):
+        for name in ("share", "arc_share", "box_jitter"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"the robot's {name} must lie between 0 and 1, not {getattr(self, name)}")
 
@@ -176,7 +178,7 @@ def correct(
         parts = [part for part in parts if part.owner in marked or part.owner not in objects]
     drawn = [stroke for part in parts for stroke in pen.strokes(part, pen.views)]
     drawn += [stroke for part in unmarked for stroke in pen.strokes(part, pen.views[:1])]
-    if settings.arc_voxels:
+    if settings.arc_share:
         first = [part for part in (*parts, *unmarked) if part.label == part.owner and part.label not in before]
         drawn += [stroke for part in first for stroke in pen.arc(part, truth)]
     length_mm = float(sum(stroke.length_mm for stroke in drawn))
@@ -231,9 +233,10 @@ class _Pen:
         voxel = plane.min()
         index = worst_slice(part.mask, axis) + int(part.corner_kji[axis])
         section = truth.take(index, axis)
-        line = strokes.arc_round(
-            largest_piece(section == part.label), section == 0, plane, self.settings.arc_voxels * voxel, self.rng
-        )
+        region = largest_piece(section == part.label)
+        longer_mm = max((np.ptp(pixels) + 1) * mm for pixels, mm in zip(np.nonzero(region), plane, strict=True))
+        distance_mm = max(self.settings.arc_share * longer_mm, _LEAST_ARC_VOXELS * voxel)
+        line = strokes.arc_round(region, section == 0, plane, distance_mm, self.rng)
         if not len(line):
             return []
         pixels = strokes.painted(line, plane, self.settings.thickness_voxels * voxel)
