@@ -88,7 +88,8 @@ def test_fine_tuning_that_harms_is_named_with_its_dataset_and_number_even_betwee
     assert found[1][2][0] == "all cases"
     assert sentences[-1] == (
         "Mean Dice of net below that of net:fixed with p < 0.05, at any number of interactions: "
-        "A after 4 (-0.125, p 0.031); all cases after 4 (-0.125, p 0.031)."
+        "A after 4 (-0.125, p 0.031); all cases after 4 (-0.125, p 0.031). "
+        "Lowest difference: -0.125 (A after 4, p 0.031)."
     )
 
 
@@ -101,7 +102,8 @@ def test_fine_tuning_that_helps_or_cannot_be_told_apart_harms_nowhere():
     scores += [*course("B", "1", [0.1]), *course("B", "1", [0.9], method="net:fixed")]
     _, sentences = tables(scores, settings(1, ("net", "net:fixed")))
     assert sentences[-1].endswith(
-        "at any number of interactions: nowhere. With fewer than 6 cases the test cannot tell: B."
+        "at any number of interactions: nowhere. Lowest difference: -0.800 (B after 1, p 1). "
+        "With fewer than 6 cases the test cannot tell: B."
     )
 
 

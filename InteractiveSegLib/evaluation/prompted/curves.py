@@ -150,14 +150,19 @@ def _p(differences: NDArray[np.float64]) -> float:
 
 def _verdict(differences: Mapping[str, NDArray[np.float64]], tuned: str, fixed: str) -> str:
     """Where fine-tuning is worse than none, after any number of interactions, tabulated or not."""
-    harms = [
-        f"{name} after {number} ({column.mean():+.3f}, p {_p(column):.2g})"
+    columns = {
+        f"{name} after {number}": column
         for name, kept in differences.items()
         for number, column in enumerate(kept.T)
-        if column.mean() < 0 and _p(column) < SIGNIFICANT
-    ]
+        if column.mean() < 0
+    }
+    lower = {where: (column.mean(), _p(column)) for where, column in columns.items()}
+    harms = [f"{where} ({mean:+.3f}, p {p:.2g})" for where, (mean, p) in lower.items() if p < SIGNIFICANT]
     text = f"Mean Dice of {tuned} below that of {fixed} with p < {SIGNIFICANT:g}, at any number of interactions: "
     text += f"{'; '.join(harms)}." if harms else "nowhere."
+    if lower:
+        where, (mean, p) = min(lower.items(), key=lambda entry: entry[1][0])
+        text += f" Lowest difference: {mean:+.3f} ({where}, p {p:.2g})."
     if few := [name for name, kept in differences.items() if len(kept) < 6]:  # 2 / 2^5 > 0.05
         text += f" With fewer than 6 cases the test cannot tell: {', '.join(few)}."
     return text
