@@ -13,6 +13,7 @@ from InteractiveSegLib.evaluation.data.datasets import Dataset, ScribbleFiles, f
 from InteractiveSegLib.evaluation.prompted import benchmark
 from InteractiveSegLib.evaluation.prompted.benchmark import BenchmarkSettings, Unit, benchmark_steps
 from InteractiveSegLib.evaluation.prompted.trial import TrialSettings
+from InteractiveSegLib.evaluation.users.robot import RobotSettings
 from InteractiveSegLib.networks.checkpoint import save_network
 from InteractiveSegLib.networks.pnet import PNet
 from InteractiveSegLib.progress import finish
@@ -158,6 +159,14 @@ def test_a_folder_of_a_run_on_other_images_of_the_same_name_is_refused(images, t
     del written["images"]  # as written before they were noted
     (tmp_path / "out" / "settings.json").write_text(json.dumps(written))
     start(other, tmp_path / "out")
+
+
+def test_a_folder_in_which_a_user_of_that_name_drew_otherwise_is_refused(images, tmp_path, monkeypatch):
+    start(images, tmp_path / "out", replace(SETTINGS, users=("clicks", "short")))
+    monkeypatch.setitem(benchmark.ROBOTS, "clicks", RobotSettings("click", thickness_voxels=3.0))
+    start(images, tmp_path / "out", replace(SETTINGS, users=("robot", "short")))
+    with pytest.raises(InputError, match="holds a run with other ways to draw of clicks; use another folder"):
+        start(images, tmp_path / "out", replace(SETTINGS, users=("clicks",)))
 
 
 def test_a_listed_dataset_that_was_redefined_is_refused(two_datasets, tmp_path):

@@ -28,6 +28,7 @@ from InteractiveSegLib.evaluation.prompted.trial import (
     HUMAN,
     NONE,
     PROMPTS,
+    ROBOTS,
     USERS,
     Score,
     TrialSettings,
@@ -250,7 +251,9 @@ def _remember(output: Path, datasets: Sequence[Dataset | FolderDataset], setting
             read = b"".join(path.read_bytes() for path in weights_paths(model_of(method)[0]))
             weights[method] = hashlib.sha256(read).hexdigest()
     images = {dataset.name: _origin(dataset) for dataset in datasets}
-    facts = {"version": __version__, "trial": asdict(settings.trial), "weights": weights, "images": images}
+    robots = {user: repr(ROBOTS[user]) for user in settings.users if user != HUMAN}
+    named = {"weights": weights, "images": images, "robots": robots}
+    facts = {"version": __version__, "trial": asdict(settings.trial), **named}
     path = output / "settings.json"
     try:
         (output / "trials").mkdir(parents=True, exist_ok=True)
@@ -260,17 +263,15 @@ def _remember(output: Path, datasets: Sequence[Dataset | FolderDataset], setting
         try:
             before = json.loads(path.read_text())
             same = before["version"] == __version__ and before["trial"] == facts["trial"]
-            earlier_weights, earlier_images = dict(before["weights"]), dict(before.get("images", {}))
-            changed = [name for name, digest in weights.items() if earlier_weights.get(name, digest) != digest]
-            moved = [name for name, origin in images.items() if earlier_images.get(name, origin) != origin]
+            earlier = {key: dict(before.get(key, {})) for key in named}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{path} is damaged ({error}); use another folder") from error
-        if not same or changed or moved:
-            what = f"weights of {', '.join(changed)}" if changed else "settings"
-            what = f"images or labels of {', '.join(moved)}" if moved else what
-            raise InputError(f"{output} holds a run with other {what}; use another folder")
-        facts["weights"] = {**earlier_weights, **weights}
-        facts["images"] = {**earlier_images, **images}
+        for key, what in (("images", "images or labels"), ("weights", "weights"), ("robots", "ways to draw")):
+            if changed := [name for name, fact in named[key].items() if earlier[key].get(name, fact) != fact]:
+                raise InputError(f"{output} holds a run with other {what} of {', '.join(changed)}; use another folder")
+        if not same:
+            raise InputError(f"{output} holds a run with other settings; use another folder")
+        facts |= {key: {**earlier[key], **named[key]} for key in named}
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(facts, indent=1))
 
