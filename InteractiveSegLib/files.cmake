@@ -61,8 +61,11 @@ set(PACKAGE_SCRIPTS
   evaluation/overlay.py
   evaluation/prompted/__init__.py
   evaluation/prompted/benchmark.py
+  evaluation/prompted/curves.py
   evaluation/prompted/demo.py
   evaluation/prompted/methods.py
+  evaluation/prompted/pages.py
+  evaluation/prompted/panels.py
   evaluation/prompted/plots.py
   evaluation/prompted/report.py
   evaluation/prompted/showcase.py
@@ -86,6 +89,7 @@ set(PACKAGE_SCRIPTS
   evaluation/streams/stream_state.py
   evaluation/tables.py
   evaluation/users/__init__.py
+  evaluation/users/drawn_boxes.py
   evaluation/users/error_regions.py
   evaluation/users/robot.py
   evaluation/users/simulated_annotator.py

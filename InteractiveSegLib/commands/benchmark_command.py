@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,6 +40,9 @@ def add_benchmark(commands: argparse._SubParsersAction) -> None:
     data.add_argument("--data", type=Path, metavar="FOLDER", help="holds the folders of the listed datasets")
     data.add_argument("--datasets", type=Path, metavar="FILE", help="a list of datasets in place of the shipped one")
     data.add_argument("--only", metavar="A,B,...", help="only datasets whose name holds one of these words")
+    data.add_argument(
+        "--objects", metavar="A,B,...", help="of listed datasets, only objects whose name holds one of these words"
+    )
     data.add_argument("--images", type=Path, metavar="FOLDER", help="any images, with --labels")
     data.add_argument("--labels", type=Path, metavar="FOLDER", help="labelmaps named as the images")
     data.add_argument(
@@ -58,14 +62,23 @@ def add_benchmark(commands: argparse._SubParsersAction) -> None:
     users.add_argument(
         "--methods",
         metavar="A,B,...",
-        help=f"default: MODEL,MODEL:fixed,MODEL:plain,{_BASELINES}; and any models, and MODEL:straight",
+        help=f"default: MODEL,MODEL:fixed,MODEL:plain,{_BASELINES}; and any models, and MODEL:straight. MODEL:fixed is "
+        "never fine-tuned (--no-adapt of segment)",
     )
     users.add_argument(
         "--users",
         metavar="A,B,...",
-        help="of robot, sloppy, clicks, short (one short stroke an error), human; robot and human where none is named",
+        help="of robot, sloppy, clicks (one an object and round), strokes (one an object and round), short (one short "
+        "stroke an error), human; robot and human where none is named",
     )
-    users.add_argument("--rounds", type=int, default=3, help="rounds of scribbles that every robot draws")
+    users.add_argument(
+        "--prompts",
+        default="box",
+        metavar="A,B,...",
+        help="what every robot draws first, of box (the default), none, slice-box (on one slice, its depth guessed), "
+        "loose-box (larger by a tenth to three tenths on every side)",
+    )
+    users.add_argument("--rounds", type=int, default=3, help="rounds of scribbles or clicks that every robot draws")
     users.add_argument("--cap", type=int, help="go on to Dice 0.90, at most to this round (20 is usual)")
     streams = command.add_argument_group("streams of cases")
     streams.add_argument(
@@ -84,6 +97,14 @@ def add_benchmark(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--jobs", type=count_of, metavar="N", help="processes at a time, by default 1")
     command.add_argument(
         "-o", "--output", type=Path, default=Path("benchmark_output"), metavar="FOLDER", help="tables and plots"
+    )
+    command.add_argument(
+        "--page",
+        type=Path,
+        metavar="FILE",
+        help="a page in Markdown, such as docs/results.md, whose tables are made anew: that of --prompts none and "
+        "--users clicks between <!-- begin none clicks --> and <!-- end none clicks -->, the one by datasets with a "
+        "round behind these words",
     )
     add_trust(command)
     add_common(command)
@@ -111,8 +132,9 @@ def _benchmark(options: argparse.Namespace) -> None:
         run_streams(options)
         return
     from InteractiveSegLib.evaluation.prompted.benchmark import BenchmarkSettings, benchmark_steps, write_csv
+    from InteractiveSegLib.evaluation.prompted.pages import places_in, write_into
     from InteractiveSegLib.evaluation.prompted.plots import save_plots
-    from InteractiveSegLib.evaluation.prompted.report import report
+    from InteractiveSegLib.evaluation.prompted.report import page_names, page_tables, report
     from InteractiveSegLib.evaluation.prompted.showcase import save_showcase
     from InteractiveSegLib.evaluation.prompted.trial import TrialSettings
     from InteractiveSegLib.system.files import replacing
@@ -121,15 +143,16 @@ def _benchmark(options: argparse.Namespace) -> None:
     rounds = _QUICK_ROUNDS if options.quick else options.rounds
     methods = options.methods or _default_methods(options.model, options.quick)
     settings = BenchmarkSettings(
-        methods=tuple(word.strip() for word in methods.split(",")),
-        users=tuple(
-            word.strip() for word in (options.users or ("robot" if options.quick else "robot,human")).split(",")
-        ),
+        methods=_words(methods),
+        users=_words(options.users or ("robot" if options.quick else "robot,human")),
+        prompts=_words(options.prompts),
         cases=_QUICK_CASES if options.quick and options.cases is None else options.cases,
         split=options.split,
         jobs=options.jobs,
         trial=TrialSettings(rounds, options.cap or rounds, seed=options.seed, device=str(device)),
     )
+    if options.page is not None:
+        places_in(options.page, page_names(settings))
     outcome = shown(benchmark_steps(datasets, data, options.output, settings), options)
     if not outcome.scores:
         raise InputError(f"no case could be scored: {'; '.join(outcome.notes)}")
@@ -139,8 +162,28 @@ def _benchmark(options: argparse.Namespace) -> None:
         temporary.write_text(text, encoding="utf-8")
     save_plots(outcome.scores, settings, options.output)
     shown(save_showcase(outcome.scores, datasets, data, options.output, settings), options)
+    if options.page is not None:
+        write_into(options.page, page_tables(outcome, settings, _shown_command(options)))
     print(text)
     say(options, f"table, CSV, plots and pictures: {options.output}")
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(","))
+
+
+def _shown_command(options: argparse.Namespace) -> str:
+    """The command that makes the same numbers, as a page may show it: without folders of this machine."""
+    words = ["interactiveseg", "benchmark"]
+    words += ["--data", "FOLDER"] if options.images is None else ["--images", "FOLDER", "--labels", "FOLDER"]
+    words += ["--datasets", "FILE"] if options.datasets is not None else []
+    chosen = {name: getattr(options, name) for name in ("only", "objects", "cases", "methods", "prompts", "users")}
+    chosen |= {"model": options.model if options.methods is None and options.model != DEFAULT_NETWORK else None}
+    chosen |= {"rounds": None if options.quick else options.rounds, "cap": options.cap, "seed": options.seed or None}
+    chosen |= {"split": options.split if options.split != "report" else None}
+    for name, value in chosen.items():
+        words += [] if value is None else [f"--{name}", shlex.quote(str(value))]
+    return " ".join([*words, *(["--quick"] if options.quick else [])])
 
 
 def _default_methods(model: str, quick: bool) -> str:
@@ -166,6 +209,13 @@ def _datasets(options: argparse.Namespace) -> tuple[Sequence[Dataset | FolderDat
         datasets = tuple(d for d in datasets if any(word in d.name.lower() for word in words))
         if not datasets:
             raise InputError(f"--only {options.only}: no dataset of that name")
+    if options.objects:
+        wanted = [word.strip().lower() for word in options.objects.split(",")]
+        if options.images is not None:
+            raise InputError("--objects chooses objects of listed datasets: it goes with --data, not with --images")
+        datasets = tuple(chosen for dataset in datasets if (chosen := dataset.with_objects(wanted)) is not None)
+        if not datasets:
+            raise InputError(f"--objects {options.objects}: no dataset lists an object of that name")
     return datasets, data
 
 

@@ -92,13 +92,44 @@ def test_a_network_heads_the_table_and_its_cases_are_shown(here, run):
     assert run(*words) == (code, output, error)
 
 
+def test_clicks_without_a_box_give_curves_with_and_without_fine_tuning_and_renew_a_page(here, run):
+    page = here / "page.md"
+    page.write_text("kept\n<!-- begin none clicks -->\nold\n<!-- end none clicks -->\nkept too\n")
+    words = ("--methods", "box,net,net:fixed,geodesic", "--prompts", "none,slice-box", "--users", "clicks")
+    words = (*FOLDERS, *words, "--rounds", 3, "-o", "out", "--page", "page.md", "--quiet")
+    code, output, error = run(*words)
+    assert (code, error) == (0, "")
+    curve = output.partition("### Dice by interactions: no box (user: clicks)\n\n")[2].partition("\n\n###")[0]
+    assert "| Dice after " in curve
+    assert "Left out, as it needs a box: box." in curve
+    assert "Mean Dice of net below that of net:fixed with p < 0.05, at any number of interactions: nowhere." in curve
+    with (here / "out" / "scores.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    ran = {(row["prompted"], row["method"], row["round"]) for row in rows}
+    networks = ("net", "net:fixed", "geodesic")
+    assert ran == {("none", method, number) for method in networks for number in "123"} | {
+        ("slice-box", method, number) for method in ("box", *networks) for number in "0123"
+    }
+    mean = np.mean([float(r["dice"]) for r in rows if (r["prompted"], r["method"], r["round"]) == ("none", "net", "2")])
+    first = next(line for line in curve.splitlines() if line.startswith("| images"))
+    assert [cell.strip() for cell in first.split("|")][3:6:2] == ["net", f"{mean:.3f}"]
+    assert page.read_text() == (
+        "kept\n<!-- begin none clicks -->\n`interactiveseg benchmark --images FOLDER --labels FOLDER "
+        "--methods box,net,net:fixed,geodesic --prompts none,slice-box --users clicks --rounds 3`, split: report.\n\n"
+        f"{curve}\n<!-- end none clicks -->\nkept too\n"
+    )
+    pictures = {path.name for path in (here / "out").glob("*.png")}
+    assert {"rounds_none_clicks.png", "rounds_slice-box_clicks.png", "spread_none_clicks_3.png"} <= pictures
+    assert "images_none_clicks_worst.png" in {path.name for path in (here / "out" / "cases").iterdir()}
+
+
 @pytest.mark.parametrize(("words", "model"), [(("--model", "net"), "net"), ((), DEFAULT_NETWORK)])
 def test_quick_takes_few_cases_rounds_and_methods(run, monkeypatch, words, model):
     ran = []
 
-    def quick(case, method, user, person, settings):
+    def quick(case, method, user, person, settings, prompted):
         ran.append((case.name, method, user, settings.rounds, settings.cap))
-        return trial(case, "box", user, person, settings)
+        return trial(case, "box", user, person, settings, prompted)
 
     monkeypatch.setattr(benchmark, "trial", quick)
     assert run(*FOLDERS, "--quick", *words)[0] == 0
@@ -122,9 +153,14 @@ def test_an_image_that_cannot_be_read_is_a_note_in_the_report(here, run):
         (("--labels", "labels"), "--images and --labels go together"),
         (("--images", "gone", "--labels", "labels"), "gone cannot be read: No such file"),
         (("--images", "images", "--labels", "net"), "no image in images has a label of the same name in net"),
-        ((*FOLDERS, "--users", "robot,nurse"), "users nurse: there are robot, sloppy, clicks, short, human"),
+        ((*FOLDERS, "--users", "robot,nurse"), "users nurse: there are robot, sloppy, clicks, strokes, short, human"),
         ((*FOLDERS, "--users", "robot,robot"), "users robot, robot: name each of them once"),
         ((*FOLDERS, "--users", "human"), "no case to run under images"),
+        ((*FOLDERS, "--prompts", "lasso"), "prompts lasso: there are box, none, slice-box, loose-box"),
+        ((*FOLDERS, "--prompts", "none"), "prompts none: box can do nothing without a box"),
+        ((*FOLDERS, "--page", "gone.md"), "the page gone.md cannot be read: No such file"),
+        ((*FOLDERS, "--objects", "liver"), "--objects chooses objects of listed datasets: it goes with --data"),
+        (("--data", ".", "--objects", "heart"), "--objects heart: no dataset lists an object of that name"),
         ((*FOLDERS, "--methods", "box,box"), "methods box, box: name each of them once"),
         ((*FOLDERS, "--methods", "box,unet"), "no model 'unet'"),
         ((*FOLDERS, "--methods", "box,net:slow"), "the variants of a model are fixed, plain, straight, not 'slow'"),

@@ -13,6 +13,7 @@ from InteractiveSegLib.evaluation.data.datasets import Dataset, ScribbleFiles, f
 from InteractiveSegLib.evaluation.prompted import benchmark
 from InteractiveSegLib.evaluation.prompted.benchmark import BenchmarkSettings, Unit, benchmark_steps
 from InteractiveSegLib.evaluation.prompted.trial import TrialSettings
+from InteractiveSegLib.evaluation.users.robot import RobotSettings
 from InteractiveSegLib.networks.checkpoint import save_network
 from InteractiveSegLib.networks.pnet import PNet
 from InteractiveSegLib.progress import finish
@@ -56,6 +57,28 @@ def test_the_plan_is_every_method_with_every_user_and_people_only_where_they_dre
         for user in users
         for method in ("grow", "box")
     ]
+
+
+def test_every_robot_starts_from_every_prompt_with_the_methods_that_can(two_datasets, tmp_path, units):
+    chosen = BenchmarkSettings(
+        ("grow", "box", "grabcut"), ("human", "clicks", "short"), cases=1, prompts=("none", "slice-box", "box")
+    )
+    finish(benchmark_steps(two_datasets[1:2], tmp_path, tmp_path / "out", chosen))
+    assert [(unit.user, unit.prompted, unit.method) for unit in units] == [
+        *(("human", "none", method) for method in ("grow", "box", "grabcut")),
+        *(
+            (user, prompted, method)
+            for user in ("clicks", "short")
+            for prompted, methods in (
+                ("none", ("grow",)),
+                ("slice-box", ("grow", "box", "grabcut")),
+                ("box", ("grow", "box", "grabcut")),
+            )
+            for method in methods
+        ),
+    ]
+    assert len({unit.name for unit in units}) == len(units)
+    assert units[0].name == replace(units[0], prompted="box").name  # people draw no box, whatever the robots do
 
 
 @pytest.mark.parametrize(
@@ -138,6 +161,14 @@ def test_a_folder_of_a_run_on_other_images_of_the_same_name_is_refused(images, t
     start(other, tmp_path / "out")
 
 
+def test_a_folder_in_which_a_user_of_that_name_drew_otherwise_is_refused(images, tmp_path, monkeypatch):
+    start(images, tmp_path / "out", replace(SETTINGS, users=("clicks", "short")))
+    monkeypatch.setitem(benchmark.ROBOTS, "clicks", RobotSettings("click", thickness_voxels=3.0))
+    start(images, tmp_path / "out", replace(SETTINGS, users=("robot", "short")))
+    with pytest.raises(InputError, match="holds a run with other ways to draw of clicks; use another folder"):
+        start(images, tmp_path / "out", replace(SETTINGS, users=("clicks",)))
+
+
 def test_a_listed_dataset_that_was_redefined_is_refused(two_datasets, tmp_path):
     def begin(dataset):
         next(benchmark_steps((dataset,), tmp_path, tmp_path / "out", BenchmarkSettings(("box",), ("robot",))))
@@ -174,9 +205,17 @@ def test_an_output_that_is_a_file_cannot_be_written(images, tmp_path, below):
     [
         ({"methods": ()}, r"methods \(none\): name each"),
         ({"methods": ("box", "box")}, "methods box, box: name each of them once"),
-        ({"users": ()}, r"users \(none\): there are robot, sloppy, clicks, short, human"),
+        ({"users": ()}, r"users \(none\): there are robot, sloppy, clicks, strokes, short, human"),
         ({"users": ("robot", "nurse")}, "users nurse: there are"),
         ({"users": ("robot", "human", "robot")}, "users robot, human, robot: name each of them once"),
+        ({"prompts": ()}, r"prompts \(none named\): there are box, none, slice-box, loose-box"),
+        ({"prompts": ("box", "lasso")}, "prompts lasso: there are"),
+        ({"prompts": ("none", "none")}, "prompts none, none: name each of them once"),
+        ({"prompts": ("none",)}, "prompts none: box can do nothing without a box"),
+        (
+            {"prompts": ("none",), "methods": ("grow",), "trial": TrialSettings(0, 0)},
+            "prompts none with 0 rounds: without a box nothing is drawn before the first round",
+        ),
         ({"cases": 0}, "cases 0 must be at least 1"),
         ({"jobs": 0}, "jobs 0 must be at least 1"),
     ],

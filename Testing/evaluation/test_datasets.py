@@ -131,6 +131,19 @@ def test_an_untrue_spacing_is_replaced(toy, tmp_path):
     assert volume.geometry.ijk_to_ras[:3, 3] == pytest.approx((-11, 7, 3))
 
 
+def test_some_of_a_datasets_objects_can_be_chosen():
+    listed = {dataset.name: dataset for dataset in listed_datasets()}
+    ventricle = listed["MS-CMRSeg LGE MR"].with_objects(("left ventricle",))
+    assert dict(ventricle.objects) == {"left ventricle": (3,)}
+    assert ventricle.name == "MS-CMRSeg LGE MR"
+    words = ("left atrium", "whole tumour", "left ventricle", "hippocampus")  # whole objects, of all their labels
+    assert dict(listed["hippocampus T1 MR"].with_objects(words).objects) == {"hippocampus": (1, 2)}
+    assert dict(listed["BRATS FLAIR MR"].with_objects(words).objects) == {"whole tumour": (1, 2, 3, 4)}
+    assert listed["liver CT"].with_objects(words) is None
+    both = list(listed["brain T1 MR"].with_objects(("thalamus",)).objects)
+    assert both == ["left thalamus", "right thalamus"]
+
+
 def test_a_persons_scribbles_get_the_librarys_numbers(toy, tmp_path, geometry):
     drawn = np.zeros(geometry.shape_kji, np.uint8)
     drawn[0, 0] = (4, 3, 2, 9, 5)  # background, core, ring, an object that does not occur, and nothing known

@@ -13,8 +13,9 @@ from InteractiveSegLib.errors import OutputError
 from InteractiveSegLib.evaluation.data.datasets import Dataset
 from InteractiveSegLib.evaluation.prompted import showcase
 from InteractiveSegLib.evaluation.prompted.benchmark import BenchmarkSettings, Outcome, Unit, write_csv
+from InteractiveSegLib.evaluation.prompted.panels import Panel, case_means, dataset_means, panels, reference
 from InteractiveSegLib.evaluation.prompted.plots import _course, save_plots
-from InteractiveSegLib.evaluation.prompted.report import Panel, case_means, dataset_means, panels, reference, report
+from InteractiveSegLib.evaluation.prompted.report import report
 from InteractiveSegLib.evaluation.prompted.showcase import save_showcase
 from InteractiveSegLib.evaluation.prompted.trial import Score, TrialSettings
 from InteractiveSegLib.image.geometry import Geometry
@@ -137,10 +138,10 @@ def test_panels_are_the_box_alone_once_and_every_user_after_the_rounds_that_all_
         Panel("robot", 0),
         Panel("robot", 3),
         Panel("clicks", 3),
-        Panel("human", 0),
+        Panel("human", 0, "none"),
     ]
-    assert shown(("human",)) == [Panel("human", 0)]
-    assert shown(("human", "sloppy"), 0) == [Panel("sloppy", 0), Panel("human", 0)]
+    assert shown(("human",)) == [Panel("human", 0, "none")]
+    assert shown(("human", "sloppy"), 0) == [Panel("sloppy", 0), Panel("human", 0, "none")]
     assert [panel.title for panel in shown(("robot", "human"), 1)] == [
         "The box alone",
         "Box and 1 round of scribbles (user: robot)",

@@ -344,8 +344,83 @@ def test_what_cannot_be_corrected_is_refused(found, truth, spacing, text):
 
 @pytest.mark.parametrize(
     ("setting", "value"),
-    [("style", "artist"), ("thickness_voxels", 0), ("share", 1.5), ("wander_voxels", -1), ("views", 4)],
+    [
+        ("style", "artist"),
+        ("thickness_voxels", 0),
+        ("share", 1.5),
+        ("wander_voxels", -1),
+        ("arc_share", -1),
+        ("views", 4),
+    ],
 )
 def test_settings_out_of_range_are_refused(setting, value):
     with pytest.raises(InputError, match=str(value)):
         RobotSettings(**{setting: value})
+
+
+@pytest.mark.parametrize("style", ["careful", "click"])
+def test_one_error_a_round_is_the_largest_of_each_object_once_the_object_is_marked(style):
+    found, truth = np.zeros((2, 12, 40, 61), np.uint8)
+    truth[2:5, 2:20, 2:9], truth[2:8, 2:20, 30:40] = 1, 2
+    found[2:5, 2:20, 2:8], found[8:11, 2:20, 2:9] = 1, 1  # of object 1 less is missed than is too much
+    seen = Scribbles([(3, 4, 4), (3, 4, 32)], [1, 2])
+    one = drawn(found, truth, style, scribbled=seen, one_error=True, views=1)
+    assert one.strokes == 2
+    assert (marks(one, BACKGROUND)[:, 0] >= 8).all()
+    assert len(marks(one, 1)) == 0
+    assert (truth[tuple(marks(one, 2).T)] == 2).all()
+    assert drawn(found, truth, style, scribbled=seen, views=1).strokes == 3
+
+
+def test_the_first_mark_is_on_the_object_even_where_more_is_too_much():
+    found, truth = np.zeros((2, 12, 40, 61), np.uint8)
+    truth[2:9, 12:19, 12:19] = 1
+    found[:, 2:38, 2:58] = 1
+    for seen, label in ((None, 1), (Scribbles([(5, 15, 15)], [1]), BACKGROUND)):
+        one = drawn(found, truth, "click", scribbled=seen, one_error=True, thickness_voxels=1.0)
+        assert one.scribbles.labels.tolist() == [label]
+    assert drawn(found, truth, "click", one_error=True, thickness_voxels=1.0).scribbles.indices_kji.tolist() == [
+        [5, 15, 15]
+    ]
+
+
+def test_a_click_is_where_the_largest_error_is_deepest_in_mm_and_not_in_voxels():
+    truth = np.zeros((12, 40, 61), np.uint8)
+    truth[2:5, 2:32, 2:32] = 1  # 9 mm thick, wide
+    truth[3, 32, 20] = truth[3, 33:40, 14:27] = 1  # 3 mm thick
+    one = drawn(np.zeros_like(truth), truth, "click", one_error=True, thickness_voxels=1.0)
+    ((k, j, i),) = one.scribbles.indices_kji
+    depth = ndimage.distance_transform_edt(np.pad(truth, 1), SPACING)[1:-1, 1:-1, 1:-1]
+    assert depth[k, j, i] == depth.max() == 6.0
+    assert abs(j - 16.5) < 1
+    assert abs(i - 16.5) < 1
+
+
+@pytest.mark.parametrize(("share", "distance"), [(0.05, 4.0), (0.2, 6.0)])  # of 15 mm, in pixels of 0.5 mm
+def test_an_arc_goes_half_round_an_object_beside_its_first_line_alone(share, distance):
+    truth = np.zeros((12, 60, 81), np.uint8)
+    truth[ball(truth.shape, (5, 30, 40), 7.5)] = 1
+    settings = {"one_error": True, "views": 1, "arc_share": share, "thickness_voxels": 1.0}
+    first = drawn(np.zeros_like(truth), truth, **settings)
+    assert first.strokes == 2
+    assert {5} == set(first.scribbles.indices_kji[:, 0].tolist())
+    away = ndimage.distance_transform_edt(truth[5] == 0, SPACING[1:])[tuple(marks(first, BACKGROUND)[:, 1:].T)]
+    assert np.abs(away - distance * 0.5).max() < 0.7  # the finer side of a pixel is 0.5 mm
+    angles = np.unwrap(np.sort(np.arctan2(*((marks(first, BACKGROUND)[:, 1:] - (30, 40)) * SPACING[1:]).T)))
+    gap = max(np.diff(angles).max(), 2 * np.pi - np.ptp(angles))
+    assert 0.85 * np.pi < gap < 1.15 * np.pi  # the half that is left out
+    outline = 2 * np.pi * (7.5 + distance * 0.5)
+    assert first.length_mm - outline / 2 == pytest.approx(0.8 * 0.75 * 15, rel=0.1)  # and a line in the ball
+    assert drawn(np.zeros_like(truth), truth, scribbled=first.scribbles, **settings).strokes == 1
+    other = drawn(np.zeros_like(truth), truth, seed=1, **settings)
+    assert not other.scribbles.equals(first.scribbles)
+
+
+def test_an_arc_keeps_off_other_objects_and_off_the_border_of_the_image():
+    truth = np.zeros((6, 40, 61), np.uint8)
+    truth[2:5, 0:20, 10:30], truth[2:5, 0:20, 30:50] = 1, 2
+    one = drawn(np.zeros_like(truth), truth, one_error=True, views=1, arc_share=0.1)
+    assert one.strokes == 4
+    assert (truth[tuple(marks(one, BACKGROUND).T)] == 0).all()
+    truth[:] = 1
+    assert set(drawn(np.zeros_like(truth), truth, one_error=True, views=1, arc_share=0.1).scribbles.labels) == {1}

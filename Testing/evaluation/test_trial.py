@@ -70,7 +70,7 @@ def test_a_robot_makes_every_round_even_where_the_mask_is_right(answers, user):
     scores, labelmap = trial(case(), "any", user, 0, TrialSettings(rounds=2, cap=2))
     assert [(score.round, score.object) for score in scores] == [(n, o) for n in range(3) for o in ("blob", "cube")]
     assert all(score.dice == score.surface_dice == 1 and score.hd95_mm == 0 for score in scores)
-    assert len(met) == 3
+    assert len(met) == 2  # nothing is drawn on a mask that is right, so there is nothing to answer
     np.testing.assert_array_equal(labelmap, truth())
 
 
@@ -292,3 +292,56 @@ def test_the_peak_of_the_memory_is_that_of_the_round(monkeypatch):
 def test_rounds_beyond_the_cap_or_below_none_are_refused(rounds, cap):
     with pytest.raises(InputError, match=f"rounds {rounds} must lie between 0 and the cap of {cap}"):
         TrialSettings(rounds, cap)
+
+
+@every_robot
+def test_without_a_box_the_first_round_marks_the_objects_themselves(answers, user):
+    met = answers(truth() * 0, eroded(truth(), 3))
+    scores, labelmap = trial(case(), "any", user, 0, TrialSettings(rounds=2, cap=2), "none")
+    assert rounds(scores) == [1, 2]
+    assert {score.prompted for score in scores} == {"none"}
+    assert all(not prompts.boxes for prompts in met)
+    assert set(met[0].scribbles.object_labels()) == {1, 2}
+    for label in (1, 2):
+        own = met[0].scribbles.indices_kji[met[0].scribbles.labels == label]
+        assert (truth()[tuple(own.T)] == label).mean() > 0.7  # a sloppy hand spills
+    np.testing.assert_array_equal(labelmap, eroded(truth(), 3))
+
+
+def test_every_click_is_one_voxel_for_each_object_with_an_error(answers):
+    met = answers(truth() * 0, eroded(truth(), 3), eroded(truth(), 3))
+    scores, _ = trial(case(), "any", "clicks", 0, TrialSettings(rounds=3, cap=3), "none")
+    assert [score.strokes for score in scores if score.object == "blob"] == [2, 4, 5]  # the cube is right in the end
+    assert [len(prompts.scribbles) for prompts in met] == [2, 2, 3]  # where an answer is the same, so is the click
+
+
+def test_only_strokes_without_a_box_come_with_an_arc(answers):
+    def labels(prompted):
+        met = answers(truth() * 0)
+        trial(case(), "any", "strokes", 0, TrialSettings(rounds=1, cap=1), prompted)
+        return set(met[-1].scribbles.labels.tolist())
+
+    assert labels("none") == {1, 2, BACKGROUND}
+    assert labels("box") == labels("loose-box") == labels("slice-box") == {1, 2}
+
+
+def test_a_session_without_an_error_left_keeps_its_dice(answers):
+    met = answers(truth() * 0, truth())
+    scores, _ = trial(case(), "any", "clicks", 0, TrialSettings(rounds=5, cap=5), "none")
+    assert len(met) == 2
+    assert [score.dice for score in scores if score.object == "blob"] == [0, 1, 1, 1, 1]
+    assert [score.seconds for score in scores if score.object == "blob"] == [0.75, 0.75, 0, 0, 0]
+
+
+def test_loose_boxes_hold_the_usual_ones_room_and_boxes_on_a_slice_do_not(answers):
+    def boxes(prompted):
+        met = answers(truth())
+        scores, _ = trial(case(), "any", "robot", 0, TrialSettings(rounds=0, cap=0), prompted)
+        assert {score.prompted for score in scores} == {prompted}
+        return met[0].boxes
+
+    own = BoundingBox.of_mask(truth() == 1)
+    assert own.union(boxes("loose-box")[1]) == boxes("loose-box")[1] != own
+    sliced = boxes("slice-box")[1]
+    assert sliced.shape_kji[0] == 3 < own.shape_kji[0]  # slices of 3 mm, and a shorter side of less than 12
+    assert boxes("box") == boxes("box")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -120,6 +120,14 @@ class Dataset:
     def has_scribbles(self) -> bool:
         """Whether persons drew on its cases, as far as the list says."""
         return self.scribbles is not None or self.kind == "medscribble"
+
+    def with_objects(self, words: Sequence[str]) -> Dataset | None:
+        """With only those objects whose name holds one of these words, in small letters; None where there is none.
+
+        What is left out is background, and the cases stay on their sides of the split.
+        """
+        kept = {name: values for name, values in self.objects.items() if any(word in name.lower() for word in words)}
+        return replace(self, objects=kept) if kept else None
 
     def cases(self, root: Path, split: str = "report") -> list[str]:
         """Names of the cases found under ``root``, sorted; none where the folder is absent.

@@ -22,8 +22,18 @@ import numpy as np
 from InteractiveSegLib import __version__
 from InteractiveSegLib.errors import InputError, InteractiveSegError, OutputError
 from InteractiveSegLib.evaluation.data.datasets import Dataset, FolderDataset
-from InteractiveSegLib.evaluation.prompted.methods import BASELINES, model_of
-from InteractiveSegLib.evaluation.prompted.trial import HUMAN, USERS, Score, TrialSettings, trial
+from InteractiveSegLib.evaluation.prompted.methods import BASELINES, NEED_A_BOX, model_of
+from InteractiveSegLib.evaluation.prompted.trial import (
+    BOX,
+    HUMAN,
+    NONE,
+    PROMPTS,
+    ROBOTS,
+    USERS,
+    Score,
+    TrialSettings,
+    trial,
+)
 from InteractiveSegLib.networks.checkpoint import weights_paths
 from InteractiveSegLib.progress import Progress, Steps
 from InteractiveSegLib.system.files import replacing
@@ -36,7 +46,8 @@ class BenchmarkSettings:
     """What to run.
 
     methods : as in ``methods.segmenter``; the first network is the one that others are compared with
-    users : robot, sloppy, clicks, short, human
+    users : robot, sloppy, clicks, strokes, short, human
+    prompts : what every robot draws before its first round: box, none, slice-box, loose-box, as ``trial`` explains
     cases : of each dataset, evenly spread over it; None takes all
     split : as in ``Dataset.cases``
     jobs : processes at a time
@@ -48,6 +59,7 @@ class BenchmarkSettings:
     split: str = "report"
     jobs: int = 1
     trial: TrialSettings = field(default_factory=TrialSettings)
+    prompts: tuple[str, ...] = (BOX,)
 
     def __post_init__(self) -> None:
         if not self.methods or len(set(self.methods)) < len(self.methods):
@@ -57,10 +69,32 @@ class BenchmarkSettings:
             raise InputError(f"users {', '.join(wrong) or '(none)'}: there are {', '.join(USERS)}")
         if len(set(self.users)) < len(self.users):
             raise InputError(f"users {', '.join(self.users)}: name each of them once")
+        wrong = [prompted for prompted in self.prompts if prompted not in PROMPTS]
+        if wrong or not self.prompts:
+            raise InputError(f"prompts {', '.join(wrong) or '(none named)'}: there are {', '.join(PROMPTS)}")
+        if len(set(self.prompts)) < len(self.prompts):
+            raise InputError(f"prompts {', '.join(self.prompts)}: name each of them once")
+        if NONE in self.prompts and set(self.users) != {HUMAN}:
+            if not self.trial.rounds:
+                raise InputError("prompts none with 0 rounds: without a box nothing is drawn before the first round")
+            if set(self.methods) <= set(NEED_A_BOX):
+                raise InputError(f"prompts none: {', '.join(self.methods)} can do nothing without a box")
         if self.cases is not None and self.cases < 1:
             raise InputError(f"cases {self.cases} must be at least 1")
         if self.jobs < 1:
             raise InputError(f"jobs {self.jobs} must be at least 1")
+
+    @property
+    def sessions(self) -> tuple[tuple[str, str], ...]:
+        """Every user with every prompt it starts from, as (user, prompted); people's scribbles come without a box."""
+        return tuple(
+            (user, prompted) for user in self.users for prompted in ((NONE,) if user == HUMAN else self.prompts)
+        )
+
+    def methods_of(self, user: str, prompted: str) -> tuple[str, ...]:
+        """All that can work with what is drawn; round a person's scribbles those that need a box are given one."""
+        boxless = prompted == NONE and user != HUMAN
+        return tuple(method for method in self.methods if not (boxless and method in NEED_A_BOX))
 
 
 @dataclass(frozen=True)
@@ -71,11 +105,14 @@ class Unit:
     case: str
     user: str
     method: str
+    prompted: str = BOX
 
     @property
     def name(self) -> str:
         """A file name, the same in every run."""
         words = (self.dataset.name, self.case, self.user, self.method)
+        if self.prompted != BOX and self.user != HUMAN:
+            words = (*words, self.prompted)
         readable = "_".join(self.slug(word) for word in words)
         return f"{readable[:120]}_{hashlib.sha256(repr(words).encode()).hexdigest()[:8]}"
 
@@ -111,11 +148,11 @@ def benchmark_steps(
     InteractiveSegError : a process died.
     """
     plan = [
-        Unit(dataset, case, user, method)
+        Unit(dataset, case, user, method, prompted)
         for dataset in datasets
         for case in evenly_spread(dataset.cases(data, settings.split), settings.cases)
-        for user in settings.users
-        for method in settings.methods
+        for user, prompted in settings.sessions
+        for method in settings.methods_of(user, prompted)
         if user != HUMAN or dataset.has_scribbles
     ]
     if not plan:
@@ -175,7 +212,7 @@ def _run(unit: Unit, data: Path, trials: Path, settings: TrialSettings) -> str |
         case = unit.dataset.load(data, unit.case)
         scores: list[Score] = []
         for person in range(len(case.scribbles)) if unit.user == HUMAN else (0,):
-            found, labelmap = trial(case, unit.method, unit.user, person, settings)
+            found, labelmap = trial(case, unit.method, unit.user, person, settings, unit.prompted)
             scores += found
     except (InteractiveSegError, MemoryError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -214,7 +251,9 @@ def _remember(output: Path, datasets: Sequence[Dataset | FolderDataset], setting
             read = b"".join(path.read_bytes() for path in weights_paths(model_of(method)[0]))
             weights[method] = hashlib.sha256(read).hexdigest()
     images = {dataset.name: _origin(dataset) for dataset in datasets}
-    facts = {"version": __version__, "trial": asdict(settings.trial), "weights": weights, "images": images}
+    robots = {user: repr(ROBOTS[user]) for user in settings.users if user != HUMAN}
+    named = {"weights": weights, "images": images, "robots": robots}
+    facts = {"version": __version__, "trial": asdict(settings.trial), **named}
     path = output / "settings.json"
     try:
         (output / "trials").mkdir(parents=True, exist_ok=True)
@@ -224,17 +263,15 @@ def _remember(output: Path, datasets: Sequence[Dataset | FolderDataset], setting
         try:
             before = json.loads(path.read_text())
             same = before["version"] == __version__ and before["trial"] == facts["trial"]
-            earlier_weights, earlier_images = dict(before["weights"]), dict(before.get("images", {}))
-            changed = [name for name, digest in weights.items() if earlier_weights.get(name, digest) != digest]
-            moved = [name for name, origin in images.items() if earlier_images.get(name, origin) != origin]
+            earlier = {key: dict(before.get(key, {})) for key in named}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{path} is damaged ({error}); use another folder") from error
-        if not same or changed or moved:
-            what = f"weights of {', '.join(changed)}" if changed else "settings"
-            what = f"images or labels of {', '.join(moved)}" if moved else what
-            raise InputError(f"{output} holds a run with other {what}; use another folder")
-        facts["weights"] = {**earlier_weights, **weights}
-        facts["images"] = {**earlier_images, **images}
+        for key, what in (("images", "images or labels"), ("weights", "weights"), ("robots", "ways to draw")):
+            if changed := [name for name, fact in named[key].items() if earlier[key].get(name, fact) != fact]:
+                raise InputError(f"{output} holds a run with other {what} of {', '.join(changed)}; use another folder")
+        if not same:
+            raise InputError(f"{output} holds a run with other settings; use another folder")
+        facts |= {key: {**earlier[key], **named[key]} for key in named}
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(facts, indent=1))
 

@@ -37,6 +37,7 @@ SEED_METHODS: dict[str, SeedMethod] = {
     "walker": random_walker,
 }
 BASELINES = ("box", "grabcut", *SEED_METHODS)
+NEED_A_BOX = ("box", "grabcut")
 VARIANTS = ("", "fixed", "plain", "straight")
 
 _MARGIN = 0.15

@@ -10,7 +10,7 @@ import numpy as np
 
 from InteractiveSegLib.errors import MissingPackageError
 from InteractiveSegLib.evaluation.prompted.benchmark import BenchmarkSettings
-from InteractiveSegLib.evaluation.prompted.report import case_means, dataset_means, panels
+from InteractiveSegLib.evaluation.prompted.panels import Panel, case_means, dataset_means, of_session, panels
 from InteractiveSegLib.evaluation.prompted.trial import HUMAN, Score
 from InteractiveSegLib.system.files import replacing
 
@@ -28,11 +28,12 @@ def save_plots(scores: Sequence[Score], settings: BenchmarkSettings, folder: Pat
     except ImportError as error:
         raise MissingPackageError("the plots of the benchmark", "matplotlib") from error
     written = []
-    for user in (user for user in settings.users if user != HUMAN and settings.trial.rounds):
+    for user, prompted in (session for session in settings.sessions if session[0] != HUMAN and settings.trial.rounds):
         figure = Figure(figsize=(11, 4.2), layout="constrained")
         by_round, by_seconds = figure.subplots(1, 2, sharey=True)
         for method in settings.methods:
-            rounds, dice, seconds = _course([s for s in scores if s.user == user and s.method == method], settings)
+            own = [s for s in scores if of_session(s, user, prompted) and s.method == method]
+            rounds, dice, seconds = _course(own, settings)
             if len(rounds):
                 by_round.plot(rounds, dice, "o-", label=method, markersize=4)
                 by_seconds.plot(np.maximum(seconds, 0.01), dice, "o-", label=method, markersize=4)
@@ -44,9 +45,9 @@ def save_plots(scores: Sequence[Score], settings: BenchmarkSettings, folder: Pat
         by_round.legend(fontsize=8)
         for axes in (by_round, by_seconds):
             axes.grid(alpha=0.3)
-        written.append(_saved(figure, folder / f"rounds_{user}.png"))
+        written.append(_saved(figure, folder / f"rounds_{Panel(user, 0, prompted).name}.png"))
     for panel in panels(settings):
-        means = case_means([s for s in scores if s.user == panel.user and s.round == panel.round], "dice")
+        means = case_means(panel.chosen(scores), "dice")
         shown = [method for method in settings.methods if method in means]
         if not shown:
             continue
@@ -57,7 +58,7 @@ def save_plots(scores: Sequence[Score], settings: BenchmarkSettings, folder: Pat
         axes.set(ylabel="Dice of a case", ylim=(0, 1), title=panel.title)
         axes.tick_params(axis="x", labelrotation=30)
         axes.grid(axis="y", alpha=0.3)
-        written.append(_saved(figure, folder / f"spread_{panel.user}_{panel.round}.png"))
+        written.append(_saved(figure, folder / f"spread_{panel.name}_{panel.round}.png"))
     return written
 
 

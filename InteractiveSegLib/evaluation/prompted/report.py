@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 
 from InteractiveSegLib.evaluation.prompted.benchmark import BenchmarkSettings, Outcome
-from InteractiveSegLib.evaluation.prompted.methods import BASELINES
+from InteractiveSegLib.evaluation.prompted.curves import curve_tables, curve_title
+from InteractiveSegLib.evaluation.prompted.panels import (
+    CaseKey,
+    Panel,
+    case_means,
+    dataset_means,
+    mean_of,
+    of_session,
+    panels,
+    reference,
+)
 from InteractiveSegLib.evaluation.prompted.trial import HUMAN, Score
 from InteractiveSegLib.evaluation.statistics import mean_interval, paired_p
 from InteractiveSegLib.evaluation.tables import markdown_table
@@ -24,50 +33,18 @@ MEASURES = {
 }
 GOALS = (0.85, 0.90)
 
-CaseKey = tuple[str, str, int]
-
-
-@dataclass(frozen=True)
-class Panel:
-    """Scores that are compared: one user after one round."""
-
-    user: str
-    round: int
-
-    @property
-    def title(self) -> str:
-        if self.user == HUMAN:
-            return "Scribbles of people, without a box"
-        if self.round == 0:
-            return "The box alone"
-        return f"Box and {self.round} round{'s' * (self.round > 1)} of scribbles (user: {self.user})"
-
-
-def panels(settings: BenchmarkSettings) -> Iterator[Panel]:
-    """What is tabulated: the box alone once, then every user after the last round that all of them made."""
-    robots = [user for user in settings.users if user != HUMAN]
-    if robots:
-        yield Panel(robots[0], 0)
-    for user in settings.users:
-        if user == HUMAN:
-            yield Panel(user, 0)
-        elif settings.trial.rounds:
-            yield Panel(user, settings.trial.rounds)
-
-
-def reference(methods: Sequence[str]) -> str:
-    """The method others are compared with: the first network, or the first method where there is none."""
-    return next((method for method in methods if method not in BASELINES), methods[0])
-
 
 def report(outcome: Outcome, settings: BenchmarkSettings) -> str:
     """All tables, and the sentences on cases that failed."""
     parts = [f"Every mean is over cases, of the mean over the objects of a case; split: {settings.split}."]
     for panel in panels(settings):
-        scores = [s for s in outcome.scores if s.user == panel.user and s.round == panel.round]
+        scores = panel.chosen(outcome.scores)
         if scores:
-            title = f"### {panel.title}"
-            parts += [title, _by_dataset(scores, settings.methods), _by_measure(scores, settings.methods)]
+            methods = settings.methods_of(panel.user, panel.prompted)
+            parts += [f"### {panel.title}", _by_dataset(scores, methods), _by_measure(scores, methods)]
+    for user, prompted in settings.sessions:
+        if user != HUMAN and (tables := curve_tables(outcome.scores, settings, user, prompted)):
+            parts += [f"### {curve_title(user, prompted)}", tables]
     if settings.trial.cap > settings.trial.rounds:
         parts += [f"### Rounds to a Dice of {GOALS[0]:.2f} and {GOALS[1]:.2f}", _efforts(outcome.scores, settings)]
     parts += ["### Objects", _by_object(outcome.scores, settings), "### Seconds by stage", _stages(outcome.scores)]
@@ -76,28 +53,24 @@ def report(outcome: Outcome, settings: BenchmarkSettings) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def case_means(scores: Sequence[Score], measure: str) -> dict[str, dict[CaseKey, float]]:
-    """method -> (dataset, case, person) -> mean of a measure over the objects; nan are left out."""
-    values: dict[str, dict[CaseKey, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for score in scores:
-        values[score.method][score.dataset, score.case, score.person].append(getattr(score, measure))
-    return {method: {key: _mean(found) for key, found in of_case.items()} for method, of_case in values.items()}
+def page_names(settings: BenchmarkSettings) -> list[str]:
+    """Names of the tables that ``page_tables`` makes: "none clicks" of the interactions, "box robot 3" of a panel."""
+    robots = [(user, prompted) for user, prompted in settings.sessions if user != HUMAN]
+    curves = [f"{prompted} {user}" for user, prompted in robots if settings.trial.rounds]
+    return [*curves, *(panel.place for panel in panels(settings))]
 
 
-def dataset_means(scores: Sequence[Score], measure: str) -> dict[str, float]:
-    """method -> mean over the datasets of the mean of a measure over the cases; nan are left out."""
-    means = {}
-    for method, of_case in case_means(scores, measure).items():
-        by_dataset: dict[str, list[float]] = defaultdict(list)
-        for (dataset, _, _), value in of_case.items():
-            by_dataset[dataset].append(value)
-        means[method] = _mean([_mean(values) for values in by_dataset.values()])
-    return means
-
-
-def _mean(values: Sequence[float]) -> float:
-    kept = [value for value in values if not np.isnan(value)]
-    return float(np.mean(kept)) if kept else float("nan")
+def page_tables(outcome: Outcome, settings: BenchmarkSettings, command: str) -> dict[str, str]:
+    """The tables for a page by name, each below the command that made it; of panels, the Dice by dataset."""
+    tables = {
+        f"{prompted} {user}": curve_tables(outcome.scores, settings, user, prompted)
+        for user, prompted in settings.sessions
+        if user != HUMAN
+    }
+    for panel in panels(settings):
+        if scores := panel.chosen(outcome.scores):
+            tables[panel.place] = _by_dataset(scores, settings.methods_of(panel.user, panel.prompted))
+    return {name: f"`{command}`, split: {settings.split}.\n\n{text}" for name, text in tables.items() if text}
 
 
 def _by_dataset(scores: Sequence[Score], methods: Sequence[str]) -> str:
@@ -113,7 +86,7 @@ def _by_dataset(scores: Sequence[Score], methods: Sequence[str]) -> str:
             table[method].append(mean)
             row.append(f"{mean:.3f} ({low:.2f}-{high:.2f})")
         rows.append(row)
-    rows.append(["mean over datasets", "", *(f"{_mean(table[method]):.3f}" for method in methods)])
+    rows.append(["mean over datasets", "", *(f"{mean_of(table[method]):.3f}" for method in methods)])
     first = reference(methods)
     tests = []
     for method in methods:
@@ -137,12 +110,12 @@ def _by_measure(scores: Sequence[Score], methods: Sequence[str]) -> str:
 def _efforts(scores: Sequence[Score], settings: BenchmarkSettings) -> str:
     """Rounds, strokes and mm of scribbles to a goal; who does not get there counts with the cap."""
     rows = []
-    for user in (user for user in settings.users if user != HUMAN):
+    for user, prompted in (session for session in settings.sessions if session[0] != HUMAN):
         for goal in GOALS:
             for method in settings.methods:
                 cases: dict[CaseKey, dict[int, list[Score]]] = defaultdict(lambda: defaultdict(list))
                 for score in scores:
-                    if score.user == user and score.method == method:
+                    if of_session(score, user, prompted) and score.method == method:
                         cases[score.dataset, score.case, score.person][score.round].append(score)
                 needed, lengths, failed = [], [], 0
                 for rounds in cases.values():
@@ -154,7 +127,9 @@ def _efforts(scores: Sequence[Score], settings: BenchmarkSettings) -> str:
                     rate = f"{100 * failed / len(cases):.0f} %"
                     mean, low, high = mean_interval(needed)
                     interval = f"{mean:.1f} ({low:.1f}-{high:.1f})"
-                    rows.append((user, f"{goal:.2f}", method, interval, rate, f"{np.mean(lengths):.0f}"))
+                    rows.append(
+                        (Panel(user, 0, prompted).who, f"{goal:.2f}", method, interval, rate, f"{np.mean(lengths):.0f}")
+                    )
     header = ("user", "Dice", "method", f"rounds (cap {settings.trial.cap})", "failed", "mm drawn")
     return markdown_table(header, rows)
 
@@ -163,22 +138,22 @@ def _by_object(scores: Sequence[Score], settings: BenchmarkSettings) -> str:
     """Dice of every object at the last tabulated round of each user."""
     rows = []
     for panel in panels(settings):
-        chosen = [s for s in scores if s.user == panel.user and s.round == panel.round]
+        chosen = panel.chosen(scores)
         for dataset, name in dict.fromkeys((s.dataset, s.object) for s in chosen):
             cells = [
-                _mean([s.dice for s in chosen if (s.dataset, s.object, s.method) == (dataset, name, method)])
+                mean_of([s.dice for s in chosen if (s.dataset, s.object, s.method) == (dataset, name, method)])
                 for method in settings.methods
             ]
-            rows.append((panel.user, str(panel.round), dataset, name, *(f"{cell:.3f}" for cell in cells)))
+            rows.append((panel.who, str(panel.round), dataset, name, *(f"{cell:.3f}" for cell in cells)))
     return markdown_table(("user", "round", "dataset", "object (Dice)", *settings.methods), rows)
 
 
 def _stages(scores: Sequence[Score]) -> str:
     """Mean seconds a round, by what was being done."""
     seconds: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
-    rounds: dict[str, set[tuple[str, str, str, int, int]]] = defaultdict(set)
+    rounds: dict[str, set[tuple[str, str, str, str, int, int]]] = defaultdict(set)
     for score in scores:
-        key = (score.dataset, score.case, score.user, score.person, score.round)
+        key = (score.dataset, score.case, score.user, score.prompted, score.person, score.round)
         if key in rounds[score.method]:
             continue
         rounds[score.method].add(key)

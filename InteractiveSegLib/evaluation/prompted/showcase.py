@@ -10,7 +10,7 @@ import numpy as np
 from InteractiveSegLib.evaluation.data.datasets import Dataset, FolderDataset
 from InteractiveSegLib.evaluation.overlay import save_overlay
 from InteractiveSegLib.evaluation.prompted.benchmark import BenchmarkSettings, Unit, load_mask
-from InteractiveSegLib.evaluation.prompted.report import Panel, case_means, panels, reference
+from InteractiveSegLib.evaluation.prompted.panels import Panel, case_means, panels, reference
 from InteractiveSegLib.evaluation.prompted.trial import Score
 from InteractiveSegLib.progress import Progress, Steps
 from InteractiveSegLib.prompts.prompts import Prompts
@@ -30,21 +30,17 @@ def save_showcase(
     folder = output / "cases"
     folder.mkdir(parents=True, exist_ok=True)
     method = reference(settings.methods)
-    last = {panel.user: panel for panel in panels(settings)}
+    last = {panel.name: panel for panel in panels(settings)}
     jobs = [(dataset, panel) for dataset in datasets for panel in last.values()]
     written: list[Path] = []
     for done, (dataset, panel) in enumerate(jobs):
         yield Progress(done, len(jobs), f"pictures of {dataset.name}")
-        chosen = [
-            s
-            for s in scores
-            if (s.dataset, s.method, s.user, s.round) == (dataset.name, method, panel.user, panel.round)
-        ]
+        chosen = [s for s in panel.chosen(scores) if (s.dataset, s.method) == (dataset.name, method)]
         last_person = {s.case: s.person for s in chosen}  # whose mask is kept
         chosen = [s for s in chosen if s.person == last_person[s.case]]
         for rank, case, dice in _ranked(chosen, method):
-            unit = Unit(dataset, case, panel.user, method)
-            path = folder / f"{unit.slug(dataset.name)}_{panel.user}_{rank}.png"
+            unit = Unit(dataset, case, panel.user, method, panel.prompted)
+            path = folder / f"{unit.slug(dataset.name)}_{panel.name}_{rank}.png"
             if _draw(unit, data, output, panel, chosen, path, f"{dataset.name}, {case}, {rank}: Dice {dice:.3f}"):
                 written.append(path)
     return written

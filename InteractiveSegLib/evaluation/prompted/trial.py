@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.evaluation.data.datasets import Case
 from InteractiveSegLib.evaluation.prompted.methods import Segmentation, segmenter
+from InteractiveSegLib.evaluation.users.drawn_boxes import loose_box, slice_box
 from InteractiveSegLib.evaluation.users.robot import Correction, RobotSettings, correct, jittered_box
 from InteractiveSegLib.image.box import BoundingBox
 from InteractiveSegLib.image.metrics import calibration_error, dice, hd95_mm, surface_dice
@@ -24,11 +25,14 @@ from InteractiveSegLib.prompts.scribbles import Scribbles
 ROBOTS = {
     "robot": RobotSettings(),
     "sloppy": RobotSettings("sloppy"),
-    "clicks": RobotSettings("click"),
+    "clicks": RobotSettings("click", thickness_voxels=1.0, one_error=True),
+    "strokes": RobotSettings(views=1, one_error=True, arc_share=0.1),
     "short": RobotSettings(longest_voxels=20.0, views=1),
 }
 HUMAN = "human"
 USERS = (*ROBOTS, HUMAN)
+
+BOX, NONE, SLICE_BOX, LOOSE_BOX = PROMPTS = ("box", "none", "slice-box", "loose-box")
 
 
 @dataclass(frozen=True)
@@ -57,11 +61,12 @@ class Score:
     """How good one object is after a round.
 
     person : number of the person whose scribbles were replayed; 0 for a robot
-    round : 0 is the box alone, or a person's scribbles
+    round : interactions so far; 0 is the box alone, or a person's scribbles
     strokes, length_mm : drawn so far, for all objects of the image
     seconds : of the round, for all objects of the image
     stages : ``name=seconds`` separated by semicolons
     peak_mb : largest memory of the process so far in the round; nan where the system does not tell
+    prompted : what a robot drew before the first round, out of ``PROMPTS``; a person's scribbles come without any box
     """
 
     dataset: str
@@ -80,15 +85,30 @@ class Score:
     seconds: float
     stages: str
     peak_mb: float
+    prompted: str = BOX
 
 
 def trial(
-    case: Case, method: str, user: str, person: int, settings: TrialSettings
+    case: Case, method: str, user: str, person: int, settings: TrialSettings, prompted: str = BOX
 ) -> tuple[list[Score], NDArray[np.uint8]]:
     """Scores of every round and object, and the labelmap after the last of the ``settings.rounds`` rounds.
 
-    robot, sloppy, clicks, short : a box with jitter, then corrections of the method's own errors
-    human : the scribbles of a person, all at once and without a box
+    A robot draws what ``prompted`` says of every object, then in each round corrects the method's own errors. A round
+    in which it finds nothing to correct leaves the mask as it is.
+
+    user
+        robot, sloppy : strokes on both the largest missed part and the largest that is too much, of every object, in
+            three views
+        short : one short stroke each on these two parts, of every object
+        clicks : one voxel for every object, where its largest error is deepest (mm); the first is on the object
+        strokes : one line for every object, along the middle of its largest error, in the slice that shows most of it;
+            the first is on the object, and where no box is drawn an arc goes half round it on the same slice
+        human : the scribbles of a person, all at once and without a box
+    prompted
+        box : the object's own box, with jitter (``jittered_box``)
+        loose-box : a box that is larger by a tenth to three tenths on every side (``loose_box``)
+        slice-box : a box drawn on the object's largest slice alone, its depth guessed (``slice_box``)
+        none : nothing; there is no round 0, and the first round marks the objects themselves
 
     Raises
     ------
@@ -103,32 +123,41 @@ def trial(
             raise InputError(f"the scribbles of person {person} mark no object")
         _reset_peak()
         found = attempt.segment(prompts)
-        return list(_scores(case, method, user, person, 0, prompts, found, 0, 0.0)), found.labelmap
+        return list(_scores(case, method, user, person, 0, prompts, found, 0, 0.0, NONE)), found.labelmap
     # the draws depend on the case and the round alone, so every method meets the same user
-    robot = ROBOTS[user]
+    robot = ROBOTS[user] if prompted == NONE else replace(ROBOTS[user], arc_share=0.0)
     name = zlib.crc32(f"{case.dataset}/{case.name}/{user}".encode())
     rng = np.random.default_rng([settings.seed, name])
-    boxes = {number: jittered_box(case.truth == number, rng, robot) for number in case.objects}
-    prompts, drawn = Prompts(boxes), Correction(Scribbles.none(), 0, 0.0)
+    prompts = Prompts({number: _box(prompted, case, number, rng, robot) for number in case.objects if prompted != NONE})
     scores: list[Score] = []
     strokes, length_mm = 0, 0.0
     spacing = case.volume.geometry.spacing_kji_mm
-    kept = np.zeros_like(case.truth)
+    kept, found = np.zeros_like(case.truth), Segmentation(np.zeros_like(case.truth))
     for number in range(settings.cap + 1):
+        drawn = Correction(Scribbles.none(), 0, 0.0)
+        if number:
+            rng = np.random.default_rng([settings.seed, name, number - 1])
+            drawn = correct(found.labelmap, case.truth, spacing, rng, robot, prompts.scribbles)
+            prompts = prompts.with_scribbles(drawn.scribbles)
+            strokes, length_mm = strokes + drawn.strokes, length_mm + drawn.length_mm
+        elif prompted == NONE:
+            continue
         _reset_peak()
-        found = attempt.segment(prompts)
-        latest = list(_scores(case, method, user, person, number, prompts, found, strokes, length_mm))
+        found = attempt.segment(prompts) if drawn.strokes or not number else replace(found, stages={})
+        latest = list(_scores(case, method, user, person, number, prompts, found, strokes, length_mm, prompted))
         scores += latest
         if number <= settings.rounds:
             kept = found.labelmap
-        enough = number >= settings.rounds and all(score.dice >= settings.enough for score in latest)
-        if enough or number == settings.cap:
+        if number >= settings.rounds and all(score.dice >= settings.enough for score in latest):
             break
-        rng = np.random.default_rng([settings.seed, name, number])
-        drawn = correct(found.labelmap, case.truth, spacing, rng, robot, prompts.scribbles)
-        prompts = prompts.with_scribbles(drawn.scribbles)
-        strokes, length_mm = strokes + drawn.strokes, length_mm + drawn.length_mm
     return scores, kept
+
+
+def _box(prompted: str, case: Case, number: int, rng: np.random.Generator, robot: RobotSettings) -> BoundingBox:
+    truth = case.truth == number
+    if prompted == SLICE_BOX:
+        return slice_box(truth, case.volume.geometry.spacing_kji_mm, rng, robot)
+    return loose_box(truth, rng) if prompted == LOOSE_BOX else jittered_box(truth, rng, robot)
 
 
 def _scores(
@@ -141,6 +170,7 @@ def _scores(
     found: Segmentation,
     strokes: int,
     length_mm: float,
+    prompted: str,
 ) -> Iterator[Score]:
     spacing = case.volume.geometry.spacing_kji_mm
     stages = ";".join(f"{name}={seconds:.4f}" for name, seconds in found.stages.items())
@@ -168,6 +198,7 @@ def _scores(
             sum(found.stages.values()),
             stages,
             peak,
+            prompted,
         )
 
 

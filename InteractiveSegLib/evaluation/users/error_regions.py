@@ -19,12 +19,14 @@ _Box = tuple[slice, ...]
 class ErrorRegion:
     """Voxels that share faces.
 
+    owner : the object that misses them or has them too much
     label : what they should be marked as
     mask : (k, j, i) bool, of their bounding box
     corner_kji : (3,) the box's first voxel in the image
     size : how many they are
     """
 
+    owner: int
     label: int
     mask: NDArray[np.bool_]
     corner_kji: NDArray[np.int64]
@@ -40,16 +42,16 @@ def largest_errors(found: NDArray[np.uint8], truth: NDArray[np.uint8]) -> list[E
     own, others = object_boxes(truth), object_boxes(found)
     for label in sorted({*own, *others}):
         if box := own.get(label):
-            parts.append(_largest((truth[box] == label) & (found[box] != label), label, box))
+            parts.append(_largest((truth[box] == label) & (found[box] != label), label, label, box))
         if box := others.get(label):
-            parts.append(_largest((found[box] == label) & (truth[box] == 0), BACKGROUND, box))
+            parts.append(_largest((found[box] == label) & (truth[box] == 0), label, BACKGROUND, box))
     return [part for part in parts if part.size]
 
 
 def object_itself(truth: NDArray[np.uint8], label: int) -> ErrorRegion:
     """The largest part of an object of a labelmap (K, J, I). KeyError where it does not occur."""
     box = object_boxes(truth)[label]
-    return _largest(truth[box] == label, label, box)
+    return _largest(truth[box] == label, label, label, box)
 
 
 def object_boxes(labelmap: NDArray[np.uint8]) -> dict[int, _Box]:
@@ -69,10 +71,10 @@ def largest_piece(region: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return region if count == 1 else pieces == 1 + np.bincount(pieces.ravel())[1:].argmax()
 
 
-def _largest(mask: NDArray[np.bool_], label: int, box: _Box) -> ErrorRegion:
+def _largest(mask: NDArray[np.bool_], owner: int, label: int, box: _Box) -> ErrorRegion:
     """The largest part of a mask that was cut out of an image at a box; of size 0 where there is none."""
     if not mask.any():
-        return ErrorRegion(label, mask, np.zeros(3, int), 0)
+        return ErrorRegion(owner, label, mask, np.zeros(3, int), 0)
     around = BoundingBox.of_mask(mask)
     corner = np.add([side.start for side in box], around.start_kji)
     mask = mask[around.slices]
@@ -82,4 +84,4 @@ def _largest(mask: NDArray[np.bool_], label: int, box: _Box) -> ErrorRegion:
         inner = BoundingBox.of_mask(mask)
         mask = mask[inner.slices]
         corner += inner.start_kji
-    return ErrorRegion(label, mask, corner, int(np.count_nonzero(mask)))
+    return ErrorRegion(owner, label, mask, corner, int(np.count_nonzero(mask)))

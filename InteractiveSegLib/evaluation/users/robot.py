@@ -28,6 +28,7 @@ Style = Literal["careful", "sloppy", "click"]
 _BOX_OUTWARDS = 0.8  # part of a box's sides that move outwards
 _TELLING_PART = 0.1  # of an object: a mark on less says little of where it is
 _BOX_KEEPS = 0.9  # part of the object that a jittered box holds at the least
+_LEAST_ARC_VOXELS = 4.0  # nearer by, an arc is nearly the outline
 _SEARCHED_VOXELS = 1_000_000  # the deepest point of a larger part is sought on every second voxel, third, ...
 _WAVELENGTH_THICKNESSES = 8.0  # an unsteady hand swings once over about so many thicknesses of the brush
 
@@ -42,6 +43,10 @@ class RobotSettings:
     share : part of the centreline that is drawn, about its middle
     longest_voxels : of a stroke
     views : in how many of the three views it draws lines, those of the slices with the smallest pixels first
+    one_error : whether each object gets one mark a round, on its largest error, missed or too much; the first one is on
+        the object itself. Otherwise both errors are marked
+    arc_share : how far outside an object an arc goes half round it, on the slice of its first mark, as a part of the
+        longer side of what that slice shows of it, at least 4 voxels; 0 draws none
     smallest_voxels : parts of fewer voxels (of the volume) are left alone, unless there is no larger one anywhere
     wander_voxels : sloppy: 95 % of a line's displacement; in parts narrower than that, half their width
     spill_voxels : sloppy: how far beyond the part the brush may paint
@@ -58,6 +63,8 @@ class RobotSettings:
     share: float = 0.8
     longest_voxels: float = 100.0
     views: int = 3
+    one_error: bool = False
+    arc_share: float = 0.0
     smallest_voxels: int = 3
     wander_voxels: float = 2.0
     spill_voxels: float = 2.0
@@ -76,7 +83,7 @@ class RobotSettings:
                 raise InputError(f"the robot's {name} must be 0 or more, not {getattr(self, name)}")
         if self.views not in (1, 2, 3):
             raise InputError(f"the robot's views must be 1, 2 or 3, not {self.views}")
-        for name in ("share", "box_jitter"):
+        for name in ("share", "arc_share", "box_jitter"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"the robot's {name} must lie between 0 and 1, not {getattr(self, name)}")
 
@@ -140,13 +147,13 @@ def correct(
     views the slice that shows most of a part gets one stroke along the part's centreline; images of one slice have
     one view. A part that the strokes would fill gets a dot of one voxel. An object that has no mark yet, of which
     little or nothing is missed, gets one stroke or dot in its own middle: a tool that grows from seeds must be shown
-    where it is.
+    where it is. A robot that marks one error at a time draws this in place of the object's largest error.
 
     Parameters
     ----------
     found, truth : (K, J, I) whole numbers, 0 for background and 1 to 254 for objects
     spacing_kji_mm : (3,) positive
-    rng : used by the sloppy style only; the same state gives the same strokes
+    rng : used by the sloppy style and for arcs only; the same state gives the same strokes
     scribbled : what was drawn in earlier rounds; None stands for nothing
 
     Raises
@@ -160,14 +167,29 @@ def correct(
     parts = largest_errors(found, truth)
     large = [part for part in parts if part.size >= settings.smallest_voxels]
     parts = large or sorted(parts, key=lambda part: -part.size)[:1]
+    if settings.one_error:
+        parts = list({part.owner: part for part in sorted(parts, key=lambda part: part.size)}.values())
     pen = _Pen(truth.shape, spacing, rng, settings)
-    drawn = [stroke for part in parts for stroke in pen.strokes(part, pen.views)]
     counts = np.bincount(truth.ravel(), minlength=256)
-    marked = {*scribbled.object_labels(), *(p.label for p in parts if p.size >= _TELLING_PART * counts[p.label])}
-    for label in sorted(object_boxes(truth).keys() - marked):
-        drawn += pen.strokes(object_itself(truth, label), pen.views[:1])
+    objects, before = object_boxes(truth).keys(), set(scribbled.object_labels())
+    marked = {*before, *(p.label for p in parts if p.size >= _TELLING_PART * counts[p.label])}
+    unmarked = [object_itself(truth, label) for label in sorted(objects - marked)]
+    if settings.one_error:
+        parts = [part for part in parts if part.owner in marked or part.owner not in objects]
+    drawn = [stroke for part in parts for stroke in pen.strokes(part, pen.views)]
+    drawn += [stroke for part in unmarked for stroke in pen.strokes(part, pen.views[:1])]
+    if settings.arc_share:
+        first = [part for part in (*parts, *unmarked) if part.label == part.owner and part.label not in before]
+        drawn += [stroke for part in first for stroke in pen.arc(part, truth)]
     length_mm = float(sum(stroke.length_mm for stroke in drawn))
     return Correction(_merged(drawn, scribbled, truth.shape), len(drawn), length_mm)
+
+
+def view_axes(shape_kji: Index, spacing_kji_mm: NDArray[np.float64]) -> list[int]:
+    """Axes across which the slices of an image are looked at, those with the smallest pixels first."""
+    shape = np.array(shape_kji)
+    axes = [axis for axis in range(3) if np.delete(shape, axis).min() > 1] or [int(shape.argmin())]
+    return sorted(axes, key=lambda axis: -spacing_kji_mm[axis])
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,8 +215,7 @@ class _Pen:
         self.spacing = spacing_kji_mm
         self.rng = rng
         self.settings = settings
-        axes = [axis for axis in range(3) if np.delete(self.shape, axis).min() > 1] or [int(self.shape.argmin())]
-        self.views = sorted(axes, key=lambda axis: -spacing_kji_mm[axis])[: settings.views]
+        self.views = view_axes(shape_kji, spacing_kji_mm)[: settings.views]
 
     def strokes(self, part: ErrorRegion, views: Sequence[int]) -> list[_Stroke]:
         if self.settings.style == "click":
@@ -205,6 +226,25 @@ class _Pen:
         if len(np.unique(marks, axis=0)) < part.size:
             return drawn
         return [self._dot(part, 1.0)]
+
+    def arc(self, part: ErrorRegion, truth: NDArray[np.uint8]) -> list[_Stroke]:
+        """Half a line round an object, on the slice of its first one, on background; none where there is no room."""
+        axis, plane = self.views[0], np.delete(self.spacing, self.views[0])
+        voxel = plane.min()
+        index = worst_slice(part.mask, axis) + int(part.corner_kji[axis])
+        section = truth.take(index, axis)
+        region = largest_piece(section == part.label)
+        longer_mm = max((np.ptp(pixels) + 1) * mm for pixels, mm in zip(np.nonzero(region), plane, strict=True))
+        distance_mm = max(self.settings.arc_share * longer_mm, _LEAST_ARC_VOXELS * voxel)
+        line = strokes.arc_round(region, section == 0, plane, distance_mm, self.rng)
+        if not len(line):
+            return []
+        pixels = strokes.painted(line, plane, self.settings.thickness_voxels * voxel)
+        pixels = pixels[((pixels >= 0) & (pixels < section.shape)).all(axis=1)]
+        pixels = pixels[section[tuple(pixels.T)] == 0]
+        indices = np.insert(pixels, axis, index, axis=1)
+        length = max(strokes.length_mm(line), self.settings.thickness_voxels * voxel)
+        return [_Stroke(BACKGROUND, indices, np.ones(len(indices), bool), length)]
 
     def _dot(self, part: ErrorRegion, thickness_voxels: float) -> _Stroke:
         axis = self.views[0]

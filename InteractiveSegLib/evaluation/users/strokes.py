@@ -66,6 +66,51 @@ def centreline(region: NDArray[np.bool_], spacing_mm: NDArray[np.float64]) -> Li
     return _smoothed(resampled(line, spacing_mm.min() / 2))
 
 
+def arc_round(
+    region: NDArray[np.bool_],
+    allowed: NDArray[np.bool_],
+    spacing_mm: NDArray[np.float64],
+    distance_mm: float,
+    rng: np.random.Generator,
+) -> Line:
+    """An arc outside a region, at one distance from it: at most half of the way round, from a place that is drawn.
+
+    Parameters
+    ----------
+    region : (R, C) bool, one connected piece; what it encloses counts to it
+    allowed : (R, C) bool, pixels that the arc may pass; beyond the array it never does
+    spacing_mm : (2,) side of a pixel along rows' and columns' index
+
+    Returns
+    -------
+    (N, 2) mm; the longest piece on allowed pixels, where there is none as long as half; empty where there is none
+
+    Raises
+    ------
+    MissingPackageError : scikit-image is not installed.
+    """
+    try:
+        from skimage.measure import find_contours
+    except ImportError as missing:
+        raise MissingPackageError("the robot that scribbles", "scikit-image") from missing
+    pad = np.ceil(distance_mm / spacing_mm).astype(int) + 2
+    filled = ndimage.binary_fill_holes(np.pad(region, np.stack([pad, pad], axis=1)))
+    outside_mm = ndimage.distance_transform_edt(~filled, spacing_mm)
+    lines = [(contour - pad) * spacing_mm for contour in find_contours(outside_mm, distance_mm)]
+    line = resampled(max(lines, key=length_mm), spacing_mm.min() / 2)[:-1]  # it ends where it begins
+    line = np.roll(line, -int(rng.integers(len(line))), axis=0)
+    pixels = np.rint(line / spacing_mm).astype(int)
+    free = ((pixels >= 0) & (pixels < region.shape)).all(axis=1)
+    free[free] = allowed[tuple(pixels[free].T)]
+    half = (len(line) + 1) // 2
+    pieces, _ = ndimage.label(np.tile(free, 2))  # twice round, so that no piece is cut at the beginning
+    lengths = np.minimum(np.bincount(pieces)[1:], half)
+    if not lengths.size:
+        return np.empty((0, 2))
+    start = int(np.argmax(pieces == 1 + lengths.argmax()))
+    return np.tile(line, (2, 1))[start : start + int(lengths.max())]
+
+
 def length_mm(line: Line) -> float:
     """Length along the line, mm; 0 for a single point."""
     return float(np.linalg.norm(np.diff(line, axis=0), axis=1).sum())
