@@ -42,7 +42,7 @@ def bed() -> Any:
 
 
 class PanelSession:
-    """The module's widget in a scene of its own."""
+    """The module's widget in a scene of its own. *Update after every stroke* is off: a test that is about it ticks it."""
 
     def __init__(self) -> None:
         import slicer
@@ -56,6 +56,7 @@ class PanelSession:
         self.widget.setup()
         self.widget.enter()
         self.widget.parent.show_module(True)
+        self.ui("updateBox").checked = False
 
     def reload(self) -> None:
         """As Slicer's Reload does: ``cleanup`` of the old widget, ``setup`` of a new one, and no ``enter``."""

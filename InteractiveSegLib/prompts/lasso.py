@@ -148,8 +148,34 @@ class Lasso:
         return f"the lasso ({', '.join(f'{name} {spans[name]}' for name in 'ijk')})"
 
 
+def largest_loop(outline: NDArray[np.float64]) -> tuple[NDArray[np.float64], bool]:
+    """A closed curve (N, 2) without the smaller loops that a hand draws where the ends of a lasso meet.
+
+    Returns
+    -------
+    outline, cut : points of the curve that remain, fewer than 3 where no loop does; whether any was left out
+    """
+    whole = outline
+    while (sides := _crossing_sides(outline)) is not None:
+        one, other = sides
+        loops = outline[one + 1 : other + 1], np.concatenate([outline[: one + 1], outline[other + 1 :]])
+        outline = max(loops, key=_area)
+    return outline, len(outline) < len(whole)
+
+
+def _area(outline: NDArray[np.float64]) -> float:
+    (x, y), (next_x, next_y) = outline.T, np.roll(outline, -1, axis=0).T
+    return abs(float((x * next_y - next_x * y).sum())) / 2
+
+
 def crossing_of(outline: NDArray[np.float64]) -> NDArray[np.float64] | None:
     """Start of a side of a closed curve (N, 2) that meets another one, its neighbours aside; None where none does."""
+    sides = _crossing_sides(outline)
+    return None if sides is None else outline[sides[0]]
+
+
+def _crossing_sides(outline: NDArray[np.float64]) -> tuple[int, int] | None:
+    """The first two sides that meet, ascending, of those that are not neighbours."""
     starts, ends = outline, np.roll(outline, -1, axis=0)
     lows, highs = np.minimum(starts, ends), np.maximum(starts, ends)
     for side in range(len(outline) - 2):
@@ -157,8 +183,9 @@ def crossing_of(outline: NDArray[np.float64]) -> NDArray[np.float64] | None:
         near = (lows[others] <= highs[side]).all(axis=1) & (highs[others] >= lows[side]).all(axis=1)
         c, d = starts[others][near], ends[others][near]
         a, b = starts[side], ends[side]
-        if ((_turn(a, b, c) * _turn(a, b, d) <= 0) & (_turn(c, d, a) * _turn(c, d, b) <= 0)).any():
-            return a
+        meet = (_turn(a, b, c) * _turn(a, b, d) <= 0) & (_turn(c, d, a) * _turn(c, d, b) <= 0)
+        if meet.any():
+            return side, side + 2 + int(np.flatnonzero(near)[meet.argmax()])
     return None
 
 

@@ -18,6 +18,7 @@ from trame_slicer.core import SlicerApp
 from slicer_host import mrml_widgets, packaging, parameter_node, qt_modules, scripted_module
 from slicer_host.pythonqt import Wrapped, WrappedClass
 from slicer_host.segment_editor import qMRMLSegmentEditorWidget
+from slicer_host.slice_widgets import LayoutManager
 from slicer_host.temporary import temporary_folder
 
 
@@ -77,8 +78,9 @@ class _Application:
     def applicationLogic(self) -> Any:
         return self._core.app_logic
 
-    def layoutManager(self) -> None:
-        return None
+    def layoutManager(self) -> LayoutManager | None:
+        views = qMRMLSegmentEditorWidget.views
+        return LayoutManager(views, self._core.app_logic) if views is not None else None
 
     def processEvents(self) -> None:
         QApplication.processEvents()
@@ -87,7 +89,7 @@ class _Application:
         return True
 
     def commandOptions(self) -> SimpleNamespace:
-        return SimpleNamespace(noMainWindow=False)
+        return SimpleNamespace(noMainWindow=True)
 
     def moduleDocumentationUrl(self, name: str) -> str:
         return name
