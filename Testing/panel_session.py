@@ -42,7 +42,9 @@ def bed() -> Any:
 
 
 class PanelSession:
-    """The module's widget in a scene of its own. *Update after every stroke* is off: a test that is about it ticks it."""
+    """The module's widget in a scene of its own. Nothing is updated after every stroke: a test that is about it ticks
+    the box.
+    """
 
     def __init__(self) -> None:
         import slicer
@@ -162,6 +164,12 @@ class PanelSession:
         self.press("eraseButton" if mark == "erase" else f"{mark}Button")
         self.views.drag(view, [self.views.display_of(view, self.point(point)) for point in points_kji])
         self.press(button)
+        self.settle()
+
+    def click(self, kji: tuple[float, float, float], view: str = "Red") -> None:
+        """A click in a slice view with the tool that is in hand."""
+        self.look_at(kji)
+        self.views.click(view, self.views.display_of(view, self.point(kji)))
         self.settle()
 
     def put_round(self, masks: dict[str, Any]) -> None:

@@ -148,22 +148,35 @@ class Lasso:
         return f"the lasso ({', '.join(f'{name} {spans[name]}' for name in 'ijk')})"
 
 
-def largest_loop(outline: NDArray[np.float64]) -> tuple[NDArray[np.float64], bool]:
-    """A closed curve (N, 2) without the smaller loops that a hand draws where the ends of a lasso meet.
+def largest_loop(outline: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+    """A closed curve (N, 2) that a hand drew, without the smaller loops, such as the one where its ends meet.
 
     Returns
     -------
-    outline, cut : points of the curve that remain, fewer than 3 where no loop does; whether any was left out
+    outline, left_out : points of the curve that remain, fewer than 3 where no loop does; area of the loops that do not
     """
-    whole = outline
+    left_out = 0.0
     while (sides := _crossing_sides(outline)) is not None:
         one, other = sides
-        loops = outline[one + 1 : other + 1], np.concatenate([outline[: one + 1], outline[other + 1 :]])
-        outline = max(loops, key=_area)
-    return outline, len(outline) < len(whole)
+        meeting = _meeting(outline, one, other)
+        inner = np.concatenate([outline[one + 1 : other + 1], meeting])
+        loops = inner, np.concatenate([outline[: one + 1], meeting, outline[other + 1 :]])
+        smaller, outline = sorted(loops, key=area)
+        left_out += area(smaller)
+    return outline, left_out
 
 
-def _area(outline: NDArray[np.float64]) -> float:
+def _meeting(outline: NDArray[np.float64], one: int, other: int) -> NDArray[np.float64]:
+    """(1, 2) where two sides meet; (0, 2) where they lie on one line."""
+    a, b, c, d = (outline[index % len(outline)] for index in (one, one + 1, other, other + 1))
+    across = np.column_stack([b - a, c - d])
+    if np.linalg.matrix_rank(across) < 2:
+        return np.empty((0, 2))
+    return (a + np.linalg.solve(across, c - a)[0] * (b - a))[None]
+
+
+def area(outline: NDArray[np.float64]) -> float:
+    """Within a closed curve (N, 2) that does not cross itself."""
     (x, y), (next_x, next_y) = outline.T, np.roll(outline, -1, axis=0).T
     return abs(float((x * next_y - next_x * y).sum())) / 2
 

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
+from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.box import BoundingBox
 from InteractiveSegLib.image.geometry import ras_to_kji
-from InteractiveSegLib.prompts.lasso import Lasso, largest_loop
+from InteractiveSegLib.prompts.lasso import Lasso, area, largest_loop
 from InteractiveSegLib.prompts.scribbles import BACKGROUND, Scribbles
 from InteractiveSegUI.controller import Controller
 from InteractiveSegUI.scene.history import StepKind
@@ -21,6 +22,8 @@ from InteractiveSegUI.scene.segment_io import label_of
 from InteractiveSegUI.scene.slice_views import place_shown
 from InteractiveSegUI.scene.view_mouse import ViewMouse
 from InteractiveSegUI.scene.workspace import MARKS
+
+_TAIL = 0.05  # of the area of a lasso: loops that are smaller are a hand's where its ends meet
 
 
 class Pointing(VTKObservationMixin):
@@ -93,16 +96,20 @@ class Pointing(VTKObservationMixin):
         controller.change(StepKind.SCRIBBLE, _("Point"), {MARKS: self._marks().with_drawn(marked)})
 
     def _mark_lasso(self, view: slicer.vtkMRMLSliceNode, points_kji: NDArray[np.float64]) -> None:
-        """InputError where the view shows no slice of the volume, or the curve holds none of its voxels."""
+        """InputError where the view shows no slice of the volume."""
         controller, geometry = self._controller, self._controller.workspace.geometry()
         axis, index = place_shown(view, geometry)
-        outline, is_cut = largest_loop(np.delete(points_kji, axis, axis=1))
+        outline, left_out = largest_loop(np.delete(points_kji, axis, axis=1))
         if len(outline) < 3:
             controller.say(_("Draw round the object with the mouse button held down."))
             return
-        marks, extent, note = Lasso(axis, index, outline).marks(self._label, geometry)
+        try:
+            marks, extent, note = Lasso(axis, index, outline).marks(self._label, geometry)
+        except InputError:  # it names array indices, which a view does not show
+            controller.say(_("The lasso holds no voxel of the image and marked nothing."))
+            return
         notes = [note] if note else []
-        if is_cut:
+        if left_out > _TAIL * area(outline):
             notes.append(_("The lasso crossed itself; its largest loop counts"))
         state = {MARKS: self._marks().with_lasso(self._label, marks, extent)}
         controller.change(StepKind.SCRIBBLE, _("Lasso"), state, tuple(notes))

@@ -94,7 +94,7 @@ class _Path:
         self._actor.SetMapper(mapper)
         self._actor.GetProperty().SetColor(*_COLOUR)
         self._actor.GetProperty().SetLineWidth(_WIDTH)
-        self._renderer.AddActor2D(self._actor)
+        self._renderer.AddViewProp(self._actor)
 
     @property
     def points_ras(self) -> NDArray[np.float64]:
@@ -116,7 +116,7 @@ class _Path:
         self.widget.sliceView().scheduleRender()
 
     def close(self) -> None:
-        self._renderer.RemoveActor2D(self._actor)
+        self._renderer.RemoveViewProp(self._actor)
         self.widget.sliceView().scheduleRender()
 
     @property
