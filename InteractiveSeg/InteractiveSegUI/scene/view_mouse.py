@@ -30,7 +30,9 @@ class ViewMouse:
 
     def __init__(self, on_path: Callable[[slicer.vtkMRMLSliceNode, NDArray[np.float64]], None]) -> None:
         self._on_path = on_path
-        self._taken: list[tuple[Any, list[int]]] = []
+        # The interactors themselves are kept: where only its observers know one, Python clears them away with it as a
+        # cycle of garbage, and the application crashes at the next event.
+        self._taken: list[tuple[Any, Any, list[int]]] = []
         self._path: _Path | None = None
 
     def take(self) -> None:
@@ -42,7 +44,7 @@ class ViewMouse:
             view, interactor = widget.sliceView(), widget.sliceView().interactor()
             tags = [self._observe(widget, interactor, event) for event in _EVENTS]
             view.setViewCursor(qt.QCursor(qt.Qt.CrossCursor))
-            self._taken.append((widget, tags))
+            self._taken.append((view, interactor, tags))
 
     def give_back(self) -> None:
         """To the views; what is being drawn is dropped."""
@@ -50,10 +52,10 @@ class ViewMouse:
             self._path.close()
             self._path = None
         taken, self._taken = self._taken, []
-        for widget, tags in taken:
+        for view, interactor, tags in taken:
             for tag in tags:
-                widget.sliceView().interactor().RemoveObserver(tag)
-            widget.sliceView().unsetViewCursor()
+                interactor.RemoveObserver(tag)
+            view.unsetViewCursor()
 
     def _observe(self, widget: Any, interactor: Any, event: str) -> int:
         def call(*_args: Any) -> None:
