@@ -115,6 +115,7 @@ def test_three_hundred_clicks_are_all_kept_and_answered_in_the_end(drawing, aske
 
 
 def test_a_stroke_of_the_brush_and_an_erased_mark_start_a_round_each(drawing, asked):
+    drawing.press("brushButton")
     drawing.scribble("object", (K, J, I - 4), (K, J, I + 4))
     pause(drawing)
     drawing.ui("brushSlider").value = 4.0
