@@ -120,6 +120,21 @@ def test_a_tool_of_the_segment_editor_takes_the_mouse_from_a_point(drawing):
     assert drawing.editor.activeEffect() is None
 
 
+def test_another_layout_leaves_the_tool_in_hand(drawing):
+    import slicer
+
+    slicer.app.layoutManager().setLayout(21)
+    drawing.click((K, J, I))
+    assert marked(drawing) == {(K, J, I): 1}
+    assert drawing.controller.history.undo_name == "Point"
+    drawing.press("undoButton")
+    assert not drawing.controller.history.undo_name  # it was one click
+    drawing.press("pointButton")
+    slicer.app.layoutManager().setLayout(3)
+    drawing.click((K, J, I))
+    assert marked(drawing) == {}
+
+
 def test_clicks_with_a_key_held_are_the_views_own(drawing):
     interactor = drawing.views["Red"].interactor()
     at = drawing.views.display_of("Red", drawing.point((K, J, I)))

@@ -59,6 +59,7 @@ class _Application:
         self._core, signals = core, _ApplicationSignals()
         QApplication.instance().focusChanged.connect(signals.focusChanged)
         self._signals = Wrapped(signals)
+        self._layout_manager: LayoutManager | None = None
         self._manager = Wrapped(_ModuleManager())
         self.temporaryPath = str(temporary_folder("slicer-"))
         self.slicerHome = self.temporaryPath
@@ -80,7 +81,9 @@ class _Application:
 
     def layoutManager(self) -> LayoutManager | None:
         views = qMRMLSegmentEditorWidget.views
-        return LayoutManager(views, self._core.app_logic) if views is not None else None
+        if self._layout_manager is None and views is not None:
+            self._layout_manager = LayoutManager(views, self._core.app_logic)
+        return self._layout_manager
 
     def processEvents(self) -> None:
         QApplication.processEvents()

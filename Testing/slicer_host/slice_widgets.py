@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
+from PySide6.QtCore import QObject, Signal
 from PySide6.QtGui import QCursor
 
-from slicer_host.pythonqt import unwrap
+from slicer_host.pythonqt import Wrapped, unwrap
 from slicer_host.views import Views
 
 
+class _Signals(QObject):
+    layoutChanged = Signal(int)
+
+
 class LayoutManager:
-    """As far as the module asks."""
+    """As far as the module asks. One for the whole time, as its signal has to be."""
 
     def __init__(self, views: Views, app_logic: Any) -> None:
         self._views, self._app_logic = views, app_logic
+        self._signals = Wrapped(_Signals())
+
+    def connect(self, signature: str, receiver: Callable) -> bool:
+        return self._signals.connect(signature, receiver)
+
+    def disconnect(self, signature: str, receiver: Callable) -> bool:
+        return self._signals.disconnect(signature, receiver)
+
+    def setLayout(self, layout: int) -> None:
+        """The bed has one layout; those who listen are told of another."""
+        self._signals.layoutChanged.emit(layout)
 
     def sliceViewNames(self) -> tuple[str, ...]:
         return self._views.names

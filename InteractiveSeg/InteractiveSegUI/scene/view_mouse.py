@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 _PRIORITY = 2.0  # before the views and what is placed in them
 _STEP_PIXELS = 2.0  # between two points of a path
 _COLOUR, _WIDTH = (1.0, 1.0, 0.0), 2.0
+_LAYOUT_CHANGED = "layoutChanged(int)"
 _EVENTS = ("LeftButtonPressEvent", "MouseMoveEvent", "LeftButtonReleaseEvent")
 
 
@@ -36,10 +37,13 @@ class ViewMouse:
         self._path: _Path | None = None
 
     def take(self) -> None:
-        """From here on; those views that the layout has at this moment."""
+        """From here on, also of views that come with another layout."""
         self.give_back()
         layout = slicer.app.layoutManager()
-        for name in layout.sliceViewNames() if layout is not None else ():
+        if layout is None:
+            return
+        layout.connect(_LAYOUT_CHANGED, self._on_layout)
+        for name in layout.sliceViewNames():
             widget = layout.sliceWidget(name)
             view, interactor = widget.sliceView(), widget.sliceView().interactor()
             tags = [self._observe(widget, interactor, event) for event in _EVENTS]
@@ -52,10 +56,15 @@ class ViewMouse:
             self._path.close()
             self._path = None
         taken, self._taken = self._taken, []
+        if taken:
+            slicer.app.layoutManager().disconnect(_LAYOUT_CHANGED, self._on_layout)
         for view, interactor, tags in taken:
             for tag in tags:
                 interactor.RemoveObserver(tag)
             view.unsetViewCursor()
+
+    def _on_layout(self, _layout: int) -> None:
+        self.take()
 
     def _observe(self, widget: Any, interactor: Any, event: str) -> int:
         def call(*_args: Any) -> None:
