@@ -103,7 +103,7 @@ def test_a_mask_that_came_by_itself_is_no_press_of_a_button(person, study):
     person.press("undoButton")
     person.press("redoButton")
     work = work_of(person)
-    assert [event.kind for event in work._events] == ["stroke", "undone", "redone"]
+    assert [event.kind for event in work._events if event.kind in DRAWN] == ["stroke", "undone", "redone"]
     assert work._answered[1].voxels == np.count_nonzero(answer)
 
 

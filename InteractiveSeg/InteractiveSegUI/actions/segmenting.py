@@ -167,15 +167,16 @@ class Segmenting:
         if version != self._seen:
             self._seen = version
             drew_box = last is not None and last[0] is Way.DONE and last[1].kind is StepKind.BOX
-            if drew_box or self._controller.client.status.stage == "stopped":
-                call_later(_PAUSE_S, lambda: self._prepare(version))
+            call_later(_PAUSE_S, lambda: self._prepare(version, drew_box))
 
-    def _prepare(self, version: int) -> None:
-        """The person has paused after a step: get ready for the round."""
-        controller = self._controller
-        is_over = controller.recorder.version != version or not controller.history.is_begun
-        if not is_over and self._can_compute():
-            with suppress(InputError):  # it is told when a round is asked for
+    def _prepare(self, version: int, drew_box: bool) -> None:
+        """The person has paused after a step: get ready for the round, where it was the first or drew a box."""
+        controller, client = self._controller, self._controller.client
+        if controller.recorder.version != version or not controller.history.is_begun or controller.is_busy:
+            return
+        with suppress(InputError):  # it is told when a round is asked for
+            is_first = client.status.stage == "stopped" or client.volume is not controller.volume
+            if (drew_box or is_first) and self._can_compute():
                 prompts, _notes = self._prompts(controller.workspace.segment_id)
                 controller.prepare(PrepareRequest(self.request(adapt=False)), prompts)
 
