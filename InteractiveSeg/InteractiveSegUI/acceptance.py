@@ -18,6 +18,7 @@ from InteractiveSegLib.image.geometry import kji_to_ras
 from InteractiveSegUI.scene.history import StepKind
 from InteractiveSegUI.scene.parameters import PropagateMethod
 from InteractiveSegUI.scene.sample_image import load_sample
+from InteractiveSegUI.scene.segment_io import label_of
 from InteractiveSegUI.scene.workspace import MARKS, box_key, mask_key
 
 if TYPE_CHECKING:
@@ -139,8 +140,8 @@ class Acceptance:
         assert self._known(mask_key) is not None, "the click was answered by no mask"
         self._controller.undo()
         assert self._known(mask_key) is None, "one Undo left the mask of the click"
-        marked = self._controller.workspace.prompts()[0].for_object(3).labels
-        assert not marked, "one Undo left the click"
+        label = label_of(self._controller.workspace.segmentation_node, clicked)
+        assert label not in self._controller.workspace.prompts()[0].labels, "one Undo left the click"
         again = self._controller.workspace.masks()
         assert all(mask.equals(again[key]) for key, mask in others.items()), "Undo left what the click took from others"
         self._controller.redo()

@@ -256,10 +256,10 @@ class Controller:
         return f"{text} {lost}"
 
     def _on_step(self) -> None:
-        if self.is_updating:
+        if self.is_busy:
+            text = "" if self.is_updating else _("Cancelled.")
             self._leave_off()
-        else:
-            self.cancel()
+            self.status = Status(text)
         self.changed()
 
     def _leave_off(self) -> None:

@@ -202,6 +202,17 @@ def test_fine_tune_need_not_wait_for_an_update(drawing, asked):
     assert not drawing.ui("fineTuneButton").enabled
 
 
+def test_a_click_in_the_middle_of_fine_tuning_takes_its_place(drawing, asked):
+    drawing.click((K, J, I))
+    pause(drawing)
+    drawing.press("fineTuneButton")
+    drawing.click((K, J, I + 3))
+    assert drawing.status.text == "Cancelled."
+    pause(drawing)
+    assert [job.request.adapt for job in asked] == [False, True, False]
+    assert drawing.controller.is_updating
+
+
 def test_undo_in_the_middle_of_an_update_leaves_it_off(drawing):
     drawing.click((K, J, I))
     drawing.spin(lambda: drawing.controller.client.status.stage == "busy")

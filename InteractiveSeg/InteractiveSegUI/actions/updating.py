@@ -57,7 +57,7 @@ class Updating:
             return
         step, segment_id = self._seen, self._segment_of(self._seen)
         if self.is_wanted:
-            call_later(_PAUSE_S, lambda: self._start(step, segment_id))
+            self._start_later(step, segment_id)
         elif remarks := _remarks(step):
             self._controller.say(sentences(remarks, self._controller.workspace.words()))
 
@@ -65,12 +65,19 @@ class Updating:
         """That a step was about: whose box it is, or else the one that is worked on."""
         return next((key[1] for key in step.after if key[0] == "box"), self._controller.parameters.segment)
 
+    def _start_later(self, step: Step, segment_id: str) -> None:
+        def start() -> None:
+            with self._controller.errors_shown():
+                self._start(step, segment_id)
+
+        call_later(_PAUSE_S, start)
+
     def _start(self, step: Step, segment_id: str) -> None:
         controller = self._controller
         if controller.history.last != (Way.DONE, step) or controller.is_busy or not self.is_wanted:
             return  # a later step has its own turn; or a button was pressed
         if controller.recorder.is_box_held:
-            call_later(_PAUSE_S, lambda: self._start(step, segment_id))
+            self._start_later(step, segment_id)
             return
         reason, remarks = self._reason_against(segment_id), _remarks(step)
         if not reason and controller.obstacles.has_prompts(segment_id):
