@@ -193,6 +193,17 @@ def test_a_lasso_is_one_step_and_kept_with_the_scene(drawing, tmp_path):
     assert again.scribbles.equals(prompts.scribbles)
 
 
+def test_lassos_of_a_scene_that_cannot_be_read_are_said(drawing):
+    from InteractiveSegLib.errors import InputError
+
+    draw_round(drawing, circle())
+    workspace = drawing.controller.workspace
+    for broken in ("[1]", "{1", '{"1": 5}', '{"x": [[0, 0, 0], [1, 1, 1]]}'):
+        workspace.scribbles_node.SetAttribute("InteractiveSeg.Lassoed", broken)
+        with pytest.raises(InputError, match=r"the lassos in .* cannot be read"):
+            workspace.marks()
+
+
 def test_a_lasso_goes_with_its_marks_and_its_object(drawing):
     from InteractiveSegUI.actions.session_nodes import KeptSegment, put_session
 

@@ -11,6 +11,7 @@ import numpy as np
 import slicer
 from numpy.typing import NDArray
 
+from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.box import BoundingBox
 from InteractiveSegLib.image.geometry import Geometry
 from InteractiveSegLib.prompts.scribbles import BACKGROUND, Scribbles
@@ -206,9 +207,17 @@ def write_marks(node: slicer.vtkMRMLSegmentationNode, marks: Marks, grid: Geomet
 
 
 def _read_lassoed(node: slicer.vtkMRMLSegmentationNode | None, drawn: Scribbles) -> dict[int, BoundingBox]:
-    """What was lassoed, of objects of which marks are left: who erases them all takes the lasso back."""
-    kept = json.loads(node.GetAttribute(_LASSOED) or "{}") if node is not None else {}
-    boxes = {int(label): BoundingBox(tuple(start), tuple(stop)) for label, (start, stop) in kept.items()}
+    """What was lassoed, of objects of which marks are left: who erases them all takes the lasso back.
+
+    InputError where what was saved cannot be read.
+    """
+    if node is None or not node.GetAttribute(_LASSOED):
+        return {}
+    try:
+        kept = json.loads(node.GetAttribute(_LASSOED))
+        boxes = {int(label): BoundingBox(start, stop) for label, (start, stop) in kept.items()}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise InputError(f"the lassos in {node.GetName()} cannot be read: {error}") from error
     return {label: box for label, box in boxes.items() if label in drawn.object_labels()}
 
 

@@ -42,13 +42,14 @@ class ViewMouse:
         layout = slicer.app.layoutManager()
         if layout is None:
             return
-        layout.connect(_LAYOUT_CHANGED, self._on_layout)
         for name in layout.sliceViewNames():
             widget = layout.sliceWidget(name)
             view, interactor = widget.sliceView(), widget.sliceView().interactor()
             tags = [self._observe(widget, interactor, event) for event in _EVENTS]
             view.setViewCursor(qt.QCursor(qt.Qt.CrossCursor))
             self._taken.append((view, interactor, tags))
+        if self._taken:
+            layout.connect(_LAYOUT_CHANGED, self._on_layout)
 
     def give_back(self) -> None:
         """To the views; what is being drawn is dropped."""
@@ -68,8 +69,9 @@ class ViewMouse:
 
     def _observe(self, widget: Any, interactor: Any, event: str) -> int:
         def call(*_args: Any) -> None:
+            command = interactor.GetCommand(tag)  # which the event may lead to the end of
             if self._is_taken(widget, interactor, event):
-                interactor.GetCommand(tag).SetAbortFlag(1)
+                command.SetAbortFlag(1)
 
         tag = interactor.AddObserver(event, call, _PRIORITY)
         return tag
