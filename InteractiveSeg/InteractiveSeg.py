@@ -129,7 +129,7 @@ class InteractiveSegTest(ScriptedLoadableModuleTest):
     def setUp(self):
         slicer.mrmlScene.Clear()
         self.widget = None
-        if slicer.app.layoutManager() is not None:
+        if not slicer.app.commandOptions().noMainWindow:
             slicer.util.selectModule("InteractiveSeg")
             self.panel = slicer.modules.InteractiveSegWidget.panel
         else:  # no window

@@ -8,6 +8,7 @@ set(PACKAGE_SCRIPTS
   InteractiveSegUI/actions/journaling.py
   InteractiveSegUI/actions/model_question.py
   InteractiveSegUI/actions/overlays.py
+  InteractiveSegUI/actions/pointing.py
   InteractiveSegUI/actions/propagating.py
   InteractiveSegUI/actions/scribbling.py
   InteractiveSegUI/actions/segmenting.py
@@ -15,6 +16,7 @@ set(PACKAGE_SCRIPTS
   InteractiveSegUI/actions/session_nodes.py
   InteractiveSegUI/actions/slice_marking.py
   InteractiveSegUI/actions/tools.py
+  InteractiveSegUI/actions/updating.py
   InteractiveSegUI/controller.py
   InteractiveSegUI/keys.py
   InteractiveSegUI/obstacles.py
@@ -36,6 +38,7 @@ set(PACKAGE_SCRIPTS
   InteractiveSegUI/scene/segment_io.py
   InteractiveSegUI/scene/slice_nodes.py
   InteractiveSegUI/scene/slice_views.py
+  InteractiveSegUI/scene/view_mouse.py
   InteractiveSegUI/scene/volume_io.py
   InteractiveSegUI/scene/workspace.py
   InteractiveSegUI/sections/__init__.py
@@ -57,7 +60,9 @@ set(PACKAGE_RESOURCES
   Resources/Icons/Brush.svg
   Resources/Icons/Erase.svg
   Resources/Icons/InteractiveSeg.svg
+  Resources/Icons/Lasso.svg
   Resources/Icons/Object.svg
+  Resources/Icons/Point.svg
   Resources/SampleData/ICBM152Brain.nrrd
   Resources/SampleData/ICBM152Brain.png
   Resources/SampleData/NOTICE.txt

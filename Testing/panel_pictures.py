@@ -110,6 +110,7 @@ def save_all(folder: Path) -> None:
 
     person = PanelSession()
     print(f"Dice {segment_ventricles(person):.3f}; {person.status.text}")
+    person.ui("updateBox").checked = True  # as it comes
     save_png(folder / VIEWS, *slice_views(person))
     save_png(folder / PANEL, *[panel(person, theme) for theme in ("light", "dark")])
     person.close()

@@ -42,7 +42,9 @@ def bed() -> Any:
 
 
 class PanelSession:
-    """The module's widget in a scene of its own."""
+    """The module's widget in a scene of its own. Nothing is updated after every stroke: a test that is about it ticks
+    the box.
+    """
 
     def __init__(self) -> None:
         import slicer
@@ -56,6 +58,7 @@ class PanelSession:
         self.widget.setup()
         self.widget.enter()
         self.widget.parent.show_module(True)
+        self.ui("updateBox").checked = False
 
     def reload(self) -> None:
         """As Slicer's Reload does: ``cleanup`` of the old widget, ``setup`` of a new one, and no ``enter``."""
@@ -161,6 +164,12 @@ class PanelSession:
         self.press("eraseButton" if mark == "erase" else f"{mark}Button")
         self.views.drag(view, [self.views.display_of(view, self.point(point)) for point in points_kji])
         self.press(button)
+        self.settle()
+
+    def click(self, kji: tuple[float, float, float], view: str = "Red") -> None:
+        """A click in a slice view with the tool that is in hand."""
+        self.look_at(kji)
+        self.views.click(view, self.views.display_of(view, self.point(kji)))
         self.settle()
 
     def put_round(self, masks: dict[str, Any]) -> None:

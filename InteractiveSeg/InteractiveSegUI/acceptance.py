@@ -18,6 +18,7 @@ from InteractiveSegLib.image.geometry import kji_to_ras
 from InteractiveSegUI.scene.history import StepKind
 from InteractiveSegUI.scene.parameters import PropagateMethod
 from InteractiveSegUI.scene.sample_image import load_sample
+from InteractiveSegUI.scene.segment_io import label_of
 from InteractiveSegUI.scene.workspace import MARKS, box_key, mask_key
 
 if TYPE_CHECKING:
@@ -38,7 +39,16 @@ class Acceptance:
 
     def play(self) -> str:
         """All steps in their order; returns one line on the result. The log names each step."""
-        started = time.monotonic()
+        started, box = time.monotonic(), self._ui("updateBox")
+        wanted, box.checked = box.checked, False
+        try:
+            count = self._play()
+        finally:
+            box.checked = wanted
+        return f"InteractiveSeg acceptance: {count} steps passed in {time.monotonic() - started:.0f} s."
+
+    def _play(self) -> int:
+        """Returns how many steps there are."""
         steps = (
             self._load,
             self._place_box,
@@ -47,6 +57,7 @@ class Acceptance:
             self._fine_tune,
             self._undo_and_redo,
             self._second_object,
+            self._answer_a_click,
             self._edit_by_hand,
             self._propagate,
             self._save_and_reload,
@@ -61,7 +72,7 @@ class Acceptance:
                 raise AssertionError(
                     f"{name}: {error}; the status line says: {self._controller.status.text}"
                 ) from error
-        return f"InteractiveSeg acceptance: {len(steps)} steps passed in {time.monotonic() - started:.0f} s."
+        return len(steps)
 
     @property
     def _controller(self) -> Any:
@@ -112,16 +123,44 @@ class Acceptance:
         self._controller.parameters.segment = first
         assert self._known(mask_key).equals(before), "the first object lost voxels to the second"
 
+    def _answer_a_click(self) -> None:
+        """Without a button: point, mask, and one Undo for both."""
+        others = self._controller.workspace.masks()
+        first = self._controller.parameters.segment
+        self._controller.add_segment()
+        clicked = self._controller.parameters.segment
+        self._ui("updateBox").checked = True
+        self._show()
+        self._panel.tools.toggle("point")
+        self._drag([_OBJECT_JI[0]])
+        self._until(lambda: self._controller.is_updating, "the click started no round")
+        self._finish()
+        self._panel.tools.stop()
+        self._ui("updateBox").checked = False
+        assert self._known(mask_key) is not None, "the click was answered by no mask"
+        self._controller.undo()
+        assert self._known(mask_key) is None, "one Undo left the mask of the click"
+        label = label_of(self._controller.workspace.segmentation_node, clicked)
+        assert label not in self._controller.workspace.prompts()[0].labels, "one Undo left the click"
+        again = self._controller.workspace.masks()
+        assert all(mask.equals(again[key]) for key, mask in others.items()), "Undo left what the click took from others"
+        self._controller.redo()
+        assert self._known(mask_key) is not None, "Redo brought no mask back"
+        self._controller.undo()
+        self._controller.parameters.segmentation.GetSegmentation().RemoveSegment(clicked)
+        self._controller.parameters.segment = first
+        self._settle()
+
     def _edit_by_hand(self) -> None:
         before = self._known(mask_key)
-        editor = next(section.ui for section in self._panel.sections if hasattr(section.ui, "segmentEditor"))
-        editor.editorButton.collapsed = False
+        button, editor = self._ui("editorButton"), self._ui("segmentEditor")
+        button.collapsed = False
         self._settle()
-        editor.segmentEditor.setActiveEffectByName("Paint")
+        editor.setActiveEffectByName("Paint")
         self._drag(((100, 80), (92, 82)))
         self._settle()
-        editor.segmentEditor.setActiveEffect(None)
-        editor.editorButton.collapsed = True
+        editor.setActiveEffect(None)
+        button.collapsed = True
         after = self._known(mask_key)
         assert not after.equals(before), "painting changed nothing"
         self._controller.undo()
@@ -158,6 +197,10 @@ class Acceptance:
         assert self._controller.parameters.volume is None, "the panel kept the volume of the closed scene"
         left = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
         assert not left, f"{len(left)} segmentations outlived the scene"
+
+    def _ui(self, name: str) -> Any:
+        """The widget of a name, in whichever section it is."""
+        return next(getattr(section.ui, name) for section in self._panel.sections if hasattr(section.ui, name))
 
     def _known(self, key_of: Callable[[str], tuple[str, str]]) -> Any:
         self._controller.recorder.flush()

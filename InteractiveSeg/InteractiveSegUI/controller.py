@@ -19,7 +19,7 @@ from InteractiveSegLib.worker.client import WorkerClient, WorkerStatus
 from InteractiveSegLib.worker.job import Job, JobCallbacks, JobError
 from InteractiveSegLib.worker.requests.request_kinds import Request
 from InteractiveSegUI.obstacles import Obstacles
-from InteractiveSegUI.scene.history import History, State, StepKind
+from InteractiveSegUI.scene.history import History, State, Step, StepKind
 from InteractiveSegUI.scene.parameters import Parameters
 from InteractiveSegUI.scene.recorder import Recorder
 from InteractiveSegUI.scene.workspace import Workspace
@@ -66,6 +66,7 @@ class Controller:
         self.gate: Callable[..., None] = lambda action, essential=False: action()
         self.status = Status()
         self._job: Job | None = None
+        self._is_automatic = False
         self._was_lost = False
         self._volume: tuple[tuple, Volume] | None = None
 
@@ -76,6 +77,11 @@ class Controller:
     @property
     def is_busy(self) -> bool:
         return self._job is not None
+
+    @property
+    def is_updating(self) -> bool:
+        """A round runs that nobody pressed a button for: whatever the person does next may take its place."""
+        return self._job is not None and self._is_automatic
 
     @property
     def volume(self) -> Volume:
@@ -116,6 +122,7 @@ class Controller:
         prompts: Prompts,
         apply: Callable[[Any], str],
         failed: Callable[[JobError], None] = lambda _: None,
+        automatic: bool = False,
     ) -> None:
         """Have the worker do something with the volume and its prompts; nothing waits for it.
 
@@ -124,18 +131,24 @@ class Controller:
         name : for the status line
         apply : takes the result and returns what the status line says; not called when prompts or image have changed
         failed : is told of an error before the status line says it
+        automatic : no button was pressed: a worker that failed again and again is not started once more, and nobody is
+            told to press a button again
         """
-        self.cancel()
+        self._leave_off()
         self._give_image()
         self.client.prompts = prompts
         version = self.recorder.version
+
+        def if_current(tell: Callable[[Any], None]) -> Callable[[Any], None]:
+            """What becomes of work whose place something else has taken is nothing to the person."""
+            return lambda what: tell(what) if self._job is job else None
 
         def on_result(result: Any) -> None:
             self._job = None
             with self.errors_shown():
                 self.recorder.flush()
             if self.recorder.version != version:
-                self.say(_STALE)
+                self.say("" if automatic else _STALE)
                 return
             with self.errors_shown():
                 self.say(self._told_of_restart(apply(result)))
@@ -145,14 +158,16 @@ class Controller:
             self._on_job_error(error)
 
         callbacks = JobCallbacks(
-            progress=lambda progress: self._show(Status(f"{name}: {progress.text}", progress)),
-            result=on_result,
-            error=on_error,
-            stopped=self._on_stopped,
+            progress=if_current(lambda progress: self._show(Status(f"{name}: {progress.text}", progress))),
+            result=if_current(on_result),
+            error=if_current(on_error),
+            stopped=if_current(self._on_stopped),
         )
         self._show(Status(name, Progress(0, 0, "")))
-        self.client.try_again()
-        self._job = self.client.submit(request, callbacks)
+        if not automatic:
+            self.client.try_again()
+        job = self._job = self.client.submit(request, callbacks)
+        self._is_automatic = automatic
         self.changed()
 
     def prepare(self, request: Request, prompts: Prompts) -> None:
@@ -169,18 +184,27 @@ class Controller:
     def undo(self) -> None:
         name = self._flushed().undo_name
         if name:
+            self._leave_off()
             self.recorder.undo()
             self.say(_("Undone: {name}").format(name=name))
 
     def redo(self) -> None:
         name = self._flushed().redo_name
         if name:
+            self._leave_off()
             self.recorder.redo()
             self.say(_("Redone: {name}").format(name=name))
 
-    def change(self, kind: StepKind, name: str, state: State) -> None:
-        """One named step of undo, which puts values into the scene, by key (``workspace.mask_key`` and the like)."""
-        self.recorder.change(kind, name, state)
+    def change(self, kind: StepKind, name: str, state: State, notes: tuple[str, ...] = ()) -> None:
+        """One named step of undo, which puts values into the scene, by key (``workspace.mask_key`` and the like).
+
+        notes : of ``Step``
+        """
+        self.recorder.change(kind, name, state, notes)
+
+    def answer(self, step: Step, state: State) -> None:
+        """Values that came of the last step by itself: one Undo takes back both."""
+        self.recorder.answer(step, state)
 
     @contextmanager
     def errors_shown(self) -> Iterator[None]:
@@ -232,9 +256,18 @@ class Controller:
         return f"{text} {lost}"
 
     def _on_step(self) -> None:
-        if self._job is not None:
-            self._job.cancel()
+        if self.is_busy:
+            text = "" if self.is_updating else _("Cancelled.")
+            self._leave_off()
+            self.status = Status(text)
         self.changed()
+
+    def _leave_off(self) -> None:
+        """Nobody waits any more for what is being computed."""
+        job, self._job = self._job, None
+        if job is not None:
+            job.supersede()
+            self.status = Status()
 
     def _on_job_error(self, error: JobError) -> None:
         self._job = None

@@ -41,11 +41,14 @@ class Obstacles:
     @property
     def no_prompts(self) -> str:
         """Nothing was drawn for what is to be segmented."""
+        has_prompts = self.has_prompts(self._workspace.parameters.segment)
+        return "" if has_prompts else _("Place a box or mark the object first.")
+
+    def has_prompts(self, segment_id: str) -> bool:
+        """Whether anything was drawn for a segment; for any, where all are computed together."""
         parameters, known = self._workspace.parameters, self._recorder.known
         labels = labels_of(parameters.segmentation) if parameters.segmentation is not None else {}
-        ids = list(labels) if parameters.every_segment else [parameters.segment]
+        ids = list(labels) if parameters.every_segment else [segment_id]
         marks = known(MARKS)
         marked = set(marks.drawn.labels.tolist()) | set(marks.edited.labels.tolist()) if marks is not None else set()
-        if any(known(box_key(each)) is not None or labels.get(each) in marked for each in ids):
-            return ""
-        return _("Place a box or mark the object first.")
+        return any(known(box_key(each)) is not None or labels.get(each) in marked for each in ids)

@@ -14,12 +14,14 @@ from InteractiveSegUI.actions.box_placing import BoxPlacing
 from InteractiveSegUI.actions.casebook_work import CasebookWork
 from InteractiveSegUI.actions.journaling import Journaling
 from InteractiveSegUI.actions.overlays import Overlays
+from InteractiveSegUI.actions.pointing import Pointing
 from InteractiveSegUI.actions.propagating import Propagating
 from InteractiveSegUI.actions.scribbling import Scribbling
 from InteractiveSegUI.actions.segmenting import Segmenting
 from InteractiveSegUI.actions.self_testing import SelfTesting
 from InteractiveSegUI.actions.slice_marking import SliceMarking
 from InteractiveSegUI.actions.tools import Tools
+from InteractiveSegUI.actions.updating import Updating
 from InteractiveSegUI.controller import Controller
 from InteractiveSegUI.keys import Keys
 from InteractiveSegUI.processes.install import Installer
@@ -55,10 +57,12 @@ class Panel(VTKObservationMixin):
         self.overlays = Overlays(controller)
         self.scribbling = Scribbling(controller)
         placing = BoxPlacing(controller)
-        self.tools = Tools(controller, self.scribbling, placing)
+        self.pointing = Pointing(controller)
+        self.tools = Tools(controller, self.scribbling, self.pointing, placing)
         self.installer = Installer(controller)
         self.self_testing = SelfTesting(controller)
         self.segmenting = Segmenting(controller, self.overlays, self.installer.can_compute)
+        self.updating = Updating(controller, self.segmenting, self.installer.can_compute)
         self.journaling = Journaling(controller, Path(slicer.app.temporaryPath))
         self.marking = SliceMarking(controller)
         self.propagating = Propagating(controller, self.marking, self.overlays)
@@ -69,7 +73,7 @@ class Panel(VTKObservationMixin):
             RecoverySection(controller, self.journaling),
             ImageSection(controller),
             ToolsSection(controller, self.tools, self.scribbling, placing),
-            RunSection(controller, self.segmenting, self.overlays),
+            RunSection(controller, self.segmenting, self.updating, self.overlays),
             SlicesSection(controller, self.marking, self.propagating, self.overlays),
             CasesSection(controller, self.casebook_work),
             more,
@@ -80,7 +84,8 @@ class Panel(VTKObservationMixin):
         layout.addStretch(1)
         more.add(packages)
         self.sections = [*shown, packages]
-        self.scribbling.on_start.append(editor.put_away)
+        for tool in (self.scribbling, self.pointing):
+            tool.on_start += [editor.put_away, self.segmenting.warm_up]
         controller.listeners.append(self._update)
         actions = {key: act for section in self.sections for key, act in section.shortcuts.items()}
         self.keys = Keys({**actions, "Esc": self._escape}, {"Esc": self._has_escape})

@@ -148,8 +148,47 @@ class Lasso:
         return f"the lasso ({', '.join(f'{name} {spans[name]}' for name in 'ijk')})"
 
 
+def largest_loop(outline: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+    """A closed curve (N, 2) that a hand drew, without the smaller loops, such as the one where its ends meet.
+
+    Returns
+    -------
+    outline, left_out : points of the curve that remain, fewer than 3 where no loop does; area of the loops that do not
+    """
+    left_out = 0.0
+    while (sides := _crossing_sides(outline)) is not None:
+        one, other = sides
+        meeting = _meeting(outline, one, other)
+        inner = np.concatenate([outline[one + 1 : other + 1], meeting])
+        loops = inner, np.concatenate([outline[: one + 1], meeting, outline[other + 1 :]])
+        smaller, outline = sorted(loops, key=area)
+        left_out += area(smaller)
+    return outline, left_out
+
+
+def _meeting(outline: NDArray[np.float64], one: int, other: int) -> NDArray[np.float64]:
+    """(1, 2) where two sides meet; (0, 2) where they lie on one line."""
+    a, b, c, d = (outline[index % len(outline)] for index in (one, one + 1, other, other + 1))
+    across = np.column_stack([b - a, c - d])
+    if np.linalg.matrix_rank(across) < 2:
+        return np.empty((0, 2))
+    return (a + np.linalg.solve(across, c - a)[0] * (b - a))[None]
+
+
+def area(outline: NDArray[np.float64]) -> float:
+    """Within a closed curve (N, 2) that does not cross itself."""
+    (x, y), (next_x, next_y) = outline.T, np.roll(outline, -1, axis=0).T
+    return abs(float((x * next_y - next_x * y).sum())) / 2
+
+
 def crossing_of(outline: NDArray[np.float64]) -> NDArray[np.float64] | None:
     """Start of a side of a closed curve (N, 2) that meets another one, its neighbours aside; None where none does."""
+    sides = _crossing_sides(outline)
+    return None if sides is None else outline[sides[0]]
+
+
+def _crossing_sides(outline: NDArray[np.float64]) -> tuple[int, int] | None:
+    """The first two sides that meet, ascending, of those that are not neighbours."""
     starts, ends = outline, np.roll(outline, -1, axis=0)
     lows, highs = np.minimum(starts, ends), np.maximum(starts, ends)
     for side in range(len(outline) - 2):
@@ -157,8 +196,9 @@ def crossing_of(outline: NDArray[np.float64]) -> NDArray[np.float64] | None:
         near = (lows[others] <= highs[side]).all(axis=1) & (highs[others] >= lows[side]).all(axis=1)
         c, d = starts[others][near], ends[others][near]
         a, b = starts[side], ends[side]
-        if ((_turn(a, b, c) * _turn(a, b, d) <= 0) & (_turn(c, d, a) * _turn(c, d, b) <= 0)).any():
-            return a
+        meet = (_turn(a, b, c) * _turn(a, b, d) <= 0) & (_turn(c, d, a) * _turn(c, d, b) <= 0)
+        if meet.any():
+            return side, side + 2 + int(np.flatnonzero(near)[meet.argmax()])
     return None
 
 

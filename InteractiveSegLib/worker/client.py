@@ -145,6 +145,7 @@ class WorkerClient:
         about = (self._volume, self._prompts) if request.needs_image else (None, None)
         job = Job(request, self._jobs_so_far, callbacks, *about, self._image_identity)
         job.cancel = lambda: self._stop(job, "cancelled")
+        job.supersede = lambda: self._stop(job, "stale")
         self._waiting.append(job)
         self._call_later(0, self._go_on)
         return job

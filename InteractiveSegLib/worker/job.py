@@ -70,6 +70,8 @@ class Job:
     image_identity : tells images of one client apart
     tries : how often it was sent
     begun : the worker has begun with it
+    cancel : a person wants it no more; a worker that goes on with it is ended soon
+    supersede : something else takes its place; the worker has longer to leave it off, since it is needed for that
     state : "stale" where image or prompts changed before the result came, which is then dropped
     """
 
@@ -80,6 +82,7 @@ class Job:
     prompts: Prompts | None
     image_identity: int
     cancel: Callable[[], None] = field(repr=False, default=lambda: None)
+    supersede: Callable[[], None] = field(repr=False, default=lambda: None)
     tries: int = 0
     begun: bool = False
     state: State = "waiting"

@@ -91,6 +91,22 @@ def test_a_case_is_opened_segmented_accepted_and_learnt(person, study, monkeypat
     assert person.ui("effortLabel").text.startswith("1 accepted, ")
 
 
+def test_a_mask_that_came_by_itself_is_no_press_of_a_button(person, study):
+    opened(person, study)
+    person.ui("updateBox").checked = True
+    person.press("pointButton")
+    person.click((10, 24, 24))
+    person.spin(lambda: person.controller.is_updating)
+    idle(person)
+    answer = person.labelmap()
+    assert answer.any()
+    person.press("undoButton")
+    person.press("redoButton")
+    work = work_of(person)
+    assert [event.kind for event in work._events if event.kind in DRAWN] == ["stroke", "undone", "redone"]
+    assert work._answered[1].voxels == np.count_nonzero(answer)
+
+
 def test_the_next_case_never_throws_work_away(person, study):
     opened(person, study)
     first = person.parameters.volume

@@ -75,7 +75,7 @@ def enabled_keys(person):
     return {key for key, shortcut in person.panel.keys._shortcuts.items() if shortcut.enabled}
 
 
-EVERY_KEY = {"B", "X", "E", "T", "Space", "Return", "Shift+Return", "Ctrl+Z", "Ctrl+Y"}
+EVERY_KEY = {"P", "B", "L", "X", "E", "T", "Space", "Return", "Shift+Return", "Ctrl+Z", "Ctrl+Y"}
 
 
 def test_keys_work_only_while_the_module_is_shown(person):

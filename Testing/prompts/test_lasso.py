@@ -6,7 +6,7 @@ import pytest
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.box import BoundingBox
 from InteractiveSegLib.image.geometry import Geometry
-from InteractiveSegLib.prompts.lasso import Lasso
+from InteractiveSegLib.prompts.lasso import Lasso, area, largest_loop
 from InteractiveSegLib.prompts.scribbles import BACKGROUND
 
 SHAPE_KJI = (10, 20, 31)
@@ -200,3 +200,30 @@ def test_a_curve_lies_in_the_slice_in_which_it_is_flattest(axis):
 def test_points_of_no_slice_are_refused(points, text):
     with pytest.raises(InputError, match=text):
         Lasso.through(points)
+
+
+def test_the_ends_of_a_lasso_that_overlap_are_left_out():
+    angles = np.linspace(0.1, 2 * np.pi + 0.5, 60)
+    radii = 10 * np.interp(angles, [0, 2 * np.pi, 2 * np.pi + 0.5], [1, 0.95, 1.1])
+    outline, left_out = largest_loop(radii[:, None] * np.column_stack([np.sin(angles), np.cos(angles)]))
+    assert 0 < left_out < 0.05 * area(outline)
+    assert area(outline) == pytest.approx(np.pi * 100, rel=0.1)
+    Lasso(0, 4, outline + 12)  # does not cross itself
+
+
+def test_of_a_figure_of_eight_the_larger_loop_remains():
+    outline, left_out = largest_loop(np.array([(0, 0), (10, 10), (0, 10), (10, 0), (20, -30), (-10, -30)], float))
+    assert left_out > 0
+    assert area(outline) > left_out
+    Lasso(0, 4, outline)
+
+
+@pytest.mark.parametrize("outline", [[(0, 0), (5, 5)], [(0, 0), (5, 5), (10, 10)], [(0, 0), (9, 0), (3, 0), (7, 0)]])
+def test_a_line_that_goes_to_and_fro_is_no_loop(outline):
+    remains, left_out = largest_loop(np.array(outline, float))
+    assert left_out == area(remains) == 0
+
+
+def test_a_simple_curve_stays_as_it_is():
+    outline = np.array(box_outline((2, 2), (5, 5)), float)
+    assert largest_loop(outline) == (pytest.approx(outline), 0.0)

@@ -18,6 +18,7 @@ from trame_slicer.core import SlicerApp
 from slicer_host import mrml_widgets, packaging, parameter_node, qt_modules, scripted_module
 from slicer_host.pythonqt import Wrapped, WrappedClass
 from slicer_host.segment_editor import qMRMLSegmentEditorWidget
+from slicer_host.slice_widgets import LayoutManager
 from slicer_host.temporary import temporary_folder
 
 
@@ -58,6 +59,7 @@ class _Application:
         self._core, signals = core, _ApplicationSignals()
         QApplication.instance().focusChanged.connect(signals.focusChanged)
         self._signals = Wrapped(signals)
+        self._layout_manager: LayoutManager | None = None
         self._manager = Wrapped(_ModuleManager())
         self.temporaryPath = str(temporary_folder("slicer-"))
         self.slicerHome = self.temporaryPath
@@ -77,8 +79,11 @@ class _Application:
     def applicationLogic(self) -> Any:
         return self._core.app_logic
 
-    def layoutManager(self) -> None:
-        return None
+    def layoutManager(self) -> LayoutManager | None:
+        views = qMRMLSegmentEditorWidget.views
+        if self._layout_manager is None and views is not None:
+            self._layout_manager = LayoutManager(views, self._core.app_logic)
+        return self._layout_manager
 
     def processEvents(self) -> None:
         QApplication.processEvents()
@@ -87,7 +92,7 @@ class _Application:
         return True
 
     def commandOptions(self) -> SimpleNamespace:
-        return SimpleNamespace(noMainWindow=False)
+        return SimpleNamespace(noMainWindow=True)
 
     def moduleDocumentationUrl(self, name: str) -> str:
         return name

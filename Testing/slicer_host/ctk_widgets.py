@@ -120,7 +120,7 @@ class ctkRangeWidget(QWidget):
         for spin in (self._low, self._high):
             layout.addWidget(spin, 1)
             spin.valueChanged.connect(lambda _value: self._on_changed())
-        self._setting = False
+        self._setting, self._tracking = False, True
 
     def setValues(self, low: float, high: float) -> None:
         before = (self._low.value(), self._high.value())
@@ -149,6 +149,7 @@ class ctkRangeWidget(QWidget):
     maximum = Property(float, lambda self: self._low.maximum(), lambda self, v: self.setRange(self._low.minimum(), v))
     singleStep = Property(float, lambda self: self._low.singleStep(), lambda self, v: self._low.setSingleStep(v))
     decimals = Property(int, lambda self: self._low.decimals(), _set_decimals)
+    tracking = Property(bool, lambda self: self._tracking, lambda self, v: setattr(self, "_tracking", v))
 
 
 WIDGETS = {cls.__name__: cls for cls in (ctkCollapsibleButton, ctkSliderWidget, ctkRangeWidget)}

@@ -33,6 +33,10 @@ class Views:
         for view in self._views.values():
             view.set_render_blocked(True)  # a picture renders; an event in a test does not have to
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._views)
+
     def __getitem__(self, name: str) -> SliceView:
         return self._views[name]
 

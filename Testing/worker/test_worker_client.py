@@ -184,6 +184,21 @@ def test_a_cancel_is_obeyed_within_a_second_and_the_process_stays(worker):
     assert worker.transport.process.pid == pid
 
 
+def test_work_that_something_else_takes_the_place_of_is_left_off_by_the_same_process(worker):
+    job, outcome = started(worker, OddRequest("step", 60))
+    pid = worker.transport.process.pid
+    job.supersede()
+    job.cancel()  # a person may still press Cancel
+    assert worker.wait(job, 5)
+    assert outcome.told == [("stopped", "cancelled")]
+    job, outcome = started(worker, OddRequest("step", 60))
+    job.supersede()
+    assert worker.wait(job, 5)
+    assert outcome.told == [("stopped", "stale")]
+    assert_ready(worker)
+    assert worker.transport.process.pid == pid
+
+
 def test_a_long_native_call_ends_within_a_second_with_the_process_and_the_next_request_works(worker):
     job, outcome = started(worker, OddRequest("block", 60))
     process, begun = worker.transport.process, time.monotonic()

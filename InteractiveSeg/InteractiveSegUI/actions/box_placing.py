@@ -176,7 +176,7 @@ class BoxPlacing(VTKObservationMixin):
             raise InputError(f"the box of {name} lies outside the volume: click inside the image") from error
         pose = box_pose(workspace.roi(segment_id) or roi, inside, geometry, self._axis)
         controller.change(StepKind.BOX, _("Box of {name}").format(name=name), {box_key(segment_id): pose})
-        controller.say(_("Set the first and the last slice of the object, then press Segment."))
+        controller.say(_("Set the first and the last slice of the object."))
 
     @staticmethod
     def _has_the_mouse(roi: slicer.vtkMRMLMarkupsROINode) -> bool:

@@ -241,7 +241,9 @@ class CasebookWork:
         if controller.history.last is None:
             return
         way, step = controller.history.last
-        if way is not Way.DONE:
+        if way is Way.ANSWERED:  # nobody pressed anything
+            self._answered = self._masks_by_label()
+        elif way is not Way.DONE:
             self._events.append(Event(UNDONE if way is Way.UNDONE else REDONE, time.time()))
             self._marks = controller.workspace.marks().all
         elif step.kind is StepKind.ROUND:

@@ -12,7 +12,6 @@ from slicer.i18n import tr as _
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.geometry import Geometry, Volume
 from InteractiveSegLib.prompts.prompts import Prompts
-from InteractiveSegLib.prompts.scribbles import Scribbles
 from InteractiveSegLib.propagate.marked_slices import MarkedSlices
 from InteractiveSegLib.records.journal import Journal, Recoverable, recoverable
 from InteractiveSegLib.records.session_state import SessionState
@@ -115,7 +114,7 @@ class Journaling:
         storage = workspace.volume_node.GetStorageNode()
         path = storage.GetFullNameFromFileName() if storage is not None else ""
         marks = recorder.known(MARKS)
-        prompts = Prompts(boxes, marks.all if marks is not None else Scribbles.none())
+        prompts = Prompts(boxes, marks.all, lasso_boxes=marks.lassoed) if marks is not None else Prompts(boxes)
         to_world = node_to_world(workspace.volume_node)
         settings: dict = {"segments": segments, "to_world": to_world.tolist()}
         if recorder.slices is not None and recorder.slices.slices:

@@ -21,7 +21,7 @@ from InteractiveSegUI.actions.model_question import asking
 from InteractiveSegUI.actions.overlays import Overlays
 from InteractiveSegUI.controller import Controller
 from InteractiveSegUI.processes.jobs import call_later
-from InteractiveSegUI.scene.history import StepKind
+from InteractiveSegUI.scene.history import State, Step, StepKind, Way
 from InteractiveSegUI.scene.overwriting import is_completed, settled
 from InteractiveSegUI.scene.segment_io import label_of, labels_of
 from InteractiveSegUI.scene.workspace import mask_key
@@ -101,23 +101,60 @@ class Segmenting:
         ------
         InputError : nothing was drawn, or the prompts, the grid or the segment's status do not allow it.
         """
-        controller, workspace = self._controller, self._controller.workspace
+        controller = self._controller
         controller.recorder.flush()
-        node = workspace.segmentation_node
-        prompts, notes = self._prompts()
-        for label in prompts.labels:
-            target = workspace.segment_of(label)
-            if target is not None and is_completed(node, target):
-                raise InputError(f"{workspace.name_of(target)} is marked as completed: change its status to go on")
+        prompts, notes = self._allowed_prompts(controller.workspace.segment_id)
         name = _("Fine-tune") if adapt else _("Segment")
         request = replace(self.request(adapt), trust=trust)
         ask = asking(controller, lambda sha256: self.segment(adapt, sha256))
-        controller.run(name, request, prompts, lambda result: self._apply(name, prompts, notes, result), ask)
 
-    def _prompts(self) -> tuple[Prompts, tuple[str, ...]]:
+        def apply(result: SegmentResult) -> str:
+            return self._apply(
+                name, prompts, notes, result, lambda masks: controller.change(StepKind.ROUND, name, masks)
+            )
+
+        controller.run(name, request, prompts, apply, ask)
+
+    def update(self, step: Step, segment_id: str, remarks: tuple[str, ...] = ()) -> None:
+        """Start a round without fine-tuning that nobody pressed a button for.
+
+        Parameters
+        ----------
+        step : the last one, which the mask becomes part of
+        segment_id : that the step was about
+        remarks : sentences for the status line besides those of the round
+
+        Raises
+        ------
+        InputError : as ``segment``.
+        """
+        controller, name = self._controller, _("Update")
+        prompts, notes = self._allowed_prompts(segment_id)
+
+        def apply(result: SegmentResult) -> str:
+            return self._apply(name, prompts, (*remarks, *notes), result, lambda masks: controller.answer(step, masks))
+
+        controller.run(name, self.request(adapt=False), prompts, apply, automatic=True)
+
+    def warm_up(self) -> None:
+        """Start the worker: something is about to be drawn."""
+        if self._can_compute():
+            self._controller.client.warm_up()
+
+    def _allowed_prompts(self, segment_id: str) -> tuple[Prompts, tuple[str, ...]]:
+        """As ``_prompts``. InputError, too, where a segment that is to be computed is completed."""
+        workspace = self._controller.workspace
+        prompts, notes = self._prompts(segment_id)
+        for label in prompts.labels:
+            target = workspace.segment_of(label)
+            if target is not None and is_completed(workspace.segmentation_node, target):
+                raise InputError(f"{workspace.name_of(target)} is marked as completed: change its status to go on")
+        return prompts, notes
+
+    def _prompts(self, segment_id: str) -> tuple[Prompts, tuple[str, ...]]:
         """Of what is to be computed, and notes on them. InputError where there are none, as ``Workspace.prompts``."""
         workspace = self._controller.workspace
-        label = label_of(workspace.segmentation_node, workspace.segment_id)
+        label = label_of(workspace.segmentation_node, segment_id)
         prompts, notes = workspace.prompts()
         if not self._controller.parameters.every_segment:
             prompts = prompts.for_object(label)
@@ -129,17 +166,19 @@ class Segmenting:
         version, last = self._controller.recorder.version, self._controller.history.last
         if version != self._seen:
             self._seen = version
-            drew_box = last is not None and last[1].kind is StepKind.BOX
-            if drew_box or self._controller.client.status.stage == "stopped":
-                call_later(_PAUSE_S, lambda: self._prepare(version))
+            drew_box = last is not None and last[0] is Way.DONE and last[1].kind is StepKind.BOX
+            call_later(_PAUSE_S, lambda: self._prepare(version, drew_box))
 
-    def _prepare(self, version: int) -> None:
-        """The person has paused after a step: get ready for the round."""
-        controller = self._controller
-        is_over = controller.recorder.version != version or not controller.history.is_begun
-        if not is_over and self._can_compute():
-            with suppress(InputError):  # it is told when a round is asked for
-                controller.prepare(PrepareRequest(self.request(adapt=False)), self._prompts()[0])
+    def _prepare(self, version: int, drew_box: bool) -> None:
+        """The person has paused after a step: get ready for the round, where it was the first or drew a box."""
+        controller, client = self._controller, self._controller.client
+        if controller.recorder.version != version or not controller.history.is_begun or controller.is_busy:
+            return
+        with suppress(InputError):  # it is told when a round is asked for
+            is_first = client.status.stage == "stopped" or client.volume is not controller.volume
+            if (drew_box or is_first) and self._can_compute():
+                prompts, _notes = self._prompts(controller.workspace.segment_id)
+                controller.prepare(PrepareRequest(self.request(adapt=False)), prompts)
 
     def _chosen_label(self) -> int | None:
         parameters = self._controller.parameters
@@ -147,7 +186,15 @@ class Segmenting:
             return None
         return labels_of(parameters.segmentation).get(parameters.segment)
 
-    def _apply(self, name: str, prompts: Prompts, notes: tuple[str, ...], result: SegmentResult) -> str:
+    def _apply(
+        self,
+        name: str,
+        prompts: Prompts,
+        notes: tuple[str, ...],
+        result: SegmentResult,
+        put: Callable[[State], None],
+    ) -> str:
+        """Put the masks into the scene, and say what came of it."""
         controller, workspace = self._controller, self._controller.workspace
         slices = controller.recorder.slices
         results: dict[str, PackedMask | None] = {}
@@ -177,9 +224,9 @@ class Segmenting:
         )
         version, replaces = controller.recorder.version, self.warning
         state = {mask_key(segment_id): mask for segment_id, mask in settled_masks.masks.items()}
-        controller.change(StepKind.ROUND, name, state)
+        put(state)
         self._overlays.show(result.probabilities)
-        said = [_("the mask stayed as it was")] if controller.recorder.version == version else []
+        said = [_("The mask stayed as it was")] if controller.recorder.version == version else []
         if kept:
             said.append(_("{count} voxels stay as you drew them on slices marked as done").format(count=kept))
         if replaces and controller.recorder.version != version:

@@ -44,6 +44,6 @@ def put_session(
         workspace.restore({mask_key(segment_id): masks.get(kept.label)})
         workspace.parameters.segment = segment_id
     if len(prompts.scribbles):
-        workspace.restore({MARKS: Marks(prompts.scribbles, Scribbles.none())})
+        workspace.restore({MARKS: Marks(prompts.scribbles, Scribbles.none(), prompts.lasso_boxes)})
     workspace.restore({SLICES: slices})
     controller.watch()

@@ -1,24 +1,26 @@
-"""The tools of the views: brush, eraser and box, of which one has the mouse at a time."""
+"""The tools of the views, of which one has the mouse at a time: point, brush, lasso, box and eraser."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 from InteractiveSegUI.actions.box_placing import BoxPlacing
+from InteractiveSegUI.actions.pointing import Pointing
 from InteractiveSegUI.actions.scribbling import Scribbling
 from InteractiveSegUI.controller import Controller
 
-Tool = Literal["brush", "erase", "box"]
+Tool = Literal["point", "brush", "lasso", "box", "erase"]
 
 
 class Tools:
     """What the mouse does in the slice views.
 
-    is_background : the brush marks background rather than the object
+    is_background : brush and point mark background rather than the object; a lasso is always drawn round the object
     """
 
-    def __init__(self, controller: Controller, scribbling: Scribbling, placing: BoxPlacing) -> None:
+    def __init__(self, controller: Controller, scribbling: Scribbling, pointing: Pointing, placing: BoxPlacing) -> None:
         self._controller, self._scribbling, self._placing = controller, scribbling, placing
+        self._pointing = pointing
         self.is_background = False
         self._segment = ""
 
@@ -27,6 +29,8 @@ class Tools:
         """As Slicer has it, whoever took the mouse away."""
         if self._placing.is_placing:
             return "box"
+        if self._pointing.tool is not None:
+            return self._pointing.tool
         if self._scribbling.brush is None:
             return None
         return "erase" if self._scribbling.brush == "erase" else "brush"
@@ -39,25 +43,26 @@ class Tools:
             self._take(tool)
 
     def mark(self, background: bool) -> None:
-        """Have the brush mark the object or background; it is taken up where it is not."""
+        """Have brush or point mark the object or background; the brush is taken up where neither is."""
         self.is_background = background
-        self._take("brush")
+        self._take("point" if self.current == "point" else "brush")
 
     def switch(self) -> None:
-        """From object to background, and back; a brush that is put away stays so."""
+        """From object to background, and back; a tool that is put away stays so."""
         self.is_background = not self.is_background
-        if self.current == "brush":
-            self._take("brush")
+        if self.current in ("brush", "point"):
+            self._take(self.current)
         else:
             self._controller.changed()
 
     def stop(self) -> None:
         """Give the mouse back to the views."""
         self._placing.cancel()
+        self._pointing.stop()
         self._scribbling.stop()
 
     def update(self) -> None:
-        """Another segment was chosen: the brush marks that one, on the object and not by chance in its negative."""
+        """Another segment was chosen: the tool marks that one, on the object and not by chance in its negative."""
         parameters = self._controller.parameters
         chosen = parameters.volume is not None and self._controller.workspace.exists(parameters.segment)
         before, self._segment = self._segment, parameters.segment
@@ -65,10 +70,10 @@ class Tools:
             self.stop()
         elif before != parameters.segment:
             self.is_background = False
-            if self.current == "brush":
-                self._take("brush")
-            elif self.current == "box":
+            if self.current == "box":
                 self._placing.cancel()
+            elif self.current in ("brush", "point"):
+                self._take(self.current)
 
     def _take(self, tool: Tool) -> None:
         controller = self._controller
@@ -77,11 +82,19 @@ class Tools:
                 if not controller.workspace.exists(controller.parameters.segment):
                     controller.add_segment()  # the first tool makes the first object
                 self._segment = controller.parameters.segment
+                if tool == "lasso":
+                    self.is_background = False
                 if tool == "box":
+                    self._pointing.stop()
                     self._scribbling.stop()
                     self._placing.place()
+                elif tool in ("point", "lasso"):
+                    self._placing.cancel()
+                    self._scribbling.stop()
+                    self._pointing.start(tool, self.is_background)
                 else:
                     self._placing.cancel()
+                    self._pointing.stop()
                     self._scribbling.start(self._brush(tool))
         finally:
             controller.changed()  # a button that was pressed in vain comes up again

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Any
 
@@ -26,9 +26,10 @@ class StepKind(Enum):
 
 
 class Way(Enum):
-    """What became of a step."""
+    """What became of a step; ``ANSWERED``: a mask was computed from it by itself, and became part of it."""
 
     DONE = auto()
+    ANSWERED = auto()
     UNDONE = auto()
     REDONE = auto()
 
@@ -39,12 +40,14 @@ class Step:
 
     name : for the tool tip of Undo
     before, after : the values of the keys it changed
+    notes : sentences on what of it was cut or left out
     """
 
     kind: StepKind
     name: str
     before: State
     after: State
+    notes: tuple[str, ...] = ()
 
 
 class History:
@@ -86,6 +89,17 @@ class History:
         del self._steps[: max(0, len(self._steps) - _STEPS_KEPT)]
         self._position = len(self._steps)
         self.last = Way.DONE, step
+
+    def answer(self, step: Step, before: State, after: State) -> None:
+        """What came of the last step by itself is undone and redone with it.
+
+        before, after : the values of the keys that changed in consequence
+        """
+        if not self._position or self._steps[self._position - 1] is not step:
+            raise ValueError(f"{step.name} is not the last step")
+        whole = replace(step, before={**before, **step.before}, after={**step.after, **after})
+        self._steps[self._position - 1] = whole
+        self.last = Way.ANSWERED, whole
 
     def undo(self) -> State:
         """What was put back; empty where there was nothing to undo."""

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import colorsys
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import slicer
 from numpy.typing import NDArray
 
+from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.box import BoundingBox
 from InteractiveSegLib.image.geometry import Geometry
 from InteractiveSegLib.prompts.scribbles import BACKGROUND, Scribbles
 from InteractiveSegUI.scene.roi_nodes import SEGMENTATION, paint_roi, rois_of
 from InteractiveSegUI.scene.segment_io import labelmap, labels_of, shared_layer
 
-_VOLUME = "InteractiveSeg.Volume"
+_VOLUME, _LASSOED = "InteractiveSeg.Volume", "InteractiveSeg.Lassoed"
 DRAWN, EDITED = "drawn", "edited"
 _BACKGROUND_COLOUR = (0.25, 0.6, 1.0)
 _GREY, _VIVID = 0.15, 0.6  # saturation below which a colour has no hue; and above which it is vivid, if it is bright
@@ -127,12 +130,14 @@ def _contrasting(colour: tuple[float, ...]) -> tuple[float, ...]:
 class Marks:
     """All hard marks of an image; a voxel has one at most.
 
-    drawn : scribbles
+    drawn : scribbles, points and what lassos said
     edited : what was painted or erased in a mask by hand
+    lassoed : label -> smallest box of what was lassoed, as of ``Prompts``
     """
 
     drawn: Scribbles
     edited: Scribbles
+    lassoed: Mapping[int, BoundingBox] = field(default_factory=dict)
 
     @property
     def all(self) -> Scribbles:
@@ -140,13 +145,29 @@ class Marks:
 
     def with_edits(self, edits: Scribbles) -> Marks:
         """Edits on top of what there is."""
-        edited = self.edited.merged(edits)
-        under = _flat(self.drawn.indices_kji)
-        kept = ~np.isin(under, _flat(edits.indices_kji))
-        return Marks(Scribbles(self.drawn.indices_kji[kept], self.drawn.labels[kept]), edited)
+        return replace(self, drawn=_uncovered(self.drawn, edits), edited=self.edited.merged(edits))
+
+    def with_drawn(self, later: Scribbles) -> Marks:
+        """Scribbles on top of what there is."""
+        return replace(self, drawn=self.drawn.merged(later), edited=_uncovered(self.edited, later))
+
+    def with_lasso(self, label: int, marks: Scribbles, extent: BoundingBox) -> Marks:
+        """Marks and extent of a lasso (``Lasso.marks``) on top of what there is."""
+        lassoed = {**self.lassoed, label: extent.union(self.lassoed.get(label, extent))}
+        return replace(self.with_drawn(marks), lassoed=lassoed)
+
+    def without(self, label: int) -> Marks:
+        """All but what was drawn for one object."""
+        lassoed = {other: box for other, box in self.lassoed.items() if other != label}
+        return Marks(self.drawn.without(label), self.edited.without(label), lassoed)
+
+    def relabelled(self, later: Marks) -> int:
+        """How many voxels have another label later."""
+        return self.all.merged(later.all).contradictions
 
     def equals(self, other: Marks) -> bool:
-        return self.drawn.equals(other.drawn) and self.edited.equals(other.edited)
+        same_marks = self.drawn.equals(other.drawn) and self.edited.equals(other.edited)
+        return same_marks and dict(self.lassoed) == dict(other.lassoed)
 
 
 def read_marks(node: slicer.vtkMRMLSegmentationNode | None, grid: Geometry) -> Marks:
@@ -160,11 +181,14 @@ def read_marks(node: slicer.vtkMRMLSegmentationNode | None, grid: Geometry) -> M
             kind, label = segment_id.split("_")
             own = indices[values == value] + np.array(box.start_kji)
             found[kind].append((own, np.full(len(own), int(label))))
-    return Marks(*(_joined(parts) for parts in found.values()))
+    drawn, edited = (_joined(parts) for parts in found.values())
+    return Marks(drawn, edited, _read_lassoed(node, drawn))
 
 
 def write_marks(node: slicer.vtkMRMLSegmentationNode, marks: Marks, grid: Geometry) -> None:
     """Replace all marks; segments for labels that have none yet are made."""
+    lassoed = {label: (box.start_kji, box.stop_kji) for label, box in marks.lassoed.items()}
+    node.SetAttribute(_LASSOED, json.dumps(lassoed) if lassoed else None)
     logic, segmentation = slicer.vtkSlicerSegmentationsModuleLogic, node.GetSegmentation()
     for kind, scribbles in ((DRAWN, marks.drawn), (EDITED, marks.edited)):
         for label in np.unique(scribbles.labels).tolist():
@@ -180,6 +204,27 @@ def write_marks(node: slicer.vtkMRMLSegmentationNode, marks: Marks, grid: Geomet
         voxels = np.zeros(box.shape_kji, np.uint8)
         voxels[tuple((own - low).T)] = 1
         logic.SetBinaryLabelmapToSegment(labelmap(voxels, box, grid), node, segment_id, logic.MODE_REPLACE)
+
+
+def _read_lassoed(node: slicer.vtkMRMLSegmentationNode | None, drawn: Scribbles) -> dict[int, BoundingBox]:
+    """What was lassoed, of objects of which marks are left: who erases them all takes the lasso back.
+
+    InputError where what was saved cannot be read.
+    """
+    if node is None or not node.GetAttribute(_LASSOED):
+        return {}
+    try:
+        kept = json.loads(node.GetAttribute(_LASSOED))
+        boxes = {int(label): BoundingBox(start, stop) for label, (start, stop) in kept.items()}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise InputError(f"the lassos in {node.GetName()} cannot be read: {error}") from error
+    return {label: box for label, box in boxes.items() if label in drawn.object_labels()}
+
+
+def _uncovered(marks: Scribbles, later: Scribbles) -> Scribbles:
+    """The marks that others do not lie upon."""
+    kept = ~np.isin(_flat(marks.indices_kji), _flat(later.indices_kji))
+    return Scribbles(marks.indices_kji[kept], marks.labels[kept])
 
 
 def _joined(parts: list[tuple[NDArray, NDArray]]) -> Scribbles:

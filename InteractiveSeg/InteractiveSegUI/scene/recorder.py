@@ -17,7 +17,7 @@ from InteractiveSegLib.image.packed_mask import PackedMask
 from InteractiveSegLib.prompts.scribbles import BACKGROUND, Scribbles
 from InteractiveSegLib.propagate.marked_slices import MarkedSlices
 from InteractiveSegUI.scene.history import History, State, Step, StepKind
-from InteractiveSegUI.scene.prompt_nodes import Marks, look_alike
+from InteractiveSegUI.scene.prompt_nodes import look_alike
 from InteractiveSegUI.scene.roi_nodes import is_placed
 from InteractiveSegUI.scene.segment_io import label_of, labelmap_time
 from InteractiveSegUI.scene.workspace import MARKS, SLICES, Workspace, box_key, mask_key, same, segment_key
@@ -51,6 +51,7 @@ class Recorder(VTKObservationMixin):
         self._dirty: set[tuple[str, ...]] = set()
         self._read: dict[tuple[str, ...], Any] = {}
         self._watched: list[slicer.vtkMRMLMarkupsROINode] = []
+        self._held: list[slicer.vtkMRMLMarkupsROINode] = []
         self._touched: dict[str, tuple[int, int]] = {}
         self._is_scheduled = self._list_changed = False
         self._own = 0
@@ -65,6 +66,11 @@ class Recorder(VTKObservationMixin):
         """Segment id -> mask, of all segments, as of the last ``flush``."""
         ids = self._workspace.segmentation_node.GetSegmentation().GetSegmentIDs()
         return {segment_id: self._known.get(mask_key(segment_id)) for segment_id in ids}
+
+    @property
+    def is_box_held(self) -> bool:
+        """A box is being dragged: where it is at this moment is not what the person means."""
+        return any(roi.GetScene() is not None for roi in self._held)
 
     @property
     def slices(self) -> MarkedSlices | None:
@@ -97,7 +103,7 @@ class Recorder(VTKObservationMixin):
     def close(self) -> None:
         """Look at nothing any more; what was not looked at yet is forgotten."""
         self.removeObservers()
-        for kept in (self._known, self._watched, self._unread, self._dirty, self._read):
+        for kept in (self._known, self._watched, self._held, self._unread, self._dirty, self._read):
             kept.clear()
         self._list_changed = False
 
@@ -114,19 +120,33 @@ class Recorder(VTKObservationMixin):
         if roi is None or any(roi is watched for watched in self._watched):
             return
 
+        def on_start(*_args: Any) -> None:
+            self._held.append(roi)
+
         def on_event(*_args: Any) -> None:
+            self._held = [held for held in self._held if held is not roi]
             if is_placed(roi):
                 self._mark(box_key(segment_id))
 
         self._watched.append(roi)
+        self.addObserver(roi, roi.PointStartInteractionEvent, on_start)
         for event in (roi.PointPositionDefinedEvent, roi.PointEndInteractionEvent):
             self.addObserver(roi, event, on_event)
 
-    def change(self, kind: StepKind, name: str, state: State) -> None:
+    def change(self, kind: StepKind, name: str, state: State, notes: tuple[str, ...] = ()) -> None:
         """One named step of the module's own, which puts values into the scene; none where nothing changes."""
         self.flush()
         self._restore(state)
-        self._record(kind, name, state)
+        self._record(kind, name, state, notes)
+
+    def answer(self, step: Step, state: State) -> None:
+        """Put into the scene what came of the last step by itself; it becomes part of the step."""
+        self.flush()
+        changed = self._changed(state)
+        if changed:
+            self._restore(changed)
+            self._history.answer(step, {key: self._known.get(key) for key in changed}, changed)
+            self._keep(changed)
 
     def removal(self, segment_id: str) -> State:
         """What removing a segment changes: its mask, its box, its marks and what slices were marked for it go, too."""
@@ -138,7 +158,7 @@ class Recorder(VTKObservationMixin):
         label = self._known[segment_key(segment_id)].label
         marks = self._known.get(MARKS)
         if marks is not None and label is not None:
-            state[MARKS] = Marks(*(scribbles.without(label) for scribbles in (marks.drawn, marks.edited)))
+            state[MARKS] = marks.without(label)
         if self.slices is not None and label is not None:
             state[SLICES] = self.slices.without_label(label)
         return state
@@ -248,11 +268,17 @@ class Recorder(VTKObservationMixin):
         names = ", ".join(self._workspace.name_of(segment_id) for segment_id in edited)
         self._record(StepKind.EDIT, _("Edit of {names}").format(names=names), values)
 
-    def _record(self, kind: StepKind, name: str, after: State) -> None:
-        changed = {key: value for key, value in after.items() if not same(self._known.get(key), value)}
-        if not changed:
-            return
-        self._history.record(Step(kind, name, {key: self._known.get(key) for key in changed}, changed))
+    def _record(self, kind: StepKind, name: str, after: State, notes: tuple[str, ...] = ()) -> None:
+        changed = self._changed(after)
+        if changed:
+            before = {key: self._known.get(key) for key in changed}
+            self._history.record(Step(kind, name, before, changed, notes))
+            self._keep(changed)
+
+    def _changed(self, state: State) -> dict[tuple[str, ...], Any]:
+        return {key: value for key, value in state.items() if not same(self._known.get(key), value)}
+
+    def _keep(self, changed: State) -> None:
         self._known.update(changed)
         self.version += 1
         self._on_change()

@@ -224,9 +224,9 @@ class Workspace:
             notes += [f"{name}: {note}"] if note else []
             notes += [f"the box of {name} reached outside the volume and was cut"] if inside != box else []
             boxes[label_of(node, segment_id)] = inside
-        marks = self.marks().all
-        marks.require_inside(shape)
-        return Prompts(boxes, marks), tuple(notes)
+        marks = self.marks()
+        marks.all.require_inside(shape)
+        return Prompts(boxes, marks.all, lasso_boxes=marks.lassoed), tuple(notes)
 
     def masks(self) -> dict[str, PackedMask | None]:
         """Segment id -> mask, of all segments."""

@@ -1,4 +1,4 @@
-"""Segment, Fine-tune, Undo, Redo, Cancel, the status line, and what came of it."""
+"""Update after every stroke, Segment, Fine-tune, Undo, Redo, Cancel, the status line, and what came of it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from slicer.i18n import tr as _
 from InteractiveSegLib.wording.plain_text import no_markup
 from InteractiveSegUI.actions.overlays import Overlays
 from InteractiveSegUI.actions.segmenting import Segmenting
+from InteractiveSegUI.actions.updating import Updating
 from InteractiveSegUI.controller import Controller
 from InteractiveSegUI.sections.section import Section
 
@@ -20,7 +21,7 @@ _SENTENCE = re.compile(r"(?:^|(?<=[.] ))[a-z](?=[a-z]*(?:[ ,;.]|$))")
 class RunSection(Section):
     ui_file: ClassVar[str] = "Run.ui"
 
-    def __init__(self, controller: Controller, segmenting: Segmenting, overlays: Overlays) -> None:
+    def __init__(self, controller: Controller, segmenting: Segmenting, updating: Updating, overlays: Overlays) -> None:
         super().__init__(controller)
         self._segmenting, self._overlays = segmenting, overlays
         self._overlay: tuple = ()
@@ -29,11 +30,17 @@ class RunSection(Section):
         self.on_click(self.ui.undoButton, controller.undo, "Ctrl+Z")
         self.on_click(self.ui.redoButton, controller.redo, "Ctrl+Y")
         self.on_click(self.ui.cancelButton, controller.cancel)
+        self.ui.updateBox.checked = updating.is_wanted
+        self.ui.updateBox.connect("toggled(bool)", lambda wanted: setattr(updating, "is_wanted", wanted))
+        policy = self.ui.cancelButton.sizePolicy
+        policy.setRetainSizeWhenHidden(True)  # the buttons below stay where they are while the mask is updated
+        self.ui.cancelButton.setSizePolicy(policy)
         self.ui.cancelButton.toolTip = _("Stop what is being computed. Key: Esc")
 
     def update(self) -> None:
         controller, status, ui = self.controller, self.controller.status, self.ui
-        obstacle = controller.obstacles.no_segment or controller.obstacles.is_busy or controller.obstacles.no_prompts
+        is_busy = "" if controller.is_updating else controller.obstacles.is_busy
+        obstacle = controller.obstacles.no_segment or is_busy or controller.obstacles.no_prompts
         self.allow(ui.segmentButton, obstacle)
         self.allow(ui.fineTuneButton, obstacle, self._segmenting.warning)
         ui.cancelButton.visible = controller.is_busy

@@ -23,8 +23,14 @@ class ToolsSection(Section):
         self._tools, self._scribbling, self._placing = tools, scribbling, placing
         self._updating = False
         ui = self.ui
-        self._buttons = {"brush": ui.brushButton, "box": ui.boxButton, "erase": ui.eraseButton}
-        for (tool, button), key in zip(self._buttons.items(), "BXE", strict=True):
+        self._buttons = {
+            "point": ui.pointButton,
+            "brush": ui.brushButton,
+            "lasso": ui.lassoButton,
+            "box": ui.boxButton,
+            "erase": ui.eraseButton,
+        }
+        for (tool, button), key in zip(self._buttons.items(), "PBLXE", strict=True):
             button.icon = icon(tool.capitalize())
             self.on_click(button, lambda tool=tool: tools.toggle(tool), key)
         self._marks = {False: ui.objectButton, True: ui.backgroundButton}
