@@ -12,13 +12,18 @@ from InteractiveSegLib.progress import Progress, Stage, Steps, finish
 
 _CLASSICAL = CHANNELS.index("classical answer")
 _SLICES_AT_ONCE = 8
+_AS_THICK = 1 - 1e-4
 
 
 def slice_axis(shape_kji: Sequence[int], spacing_mm: Sequence[float]) -> int:
-    """The axis along which slices lie: of a single slice its own, else that of the thickest, the first among equals."""
+    """The axis along which slices lie: of a single slice its own, else that of the thickest, the first among equals.
+
+    Equal are thicknesses that differ by less than files and transforms round them.
+    """
     if 1 in shape_kji:
         return list(shape_kji).index(1)
-    return max(range(3), key=lambda axis: (spacing_mm[axis], -axis))
+    thickest = max(spacing_mm)
+    return next(axis for axis in range(3) if spacing_mm[axis] > _AS_THICK * thickest)
 
 
 @torch.no_grad()

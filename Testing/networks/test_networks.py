@@ -156,6 +156,8 @@ def test_slices_lie_along_the_axis_of_the_thickest():
     assert slice_axis((4, 5, 6), (0.5, 0.7, 3.0)) == 2
     assert slice_axis((4, 5, 6), (1.0, 1.0, 1.0)) == 0
     assert slice_axis((4, 5, 6), (0.5, 1.0, 1.0)) == 1
+    assert slice_axis((4, 5, 6), (1.0 - 1e-6, 1.0 - 1e-16, 1.0)) == 0
+    assert slice_axis((4, 5, 6), (1.0, 1.0, 1.001)) == 2
     assert slice_axis((4, 5, 1), (3.0, 1.0, 1.0)) == 2
 
 
