@@ -156,7 +156,10 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
     command.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="checkpoints and weights")
     command.add_argument("--steps", type=int, help="optimiser steps in all; without it, those of the shipped weights")
     command.add_argument(
-        "--label-maps", type=Path, metavar="FOLDER", help="label maps whose shapes the prompted network learns besides"
+        "--label-maps",
+        type=Path,
+        metavar="FOLDER",
+        help="go on, for the prompted network, with the shapes of these label maps and with few marks",
     )
     command.add_argument("--workers", type=int, default=0, help="processes that make images")
     add_common(command)

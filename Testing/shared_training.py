@@ -67,7 +67,7 @@ def recipe_in(folder: Path) -> Path:
         "tasks": lambda count, seed, maps: PromptedTasks(BinaryTasks(2, 1, count, seed, 40**2)),
         "accumulated": 2,
     }
-    recipes.RECIPES["tiny"] = replace(recipe, **small, first=replace(recipe.first.first, **small, steps=1))
+    recipes.RECIPES["tiny"] = replace(recipe, **small, first=replace(recipe.first, **small, steps=1))
     return finish(recipes.train_steps("tiny", folder, steps=1, seed=3, workers=0, device=CPU))
 
 

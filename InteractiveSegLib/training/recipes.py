@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -44,8 +45,9 @@ class Recipe:
     accumulated : batches a step, for that many processes at most to share
     first : training that comes before
     carried : gives the weights of the network trained first to this one
+    kept : share of these weights in the mean with those learnt after, which is the result: it has what was learnt and
+        forgets less (Wortsman et al., CVPR 2022)
     stage : the name of its steps in the card of the weights, and of its folder where it comes first
-    takes_label_maps : label maps are of use
     """
 
     network: Callable[[], Network]
@@ -56,8 +58,8 @@ class Recipe:
     accumulated: int = 1
     first: Recipe | None = None
     carried: Callable[[Any, Any], None] = inflate
+    kept: float = 0.0
     stage: str = "slices"
-    takes_label_maps: bool = False
 
 
 def _boxes(
@@ -130,6 +132,9 @@ RECIPES = {
             partial(PNet, channels=16, compressed=8), partial(_boxes, 2, 12, 64**2), dice_cross_entropy, 4500, 3e-3
         ),
     ),
+    "prompted": _IN_VOLUMES,
+}
+WITH_LABEL_MAPS = {
     "prompted": Recipe(
         PromptedNetwork,
         _sessions_of_few_marks,
@@ -139,7 +144,7 @@ RECIPES = {
         accumulated=2,
         first=_IN_VOLUMES,
         carried=_copied,
-        takes_label_maps=True,
+        kept=0.5,
     ),
 }
 
@@ -156,10 +161,12 @@ def train_steps(
 ) -> Steps[Path]:
     """Train a network from procedural images and write ``<name>.safetensors`` into ``folder``; resumes what lies there.
 
+    With label maps the training goes on with shapes of these and with sessions of few marks.
+
     Parameters
     ----------
     steps : optimiser steps; None takes the recipe's. The stages before are shortened or prolonged in proportion
-    label_maps : folder of label maps whose shapes are learnt from besides
+    label_maps : folder of them; None trains as the shipped weights were
 
     Returns
     -------
@@ -172,9 +179,9 @@ def train_steps(
     """
     if name not in RECIPES:
         raise InputError(f"no recipe for {name!r}; there are: {', '.join(RECIPES)}")
-    recipe = RECIPES[name]
-    if label_maps is not None and not recipe.takes_label_maps:
+    if label_maps is not None and name not in WITH_LABEL_MAPS:
         raise InputError(f"{name} learns from procedural images alone, not from the label maps in {label_maps}")
+    recipe = (RECIPES if label_maps is None else WITH_LABEL_MAPS)[name]
     steps = recipe.steps if steps is None else steps
     if steps < 1:
         raise InputError(f"steps {steps} must be at least 1")
@@ -209,6 +216,7 @@ def _trained_steps(
         first = yield from _trained_steps(recipe.first, inner, before, seed, workers, device, maps, facts)
         recipe.carried(first, network)
         facts[f"steps_in_{recipe.first.stage}"] = before
+    started = deepcopy(network.state_dict()) if recipe.kept else {}
     settings = TrainSettings(
         steps=steps,
         learning_rate=recipe.learning_rate,
@@ -217,7 +225,11 @@ def _trained_steps(
         mixed_precision=device.type == "cuda",
     )
     batches = recipe.tasks(steps * recipe.accumulated, seed, maps)
-    return (yield from train(network, batches, recipe.loss, settings, folder, device))
+    trained = yield from train(network, batches, recipe.loss, settings, folder, device)
+    learnt = trained.state_dict()
+    for name, value in started.items():
+        learnt[name].lerp_(value, recipe.kept)
+    return trained
 
 
 def _untrained(recipe: Recipe, seed: int) -> Network:

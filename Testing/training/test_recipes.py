@@ -26,7 +26,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def tiny_recipes(monkeypatch):
-    """Two steps each; a stage in 2D takes three times as many, and that in volumes between as many."""
+    """Two steps each; the stage in 2D of those in two stages takes three times as many."""
 
     def tasks(dimensions):
         return lambda count, seed, maps: BinaryTasks(dimensions, 1, count, seed, 20**3 if dimensions == 3 else 40**2)
@@ -40,12 +40,29 @@ def tiny_recipes(monkeypatch):
         "pcnet": {"network": partial(PCNet, channels=2, compressed=2), "tasks": tasks(3)},
         "prompted": {"network": partial(PromptedNetwork, (4, 4)), "tasks": sessions(3)},
     }
-    volumes = recipes.RECIPES["prompted"].first
-    slices = replace(volumes.first, steps=6, network=small["prompted"]["network"], tasks=sessions(2))
-    small["prompted"]["first"] = replace(volumes, steps=2, first=slices, **small["prompted"])
+    slices = replace(
+        recipes.RECIPES["prompted"].first, steps=6, network=small["prompted"]["network"], tasks=sessions(2)
+    )
+    small["prompted"]["first"] = slices
     small["pcnet"]["first"] = replace(recipes.RECIPES["pcnet"].first, steps=6, network=thin, tasks=tasks(2))
     for name, parts in small.items():
         monkeypatch.setitem(recipes.RECIPES, name, replace(recipes.RECIPES[name], steps=2, **parts))
+    further = {**small["prompted"], "first": recipes.RECIPES["prompted"], "kept": 0.25}
+    recipe = replace(recipes.WITH_LABEL_MAPS["prompted"], steps=2, **further)
+    monkeypatch.setitem(recipes.WITH_LABEL_MAPS, "prompted", recipe)
+
+
+@pytest.fixture
+def maps(tmp_path):
+    """A folder of one label map, which nothing reads here."""
+    (tmp_path / "maps").mkdir()
+    (tmp_path / "maps" / "a.nii.gz").write_bytes(b"")
+    return tmp_path / "maps"
+
+
+def averaged_in(folder):
+    averaged = torch.load(folder / "checkpoint.pt", weights_only=True)["averaged"]
+    return {key.removeprefix("module."): value for key, value in averaged.items() if key != "n_averaged"}
 
 
 def recipe_in(folder, name="pcnet", steps=None, seed=3):
@@ -54,7 +71,7 @@ def recipe_in(folder, name="pcnet", steps=None, seed=3):
 
 @pytest.mark.parametrize(
     ("name", "kind", "totals"),
-    [("pnet", PNet, [2]), ("pcnet", PCNet, [6, 2]), ("prompted", PromptedNetwork, [6, 2, 2])],
+    [("pnet", PNet, [2]), ("pcnet", PCNet, [6, 2]), ("prompted", PromptedNetwork, [6, 2])],
 )
 def test_a_recipe_writes_weights_that_can_be_loaded(tmp_path, tiny_recipes, name, kind, totals):
     reports = []
@@ -64,8 +81,8 @@ def test_a_recipe_writes_weights_that_can_be_loaded(tmp_path, tiny_recipes, name
     assert [(progress.done, progress.total) for progress in reports] == expected
     network = load_network(tmp_path)
     assert type(network) is kind
-    averaged = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["averaged"]
-    assert all(torch.equal(value, averaged[f"module.{key}"]) for key, value in network.state_dict().items())
+    averaged = averaged_in(tmp_path)
+    assert all(torch.equal(value, averaged[key]) for key, value in network.state_dict().items())
 
 
 @pytest.mark.parametrize(("steps", "in_slices"), [(1, 3), (2, 6), (3, 9)])
@@ -113,11 +130,10 @@ def test_a_recipe_makes_the_batches_its_steps_take_in_mixed_precision_on_a_gpu_a
         return network
 
     monkeypatch.setattr(recipes, "train", train)
-    slices = replace(recipe.first.first, accumulated=3)
-    volumes = replace(recipe.first, accumulated=2, first=slices)
-    monkeypatch.setitem(recipes.RECIPES, "prompted", replace(recipe, accumulated=1, first=volumes))
+    slices = replace(recipe.first, accumulated=3)
+    monkeypatch.setitem(recipes.RECIPES, "prompted", replace(recipe, accumulated=2, first=slices))
     finish(train_steps("prompted", tmp_path, steps=2, seed=3, workers=0, device=torch.device(device)))
-    assert begun == [(18, 6, 3, mixed), (4, 2, 2, mixed), (2, 2, 1, mixed)]
+    assert begun == [(18, 6, 3, mixed), (4, 2, 2, mixed)]
 
 
 @pytest.mark.parametrize("name", ["pnet", "prompted"])
@@ -171,7 +187,8 @@ def test_every_recipe_is_of_a_network_that_can_be_saved_and_loaded(tmp_path):
 
 
 def test_every_stage_gives_its_weights_to_the_next():
-    begun = [recipe for recipe in recipes.RECIPES.values() if recipe.first is not None]
+    every = [*recipes.RECIPES.values(), *recipes.WITH_LABEL_MAPS.values()]
+    begun = [recipe for recipe in every if recipe.first is not None]
     assert begun
     for recipe in begun:
         while recipe.first is not None:
@@ -196,22 +213,28 @@ def test_label_maps_that_are_of_no_use_are_refused_before_any_work(tmp_path, nam
     assert not (tmp_path / "new").exists()
 
 
-def test_the_file_tells_how_many_label_maps_were_learnt_from(tmp_path, tiny_recipes, monkeypatch):
-    (tmp_path / "maps").mkdir()
-    (tmp_path / "maps" / "a.nii.gz").write_bytes(b"")
-    seen, recipe = [], recipes.RECIPES["prompted"]
+def test_with_label_maps_the_training_goes_on_and_keeps_a_share_of_the_weights_before(
+    tmp_path, tiny_recipes, maps, monkeypatch
+):
+    seen, recipe = [], recipes.WITH_LABEL_MAPS["prompted"]
 
-    def tasks(count, seed, maps):
-        seen.append(maps)
-        return recipe.tasks(count, seed, maps)
+    def tasks(count, seed, given):
+        seen.append(given)
+        return recipe.tasks(count, seed, given)
 
-    monkeypatch.setitem(recipes.RECIPES, "prompted", replace(recipe, tasks=tasks))
-    steps = train_steps(
-        "prompted", tmp_path / "new", steps=1, seed=0, workers=0, device=CPU, label_maps=tmp_path / "maps"
-    )
-    with safe_open(finish(steps), framework="pt") as file:
-        assert "the shapes of 1 label map" in json.loads(file.metadata()["training"])["data"]
-    assert [path.name for maps in seen for path in maps.paths] == ["a.nii.gz"]
+    monkeypatch.setitem(recipes.WITH_LABEL_MAPS, "prompted", replace(recipe, tasks=tasks))
+    folder, reports = tmp_path / "new", []
+    steps = train_steps("prompted", folder, steps=2, seed=0, workers=0, device=CPU, label_maps=maps)
+    path = finish(steps, reports.append)
+    assert [progress.total for progress in reports] == [6] * 6 + [2] * 2 + [2] * 2
+    with safe_open(path, framework="pt") as file:
+        facts = json.loads(file.metadata()["training"])
+    assert facts["data"] == "procedural, and the shapes of 1 label map"
+    assert (facts["steps"], facts["steps_in_slices"], facts["steps_in_volumes"]) == (2, 6, 2)
+    assert [[file.name for file in given.paths] for given in seen] == [["a.nii.gz"]]
+    before, after = averaged_in(folder / "volumes"), averaged_in(folder)
+    for key, value in load_network(folder).state_dict().items():
+        torch.testing.assert_close(value, 0.75 * after[key] + 0.25 * before[key], rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize(
