@@ -91,6 +91,26 @@ class ImageSegmenter:
                 found.append(working_grid(box, geometry, self.settings.grid).crop)
         return tuple(found)
 
+    def look_steps(self, prompts: Prompts, adapt: bool = True) -> Steps[None]:
+        """Have the networks look at the surroundings of drawn boxes before anything is marked there.
+
+        The next round of these boxes is quicker by that, and the same.
+
+        Parameters
+        ----------
+        adapt : the round that is expected is to be fine-tuned
+        """
+        for label in sorted(prompts.boxes):
+            yield from self._on_device(lambda device, label=label: self._looked(prompts, label, adapt, device), [])
+
+    def _looked(self, prompts: Prompts, label: int, adapt: bool, device: torch.device) -> Steps[None]:
+        box, _ = object_roi(prompts, label, self.volume.geometry)
+        starts_from_box = label not in prompts.start_masks and self._network.sees_start_masks
+        networks = answering(self._network, scribbled=True, adapt=adapt)
+        crop = self._cropped(box, device)
+        crop = yield from encoded_steps(crop, networks, box if starts_from_box else None, self.settings.cues)
+        self._keep(box, crop)
+
     def round_steps(self, prompts: Prompts, adapt: bool = True, notes: Sequence[str] = ()) -> Steps[Round]:
         """Compute a round; with ``adapt``, block 6 is fitted to this image.
 

@@ -336,3 +336,23 @@ def test_painting_in_the_mask_starts_no_round(drawing, asked):
     assert drawing.controller.history.undo_name.startswith("Edit")
     pause(drawing)
     assert not asked
+
+
+def test_after_an_update_the_worker_looks_ahead_at_boxes_alone(drawing, monkeypatch):
+    asked, submit = [], drawing.controller.client.submit
+
+    def noted(request, *callbacks):
+        asked.append(request)
+        return submit(request, *callbacks)
+
+    monkeypatch.setattr(drawing.controller.client, "submit", noted)
+    drawing.click((K, J, I))
+    answered(drawing)
+    pause(drawing)
+    drawing.spin(lambda: drawing.controller.client.status.stage != "busy")
+    assert [request.kind for request in asked if request.kind == "segment" or request.round.adapt] == ["segment"]
+    balls.box_round(drawing, 0)
+    drawing.spin(lambda: asked[-1].kind == "prepare" and asked[-1].round.adapt)
+    drawing.press("fineTuneButton")
+    drawing.wait()
+    assert not drawing.status.is_error, drawing.status

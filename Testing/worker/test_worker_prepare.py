@@ -1,10 +1,17 @@
-"""A worker that was prepared has what a round needs: the voxels travel once, and the masks are the same."""
+"""A worker that was prepared has what a round needs: voxels travel once, networks look once, the masks are the same."""
+
+from dataclasses import replace
 
 import numpy as np
 from blobs import blob_volume
 
 from InteractiveSegLib.image.box import BoundingBox
+from InteractiveSegLib.networks.checkpoint import load_network
+from InteractiveSegLib.progress import finish
 from InteractiveSegLib.prompts.prompts import Prompts
+from InteractiveSegLib.prompts.scribbles import Scribbles
+from InteractiveSegLib.segmenting import object_crop
+from InteractiveSegLib.segmenting.image_segmenter import ImageSegmenter
 from InteractiveSegLib.worker import client as client_module
 from InteractiveSegLib.worker.blocking import BlockingWorker
 from InteractiveSegLib.worker.requests.prepare_request import PrepareRequest
@@ -40,3 +47,28 @@ def test_a_prepared_round_sends_no_voxels_and_gives_the_same_mask(monkeypatch):
 def test_the_request_to_prepare_travels_whole():
     request = PrepareRequest(SegmentRequest(model="pnet", smoothness=2.0, rounds=1))
     assert PrepareRequest.from_message(request.to_message()) == request
+
+
+def test_what_the_networks_made_of_a_box_is_there_for_the_round(monkeypatch):
+    """Fine-tuning takes no pass over the image but that with the scribbles, and gives the same mask."""
+    looked = []
+    for name in ("feature_steps", "prompted_feature_steps"):
+        real = getattr(object_crop, name)
+        monkeypatch.setattr(object_crop, name, lambda *given, real=real: looked.append(1) or real(*given))
+    prompts = Prompts({1: BoundingBox((2, 4, 5), (11, 17, 21))})
+    marked = replace(prompts, scribbles=Scribbles(np.array([(6, 10, i) for i in range(9, 18)]), np.ones(9, int)))
+    network = load_network("ensemble")
+    prepared, fresh = (ImageSegmenter(blob_volume(), network) for _ in range(2))
+    finish(prepared.look_steps(prompts))
+    assert len(looked) == 2
+    found = finish(prepared.round_steps(marked))
+    assert len(looked) == 2
+    expected = finish(fresh.round_steps(marked))
+    assert len(looked) == 4
+    np.testing.assert_array_equal(found.objects[1].mask, expected.objects[1].mask)
+
+
+def test_few_marks_without_a_box_leave_nothing_to_look_at_before():
+    prompts = Prompts(scribbles=Scribbles(np.array([(6, 10, 12)]), np.ones(1, int)))
+    segmenter = ImageSegmenter(blob_volume(), load_network("ensemble"))
+    assert list(segmenter.look_steps(prompts)) == []

@@ -132,7 +132,10 @@ class Segmenting:
         prompts, notes = self._allowed_prompts(segment_id)
 
         def apply(result: SegmentResult) -> str:
-            return self._apply(name, prompts, (*remarks, *notes), result, lambda masks: controller.answer(step, masks))
+            said = self._apply(name, prompts, (*remarks, *notes), result, lambda masks: controller.answer(step, masks))
+            version = controller.recorder.version
+            call_later(_PAUSE_S, lambda: self._look_ahead(version, prompts))
+            return said
 
         controller.run(name, self.request(adapt=False), prompts, apply, automatic=True)
 
@@ -179,6 +182,12 @@ class Segmenting:
             if (drew_box or is_first) and self._can_compute():
                 prompts, _notes = self._prompts(controller.workspace.segment_id)
                 controller.prepare(PrepareRequest(self.request(adapt=False)), prompts)
+
+    def _look_ahead(self, version: int, prompts: Prompts) -> None:
+        """Nothing was drawn since an update: get ready for fine-tuning in its boxes."""
+        controller = self._controller
+        if prompts.boxes and controller.recorder.version == version and not controller.is_busy:
+            controller.prepare(PrepareRequest(self.request(adapt=True)), prompts)
 
     def _chosen_label(self) -> int | None:
         parameters = self._controller.parameters

@@ -6,6 +6,7 @@ from statistics import median
 
 import numpy as np
 import torch
+from scipy import ndimage
 
 from InteractiveSegLib.evaluation.baselines.grow_from_seeds import grow_from_seeds
 from InteractiveSegLib.evaluation.tables import markdown_table
@@ -17,7 +18,7 @@ from InteractiveSegLib.networks.cues import CHANNELS
 from InteractiveSegLib.networks.losses import dice_cross_entropy_of
 from InteractiveSegLib.networks.network import Member
 from InteractiveSegLib.progress import Progress, Steps, finish
-from InteractiveSegLib.prompts.scribbles import BACKGROUND
+from InteractiveSegLib.prompts.scribbles import BACKGROUND, Scribbles
 from InteractiveSegLib.segmenting.adapt import AdaptSettings, adapt_steps
 from InteractiveSegLib.segmenting.session import ImageSession
 from InteractiveSegLib.training.procedural.procedural import generate_scene
@@ -27,7 +28,7 @@ _IMAGE_SIDE, _BOX_SIDE = 128, 96
 
 
 def speed_steps(model: str, seed: int, device: torch.device) -> Steps[str]:
-    """Time a first mask and a scribble round for a box of 96^3 voxels in a procedural image of 128^3.
+    """Time first masks and scribble rounds for a box of 96^3 voxels in a procedural image of 128^3.
 
     The same scribbles go to 3D Slicer's Grow from seeds, in the same box. An update of block 6 on cached features is
     compared with a pass forward and backward through the whole network, of several the first, on the same grid. Medians
@@ -49,9 +50,13 @@ def speed_steps(model: str, seed: int, device: torch.device) -> Steps[str]:
     truth = np.zeros(scene.image.shape, bool)
     largest = np.bincount(scene.labels[box.slices].ravel(), minlength=2)[1:].argmax() + 1
     truth[box.slices] = scene.labels[box.slices] == largest
+    depth = ndimage.distance_transform_edt(truth)
+    on_object = np.argwhere(depth == depth.max())[:1]
     first: list[float] = []
     adapted: list[float] = []
     scribbled: list[float] = []
+    looked_ahead: list[float] = []
+    clicked: list[float] = []
     grown: list[float] = []
     for repeat in range(_REPEATS):
         yield Progress(repeat, _REPEATS, "timing rounds")
@@ -63,6 +68,15 @@ def speed_steps(model: str, seed: int, device: torch.device) -> Steps[str]:
         drawn = correct(session.labelmap().astype(np.uint8), truth.astype(np.uint8), (1.0, 1.0, 1.0), rng).scribbles
         session.add_scribbles(drawn)
         scribbled.append(_seconds(lambda session=session: finish(session.fine_tune())))
+        session = ImageSession(volume, network, seed=seed, device=device)
+        session.set_box(1, box)
+        finish(session.segment(adapt=False))
+        finish(session.segmenter.look_steps(session.prompts))
+        session.add_scribbles(drawn)
+        looked_ahead.append(_seconds(lambda session=session: finish(session.fine_tune())))
+        session = ImageSession(volume, network, seed=seed, device=device)
+        session.add_scribbles(Scribbles(on_object, np.ones(1, int)))
+        clicked.append(_seconds(lambda session=session: finish(session.segment(adapt=False))))
         seeds = session.prompts.scribbles.within(box).to_labelmap(box.shape_kji)
         seeds[0], seeds[-1] = BACKGROUND, BACKGROUND
         grown.append(_seconds(lambda seeds=seeds: grow_from_seeds(scene.image[box.slices], seeds, (1.0, 1.0, 1.0))))
@@ -74,6 +88,8 @@ def speed_steps(model: str, seed: int, device: torch.device) -> Steps[str]:
             ("first mask (box, no fine-tuning)", first),
             ("fine-tuned without scribbles", adapted),
             ("scribble round (adapt, predict, refine)", scribbled),
+            ("scribble round, where P-Net looked while scribbles were drawn", looked_ahead),
+            ("first mask (one click, no box)", clicked),
             ("Grow from seeds, in the box", grown),
         )
     ]

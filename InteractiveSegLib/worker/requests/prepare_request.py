@@ -1,4 +1,4 @@
-"""The request ``prepare``: have a round's voxels and network at hand before it is asked for."""
+"""The request ``prepare``: have at hand what a round needs before it is asked for."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PrepareRequest:
-    """All that a round waits for but the computing itself. Cancelled in the middle, what has arrived stays there.
+    """All that a round waits for but what the person has yet to mark. Cancelled in the middle, what has arrived stays.
 
     round : that is expected
     """
@@ -34,8 +34,9 @@ class PrepareRequest:
         return cls(SegmentRequest.from_message(message))
 
     def steps(self, bench: RequestContext) -> Steps[None]:
-        """Load the network and fetch what a round from the prompts looks at."""
-        yield from self.round.prepared(bench)
+        """Load the network, fetch what a round from the prompts looks at, and look at what is in boxes."""
+        segmenter = yield from self.round.prepared(bench)
+        yield from segmenter.look_steps(bench.prompts, self.round.adapt)
 
     @staticmethod
     def result_message(_result: None) -> Message:
