@@ -217,6 +217,31 @@ def test_a_click_on_a_single_slice_is_enough(network):
     assert dice(segmented(volume, network, marks((0, 24, 24)))[0], BALL[24]) > 0.8
 
 
+def test_of_two_clicks_on_one_voxel_the_later_counts(network):
+    session = ImageSession(ball(), network)
+    session.add_scribbles(marks(CENTRE, labels=[2]))
+    session.add_scribbles(marks(CENTRE))
+    finish(session.segment())
+    assert session.prompts.labels == (1,)
+    assert dice(session.labelmap() == 1, BALL) > 0.95
+
+
+def test_a_click_on_an_object_of_one_voxel_keeps_it_and_little_else(network):
+    array = np.full(BALL.shape, 100.0)
+    array[CENTRE] = 250
+    found = segmented(Volume(array, Geometry(array.shape, np.eye(4))), network, marks(CENTRE))
+    assert found[CENTRE]
+    assert found.sum() <= 27
+
+
+def test_a_stroke_that_crosses_half_the_image_is_kept_and_its_region_stays_within(network):
+    session = ImageSession(ball(), network)
+    session.add_scribbles(marks(*((24, 24, i) for i in range(12, 36))))
+    found = finish(session.segment())
+    assert found.objects[1].region.intersected(BALL.shape) == found.objects[1].region
+    assert session.labelmap()[24, 24, 12:36].all()
+
+
 def test_a_click_outside_the_image_is_refused(network):
     session = ImageSession(ball(), network)
     with pytest.raises(InputError, match="outside the image"):
