@@ -35,6 +35,7 @@ class Recorder(VTKObservationMixin):
     ----------
     on_change : called when a step was recorded
     on_error : called with an error that was met while looking
+    on_known : called when all that the scene held has been read, some time after ``watch``
     """
 
     def __init__(
@@ -43,9 +44,11 @@ class Recorder(VTKObservationMixin):
         history: History,
         on_change: Callable[[], None],
         on_error: Callable[[Exception], None],
+        on_known: Callable[[], None],
     ) -> None:
         super().__init__()
-        self._workspace, self._history, self._on_change, self._on_error = workspace, history, on_change, on_error
+        self._workspace, self._history = workspace, history
+        self._on_change, self._on_error, self._on_known = on_change, on_error, on_known
         self._known: dict[tuple[str, ...], Any] = {}
         self._unread: list[tuple[str, ...]] = []
         self._dirty: set[tuple[str, ...]] = set()
@@ -54,6 +57,7 @@ class Recorder(VTKObservationMixin):
         self._held: list[slicer.vtkMRMLMarkupsROINode] = []
         self._touched: dict[str, tuple[int, int]] = {}
         self._is_scheduled = self._list_changed = False
+        self._is_known = True
         self._own = 0
         self.version = 0
         """Grows with every change of prompts or masks."""
@@ -93,6 +97,7 @@ class Recorder(VTKObservationMixin):
             self.addObserver(parameters.volume, event, self._on_volume)
         self.watch_scribbles()
         self._unread = [MARKS, *(mask_key(segment_id) for segment_id in segmentation.GetSegmentIDs())]
+        self._is_known = False
         self._schedule()
         for segment_id in segmentation.GetSegmentIDs():
             for key in (segment_key(segment_id), box_key(segment_id)):
@@ -313,6 +318,9 @@ class Recorder(VTKObservationMixin):
                 self._schedule()
             else:
                 self.flush()
+                if not self._is_known:
+                    self._is_known = True
+                    self._on_known()
         except InputError as error:
             self._on_error(error)
 
