@@ -9,7 +9,7 @@ import vtk
 from InteractiveSegLib.image.box import BoundingBox
 
 _TAG = "InteractiveSegRegion"
-_OPACITY, _PIXELS = 0.45, 1
+_OPACITY, _PIXELS = 0.6, 2
 
 
 class RegionNode:
