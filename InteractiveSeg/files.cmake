@@ -30,6 +30,7 @@ set(PACKAGE_SCRIPTS
   InteractiveSegUI/scene/__init__.py
   InteractiveSegUI/scene/belongings.py
   InteractiveSegUI/scene/history.py
+  InteractiveSegUI/scene/mask_edits.py
   InteractiveSegUI/scene/overwriting.py
   InteractiveSegUI/scene/parameters.py
   InteractiveSegUI/scene/prompt_nodes.py

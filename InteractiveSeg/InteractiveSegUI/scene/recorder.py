@@ -17,6 +17,7 @@ from InteractiveSegLib.image.packed_mask import PackedMask
 from InteractiveSegLib.prompts.scribbles import BACKGROUND, Scribbles
 from InteractiveSegLib.propagate.marked_slices import MarkedSlices
 from InteractiveSegUI.scene.history import History, State, Step, StepKind
+from InteractiveSegUI.scene.mask_edits import marks_of_difference
 from InteractiveSegUI.scene.prompt_nodes import look_alike
 from InteractiveSegUI.scene.roi_nodes import is_placed
 from InteractiveSegUI.scene.segment_io import label_of, labelmap_time
@@ -253,7 +254,7 @@ class Recorder(VTKObservationMixin):
             values[key] = after
             edited.append(segment_id)
             label = label_of(self._workspace.segmentation_node, segment_id)
-            off, on = _difference(before, after, BACKGROUND), _difference(after, before, label)
+            off, on = marks_of_difference(before, after, BACKGROUND), marks_of_difference(after, before, label)
             if not any(same(earlier, after) for earlier in self._history.values(key)):
                 erased.append(off)
                 painted.append(on)
@@ -347,12 +348,3 @@ class Recorder(VTKObservationMixin):
 
     def _on_marks(self, *_args: Any) -> None:
         self._mark(MARKS)
-
-
-def _difference(one: PackedMask | None, other: PackedMask | None, label: int) -> Scribbles:
-    """Voxels of one mask that the other lacks, as marks."""
-    if one is None:
-        return Scribbles.none()
-    voxels = one.mask_kji if other is None else one.mask_kji & ~other.within(one.box)
-    indices = np.argwhere(voxels) + np.array(one.box.start_kji)
-    return Scribbles(indices, np.full(len(indices), label))
