@@ -10,6 +10,7 @@ set(PACKAGE_SCRIPTS
   InteractiveSegUI/actions/overlays.py
   InteractiveSegUI/actions/pointing.py
   InteractiveSegUI/actions/propagating.py
+  InteractiveSegUI/actions/region_outline.py
   InteractiveSegUI/actions/scribbling.py
   InteractiveSegUI/actions/segmenting.py
   InteractiveSegUI/actions/self_testing.py
@@ -29,10 +30,12 @@ set(PACKAGE_SCRIPTS
   InteractiveSegUI/scene/__init__.py
   InteractiveSegUI/scene/belongings.py
   InteractiveSegUI/scene/history.py
+  InteractiveSegUI/scene/mask_edits.py
   InteractiveSegUI/scene/overwriting.py
   InteractiveSegUI/scene/parameters.py
   InteractiveSegUI/scene/prompt_nodes.py
   InteractiveSegUI/scene/recorder.py
+  InteractiveSegUI/scene/region_node.py
   InteractiveSegUI/scene/roi_nodes.py
   InteractiveSegUI/scene/sample_image.py
   InteractiveSegUI/scene/segment_io.py

@@ -60,7 +60,7 @@ class Controller:
         self.client = client
         self.workspace = Workspace(parameters)
         self.history = History(self.workspace.restore)
-        self.recorder = Recorder(self.workspace, self.history, self._on_step, self._on_error)
+        self.recorder = Recorder(self.workspace, self.history, self._on_step, self._on_error, self.changed)
         self.listeners: list[Callable[[], None]] = []
         self.obstacles = Obstacles(self.workspace, self.recorder, lambda: self.is_busy)
         self.gate: Callable[..., None] = lambda action, essential=False: action()

@@ -16,6 +16,7 @@ from InteractiveSegUI.actions.journaling import Journaling
 from InteractiveSegUI.actions.overlays import Overlays
 from InteractiveSegUI.actions.pointing import Pointing
 from InteractiveSegUI.actions.propagating import Propagating
+from InteractiveSegUI.actions.region_outline import RegionOutline
 from InteractiveSegUI.actions.scribbling import Scribbling
 from InteractiveSegUI.actions.segmenting import Segmenting
 from InteractiveSegUI.actions.self_testing import SelfTesting
@@ -55,13 +56,14 @@ class Panel(VTKObservationMixin):
         self.client = WorkerClient(QProcessTransport, call_later, lambda status: self.controller.on_worker(status))
         self.controller = controller = Controller(parameters, self.client)
         self.overlays = Overlays(controller)
+        self.outline = RegionOutline(controller)
         self.scribbling = Scribbling(controller)
         placing = BoxPlacing(controller)
         self.pointing = Pointing(controller)
         self.tools = Tools(controller, self.scribbling, self.pointing, placing)
         self.installer = Installer(controller)
         self.self_testing = SelfTesting(controller)
-        self.segmenting = Segmenting(controller, self.overlays, self.installer.can_compute)
+        self.segmenting = Segmenting(controller, self.overlays, self.outline, self.installer.can_compute)
         self.updating = Updating(controller, self.segmenting, self.installer.can_compute)
         self.journaling = Journaling(controller, Path(slicer.app.temporaryPath))
         self.marking = SliceMarking(controller)
@@ -73,7 +75,7 @@ class Panel(VTKObservationMixin):
             RecoverySection(controller, self.journaling),
             ImageSection(controller),
             ToolsSection(controller, self.tools, self.scribbling, placing),
-            RunSection(controller, self.segmenting, self.updating, self.overlays),
+            RunSection(controller, self.segmenting, self.updating, self.overlays, self.outline),
             SlicesSection(controller, self.marking, self.propagating, self.overlays),
             CasesSection(controller, self.casebook_work),
             more,
@@ -118,6 +120,7 @@ class Panel(VTKObservationMixin):
         self.scribbling.release()
         self.journaling.close()
         self.overlays.close()
+        self.outline.close()
         self.controller.close()
         self._chosen = (None, None)
         for section in self.sections:
@@ -172,6 +175,7 @@ class Panel(VTKObservationMixin):
         if chosen[1] is not None:
             show_belongings(chosen[1], chosen[0], parameters.box_visible)
         self.overlays.forget()
+        self.outline.forget()
         self.propagating.forget()
         self.segmenting.forget()
         self.controller.watch()

@@ -152,3 +152,15 @@ def test_a_box_outside_the_volume_is_cut_to_it(person):
     person.place_box((10, 4, 4), (10, 44, 68))
     assert box(person).intersected(balls.SHAPE_KJI) == box(person)
     assert isinstance(box(person), BoundingBox)
+
+
+def test_what_was_drawn_in_a_loaded_scene_can_be_segmented_at_once(person, tmp_path):
+    import slicer
+
+    balls.in_scene(person)
+    person.add_segment()
+    person.scribble("object", (10, 24, 20), (10, 24, 28))
+    assert slicer.util.saveScene(str(tmp_path / "scene.mrb"))
+    slicer.mrmlScene.Clear(False)
+    slicer.util.loadScene(str(tmp_path / "scene.mrb"))
+    person.spin(lambda: person.ui("segmentButton").enabled, timeout_s=10)

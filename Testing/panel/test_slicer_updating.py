@@ -75,6 +75,23 @@ def test_a_click_is_answered_without_a_button_and_one_undo_takes_back_both(drawi
     assert not drawing.controller.is_busy  # neither Undo nor Redo is a stroke
 
 
+def test_a_click_in_air_or_at_the_border_is_answered_by_the_ground_it_lies_on(person):
+    array = balls.two_balls()
+    array[:, :, :10] = 0  # air, without noise
+    person.choose(person.add_volume(array, balls.geometry().ijk_to_ras))
+    person.add_segment()
+    person.ui("updateBox").checked = True
+    person.press("pointButton")
+    for view, place in (("Red", (K, J, 4)), ("Green", (0, 10, 30)), ("Red", (19, 47, 71))):
+        person.click(place, view)
+        answered(person)
+        mask = person.labelmap() == 1
+        assert mask[place]
+        assert max(mask[balls.inside(ball)].mean() for ball in (0, 1)) < 0.05
+        person.press("undoButton")
+        assert not person.labelmap().any()
+
+
 def test_a_stroke_in_the_middle_of_a_round_takes_its_place(drawing, tmp_path):
     drawing.click((K, J, I))
     drawing.spin(lambda: drawing.controller.client.status.stage == "busy")

@@ -19,6 +19,7 @@ from InteractiveSegLib.worker.requests.prepare_request import PrepareRequest
 from InteractiveSegLib.worker.requests.segment_request import SegmentRequest
 from InteractiveSegUI.actions.model_question import asking
 from InteractiveSegUI.actions.overlays import Overlays
+from InteractiveSegUI.actions.region_outline import RegionOutline
 from InteractiveSegUI.controller import Controller
 from InteractiveSegUI.processes.jobs import call_later
 from InteractiveSegUI.scene.history import State, Step, StepKind, Way
@@ -39,8 +40,11 @@ class Segmenting:
     can_compute : whether the packages are there
     """
 
-    def __init__(self, controller: Controller, overlays: Overlays, can_compute: Callable[[], bool]) -> None:
-        self._controller, self._overlays, self._can_compute = controller, overlays, can_compute
+    def __init__(
+        self, controller: Controller, overlays: Overlays, outline: RegionOutline, can_compute: Callable[[], bool]
+    ) -> None:
+        self._controller, self._overlays, self._outline = controller, overlays, outline
+        self._can_compute = can_compute
         self._seen = -1
         self._last: dict[int, tuple[float, str]] = {}
         self._measured: tuple[PackedMask | None, float] = (None, 0.0)
@@ -235,6 +239,7 @@ class Segmenting:
         state = {mask_key(segment_id): mask for segment_id, mask in settled_masks.masks.items()}
         put(state)
         self._overlays.show(result.probabilities)
+        self._outline.keep({label: result.regions.get(label) for label in result.masks})
         said = [_("The mask stayed as it was")] if controller.recorder.version == version else []
         if kept:
             said.append(_("{count} voxels stay as you drew them on slices marked as done").format(count=kept))

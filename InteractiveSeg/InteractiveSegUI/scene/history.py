@@ -76,6 +76,11 @@ class History:
         """Whether anything was done."""
         return bool(self._steps)
 
+    @property
+    def done(self) -> tuple[Step, ...]:
+        """The steps that Undo can take back, the last one last."""
+        return tuple(self._steps[: self._position])
+
     def values(self, key: tuple[str, ...]) -> Iterator[Any]:
         """All that a key was before or after any step, also of those that were undone."""
         for step in self._steps:

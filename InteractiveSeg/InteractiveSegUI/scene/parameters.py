@@ -14,9 +14,10 @@ from InteractiveSegLib.networks import DEFAULT_NETWORK
 
 
 class Overlay(Enum):
-    """What is shown in front of the image. The value is the name of the map; the label is what a person reads."""
+    """What is shown beside the mask. The value is the name of the map; the label is what a person reads."""
 
     NONE = "none"
+    REGION = "region"
     PROBABILITY = "probability"
     UNCERTAINTY = "uncertainty"
     CONFIDENCE = "confidence"
@@ -25,6 +26,7 @@ class Overlay(Enum):
     def label(self) -> str:
         return {
             Overlay.NONE: _("Mask only"),
+            Overlay.REGION: _("Where it was looked for"),
             Overlay.PROBABILITY: _("Probability of the object"),
             Overlay.UNCERTAINTY: _("Uncertainty of the network"),
             Overlay.CONFIDENCE: _("Confidence of the propagation"),
@@ -77,7 +79,7 @@ class Parameters:
     brush_percent : diameter of the brush in percent of the view's height
     sphere_brush : scribble in 3D
     box_visible : show the boxes in the views
-    overlay : what is shown in front of the image
+    overlay : what is shown beside the mask
     overlay_opacity : 0 to 1
     model : a shipped network, or a folder with a model
     device : where the worker computes

@@ -17,6 +17,7 @@ from InteractiveSegLib.image.packed_mask import PackedMask
 from InteractiveSegLib.prompts.scribbles import BACKGROUND, Scribbles
 from InteractiveSegLib.propagate.marked_slices import MarkedSlices
 from InteractiveSegUI.scene.history import History, State, Step, StepKind
+from InteractiveSegUI.scene.mask_edits import marks_of_difference
 from InteractiveSegUI.scene.prompt_nodes import look_alike
 from InteractiveSegUI.scene.roi_nodes import is_placed
 from InteractiveSegUI.scene.segment_io import label_of, labelmap_time
@@ -35,6 +36,7 @@ class Recorder(VTKObservationMixin):
     ----------
     on_change : called when a step was recorded
     on_error : called with an error that was met while looking
+    on_known : called when all that the scene held has been read, some time after ``watch``
     """
 
     def __init__(
@@ -43,9 +45,11 @@ class Recorder(VTKObservationMixin):
         history: History,
         on_change: Callable[[], None],
         on_error: Callable[[Exception], None],
+        on_known: Callable[[], None],
     ) -> None:
         super().__init__()
-        self._workspace, self._history, self._on_change, self._on_error = workspace, history, on_change, on_error
+        self._workspace, self._history = workspace, history
+        self._on_change, self._on_error, self._on_known = on_change, on_error, on_known
         self._known: dict[tuple[str, ...], Any] = {}
         self._unread: list[tuple[str, ...]] = []
         self._dirty: set[tuple[str, ...]] = set()
@@ -54,6 +58,7 @@ class Recorder(VTKObservationMixin):
         self._held: list[slicer.vtkMRMLMarkupsROINode] = []
         self._touched: dict[str, tuple[int, int]] = {}
         self._is_scheduled = self._list_changed = False
+        self._is_known = True
         self._own = 0
         self.version = 0
         """Grows with every change of prompts or masks."""
@@ -93,6 +98,7 @@ class Recorder(VTKObservationMixin):
             self.addObserver(parameters.volume, event, self._on_volume)
         self.watch_scribbles()
         self._unread = [MARKS, *(mask_key(segment_id) for segment_id in segmentation.GetSegmentIDs())]
+        self._is_known = False
         self._schedule()
         for segment_id in segmentation.GetSegmentIDs():
             for key in (segment_key(segment_id), box_key(segment_id)):
@@ -248,7 +254,7 @@ class Recorder(VTKObservationMixin):
             values[key] = after
             edited.append(segment_id)
             label = label_of(self._workspace.segmentation_node, segment_id)
-            off, on = _difference(before, after, BACKGROUND), _difference(after, before, label)
+            off, on = marks_of_difference(before, after, BACKGROUND), marks_of_difference(after, before, label)
             if not any(same(earlier, after) for earlier in self._history.values(key)):
                 erased.append(off)
                 painted.append(on)
@@ -313,6 +319,9 @@ class Recorder(VTKObservationMixin):
                 self._schedule()
             else:
                 self.flush()
+                if not self._is_known:
+                    self._is_known = True
+                    self._on_known()
         except InputError as error:
             self._on_error(error)
 
@@ -339,12 +348,3 @@ class Recorder(VTKObservationMixin):
 
     def _on_marks(self, *_args: Any) -> None:
         self._mark(MARKS)
-
-
-def _difference(one: PackedMask | None, other: PackedMask | None, label: int) -> Scribbles:
-    """Voxels of one mask that the other lacks, as marks."""
-    if one is None:
-        return Scribbles.none()
-    voxels = one.mask_kji if other is None else one.mask_kji & ~other.within(one.box)
-    indices = np.argwhere(voxels) + np.array(one.box.start_kji)
-    return Scribbles(indices, np.full(len(indices), label))

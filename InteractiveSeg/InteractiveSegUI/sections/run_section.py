@@ -9,6 +9,7 @@ from slicer.i18n import tr as _
 
 from InteractiveSegLib.wording.plain_text import no_markup
 from InteractiveSegUI.actions.overlays import Overlays
+from InteractiveSegUI.actions.region_outline import RegionOutline
 from InteractiveSegUI.actions.segmenting import Segmenting
 from InteractiveSegUI.actions.updating import Updating
 from InteractiveSegUI.controller import Controller
@@ -21,9 +22,16 @@ _SENTENCE = re.compile(r"(?:^|(?<=[.] ))[a-z](?=[a-z]*(?:[ ,;.]|$))")
 class RunSection(Section):
     ui_file: ClassVar[str] = "Run.ui"
 
-    def __init__(self, controller: Controller, segmenting: Segmenting, updating: Updating, overlays: Overlays) -> None:
+    def __init__(
+        self,
+        controller: Controller,
+        segmenting: Segmenting,
+        updating: Updating,
+        overlays: Overlays,
+        outline: RegionOutline,
+    ) -> None:
         super().__init__(controller)
-        self._segmenting, self._overlays = segmenting, overlays
+        self._segmenting, self._overlays, self._outline = segmenting, overlays, outline
         self._overlay: tuple = ()
         self.on_click(self.ui.segmentButton, lambda: segmenting.segment(adapt=False), "Return", computes=True)
         self.on_click(self.ui.fineTuneButton, lambda: segmenting.segment(adapt=True), "Shift+Return", computes=True)
@@ -61,3 +69,4 @@ class RunSection(Section):
         if overlay != self._overlay:
             self._overlay = overlay
             self._overlays.update()
+        self._outline.update()

@@ -1,0 +1,89 @@
+"""The outline of a box of voxels in the slice views: thin and faint, and nothing that a person can take hold of."""
+
+from __future__ import annotations
+
+import numpy as np
+import slicer
+import vtk
+
+from InteractiveSegLib.image.box import BoundingBox
+
+_TAG = "InteractiveSegRegion"
+_OPACITY, _PIXELS = 0.6, 2
+
+
+class RegionNode:
+    """One outline a scene, which is not saved with it and not listed among the models.
+
+    It is a surface, which any transform of the volume may turn and shear. An ROI would stay a box, and is something to
+    be drawn.
+    """
+
+    def __init__(self) -> None:
+        self._shown: tuple | None = None
+
+    def show(
+        self,
+        box: BoundingBox,
+        volume: slicer.vtkMRMLScalarVolumeNode,
+        name: str,
+        colour: tuple[float, float, float],
+    ) -> None:
+        """Outline voxels of a volume, under its transform; the views are drawn only where that is something else."""
+        matrix = vtk.vtkMatrix4x4()
+        volume.GetIJKToRASMatrix(matrix)
+        grid = slicer.util.arrayFromVTKMatrix(matrix).tobytes()
+        wanted = box, grid, volume.GetTransformNodeID(), name, tuple(colour)
+        node = _node()
+        if node is not None and wanted == self._shown:
+            return
+        self._shown = wanted
+        node = node or _new_node()
+        with slicer.util.NodeModify(node):
+            node.SetName(name)
+            node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
+            node.SetAndObservePolyData(_surface(box, matrix))
+        node.GetDisplayNode().SetColor(*colour)
+
+    def hide(self) -> None:
+        """Take it out of the scene."""
+        node = _node()
+        if node is not None:
+            display = node.GetDisplayNode()
+            slicer.mrmlScene.RemoveNode(node)
+            if display is not None and display.GetScene() is not None:
+                slicer.mrmlScene.RemoveNode(display)
+
+
+def _surface(box: BoundingBox, ijk_to_ras: vtk.vtkMatrix4x4) -> vtk.vtkPolyData:
+    """Of the voxels to their outer borders."""
+    cube, to_ras, transform = vtk.vtkCubeSource(), vtk.vtkTransformPolyDataFilter(), vtk.vtkTransform()
+    borders = np.array([box.start_kji, box.stop_kji]) - 0.5
+    cube.SetBounds(*borders[:, ::-1].T.ravel().tolist())
+    transform.SetMatrix(ijk_to_ras)
+    to_ras.SetTransform(transform)
+    to_ras.SetInputConnection(cube.GetOutputPort())
+    to_ras.Update()
+    return to_ras.GetOutput()
+
+
+def _node() -> slicer.vtkMRMLModelNode | None:
+    return slicer.mrmlScene.GetSingletonNode(_TAG, "vtkMRMLModelNode")
+
+
+def _new_node() -> slicer.vtkMRMLModelNode:
+    node = slicer.mrmlScene.CreateNodeByClass("vtkMRMLModelNode")
+    node.UnRegister(None)
+    node.SetSingletonTag(_TAG)
+    node.SetHideFromEditors(True)
+    node.SetSaveWithScene(False)
+    node.SetSelectable(False)
+    node = slicer.mrmlScene.AddNode(node)
+    node.CreateDefaultDisplayNodes()
+    display = node.GetDisplayNode()
+    display.SetSaveWithScene(False)
+    display.SetVisibility2D(True)
+    display.SetVisibility3D(False)
+    display.SetSliceIntersectionThickness(_PIXELS)
+    display.SetSliceIntersectionOpacity(_OPACITY)
+    return node
