@@ -18,14 +18,18 @@ set(PACKAGE_SCRIPTS
   casebook/from_files.py
   casebook/image_reference.py
   casebook/importing.py
+  casebook/left_work.py
   casebook/new_files.py
   casebook/prompt_file.py
   casebook/provenance.py
   casebook/pseudonyms.py
+  casebook/review.py
+  casebook/review_table.py
   casebook/schema.py
   casebook/seg_nrrd.py
   casebook/soft_masks.py
   casebook/splits.py
+  casebook/starting_masks.py
   casebook/states.py
   casebook/uncertainties.py
   casebook/version_files.py
@@ -41,6 +45,7 @@ set(PACKAGE_SCRIPTS
   commands/learn_command.py
   commands/prompt_options.py
   commands/propagate_command.py
+  commands/review_options.py
   commands/segment_command.py
   commands/stream_command.py
   commands/terminal.py

@@ -27,6 +27,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "casebook accept": (
         "casebook accept study scan mask.nii.gz --scribbles scribbles.nii.gz",
         "casebook accept study scan --absent",
+        "casebook accept study scan --verified liver --verified spleen:0-12,15 --not-there 3",
     ),
     "casebook skip": ("casebook skip study scan",),
     "casebook reopen": ("casebook reopen study scan",),
