@@ -27,6 +27,7 @@ from InteractiveSegLib.training.trainer import Loss
 
 _FILE = "automatic.safetensors"
 _MOST_VOXELS = 160**3  # of an image as the network sees it
+_KNOWN = 0.499  # of what a voxel of the network's grid covers, so that it is known, too
 
 
 class AutomaticTeacher:
@@ -76,7 +77,8 @@ class AutomaticTeacher:
         network.load_state_dict(tensors)
         return network.eval()
 
-    def lesson(self, case: CaseTargets, network: AutomaticNetwork) -> ImageLesson:
+    def lesson(self, case: CaseTargets, network: AutomaticNetwork) -> ImageLesson | None:
+        """None where what was looked at is less than half a voxel of the network's grid thick."""
         axes = PatientAxes.of(case.volume.geometry)
         own = axes.spacing_mm(case.volume.geometry)
 
@@ -86,7 +88,15 @@ class AutomaticTeacher:
         image = seen(case.volume, network.spacing_mm).numpy()
         labels = tuple(label for label in network.labels if label in case.targets)
         targets = np.stack([brought(case.targets[label]) for label in labels])
-        return ImageLesson(image, labels, targets, brought(case.weight))
+        if not any(label in case.known for label in labels):
+            return ImageLesson(image, labels, targets, brought(case.weight))
+        shape = case.volume.geometry.shape_kji
+        spread = (np.broadcast_to(case.known.get(label, True), shape).astype(np.float32) for label in labels)
+        share = np.stack([brought(where) for where in spread])
+        known = share >= _KNOWN
+        targets = np.where(known, targets / np.maximum(share, _KNOWN), 0)  # the mean of what is known
+        weight = brought(case.weight) * known.any(axis=0)  # where nothing was looked at there is nothing to learn
+        return ImageLesson(image, labels, targets, weight, known=known) if weight.any() else None
 
     def batches(
         self, lessons: Sequence[ImageLesson], network: AutomaticNetwork, settings: LearnSettings, seed: int

@@ -27,6 +27,7 @@ class ImageLesson:
     targets : (L, S, P, Q) float32; what is no label is background
     weight : (S, P, Q) float32
     dark : (1 + L', S, P, Q) float16, logits that a network gave for the first labels when the image was new, or None
+    known : (L, S, P, Q) bool, where the targets say anything; None where they do everywhere. Elsewhere they are 0
     """
 
     image: NDArray[np.float32]
@@ -34,11 +35,17 @@ class ImageLesson:
     targets: NDArray[np.float32]
     weight: NDArray[np.float32]
     dark: NDArray[np.float16] | None = None
+    known: NDArray[np.bool_] | None = None
 
     def arrays(self) -> dict[str, NDArray]:
         """What ``numpy.savez`` stores; ``from_arrays`` is the way back."""
         kept = {name: getattr(self, name).astype(np.float16) for name in ("image", "targets", "weight")}
-        return {**kept, "labels": np.array(self.labels, int), **({} if self.dark is None else {"dark": self.dark})}
+        more = {"dark": self.dark, "known": self.known}
+        return {
+            **kept,
+            "labels": np.array(self.labels, int),
+            **{name: array for name, array in more.items() if array is not None},
+        }
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray]) -> ImageLesson:
@@ -46,7 +53,8 @@ class ImageLesson:
         if missing := {"image", "labels", "targets", "weight"} - set(arrays):
             raise InputError(f"a stored image lacks {', '.join(sorted(missing))}")
         image, targets, weight = (arrays[name].astype(np.float32) for name in ("image", "targets", "weight"))
-        return cls(image, tuple(arrays["labels"].tolist()), targets, weight, arrays.get("dark"))
+        labels = tuple(arrays["labels"].tolist())
+        return cls(image, labels, targets, weight, arrays.get("dark"), arrays.get("known"))
 
     def with_dark(self, logits: Tensor) -> ImageLesson:
         """The same with a network's answer (1 + L', S, P, Q)."""
