@@ -42,6 +42,7 @@ set(PACKAGE_SCRIPTS
   commands/benchmark_command.py
   commands/casebook_command.py
   commands/command_examples.py
+  commands/ignite_command.py
   commands/learn_command.py
   commands/prompt_options.py
   commands/propagate_command.py
@@ -130,6 +131,8 @@ set(PACKAGE_SCRIPTS
   learning/automatic_teacher.py
   learning/background.py
   learning/case_targets.py
+  learning/ignite_plan.py
+  learning/igniter.py
   learning/image_batches.py
   learning/image_lesson.py
   learning/judge.py
@@ -141,6 +144,8 @@ set(PACKAGE_SCRIPTS
   learning/prompted_teacher.py
   learning/replay.py
   learning/settings.py
+  learning/source_set.py
+  learning/strong_augmentation.py
   learning/targets.py
   learning/teacher.py
   learning/uncertainty.py

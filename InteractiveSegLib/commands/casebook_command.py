@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from InteractiveSegLib.commands.ignite_command import add_ignite
 from InteractiveSegLib.commands.review_options import add_review, review_of
 from InteractiveSegLib.commands.terminal import PARTLY_DONE, one_voice, say, shown
 from InteractiveSegLib.errors import InputError, InteractiveSegError
@@ -32,7 +33,17 @@ def add_casebook(commands: argparse._SubParsersAction) -> None:
         "the effort, and the networks that were taught by it.",
     )
     actions = command.add_subparsers(required=True, metavar="ACTION")
-    for add in (_add_init, _add_add, _add_list, _add_next, _add_accept, _add_moves, _add_export, _add_check):
+    for add in (
+        _add_init,
+        _add_add,
+        add_ignite,
+        _add_list,
+        _add_next,
+        _add_accept,
+        _add_moves,
+        _add_export,
+        _add_check,
+    ):
         add(actions)
 
 

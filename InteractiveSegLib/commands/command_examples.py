@@ -22,6 +22,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "casebook add study scans --pattern '*_image.nii.gz'",
         "casebook add study more/scan.nii.gz --split test",
     ),
+    "casebook ignite": ("casebook ignite study --images labelled/images --labels labelled/masks --names labels.json",),
     "casebook list": ("casebook list study", "casebook list study --json"),
     "casebook next": ("casebook next study --order uncertain",),
     "casebook accept": (

@@ -29,10 +29,15 @@ class AutomaticNetwork(nn.Module):
     labels : of the outputs after the background, in the order in which they came
     spacing_mm : of the voxels it sees, along S, A and R
     widths : feature channels a level
+    slices_first : it sees slices, whatever their direction in the patient, as ``PatientAxes.slices_first``
     """
 
     def __init__(
-        self, labels: Sequence[int], spacing_mm: Sequence[float], widths: Sequence[int] = (16, 32, 64)
+        self,
+        labels: Sequence[int],
+        spacing_mm: Sequence[float],
+        widths: Sequence[int] = (16, 32, 64),
+        slices_first: bool = False,
     ) -> None:
         super().__init__()
         if not labels or len(set(labels)) < len(labels) or min(labels) < 1:
@@ -43,7 +48,9 @@ class AutomaticNetwork(nn.Module):
             "labels": list(self.labels),
             "spacing_mm": list(self.spacing_mm),
             "widths": list(widths),
+            "slices_first": slices_first,
         }
+        self.axes_of = PatientAxes.slices_first if slices_first else PatientAxes.of
         self.axis = int(np.argmax(self.spacing_mm))
         others = [mm for axis, mm in enumerate(self.spacing_mm) if axis != self.axis]
         self.dimensions = 2 if self.spacing_mm[self.axis] >= THICK * max(others) else 3
@@ -85,9 +92,9 @@ class AutomaticNetwork(nn.Module):
 
     def probabilities(self, volume: Volume) -> NDArray[np.float32]:
         """(1 + labels, K, J, I) on the image's own grid."""
-        axes = PatientAxes.of(volume.geometry)
+        axes = self.axes_of(volume.geometry)
         device = next(self.parameters()).device
-        soft = self.logits(seen(volume, self.spacing_mm).to(device)).softmax(dim=0).cpu()
+        soft = self.logits(seen(volume, axes, self.spacing_mm).to(device)).softmax(dim=0).cpu()
         shape = tuple(volume.geometry.shape_kji[axis] for axis in axes.order)
         return axes.turned_back(resized(soft, shape).numpy())
 

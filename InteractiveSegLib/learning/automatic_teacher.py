@@ -26,7 +26,7 @@ from InteractiveSegLib.networks.checkpoint import read_weights, write_weights
 from InteractiveSegLib.training.trainer import Loss
 
 _FILE = "automatic.safetensors"
-_MOST_VOXELS = 160**3  # of an image as the network sees it
+MOST_VOXELS = 160**3  # of an image as the network sees it
 _KNOWN = 0.499  # of what a voxel of the network's grid covers, so that it is known, too
 
 
@@ -58,7 +58,7 @@ class AutomaticTeacher:
         if network is not None:
             return network.grown(labels)
         spacing = PatientAxes.of(volume.geometry).spacing_mm(volume.geometry)
-        coarser = max(1.0, (volume.geometry.voxel_count / _MOST_VOXELS) ** (1 / 3))
+        coarser = max(1.0, (volume.geometry.voxel_count / MOST_VOXELS) ** (1 / 3))
         torch.manual_seed(self.seed)
         return AutomaticNetwork(sorted(labels), [mm * coarser for mm in spacing], self.widths)
 
@@ -79,13 +79,13 @@ class AutomaticTeacher:
 
     def lesson(self, case: CaseTargets, network: AutomaticNetwork) -> ImageLesson | None:
         """None where what was looked at is less than half a voxel of the network's grid thick."""
-        axes = PatientAxes.of(case.volume.geometry)
+        axes = network.axes_of(case.volume.geometry)
         own = axes.spacing_mm(case.volume.geometry)
 
         def brought(array: NDArray[np.float32]) -> NDArray[np.float32]:
             return resampled(torch.from_numpy(axes.turned(array)), own, network.spacing_mm).numpy()
 
-        image = seen(case.volume, network.spacing_mm).numpy()
+        image = seen(case.volume, axes, network.spacing_mm).numpy()
         labels = tuple(label for label in network.labels if label in case.targets)
         targets = np.stack([brought(case.targets[label]) for label in labels])
         if not any(label in case.known for label in labels):

@@ -93,25 +93,26 @@ class ImageBatches(Dataset):
             part = np.pad(array[(..., *window)], [(0, 0)] * lead + padding, mode).astype(np.float32)
             return part.squeeze(lead + self.axis) if flat else part
 
-        targets = np.zeros((1 + len(self.labels), *taught.image.shape), np.float32)
+        weight = cut(taught.weight)  # 0 beyond the image
+        targets = np.zeros((1 + len(self.labels), *weight.shape), np.float32)
         known = np.zeros(targets.shape, bool)
         known[0] = True
         for place, label in enumerate(taught.labels):
-            targets[1 + self.labels.index(label)] = taught.targets[place]
-            known[1 + self.labels.index(label)] = True if taught.known is None else taught.known[place]
+            targets[1 + self.labels.index(label)] = cut(taught.targets[place])
+            known[1 + self.labels.index(label)] = True if taught.known is None else cut(taught.known[place]) > 0
         targets[0] = 1 - targets[1:].sum(axis=0)
         dark, remembered = np.zeros_like(targets), np.zeros(len(targets), bool)
         if taught.dark is not None:
-            dark[: len(taught.dark)], remembered[: len(taught.dark)] = taught.dark, True
+            dark[: len(taught.dark)], remembered[: len(taught.dark)] = cut(taught.dark), True
         image = cut(taught.image, "edge")[None]
         image = image * np.float32(1 + settings.contrast * rng.uniform(-1, 1))
         image = image + np.float32(settings.brightness * rng.uniform(-1, 1))
         return {
             "image": image,
-            "targets": cut(targets),
-            "known": cut(known, "edge") > 0,
-            "weight": cut(taught.weight),  # 0 beyond the image
-            "dark": cut(dark),
+            "targets": targets,
+            "known": known,
+            "weight": weight,
+            "dark": dark,
             "remembered": remembered,
         }
 
