@@ -34,6 +34,7 @@ from InteractiveSegLib.learning.ignite_plan import IgnitePlan
 from InteractiveSegLib.learning.image_batches import ImageBatches, PatchSettings, patch_loss
 from InteractiveSegLib.learning.image_lesson import ImageLesson
 from InteractiveSegLib.learning.leftovers import candidate_folder, sweep, training_folder
+from InteractiveSegLib.learning.organ_parts import ALL, likely_parts, most_parts, part_counts
 from InteractiveSegLib.learning.replay import Mixture
 from InteractiveSegLib.learning.source_set import LabelTable, SourcePair, label_table, source_pairs
 from InteractiveSegLib.learning.strong_augmentation import AugmentationSettings, AugmentedBatches, mirrored_axes
@@ -74,8 +75,8 @@ class IgniteSettings:
 
     steps: int = 1200
     learning_rate: float = 3e-3
-    widths: tuple[int, ...] = (16, 32, 64, 128)
-    patches: PatchSettings = field(default_factory=lambda: PatchSettings((48, 96), (2, 8), 0.8, 0.3, 0.15))
+    widths: tuple[int, ...] = (16, 32, 64, 128, 128)
+    patches: PatchSettings = field(default_factory=lambda: PatchSettings((48, 128), (2, 6), 0.7, 0.3, 0.15))
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
     seed: int = 0
 
@@ -148,14 +149,14 @@ class Igniter:
             self.notes.append("one labelled image is little to learn from: expect rough starting masks")
         lock = self._locked()
         try:
-            table, geometries = yield from self._looked_at(pairs)
+            table, geometries, parts = yield from self._looked_at(pairs)
             key = self._key(pairs, table)
             version = self._done(key)
             if version is None:
                 sweep(self.casebook, LEARNER, self.folder, [key])
                 version = yield from self._trained(pairs, table, geometries, key)
             sweep(self.casebook, LEARNER, self.folder, [])
-            confidences, left_out = yield from self._started(version)
+            confidences, left_out = yield from self._started(version, parts)
         finally:
             lock.release()
         return Ignited(version.id, confidences, tuple(self.notes), tuple(left_out))
@@ -172,15 +173,20 @@ class Igniter:
         except OSError as error:
             raise OutputError(f"cannot write {self.folder}: {error.strerror or error}") from error
 
-    def _looked_at(self, pairs: Sequence[SourcePair]) -> Steps[tuple[LabelTable, list[Geometry]]]:
-        """Read the whole source once, before anything is learnt: what is wrong with it is said now."""
+    def _looked_at(self, pairs: Sequence[SourcePair]) -> Steps[tuple[LabelTable, list[Geometry], dict[int, int]]]:
+        """Read the whole source once, before anything is learnt: what is wrong with it is said now.
+
+        Returns its labels, its grids, and how many pieces organs are in.
+        """
         occurring: list[set[int]] = []
+        counts: list[dict[int, int]] = []
         geometries: list[Geometry] = []
         for number, pair in enumerate(pairs):
             yield Progress(number, len(pairs), f"looking at {pair.name}")
             volume, labels = pair.read(self.notes)
             geometries.append(volume.geometry)
             occurring.append({int(value) for value in np.unique(labels)} - {0})
+            counts.append(part_counts(labels))
             known = self.casebook.case_with(ImageReference.of(pair.image).sha256)
             if known is not None and known.split == TEST:
                 raise InputError(
@@ -196,7 +202,7 @@ class Igniter:
                 self.notes.append(
                     f"{name} is in {len(pairs) - lacking} of {images}; where it is not, it counts as not labelled"
                 )
-        return table, geometries
+        return table, geometries, _translated(most_parts(counts), table)
 
     def _key(self, pairs: Sequence[SourcePair], table: LabelTable) -> int:
         """The same for the same source, labels and settings, wherever the files lie."""
@@ -222,7 +228,9 @@ class Igniter:
         folder = training_folder(self.folder, key)
         plan = self._plan(folder, geometries)
         torch.manual_seed(settings.seed)
-        network = AutomaticNetwork(sorted(table.names), plan.spacing_mm, settings.widths, plan.slices_first)
+        flat = AutomaticNetwork.dimensions_of(plan.spacing_mm) == 2
+        window = settings.patches.sides[flat]
+        network = AutomaticNetwork(sorted(table.names), plan.spacing_mm, settings.widths, plan.slices_first, window)
         lessons = yield from self._lessons(pairs, table, network)
         mirrored = mirrored_axes(table.names.values()) if not plan.slices_first else ()
         changes = replace(settings.augmentation, turned_degrees=plan.turned_degrees, mirrored=mirrored)
@@ -275,7 +283,9 @@ class Igniter:
             raise InputError("none of the labelled images shows an organ of the study: there is nothing to learn")
         return lessons
 
-    def _started(self, version: Version) -> Steps[tuple[dict[str, dict[int, float]], list[str]]]:
+    def _started(
+        self, version: Version, parts: Mapping[int, int]
+    ) -> Steps[tuple[dict[str, dict[int, float]], list[str]]]:
         """Starting masks of all cases that may have one, and do not have this version's."""
         network = self._teacher.load(version.folder)
         network = network.to(self.device)
@@ -294,7 +304,7 @@ class Igniter:
             yield Progress(number, len(wanted), f"looking at {entry.name}")
             try:
                 probabilities = network.probabilities(self.casebook.volume(entry))
-                labels = network.labelmap(probabilities)
+                labels = likely_parts(network.labelmap(probabilities), 1 - probabilities[0], parts)
                 sure = confidences(labels, probabilities, network.labels)
                 keep_starting_mask(self.casebook, self.casebook.case_of_id(entry.id), labels, sure, version.id)
             except InputError as error:
@@ -312,6 +322,14 @@ class Igniter:
             if all_confidences and not any(each.get(label) for each in all_confidences):
                 cases = counted(len(all_confidences), "case", "cases")
                 self.notes.append(f"{names.get(label, f'label {label}')} was found in none of the {cases}")
+
+
+def _translated(parts: Mapping[int, int], table: LabelTable) -> dict[int, int]:
+    """Pieces of the study's organs; where several labels of the source are one organ, of these together."""
+    found = {ALL: parts[ALL]}
+    for source, own in table.labels.items():
+        found[own] = found.get(own, 0) + parts[source]
+    return found
 
 
 class _Targets(Mapping[int, NDArray[np.float32]]):
