@@ -146,7 +146,9 @@ set(PACKAGE_SCRIPTS
   learning/replay.py
   learning/settings.py
   learning/source_set.py
+  learning/starting.py
   learning/strong_augmentation.py
+  learning/sustainer.py
   learning/targets.py
   learning/teacher.py
   learning/uncertainty.py

@@ -33,7 +33,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "casebook skip": ("casebook skip study scan",),
     "casebook reopen": ("casebook reopen study scan",),
     "casebook export": ("casebook export study masks --form seg.nrrd", "casebook export study effort.csv --effort"),
-    "learn": ("learn study", "learn study --low-priority", "learn study --versions"),
+    "learn": ("learn study", "learn study --low-priority", "learn study --versions", "learn study --network sustainer"),
     "train": ("train prompted -o weights",),
     "demo": ("demo -o demo_output",),
     "benchmark": ("benchmark --data data --quick", "benchmark --images scans --labels masks --users robot"),

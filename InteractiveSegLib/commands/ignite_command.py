@@ -12,7 +12,10 @@ from InteractiveSegLib.device import device_named
 from InteractiveSegLib.wording.plain_text import printable
 
 if TYPE_CHECKING:
-    from InteractiveSegLib.progress import Steps
+    from collections.abc import Mapping
+
+    from InteractiveSegLib.learning.starting import Started
+    from InteractiveSegLib.progress import Progress, Steps
 
 _Result = TypeVar("_Result")
 _LINES = 20  # of progress, where no terminal draws a bar
@@ -61,13 +64,18 @@ def _ignite(options: argparse.Namespace) -> int:
             names = casebook.labels()
         finally:
             say(options, *casebook.notes)
-    for case, confidences in ignited.confidences.items():
+    if not ignited.started.confidences and not ignited.started.left_out:
+        say(options, "every case that may have a starting mask has one of this network")
+    tell_started(ignited.started, names, options)
+    return PARTLY_DONE if ignited.started.left_out else 0
+
+
+def tell_started(started: Started, names: Mapping[int, str], options: argparse.Namespace) -> None:
+    """A line for every case that got a starting mask, and notes."""
+    for case, confidences in started.confidences.items():
         told = ", ".join(f"{names.get(label, f'label {label}')} {value:.2f}" for label, value in confidences.items())
         print(f"{printable(case)}\tstarting mask\t{printable(told)}")
-    if not ignited.confidences and not ignited.left_out:
-        say(options, "every case that may have a starting mask has one of this network")
-    say(options, *ignited.notes, *ignited.left_out)
-    return PARTLY_DONE if ignited.left_out else 0
+    say(options, *started.notes, *started.left_out)
 
 
 def _told(steps: Steps[_Result], options: argparse.Namespace) -> _Result:
@@ -78,7 +86,7 @@ def _told(steps: Steps[_Result], options: argparse.Namespace) -> _Result:
         return shown(steps, options)
     last: list[object] = [None]
 
-    def tell(progress: object) -> None:
+    def tell(progress: Progress) -> None:
         part = (progress.total, progress.done * _LINES // max(progress.total, 1))
         if part != last[0]:
             last[0] = part

@@ -54,7 +54,7 @@ class AutomaticNetwork(nn.Module):
             "slices_first": slices_first,
             "window": window,
         }
-        self.window = window
+        self.slices_first, self.window = slices_first, window
         self.axes_of = PatientAxes.slices_first if slices_first else PatientAxes.of
         self.axis = int(np.argmax(self.spacing_mm))
         self.dimensions = self.dimensions_of(self.spacing_mm)

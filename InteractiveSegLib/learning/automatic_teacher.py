@@ -25,7 +25,7 @@ from InteractiveSegLib.learning.settings import DARK, LearnSettings
 from InteractiveSegLib.networks.checkpoint import read_weights, write_weights
 from InteractiveSegLib.training.trainer import Loss
 
-_FILE = "automatic.safetensors"
+_FILE, _ARCHITECTURE = "automatic.safetensors", "automatic"
 MOST_VOXELS = 160**3  # of an image as the network sees it
 _KNOWN = 0.499  # of what a voxel of the network's grid covers, so that it is known, too
 
@@ -63,7 +63,7 @@ class AutomaticTeacher:
         return AutomaticNetwork(sorted(labels), [mm * coarser for mm in spacing], self.widths)
 
     def save(self, network: AutomaticNetwork, folder: Path, facts: Mapping[str, str | int | float]) -> None:
-        write_weights(network, folder / _FILE, self.name, network.config, facts)
+        write_weights(network, folder / _FILE, _ARCHITECTURE, network.config, facts)
 
     def load(self, folder: Path | None) -> AutomaticNetwork | None:
         """InputError for weights that cannot be read or are of another network."""
@@ -71,8 +71,8 @@ class AutomaticTeacher:
             return None
         path = folder / _FILE
         header, tensors = read_weights(path)
-        if header.get("architecture") != self.name:
-            raise InputError(f"the weights {path} are of {header.get('architecture')!r}, not of {self.name!r}")
+        if header.get("architecture") != _ARCHITECTURE:
+            raise InputError(f"the weights {path} are of {header.get('architecture')!r}, not of {_ARCHITECTURE!r}")
         network = AutomaticNetwork(**json.loads(header["config"]))
         network.load_state_dict(tensors)
         return network.eval()

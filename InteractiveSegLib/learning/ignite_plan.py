@@ -14,10 +14,10 @@ from InteractiveSegLib.image.geometry import Geometry
 from InteractiveSegLib.learning.automatic_network import THICK
 from InteractiveSegLib.learning.automatic_teacher import MOST_VOXELS
 from InteractiveSegLib.learning.image_lesson import PatientAxes
+from InteractiveSegLib.learning.strong_augmentation import ANY_ANGLE
 from InteractiveSegLib.system.files import replacing
 
 _SLICED = 1.5  # an image whose voxels are this many times longer along one axis has slices
-_ANY_ANGLE = 180.0
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class IgnitePlan:
         spacing = np.median([axes_of(each).spacing_mm(each) for each in targets], axis=0)
         largest_mm3 = max(each.voxel_count * float(np.prod(each.spacing_kji_mm)) for each in targets)
         coarser = max(1.0, (largest_mm3 / float(np.prod(spacing)) / MOST_VOXELS) ** (1 / 3))
-        return cls(tuple((spacing * coarser).tolist()), slices_first, _ANY_ANGLE if slices_first else turned_degrees)
+        return cls(tuple((spacing * coarser).tolist()), slices_first, ANY_ANGLE if slices_first else turned_degrees)
 
     def save(self, path: Path) -> None:
         """OutputError where the file cannot be written."""

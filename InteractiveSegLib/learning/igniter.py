@@ -22,8 +22,6 @@ from InteractiveSegLib.casebook.entries import CaseEntry
 from InteractiveSegLib.casebook.image_reference import ImageReference
 from InteractiveSegLib.casebook.new_files import sha256_of
 from InteractiveSegLib.casebook.splits import TEST
-from InteractiveSegLib.casebook.starting_masks import keep_starting_mask, obstacle, starting_masks
-from InteractiveSegLib.casebook.uncertainties import keep_uncertainties
 from InteractiveSegLib.casebook.version_files import weights_checksums
 from InteractiveSegLib.errors import InputError, OutputError
 from InteractiveSegLib.image.geometry import Geometry
@@ -34,11 +32,12 @@ from InteractiveSegLib.learning.ignite_plan import IgnitePlan
 from InteractiveSegLib.learning.image_batches import ImageBatches, PatchSettings, patch_loss
 from InteractiveSegLib.learning.image_lesson import ImageLesson
 from InteractiveSegLib.learning.leftovers import candidate_folder, sweep, training_folder
-from InteractiveSegLib.learning.organ_parts import ALL, likely_parts, most_parts, part_counts
+from InteractiveSegLib.learning.organ_parts import ALL, most_parts, part_counts
 from InteractiveSegLib.learning.replay import Mixture
 from InteractiveSegLib.learning.source_set import LabelTable, SourcePair, label_table, source_pairs
+from InteractiveSegLib.learning.starting import Started, start_steps
 from InteractiveSegLib.learning.strong_augmentation import AugmentationSettings, AugmentedBatches, mirrored_axes
-from InteractiveSegLib.learning.uncertainty import uncertainty
+from InteractiveSegLib.learning.sustainer import IGNITER, PATCHES, keep_source
 from InteractiveSegLib.learning.versions import (
     IN_USE,
     Version,
@@ -55,7 +54,6 @@ from InteractiveSegLib.system.process_lock import ProcessLock
 from InteractiveSegLib.training.trainer import TrainSettings, train
 from InteractiveSegLib.wording.counting import counted
 
-LEARNER = "igniter"
 _PLAN = "plan.json"
 _CPU = torch.device("cpu")
 _CHECKPOINT_EVERY = 25
@@ -76,7 +74,7 @@ class IgniteSettings:
     steps: int = 1200
     learning_rate: float = 3e-3
     widths: tuple[int, ...] = (16, 32, 64, 128, 128)
-    patches: PatchSettings = field(default_factory=lambda: PatchSettings((48, 128), (2, 6), 0.7, 0.3, 0.15))
+    patches: PatchSettings = PATCHES
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
     seed: int = 0
 
@@ -90,15 +88,11 @@ class Ignited:
     """What came of it.
 
     version : of the network, in the casebook
-    confidences : name of a case that got a starting mask in this run -> label -> 0 to 1
-    notes : sentences for a person
-    left_out : sentences on cases that could not be looked at
+    started : the cases; its notes tell of the source, too
     """
 
     version: int
-    confidences: Mapping[str, Mapping[int, float]]
-    notes: tuple[str, ...]
-    left_out: tuple[str, ...]
+    started: Started
 
 
 class Igniter:
@@ -123,7 +117,7 @@ class Igniter:
         self.casebook, self.images, self.labels, self.named = casebook, images, labels, named
         self.settings, self.device = settings or IgniteSettings(), device
         self.notes: list[str] = []
-        self.folder = learner_folder(casebook, LEARNER)
+        self.folder = learner_folder(casebook, IGNITER)
         self._teacher = AutomaticTeacher(self.settings.widths)
 
     def steps(self) -> Steps[Ignited]:
@@ -153,13 +147,14 @@ class Igniter:
             key = self._key(pairs, table)
             version = self._done(key)
             if version is None:
-                sweep(self.casebook, LEARNER, self.folder, [key])
-                version = yield from self._trained(pairs, table, geometries, key)
-            sweep(self.casebook, LEARNER, self.folder, [])
-            confidences, left_out = yield from self._started(version, parts)
+                sweep(self.casebook, IGNITER, self.folder, [key])
+                version = yield from self._trained(pairs, table, geometries, parts, key)
+            sweep(self.casebook, IGNITER, self.folder, [])
+            network = self._teacher.load(version.folder)
+            started = yield from start_steps(self.casebook, network.to(self.device), version.id, parts)
         finally:
             lock.release()
-        return Ignited(version.id, confidences, tuple(self.notes), tuple(left_out))
+        return Ignited(version.id, replace(started, notes=(*self.notes, *started.notes)))
 
     def _targets(self) -> list[CaseEntry]:
         return [entry for entry in self.casebook.cases() if entry.split != TEST]
@@ -213,7 +208,7 @@ class Igniter:
     def _done(self, key: int) -> Version | None:
         """The version that this training ended with, in use; None where it did not end yet."""
         place = candidate_folder(self.folder, key)
-        found = next((each for each in versions(self.casebook, LEARNER) if each.folder == place), None)
+        found = next((each for each in versions(self.casebook, IGNITER) if each.folder == place), None)
         if found is None or not place.is_dir():
             return None
         if found.state != IN_USE:
@@ -222,7 +217,12 @@ class Igniter:
         return found
 
     def _trained(
-        self, pairs: Sequence[SourcePair], table: LabelTable, geometries: Sequence[Geometry], key: int
+        self,
+        pairs: Sequence[SourcePair],
+        table: LabelTable,
+        geometries: Sequence[Geometry],
+        parts: Mapping[int, int],
+        key: int,
     ) -> Steps[Version]:
         settings = self.settings
         folder = training_folder(self.folder, key)
@@ -244,6 +244,7 @@ class Igniter:
         place = candidate_folder(self.folder, key)
         make_folder(place)
         self._teacher.save(taught.cpu(), place, {"images": len(pairs), "steps": settings.steps, "seed": settings.seed})
+        keep_source(place, lessons, network, parts)
         reason = (
             f"learnt {', '.join(table.names.values())} from {counted(len(pairs), 'labelled image', 'labelled images')}"
         )
@@ -251,9 +252,9 @@ class Igniter:
         with self.casebook.database.writing() as rows:
             for value, name in table.names.items():
                 rows.execute("INSERT OR IGNORE INTO label VALUES (?, ?)", [value, name])
-            number = add_version(rows, LEARNER, None, True, file, [], {}, reason, weights_checksums(place))
-        prune(self.casebook, LEARNER)
-        return next(each for each in versions(self.casebook, LEARNER) if each.id == number)
+            number = add_version(rows, IGNITER, None, True, file, [], {}, reason, weights_checksums(place))
+        prune(self.casebook, IGNITER)
+        return next(each for each in versions(self.casebook, IGNITER) if each.id == number)
 
     def _plan(self, folder: Path, geometries: Sequence[Geometry]) -> IgnitePlan:
         """As it was decided on when this training began."""
@@ -275,53 +276,12 @@ class Igniter:
             yield Progress(number, len(pairs), f"reading {pair.name}")
             volume, source = pair.read([])
             labels = table.translated(source)
-            weight = np.ones(labels.shape, np.float32)
-            lesson = self._teacher.lesson(CaseTargets(volume, _Targets(labels), weight, Prompts()), network)
-            if lesson is not None and lesson.labels:
-                lessons.append(lesson)
+            if labels.any():
+                weight = np.ones(labels.shape, np.float32)
+                lessons.append(self._teacher.lesson(CaseTargets(volume, _Targets(labels), weight, Prompts()), network))
         if not lessons:
             raise InputError("none of the labelled images shows an organ of the study: there is nothing to learn")
         return lessons
-
-    def _started(
-        self, version: Version, parts: Mapping[int, int]
-    ) -> Steps[tuple[dict[str, dict[int, float]], list[str]]]:
-        """Starting masks of all cases that may have one, and do not have this version's."""
-        network = self._teacher.load(version.folder)
-        network = network.to(self.device)
-        masks = starting_masks(self.casebook)
-        wanted, have = [], []
-        for entry in self._targets():
-            if entry.id in masks and masks[entry.id].version == version.id:
-                have.append(masks[entry.id].confidences)
-            elif reason := obstacle(self.casebook, entry):
-                self.notes.append(f"case {entry.name!r} gets no starting mask: {reason}")
-            else:
-                wanted.append(entry)
-        found: dict[str, dict[int, float]] = {}
-        left_out: list[str] = []
-        for number, entry in enumerate(wanted):
-            yield Progress(number, len(wanted), f"looking at {entry.name}")
-            try:
-                probabilities = network.probabilities(self.casebook.volume(entry))
-                labels = likely_parts(network.labelmap(probabilities), 1 - probabilities[0], parts)
-                sure = confidences(labels, probabilities, network.labels)
-                keep_starting_mask(self.casebook, self.casebook.case_of_id(entry.id), labels, sure, version.id)
-            except InputError as error:
-                left_out.append(str(error))
-                continue
-            unsure = float(np.mean([uncertainty(each) for each in probabilities[1:]]))
-            keep_uncertainties(self.casebook, version.id, {entry.name: unsure})
-            found[entry.name] = sure
-        self._note_organs([*have, *found.values()], network.labels)
-        return found, left_out
-
-    def _note_organs(self, all_confidences: Sequence[Mapping[int, float]], labels: Sequence[int]) -> None:
-        names = self.casebook.labels()
-        for label in labels:
-            if all_confidences and not any(each.get(label) for each in all_confidences):
-                cases = counted(len(all_confidences), "case", "cases")
-                self.notes.append(f"{names.get(label, f'label {label}')} was found in none of the {cases}")
 
 
 def _translated(parts: Mapping[int, int], table: LabelTable) -> dict[int, int]:
@@ -349,20 +309,3 @@ class _Targets(Mapping[int, NDArray[np.float32]]):
 
     def __len__(self) -> int:
         return len(self._values)
-
-
-def confidences(
-    labelmap: NDArray[np.integer], probabilities: NDArray[np.floating], labels: Sequence[int]
-) -> dict[int, float]:
-    """Label -> mean probability of the voxels that have it; 0 where it was not found.
-
-    Parameters
-    ----------
-    labelmap : (K, J, I)
-    probabilities : (1 + labels, K, J, I), the background first
-    """
-    found = {}
-    for place, label in enumerate(labels, 1):
-        values = probabilities[place][labelmap == label]
-        found[int(label)] = float(values.mean(dtype=np.float64)) if values.size else 0.0
-    return found

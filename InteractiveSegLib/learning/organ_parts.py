@@ -34,21 +34,28 @@ def most_parts(counts: Iterable[Mapping[int, int]]) -> dict[int, int]:
 
 
 def likely_parts(
-    labels: NDArray[np.integer], foreground: NDArray[np.floating], most: Mapping[int, int]
+    labels: NDArray[np.integer], sure: NDArray[np.floating], most: Mapping[int, int]
 ) -> NDArray[np.integer]:
     """A labelmap (K, J, I) with no more pieces than organs have: those that the network believes in most.
 
     Parameters
     ----------
-    foreground : (K, J, I) probability of any organ; a piece weighs as much as it holds of it
-    most : as of ``most_parts``; all organs together are looked at first
+    sure : (K, J, I) probability of the label of each voxel; a piece weighs as much as it holds of it
+    most : as of ``most_parts``; all organs together are looked at first. Where these are one piece, as the chambers of
+        a heart are, a piece weighs the geometric mean of what it holds of every organ: each should be there.
     """
     kept = labels.copy()
+    organs = [label for label in most if label != ALL]
     for label, count in sorted(most.items()):
         mask = kept > 0 if label == ALL else kept == label
         pieces, found = ndimage.label(mask, _NEIGHBOURS)
         if found > count:
-            weights = ndimage.sum_labels(foreground, pieces, np.arange(1, found + 1))
+            numbers = np.arange(1, found + 1)
+            if label == ALL and count == 1 and organs:
+                held = [ndimage.sum_labels(sure * (kept == organ), pieces, numbers) for organ in organs]
+                weights = np.exp(np.mean(np.log(np.array(held) + 1), axis=0))
+            else:
+                weights = ndimage.sum_labels(sure, pieces, numbers)
             best = 1 + np.argsort(-weights, kind="stable")[:count]
             kept[mask & ~np.isin(pieces, best)] = 0
     return kept

@@ -31,6 +31,7 @@ from torch.utils.data import Dataset
 
 _SIDE = re.compile(r"(?<![a-z])(left|right|links|rechts|sinister|dexter|l|r|[lr][va])(?![a-z])", re.IGNORECASE)
 _RAS = 3
+ANY_ANGLE = 180.0
 _CERTAIN = 0.99  # of a voxel that was turned, so that a class is known in it
 
 
@@ -40,12 +41,14 @@ class AugmentationSettings:
 
     turned_degrees : in 2D, up to so much in the plane; in 3D a third of it about each axis
     scaled : sizes change by up to this part, along each axis by itself
+    shifted : by up to so many voxels along each axis: objects must not be looked for in the middle alone
     inverted : probability that dark and bright change places
     mirrored : axes of the image, S, A, R, along which it may be mirrored
     """
 
     turned_degrees: float = 20.0
     scaled: float = 0.25
+    shifted: int = 16
     inverted: float = 0.2
     mirrored: tuple[int, ...] = ()
 
@@ -122,6 +125,7 @@ def _transform(axis: int | None, settings: AugmentationSettings) -> Compose:
         "keys": both,
         "rotate_range": [angle] if flat else [angle] * _RAS,
         "shear_range": [0.1] * (2 if flat else 6),
+        "translate_range": [settings.shifted] * (2 if flat else _RAS),
         "scale_range": [settings.scaled] * (2 if flat else _RAS),
         "mode": modes,
         "padding_mode": padding,

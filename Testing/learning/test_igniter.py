@@ -22,9 +22,11 @@ from InteractiveSegLib.image.geometry import Geometry
 from InteractiveSegLib.image.image_io import write_image, write_labelmap
 from InteractiveSegLib.learning import igniter as module
 from InteractiveSegLib.learning.ignite_plan import IgnitePlan
-from InteractiveSegLib.learning.igniter import LEARNER, Igniter, IgniteSettings, confidences
+from InteractiveSegLib.learning.igniter import Igniter, IgniteSettings
 from InteractiveSegLib.learning.image_batches import PatchSettings
 from InteractiveSegLib.learning.image_lesson import PatientAxes
+from InteractiveSegLib.learning.starting import confidences
+from InteractiveSegLib.learning.sustainer import IGNITER
 from InteractiveSegLib.learning.versions import in_use, versions
 from InteractiveSegLib.progress import finish
 
@@ -54,7 +56,7 @@ def test_new_cases_get_starting_masks_and_those_of_the_test_split_do_not(tmp_pat
         casebook.skip(casebook.case("case4"))
         result = ignited(casebook, source(tmp_path / "source"), {1: "Blob"})
         masks = starting_masks(casebook)
-        assert list(result.confidences) == ["case0", "case1"]
+        assert list(result.started.confidences) == ["case0", "case1"]
         assert {casebook.case_of_id(number).name for number in masks} == {"case0", "case1"}
         for number, found in masks.items():
             entry = casebook.case_of_id(number)
@@ -63,10 +65,10 @@ def test_new_cases_get_starting_masks_and_those_of_the_test_split_do_not(tmp_pat
             assert 0 <= found.confidences[1] <= 1
         assert len(stream(casebook)) == 1
         assert set(known_uncertainties(casebook)) == {"case0", "case1"}
-        assert "case 'case3' gets no starting mask: it is accepted" in result.notes
-        assert "case 'case4' gets no starting mask: it is skipped" in result.notes
+        assert "case 'case3' gets no starting mask: it is accepted" in result.started.notes
+        assert "case 'case4' gets no starting mask: it is skipped" in result.started.notes
         assert finish(check_steps(casebook)) == []
-        assert not list((casebook.folder / "learning" / LEARNER).glob("training-*"))
+        assert not list((casebook.folder / "learning" / IGNITER).glob("training-*"))
 
 
 def test_it_learns_to_find_what_the_source_shows(tmp_path):
@@ -96,9 +98,9 @@ def test_the_same_seed_gives_the_same_masks_and_another_run_does_nothing_twice(t
         casebook.add(ImageReference.of(path), "more")
         monkeypatch.setattr(module, "train", None)  # the network is there
         result = ignited(casebook, source(tmp_path / "source"))
-        assert list(result.confidences) == ["more"]
-        assert ignited(casebook, source(tmp_path / "source")).confidences == {}
-        assert len(versions(casebook, LEARNER)) == 1
+        assert list(result.started.confidences) == ["more"]
+        assert ignited(casebook, source(tmp_path / "source")).started.confidences == {}
+        assert len(versions(casebook, IGNITER)) == 1
 
 
 def test_another_source_gives_another_version_and_the_first_comes_back(tmp_path):
@@ -106,10 +108,10 @@ def test_another_source_gives_another_version_and_the_first_comes_back(tmp_path)
     with blob_casebook(tmp_path, ["train"]) as casebook:
         first = ignited(casebook, one)
         second = ignited(casebook, other)
-        assert first.version != second.version == in_use(casebook, LEARNER).id
-        assert "one labelled image is little to learn from: expect rough starting masks" in second.notes
+        assert first.version != second.version == in_use(casebook, IGNITER).id
+        assert "one labelled image is little to learn from: expect rough starting masks" in second.started.notes
         assert [mask.version for mask in starting_masks(casebook).values()] == [second.version]
-        assert ignited(casebook, one).version == first.version == in_use(casebook, LEARNER).id
+        assert ignited(casebook, one).version == first.version == in_use(casebook, IGNITER).id
         assert [mask.version for mask in starting_masks(casebook).values()] == [first.version]
         assert finish(check_steps(casebook)) == []
 
@@ -182,13 +184,13 @@ def test_organs_that_are_missing_in_source_or_study_are_said(tmp_path):
             casebook.name_label(value, name)
         folder = source(tmp_path / "source", (20, 21), (1, 2))
         result = ignited(casebook, folder, {1: "blob", 2: "corner"})
-        assert "the source does not show spleen: it has no starting mask" in result.notes
-        assert "corner is in 1 of 2 labelled images; where it is not, it counts as not labelled" in result.notes
+        assert "the source does not show spleen: it has no starting mask" in result.started.notes
+        assert "corner is in 1 of 2 labelled images; where it is not, it counts as not labelled" in result.started.notes
         [mask] = starting_masks(casebook).values()
         assert sorted(mask.confidences) == [1, 2]
         found = [label for label, value in mask.confidences.items() if value == 0]
         names = {1: "blob", 2: "corner"}
-        said = [note for note in result.notes if "was found in none of the 1 case" in note]
+        said = [note for note in result.started.notes if "was found in none of the 1 case" in note]
         assert said == [f"{names[label]} was found in none of the 1 case" for label in found]
 
 
@@ -199,8 +201,8 @@ def test_an_image_of_one_slice_and_one_that_is_gone(tmp_path):
         casebook.add(ImageReference.of(tmp_path / "flat.nrrd"), "flat")
         (tmp_path / "images" / "case1.nrrd").unlink()
         result = ignited(casebook, source(tmp_path / "source"))
-        assert list(result.confidences) == ["case0", "flat"]
-        [sentence] = result.left_out
+        assert list(result.started.confidences) == ["case0", "flat"]
+        [sentence] = result.started.left_out
         assert "the image of case 'case1' is not at" in sentence
 
 

@@ -21,14 +21,22 @@ def test_pieces_are_counted_that_are_worth_it():
 
 
 def test_the_pieces_are_kept_that_the_network_believes_in_most():
-    foreground = np.full(labels().shape, 0.9)
-    foreground[1, 9, 6] = 1.0  # however sure: it is small
-    kept = likely_parts(labels(), foreground, {ALL: 2, 1: 2, 2: 1})
+    sure = np.full(labels().shape, 0.9)
+    sure[1, 9, 6] = 1.0  # however sure: it is small
+    kept = likely_parts(labels(), sure, {ALL: 2, 1: 2, 2: 1})
     assert kept[1, 9, 6] == 0
     assert (kept != labels()).sum() == 1
-    foreground[:, :, :6] = 0.5
-    kept = likely_parts(labels(), foreground, {ALL: 1, 1: 1, 2: 1})
-    assert kept[:, :, 8:].any()
-    assert (kept > 0).sum() == 48  # of both together the left one is the larger, but is believed in less
-    assert np.array_equal(likely_parts(labels(), foreground, {ALL: 9}), labels())
-    assert not likely_parts(labels(), foreground, {ALL: 9, 2: 0})[:, :, 4].any()
+    sure[:, :, :6] = 0.5
+    kept = likely_parts(labels(), sure, {ALL: 9, 1: 1, 2: 1})
+    assert np.unique(np.argwhere(kept == 1)[:, 2]).tolist() == [8, 9, 10]  # as large as the other, and believed in more
+    assert (kept == 2).sum() == 16
+    assert np.array_equal(likely_parts(labels(), sure, {ALL: 9}), labels())
+
+
+def test_where_organs_hang_together_the_piece_is_kept_that_holds_each_of_them():
+    sure = np.full(labels().shape, 0.5)
+    sure[:, :, 8:] = 1.0
+    kept = likely_parts(labels(), sure, {ALL: 1, 1: 1, 2: 1})
+    assert np.unique(np.argwhere(kept)[:, 2]).tolist() == [1, 2, 3, 4]
+    alone = likely_parts(np.where(labels() == 1, 1, 0), sure, {ALL: 1, 1: 1})
+    assert np.unique(np.argwhere(alone)[:, 2]).tolist() == [8, 9, 10]
