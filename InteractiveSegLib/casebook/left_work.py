@@ -24,12 +24,14 @@ class LeftWork:
 
     labels, origins : (K, J, I), origins of ``Origin``
     accepted : (K, J, I) labels that were accepted last, and what was looked at in them; None where they never were
+    is_start : it is a starting mask, that nobody has looked at
     """
 
     prompts: Prompts
     labels: NDArray[np.integer]
     origins: NDArray[np.integer]
     accepted: tuple[NDArray[np.integer], Review] | None = None
+    is_start: bool = False
 
 
 def left_work(casebook: Casebook, entry: CaseEntry) -> LeftWork | None:
@@ -51,7 +53,8 @@ def left_work(casebook: Casebook, entry: CaseEntry) -> LeftWork | None:
         return LeftWork(kept.prompts, kept.labels, traced(kept.labels, nowhere, model=start), accepted)
     if start is None:
         return None
-    return LeftWork(Prompts(), start, np.where(start > 0, Origin.MODEL, Origin.NOBODY).astype(np.uint8))
+    origins = np.where(start > 0, Origin.MODEL, Origin.NOBODY).astype(np.uint8)
+    return LeftWork(Prompts(), start, origins, accepted, is_start=True)
 
 
 def _started(casebook: Casebook, entry: CaseEntry) -> NDArray[np.integer] | None:

@@ -19,7 +19,7 @@ from InteractiveSegLib.image.image_io import read_labelmap, read_volume
 from InteractiveSegLib.image.itk_reading import opened
 
 MOST_SOURCE_VOXELS = 512**3
-"""Of an image; a larger one would take more than about 3 GB of memory while it is read."""
+"""Of an image: what bounds the memory that reading it takes."""
 
 _IMAGE_WORD = re.compile(r"[-_. ](image|img|volume|vol|scan|0000)$", re.IGNORECASE)
 _LABEL_WORD = re.compile(r"[-_. ](labels?|labelmap|seg|segmentation|mask|gt|truth)$", re.IGNORECASE)

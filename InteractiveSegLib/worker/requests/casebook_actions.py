@@ -100,14 +100,12 @@ def _open(casebook: Casebook, work: CaseWork | None, name: str, order: str) -> C
 def _opened(casebook: Casebook, entry: CaseEntry, reason: str) -> CasebookView:
     volume = casebook.volume(entry)  # before anything is changed
     entry = casebook.begin(entry)
-    prompts, masks = _as_left(casebook, entry)
+    left = left_work(casebook, entry)
+    prompts, masks = (Prompts(), {}) if left is None else (left.prompts, _packed(left.labels))
+    if left is not None and left.is_start:
+        reason = f"{reason}; it opens with a starting mask, which nobody has looked at yet"
     opened = OpenedCase(entry.name, entry.revision, volume, prompts, masks, reason)
     return _look(casebook, f"{entry.name}: {reason}", opened)
-
-
-def _as_left(casebook: Casebook, entry: CaseEntry) -> tuple[Prompts, dict[int, PackedMask]]:
-    left = left_work(casebook, entry)
-    return (Prompts(), {}) if left is None else (left.prompts, _packed(left.labels))
 
 
 def _keep(casebook: Casebook, work: CaseWork | None, name: str, order: str) -> CasebookView:
