@@ -141,7 +141,7 @@ set(PACKAGE_SCRIPTS
   learning/lesson_store.py
   learning/object_batches.py
   learning/object_lesson.py
-  learning/organ_parts.py
+  learning/organ_layout.py
   learning/prompted_teacher.py
   learning/replay.py
   learning/settings.py

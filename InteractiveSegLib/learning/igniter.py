@@ -32,12 +32,12 @@ from InteractiveSegLib.learning.ignite_plan import IgnitePlan
 from InteractiveSegLib.learning.image_batches import ImageBatches, PatchSettings, patch_loss
 from InteractiveSegLib.learning.image_lesson import ImageLesson
 from InteractiveSegLib.learning.leftovers import candidate_folder, sweep, training_folder
-from InteractiveSegLib.learning.organ_parts import ALL, most_parts, part_counts
+from InteractiveSegLib.learning.organ_layout import OrganLayout
 from InteractiveSegLib.learning.replay import Mixture
 from InteractiveSegLib.learning.source_set import LabelTable, SourcePair, label_table, source_pairs
 from InteractiveSegLib.learning.starting import Started, start_steps
 from InteractiveSegLib.learning.strong_augmentation import AugmentationSettings, AugmentedBatches, mirrored_axes
-from InteractiveSegLib.learning.sustainer import IGNITER, PATCHES, keep_source
+from InteractiveSegLib.learning.sustainer import IGNITER, PATCHES, keep_source, kept_layout
 from InteractiveSegLib.learning.versions import (
     IN_USE,
     Version,
@@ -143,15 +143,16 @@ class Igniter:
             self.notes.append("one labelled image is little to learn from: expect rough starting masks")
         lock = self._locked()
         try:
-            table, geometries, parts = yield from self._looked_at(pairs)
+            table, geometries = yield from self._looked_at(pairs)
             key = self._key(pairs, table)
             version = self._done(key)
             if version is None:
                 sweep(self.casebook, IGNITER, self.folder, [key])
-                version = yield from self._trained(pairs, table, geometries, parts, key)
+                version = yield from self._trained(pairs, table, geometries, key)
             sweep(self.casebook, IGNITER, self.folder, [])
             network = self._teacher.load(version.folder)
-            started = yield from start_steps(self.casebook, network.to(self.device), version.id, parts)
+            layout = kept_layout(version.folder)
+            started = yield from start_steps(self.casebook, network.to(self.device), version.id, layout)
         finally:
             lock.release()
         return Ignited(version.id, replace(started, notes=(*self.notes, *started.notes)))
@@ -168,20 +169,15 @@ class Igniter:
         except OSError as error:
             raise OutputError(f"cannot write {self.folder}: {error.strerror or error}") from error
 
-    def _looked_at(self, pairs: Sequence[SourcePair]) -> Steps[tuple[LabelTable, list[Geometry], dict[int, int]]]:
-        """Read the whole source once, before anything is learnt: what is wrong with it is said now.
-
-        Returns its labels, its grids, and how many pieces organs are in.
-        """
+    def _looked_at(self, pairs: Sequence[SourcePair]) -> Steps[tuple[LabelTable, list[Geometry]]]:
+        """Read the whole source once, before anything is learnt: what is wrong with it is said now."""
         occurring: list[set[int]] = []
-        counts: list[dict[int, int]] = []
         geometries: list[Geometry] = []
         for number, pair in enumerate(pairs):
             yield Progress(number, len(pairs), f"looking at {pair.name}")
             volume, labels = pair.read(self.notes)
             geometries.append(volume.geometry)
             occurring.append({int(value) for value in np.unique(labels)} - {0})
-            counts.append(part_counts(labels))
             known = self.casebook.case_with(ImageReference.of(pair.image).sha256)
             if known is not None and known.split == TEST:
                 raise InputError(
@@ -197,7 +193,7 @@ class Igniter:
                 self.notes.append(
                     f"{name} is in {len(pairs) - lacking} of {images}; where it is not, it counts as not labelled"
                 )
-        return table, geometries, _translated(most_parts(counts), table)
+        return table, geometries
 
     def _key(self, pairs: Sequence[SourcePair], table: LabelTable) -> int:
         """The same for the same source, labels and settings, wherever the files lie."""
@@ -217,12 +213,7 @@ class Igniter:
         return found
 
     def _trained(
-        self,
-        pairs: Sequence[SourcePair],
-        table: LabelTable,
-        geometries: Sequence[Geometry],
-        parts: Mapping[int, int],
-        key: int,
+        self, pairs: Sequence[SourcePair], table: LabelTable, geometries: Sequence[Geometry], key: int
     ) -> Steps[Version]:
         settings = self.settings
         folder = training_folder(self.folder, key)
@@ -231,7 +222,7 @@ class Igniter:
         flat = AutomaticNetwork.dimensions_of(plan.spacing_mm) == 2
         window = settings.patches.sides[flat]
         network = AutomaticNetwork(sorted(table.names), plan.spacing_mm, settings.widths, plan.slices_first, window)
-        lessons = yield from self._lessons(pairs, table, network)
+        lessons, layout = yield from self._lessons(pairs, table, network)
         mirrored = mirrored_axes(table.names.values()) if not plan.slices_first else ()
         changes = replace(settings.augmentation, turned_degrees=plan.turned_degrees, mirrored=mirrored)
         axis = network.axis if network.dimensions == 2 else None
@@ -244,7 +235,7 @@ class Igniter:
         place = candidate_folder(self.folder, key)
         make_folder(place)
         self._teacher.save(taught.cpu(), place, {"images": len(pairs), "steps": settings.steps, "seed": settings.seed})
-        keep_source(place, lessons, network, parts)
+        keep_source(place, lessons, network, layout)
         reason = (
             f"learnt {', '.join(table.names.values())} from {counted(len(pairs), 'labelled image', 'labelled images')}"
         )
@@ -270,26 +261,19 @@ class Igniter:
 
     def _lessons(
         self, pairs: Sequence[SourcePair], table: LabelTable, network: AutomaticNetwork
-    ) -> Steps[list[ImageLesson]]:
-        lessons = []
+    ) -> Steps[tuple[list[ImageLesson], OrganLayout]]:
+        lessons, layouts = [], []
         for number, pair in enumerate(pairs):
             yield Progress(number, len(pairs), f"reading {pair.name}")
             volume, source = pair.read([])
             labels = table.translated(source)
             if labels.any():
                 weight = np.ones(labels.shape, np.float32)
+                layouts.append(OrganLayout.of(labels, volume.geometry, network))
                 lessons.append(self._teacher.lesson(CaseTargets(volume, _Targets(labels), weight, Prompts()), network))
         if not lessons:
             raise InputError("none of the labelled images shows an organ of the study: there is nothing to learn")
-        return lessons
-
-
-def _translated(parts: Mapping[int, int], table: LabelTable) -> dict[int, int]:
-    """Pieces of the study's organs; where several labels of the source are one organ, of these together."""
-    found = {ALL: parts[ALL]}
-    for source, own in table.labels.items():
-        found[own] = found.get(own, 0) + parts[source]
-    return found
+        return lessons, OrganLayout.of_all(layouts)
 
 
 class _Targets(Mapping[int, NDArray[np.float32]]):

@@ -14,7 +14,7 @@ from InteractiveSegLib.casebook.starting_masks import keep_starting_mask, obstac
 from InteractiveSegLib.casebook.uncertainties import keep_uncertainties
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.learning.automatic_network import AutomaticNetwork
-from InteractiveSegLib.learning.organ_parts import likely_parts
+from InteractiveSegLib.learning.organ_layout import OrganLayout
 from InteractiveSegLib.learning.uncertainty import uncertainty
 from InteractiveSegLib.progress import Progress, Steps
 from InteractiveSegLib.wording.counting import counted
@@ -35,7 +35,7 @@ class Started:
 
 
 def start_steps(
-    casebook: Casebook, network: AutomaticNetwork, version: int, parts: Mapping[int, int], most: int | None = None
+    casebook: Casebook, network: AutomaticNetwork, version: int, layout: OrganLayout, most: int | None = None
 ) -> Steps[Started]:
     """Give cases that nobody has begun a starting mask, and write down how unsure the network is of each.
 
@@ -44,7 +44,7 @@ def start_steps(
     Parameters
     ----------
     version : of the network, in the casebook
-    parts : in how many pieces organs are, as of ``most_parts``
+    layout : how organs lie in what the network learnt from
     most : cases that are looked at, at most; all where None
 
     Raises
@@ -68,7 +68,7 @@ def start_steps(
         yield Progress(number, len(wanted), f"looking at {entry.name}")
         try:
             probabilities = network.probabilities(casebook.volume(entry))
-            labels = likely_parts(network.labelmap(probabilities), probabilities.max(axis=0), parts)
+            labels = layout.likely(probabilities, entry.image.geometry, network)
             sure = confidences(labels, probabilities, network.labels)
             keep_starting_mask(casebook, casebook.case_of_id(entry.id), labels, sure, version)
         except InputError as error:

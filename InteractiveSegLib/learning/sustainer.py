@@ -5,8 +5,7 @@ Ma et al., arXiv 2204.06243. Labelled images of the igniter's source are mixed i
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from InteractiveSegLib.learning.automatic_network import AutomaticNetwork
 from InteractiveSegLib.learning.automatic_teacher import AutomaticTeacher
 from InteractiveSegLib.learning.image_batches import ImageBatches, PatchSettings
 from InteractiveSegLib.learning.image_lesson import ImageLesson
+from InteractiveSegLib.learning.organ_layout import OrganLayout
 from InteractiveSegLib.learning.replay import Mixture
 from InteractiveSegLib.learning.settings import DARK, NONE, LearnSettings
 from InteractiveSegLib.learning.starting import Started, start_steps
@@ -33,12 +33,10 @@ IGNITER, SUSTAINER = "igniter", "sustainer"
 PATCHES = PatchSettings((48, 96), (2, 8), 0.5, 0.3, 0.15)
 KEPT_SOURCES = 12
 """Labelled images of the source that are kept for replay, at most."""
-_PARTS, _SOURCE = "parts.json", "source-{}.npz"
+_LAYOUT, _SOURCE = "layout.json", "source-{}.npz"
 
 
-def keep_source(
-    folder: Path, lessons: Sequence[ImageLesson], network: AutomaticNetwork, parts: Mapping[int, int]
-) -> None:
+def keep_source(folder: Path, lessons: Sequence[ImageLesson], network: AutomaticNetwork, layout: OrganLayout) -> None:
     """Write beside an igniter's weights what a sustainer needs of its source: images spread evenly over all of them.
 
     Raises
@@ -50,17 +48,12 @@ def keep_source(
         arrays = lessons[number].arrays()
         with replacing(folder / _SOURCE.format(number)) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, **arrays, spacing_mm=np.array(network.spacing_mm))
-    with replacing(folder / _PARTS) as temporary:
-        temporary.write_text(json.dumps({str(label): count for label, count in parts.items()}), "utf-8")
+    layout.save(folder / _LAYOUT)
 
 
-def kept_parts(folder: Path) -> dict[int, int]:
-    """In how many pieces organs are in an igniter's source. InputError where the file is missing or damaged."""
-    path = folder / _PARTS
-    try:
-        return {int(label): int(count) for label, count in json.loads(path.read_text("utf-8")).items()}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
+def kept_layout(folder: Path) -> OrganLayout:
+    """How organs lie in an igniter's source. InputError where the file is missing or damaged."""
+    return OrganLayout.load(folder / _LAYOUT)
 
 
 class SustainerTeacher(AutomaticTeacher):
@@ -124,4 +117,4 @@ def sustain_start_steps(casebook: Casebook, teacher: SustainerTeacher, most: int
     if version is None or version.folder is None:
         return None
     network = teacher.load(version.folder)
-    return (yield from start_steps(casebook, network, version.id, kept_parts(teacher.igniter), most))
+    return (yield from start_steps(casebook, network, version.id, kept_layout(teacher.igniter), most))

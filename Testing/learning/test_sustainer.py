@@ -22,7 +22,7 @@ from InteractiveSegLib.learning.sustainer import (
     KEPT_SOURCES,
     SustainerTeacher,
     keep_source,
-    kept_parts,
+    kept_layout,
     sustain_start_steps,
 )
 from InteractiveSegLib.learning.uncertainty import UncertaintySettings
@@ -90,14 +90,14 @@ def test_images_of_the_source_are_replayed_unless_nothing_is(study):
     assert len(dark.images) == 3  # and none of it turned, as what was answered would not be
     other = AutomaticNetwork([1], [2.0, 1.0, 1.0], (4, 8))
     assert teacher.source(other) == []
-    assert kept_parts(teacher.igniter)[1] >= 1
+    assert kept_layout(teacher.igniter).parts[1] >= 1
 
 
 def test_a_large_source_is_kept_in_part(study, tmp_path):
     teacher = SustainerTeacher(SustainerTeacher.of(study).igniter, SMALL)
     network = teacher.load(None)
     lessons = [teacher.source(network)[0]] * 40
-    keep_source(tmp_path, lessons, network, {0: 1, 1: 1})
+    keep_source(tmp_path, lessons, network, kept_layout(teacher.igniter))
     numbers = sorted(int(path.stem.split("-")[1]) for path in tmp_path.glob("source-*.npz"))
     assert (len(numbers), numbers[0], numbers[-1]) == (KEPT_SOURCES, 0, 39)
 
