@@ -7,6 +7,7 @@ learnt from.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from InteractiveSegLib.system.files import replacing
 ALL = 0
 """The key of all organs taken together."""
 _WORTH = 0.1  # of the organ's volume, from which a piece counts
-_LARGER = 1.2  # than in any labelled image, organs may be
+_MARGIN = 0.1  # of the size, on both sides: organs may be larger than in any labelled image
 _SURE = 4  # power of probabilities: half sure of much is worth less than sure of little
 _NEIGHBOURS = np.ones((3, 3, 3), bool)
 
@@ -71,16 +72,19 @@ class OrganLayout:
         """
         labels = network.labelmap(probabilities)
         sure = probabilities.max(axis=0) ** _SURE
-        within = self._within(labels, sure, geometry, network)
-        return _likely_parts(np.where(within, labels, 0).astype(np.uint8), sure, self.parts)
+        box, larger = self._boxes(labels, sure, geometry, network)
+        return _likely_parts(np.where(larger, labels, 0).astype(np.uint8), sure * box, self.parts)
 
-    def _within(
+    def _boxes(
         self, labels: NDArray[np.integer], sure: NDArray[np.floating], geometry: Geometry, network: AutomaticNetwork
-    ) -> NDArray[np.bool_]:
-        """(K, J, I) the box of the organs' size that holds most of every organ, as their geometric mean."""
+    ) -> list[NDArray[np.bool_]]:
+        """(K, J, I) the box of the organs' size that holds most of every organ, by geometric mean; and a larger one.
+
+        What lies in the first alone tells which pieces are the organs'; these may reach beyond it.
+        """
         axes = network.axes_of(geometry)
         spacing = axes.spacing_mm(geometry)
-        size = [max(1, round(_LARGER * extent / mm)) for extent, mm in zip(self.extent_mm, spacing, strict=True)]
+        size = [max(1, round(extent / mm)) for extent, mm in zip(self.extent_mm, spacing, strict=True)]
         turned, weights = axes.turned(labels), axes.turned(sure).astype(np.float32)
         held = [
             ndimage.uniform_filter(np.where(turned == label, weights, 0), size, mode="constant") * np.prod(size)
@@ -88,14 +92,12 @@ class OrganLayout:
             if label != ALL
         ]
         best = np.unravel_index(np.mean(np.log1p(np.maximum(held, 0)), axis=0).argmax(), turned.shape)
-        box = np.zeros(turned.shape, bool)
-        box[
-            tuple(
-                slice(None) if length >= n else slice(max(0, place - length // 2), place - length // 2 + length)
-                for place, length, n in zip(best, size, turned.shape, strict=True)
-            )
-        ] = True
-        return axes.turned_back(box)
+        boxes = []
+        for margin in (0.0, _MARGIN):
+            box = np.zeros(turned.shape, bool)
+            box[tuple(_around(*each, margin) for each in zip(best, size, turned.shape, strict=True))] = True
+            boxes.append(axes.turned_back(box))
+        return boxes
 
     def save(self, path: Path) -> None:
         """OutputError where the file cannot be written."""
@@ -112,6 +114,15 @@ class OrganLayout:
             return cls({int(label): int(count) for label, count in kept["parts"].items()}, (s, p, q))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"the layout of organs {path} cannot be read: {error}") from error
+
+
+def _around(place: int, length: int, count: int, margin: float) -> slice:
+    """A length about a place and a margin, of so many voxels; all of them where the length is as long."""
+    if length >= count:
+        return slice(None)
+    more = math.ceil(margin * length)
+    start = place - length // 2
+    return slice(max(0, start - more), start + length + more)
 
 
 def part_counts(labels: NDArray[np.integer]) -> dict[int, int]:

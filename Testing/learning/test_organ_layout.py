@@ -83,3 +83,9 @@ def test_organs_are_looked_for_within_their_size_where_each_is_seen():
     kept = likely(sure, {ALL: 9, 1: 9, 2: 9}, (20.0, 5.0, 4.0))
     assert np.unique(np.argwhere(kept)[:, 2]).tolist() == [1, 2, 3, 4]
     assert np.array_equal(kept[:, 1:5, 1:5], labels()[:, 1:5, 1:5])
+
+
+def test_pieces_reach_beyond_the_box_that_tells_which_they_are():
+    sure = np.full(labels().shape, 0.9)
+    kept = likely(sure, {ALL: 1, 1: 1, 2: 1}, (20.0, 5.0, 3.4))  # 3 voxels along i, and one more on both sides
+    assert np.unique(np.argwhere(kept)[:, 2]).tolist() == [1, 2, 3, 4]
