@@ -41,6 +41,7 @@ set(PACKAGE_SCRIPTS
   commands/batch_report.py
   commands/benchmark_command.py
   commands/casebook_command.py
+  commands/casebook_list.py
   commands/command_examples.py
   commands/ignite_command.py
   commands/learn_command.py

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from InteractiveSegLib.commands.casebook_list import json_list, table_list, told
 from InteractiveSegLib.commands.ignite_command import add_ignite
 from InteractiveSegLib.commands.review_options import add_review, review_of
 from InteractiveSegLib.commands.terminal import PARTLY_DONE, one_voice, say, shown
@@ -17,9 +17,6 @@ from InteractiveSegLib.wording.plain_text import printable
 
 if TYPE_CHECKING:
     from InteractiveSegLib.casebook.casebook import Casebook
-    from InteractiveSegLib.casebook.entries import CaseEntry
-    from InteractiveSegLib.casebook.review import Review
-    from InteractiveSegLib.casebook.starting_masks import StartingMask
 
 _ORDERS = ("fixed", "random", "uncertain")
 _FORMS = ("nifti", "seg.nrrd", "dicom")
@@ -191,72 +188,8 @@ def _add(options: argparse.Namespace) -> None:
 
 
 def _list(options: argparse.Namespace) -> None:
-    from dataclasses import asdict
-
-    from InteractiveSegLib.casebook.review import SliceState
-    from InteractiveSegLib.casebook.starting_masks import starting_masks
-    from InteractiveSegLib.evaluation.tables import markdown_table
-
     with _opened(options) as casebook:
-        labels, started = casebook.labels(), starting_masks(casebook)
-        rows = [
-            (entry, casebook.effort(entry), _review(casebook, entry, labels), started.get(entry.id))
-            for entry in casebook.cases()
-        ]
-    if options.json:
-        cases = [
-            {
-                "name": entry.name,
-                "patient": entry.patient,
-                "split": entry.split,
-                "state": entry.state.value,
-                "image": str(entry.image.path),
-                "effort": asdict(effort),
-                "slices_of_organs": {state.name.lower(): count for state, count in review.counts().items()},
-                "starting_mask": start and {"version": start.version, "confidences": dict(start.confidences)},
-            }
-            for entry, effort, review, start in rows
-        ]
-        print(json.dumps({"labels": labels, "cases": cases}))
-        return
-    header = ("case", "split", "state", "active s", "strokes", "slices", "verified", "starting mask")
-    cells = [
-        (
-            printable(each.name),
-            each.split,
-            each.state.value,
-            f"{effort.active_s:.0f}",
-            str(effort.strokes),
-            str(effort.slices),
-            f"{sum(review.counts().values()) - review.counts()[SliceState.UNVERIFIED]} of "
-            f"{review.slices * len(review.states)}",
-            _confidences(start, labels) if start else "",
-        )
-        for each, effort, review, start in rows
-    ]
-    print(markdown_table(header, cells))
-
-
-def _review(casebook: Casebook, entry: CaseEntry, labels: Iterable[int]) -> Review:
-    """Of the mask that was accepted last; nothing of all organs where none was."""
-    from InteractiveSegLib.casebook.acceptance import latest
-    from InteractiveSegLib.casebook.review import Review
-
-    found = None
-    try:
-        found = latest(casebook, entry)
-        if found is not None:
-            return found.reviewed(entry).naming(labels)
-    except InputError as error:
-        casebook.note(f"{error}; 'casebook check' lists all that is wrong")
-    return Review.of_all(entry.image.geometry, labels)
-
-
-def _confidences(start: StartingMask, labels: Mapping[int, str]) -> str:
-    return ", ".join(
-        f"{printable(labels.get(label, f'label {label}'))} {confidence:.2f}"
-        for label, confidence in start.confidences.items()
-    )
+        print(json_list(casebook) if options.json else table_list(casebook))
 
 
 def _next(options: argparse.Namespace) -> None:
@@ -273,7 +206,7 @@ def _next(options: argparse.Namespace) -> None:
     print(printable(found.entry.name))
     say(options, *found.notes, found.reason)
     if start is not None:
-        say(options, f"its starting mask is {start.mask} (confidence: {_confidences(start, labels)})")
+        say(options, f"its starting mask is {start.mask} (confidence: {told(start.confidences, labels)})")
 
 
 def _accept(options: argparse.Namespace) -> None:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from InteractiveSegLib.commands.casebook_list import told
 from InteractiveSegLib.commands.terminal import PARTLY_DONE, add_common, count_of, say, shown
 from InteractiveSegLib.device import device_named
 from InteractiveSegLib.wording.plain_text import printable
@@ -73,8 +74,7 @@ def _ignite(options: argparse.Namespace) -> int:
 def tell_started(started: Started, names: Mapping[int, str], options: argparse.Namespace) -> None:
     """A line for every case that got a starting mask, and notes."""
     for case, confidences in started.confidences.items():
-        told = ", ".join(f"{names.get(label, f'label {label}')} {value:.2f}" for label, value in confidences.items())
-        print(f"{printable(case)}\tstarting mask\t{printable(told)}")
+        print(f"{printable(case)}\tstarting mask\t{told(confidences, names)}")
     say(options, *started.notes, *started.left_out)
 
 
