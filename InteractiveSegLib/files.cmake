@@ -18,14 +18,18 @@ set(PACKAGE_SCRIPTS
   casebook/from_files.py
   casebook/image_reference.py
   casebook/importing.py
+  casebook/left_work.py
   casebook/new_files.py
   casebook/prompt_file.py
   casebook/provenance.py
   casebook/pseudonyms.py
+  casebook/review.py
+  casebook/review_table.py
   casebook/schema.py
   casebook/seg_nrrd.py
   casebook/soft_masks.py
   casebook/splits.py
+  casebook/starting_masks.py
   casebook/states.py
   casebook/uncertainties.py
   casebook/version_files.py
@@ -37,10 +41,13 @@ set(PACKAGE_SCRIPTS
   commands/batch_report.py
   commands/benchmark_command.py
   commands/casebook_command.py
+  commands/casebook_list.py
   commands/command_examples.py
+  commands/ignite_command.py
   commands/learn_command.py
   commands/prompt_options.py
   commands/propagate_command.py
+  commands/review_options.py
   commands/segment_command.py
   commands/stream_command.py
   commands/terminal.py
@@ -129,6 +136,8 @@ set(PACKAGE_SCRIPTS
   learning/automatic_teacher.py
   learning/background.py
   learning/case_targets.py
+  learning/ignite_plan.py
+  learning/igniter.py
   learning/image_batches.py
   learning/image_lesson.py
   learning/judge.py
@@ -137,9 +146,14 @@ set(PACKAGE_SCRIPTS
   learning/lesson_store.py
   learning/object_batches.py
   learning/object_lesson.py
+  learning/organ_layout.py
   learning/prompted_teacher.py
   learning/replay.py
   learning/settings.py
+  learning/source_set.py
+  learning/starting.py
+  learning/strong_augmentation.py
+  learning/sustainer.py
   learning/targets.py
   learning/teacher.py
   learning/uncertainty.py

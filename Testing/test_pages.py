@@ -1,11 +1,16 @@
 """The examples in the documents run as they stand."""
 
 import re
+import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
+from casebook_cases import box_mask, write_case_image
 
 from InteractiveSegLib.casebook.casebook import Casebook
+from InteractiveSegLib.cli import main
+from InteractiveSegLib.image.image_io import read_volume, write_labelmap
 from InteractiveSegLib.networks.architectures import ARCHITECTURES
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -45,3 +50,40 @@ def test_the_library_is_used_from_python(run, tmp_path, capsys):
     assert names["session"].labelmap()[40, 50, 50] == 1
     assert names["proxy"].labels == (1,)
     assert "looking at the image" in capsys.readouterr().out
+
+
+def test_the_commands_of_a_study_that_starts_from_labelled_images_do_what_the_page_says(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (REPOSITORY / "docs" / "casebook.md").read_text("utf-8")
+    blocks = [
+        block for block in re.findall(r"```\n(.*?)```", text, re.DOTALL) if "ignite" in block or "--verified" in block
+    ]
+    masks = tmp_path / "labelled" / "masks"
+    masks.mkdir(parents=True)
+    organs = {1: "liver", 2: "spleen", 3: "aorta", 4: "left ventricle"}
+    for number in range(2):
+        image = write_case_image(tmp_path / "labelled" / "images" / f"s{number}.nii.gz", number, (20, 12, 17))
+        labels = box_mask(4, (20, 12, 17))
+        labels[2:14, 9:11, 2:6] = 2
+        write_labelmap(masks / f"s{number}.nii.gz", labels, read_volume(image).geometry)
+        write_case_image(tmp_path / "in" / f"CASE{number or ''}.nii.gz", 10 + number, (20, 12, 17))
+    (tmp_path / "labels.json").write_text('{"2": "spleen", "4": "left ventricle"}')
+    named = [word for value, name in organs.items() for word in ("--label", f"{value}={name}")]
+    assert main(["casebook", "init", "study", "--validation", "0", "--test", "0", *named]) == 0
+    assert main(["casebook", "add", "study", "in"]) == 0
+    geometry = read_volume(tmp_path / "in" / "CASE.nii.gz").geometry
+    labels[:, 0, 0] = 1
+    for name in ("mask", "corrected"):
+        write_labelmap(tmp_path / f"{name}.nii.gz", labels.astype(np.uint8), geometry)
+    assert len(blocks) == 2
+    for block in reversed(blocks):  # the second section is what happens first
+        for line in block.splitlines():
+            words = [*shlex.split(line)[1:], *(["--steps", "1"] if "ignite" in line else [])]
+            if "accept" in words:
+                main(["casebook", "reopen", "study", "CASE", "--quiet"])  # refused where it was never accepted
+            assert main(words) == 0, line
+    assert sorted(path.name for path in (tmp_path / "masks").iterdir()) == [
+        "CASE1_starting_mask.nii.gz",
+        "CASE_mask.nii.gz",
+        "review.csv",
+    ]

@@ -11,10 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from InteractiveSegLib.casebook.casebook import Casebook, set_state
-from InteractiveSegLib.casebook.entries import Acceptance, CaseEntry, acceptance, time_of_day, undamaged
+from InteractiveSegLib.casebook.entries import (
+    Acceptance,
+    CaseEntry,
+    acceptance,
+    time_of_day,
+    undamaged,
+    whole_review,
+)
 from InteractiveSegLib.casebook.new_files import new_files, require_intact
 from InteractiveSegLib.casebook.prompt_file import load_prompts, save_prompts
+from InteractiveSegLib.casebook.review import Review
 from InteractiveSegLib.casebook.soft_masks import load_soft_masks, save_soft_masks
+from InteractiveSegLib.casebook.starting_masks import starting_mask
 from InteractiveSegLib.casebook.states import State, require_step
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.image_io import read_labelmap, write_labelmap
@@ -37,13 +46,15 @@ _CALLED = {
 
 @dataclass(frozen=True, eq=False)
 class AcceptedMask:
-    """What a person stands for.
+    """What a person stands for, as a whole or as far as it was looked at.
 
     labels : (K, J, I) whole numbers from 0 to 254, on the grid of the image
     origins : (K, J, I) of ``Origin``, of every labelled voxel and of the background that a person decided on
     prompts : that were drawn
     first : label -> (K, J, I) probability of the network's answer before the person's first mark, where there was one
     absent : the image shows none of the study's objects; without it an empty mask is refused
+    review : which organs were looked at in which slices; None where the person stands for all of the mask. What nobody
+        looked at is kept as it is, teaches nothing and is exported on request alone
     """
 
     labels: NDArray[np.integer]
@@ -51,19 +62,24 @@ class AcceptedMask:
     prompts: Prompts = field(default_factory=Prompts)
     first: Mapping[int, NDArray[np.floating]] = field(default_factory=dict)
     absent: bool = False
+    review: Review | None = None
 
 
 def accept(casebook: Casebook, entry: CaseEntry, accepted: AcceptedMask) -> Acceptance:
     """Accept a mask for a case in work, or a reopened one.
 
+    Where the case has a starting mask, slices of organs that are verified and differ from it are kept as edited.
+
     Raises
     ------
-    InputError : a mask of another grid than its image or of other values, empty though not said to be so, a labelled
-        voxel of no origin, a case that is not in work, or an image that was moved or has changed on disk.
+    InputError : a review that cannot be true of the mask; a mask of another grid than its image or of other values,
+        empty though not said to be so, a labelled voxel of no origin, a case that is not in work, or an image that was
+        moved or has changed on disk.
     ConflictError : another program accepted, skipped or reopened the case since ``entry`` was read; nothing is changed.
     OutputError : the folder cannot be written, or the disk is full; nothing is changed.
     """
     occurring = _checked(entry, accepted)
+    start = _start_of(casebook, entry)
     require_step(entry.name, entry.state, State.ACCEPTED)
     entry.image.require_unchanged(entry.name)
     shape = entry.image.geometry.shape_kji
@@ -77,19 +93,24 @@ def accept(casebook: Casebook, entry: CaseEntry, accepted: AcceptedMask) -> Acce
         checksums = new.checksums()
         with casebook.database.writing() as rows:
             casebook.require_current(rows, entry)
-            for value in occurring:
+            for value in sorted({*occurring, *(accepted.review.states if accepted.review else ())}):
                 rows.execute("INSERT OR IGNORE INTO label VALUES (?, ?)", [value, f"label {value}"])
             known = [row["value"] for row in rows.execute("SELECT value FROM label ORDER BY value")]
+            review = accepted.review or whole_review(entry.image.geometry, known, occurring)
+            review = review.naming(known)
+            if start is not None:
+                review = review.with_edits(start, accepted.labels)
             cursor = rows.execute(
                 "INSERT INTO acceptance (case_id, at, mask, origins, prompts, probability, labels, known_labels,"
-                " checksums) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                " checksums, review) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [
                     entry.id,
                     time_of_day(),
                     *(new.stored(name) for name in _FILES),
-                    json.dumps(occurring),
-                    json.dumps(known),
+                    json.dumps([int(value) for value in np.unique(review.verified_part(accepted.labels)) if value]),
+                    json.dumps(review.known_labels()),
                     checksums,
+                    review.to_text(),
                 ],
             )
             set_state(rows, entry, State.ACCEPTED, State.ACCEPTED.value)
@@ -124,7 +145,8 @@ def load_accepted(entry: CaseEntry, found: Acceptance) -> AcceptedMask:
     origins = read_labelmap(found.origins, entry.image.geometry)
     first = {} if found.probability is None else load_soft_masks(found.probability)
     prompts = load_prompts(found.prompts, entry.image.geometry.shape_kji)
-    return AcceptedMask(labels, origins, prompts, first, not found.labels)
+    review = found.reviewed(entry)
+    return AcceptedMask(labels, origins, prompts, first, not labels.any(), review)
 
 
 def load_labels(entry: CaseEntry, found: Acceptance) -> NDArray[np.integer]:
@@ -141,6 +163,16 @@ def _require_intact(entry: CaseEntry, found: Acceptance, *names: str) -> None:
             require_intact(path, checksum, f"the {_CALLED[name]} of case {entry.name!r}")
 
 
+def _start_of(casebook: Casebook, entry: CaseEntry) -> NDArray[np.integer] | None:
+    """The starting mask; None where there is none, or it is damaged, which is noted."""
+    try:
+        found = starting_mask(casebook, entry)
+        return None if found is None else found.load(entry)
+    except InputError as error:
+        casebook.note(f"{error}; what was changed in it is not told apart from what was right")
+        return None
+
+
 def _checked(entry: CaseEntry, accepted: AcceptedMask) -> list[int]:
     """The labels that occur, ascending."""
     arrays = {"mask": accepted.labels, "array of origins": accepted.origins}
@@ -155,11 +187,14 @@ def _checked(entry: CaseEntry, accepted: AcceptedMask) -> list[int]:
     if labels.dtype.kind not in "ui" or labels.min() < 0 or labels.max() >= BACKGROUND:
         raise InputError(f"the mask of case {entry.name!r} must hold whole numbers from 0 to 254")
     occurring = [int(value) for value in np.unique(labels) if value]
-    if not occurring and not accepted.absent:
+    if accepted.review is not None:
+        accepted.review.require_grid(entry.image.geometry.shape_kji, f"case {entry.name!r}")
+        accepted.review.require_fits(labels, f"case {entry.name!r}")
+    elif not occurring and not accepted.absent:
         raise InputError(
             f"the mask of case {entry.name!r} is empty: say that the image shows no object, or skip the case"
         )
-    if occurring and accepted.absent:
+    if occurring and accepted.absent and accepted.review is None:
         raise InputError(f"case {entry.name!r} is said to show no object, but its mask holds {occurring}")
     nobodys = int(np.count_nonzero((labels > 0) & (origins == 0)))
     if nobodys or origins.dtype.kind not in "ui" or origins.min() < 0 or origins.max() > 3:

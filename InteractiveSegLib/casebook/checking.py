@@ -15,6 +15,7 @@ from InteractiveSegLib.casebook.entries import CaseEntry, acceptance, case_entry
 from InteractiveSegLib.casebook.folder_modes import make_private
 from InteractiveSegLib.casebook.image_reference import ImageReference
 from InteractiveSegLib.casebook.new_files import checksums, unreferenced
+from InteractiveSegLib.casebook.starting_masks import starting_mask
 from InteractiveSegLib.casebook.states import State
 from InteractiveSegLib.casebook.version_files import require_weights, weights_checksums, weights_folder
 from InteractiveSegLib.errors import InputError
@@ -54,7 +55,8 @@ def check_steps(casebook: Casebook, repair: bool = False) -> Steps[list[Finding]
     check.database()
     cases = check.rows("case_")
     kept = check.rows("acceptance") + check.rows("round")
-    total = len(cases) + len(kept)
+    started = check.rows("starting_mask", "case_id")
+    total = len(cases) + len(kept) + len(started)
     for number, row in enumerate(cases):
         yield Progress(number, total, f"looking at the image of {row['name']}")
         check.case(row)
@@ -64,6 +66,9 @@ def check_steps(casebook: Casebook, repair: bool = False) -> Steps[list[Finding]
             check.accepted(row)
         else:
             check.round(row)
+    for number, row in enumerate(started, len(cases) + len(kept)):
+        yield Progress(number, total, "looking at starting masks")
+        check.started(row)
     check.states()
     check.log()
     check.versions()
@@ -83,9 +88,9 @@ class _Check:
             mend()
         self.findings.append(Finding(text, remedy, mend is not None and self.repair))
 
-    def rows(self, table: str) -> list[sqlite3.Row]:
+    def rows(self, table: str, key: str = "id") -> list[sqlite3.Row]:
         try:
-            return self.casebook.database.rows(f"SELECT * FROM {table} ORDER BY id")
+            return self.casebook.database.rows(f"SELECT * FROM {table} ORDER BY {key}")
         except InputError as error:
             self.found(f"{error} (table {table})")
             return []
@@ -145,6 +150,22 @@ class _Check:
         if row["checksums"] is None:
             paths = {name: case_file(self.casebook.folder, entry.id, row[name]) for name in ("mask", "prompts")}
             self._without_checksums("round", row["id"], entry, paths)
+
+    def started(self, row: sqlite3.Row) -> None:
+        entry = self.entries.get(row["case_id"])
+        if entry is None:
+            return
+        try:
+            found = starting_mask(self.casebook, entry)
+            if found is not None:
+                found.load(entry)
+        except InputError as error:
+            self.found(str(error), "the case begins without one", lambda: self._forget_start(entry.id))
+
+    def _forget_start(self, number: int) -> None:
+        """Its file is set aside later, as one that nothing refers to."""
+        with self.casebook.database.writing() as rows:
+            rows.execute("DELETE FROM starting_mask WHERE case_id = ?", [number])
 
     def _without_checksums(self, table: str, number: int, entry: CaseEntry, paths: dict[str, Path | None]) -> None:
         def add() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,16 @@ from InteractiveSegLib.system.files import replacing
 _SERIES_NUMBER = 900
 
 
-def write_dicom_seg(path: Path, labels: NDArray[np.integer], entry: CaseEntry, names: Mapping[int, str]) -> None:
+def write_dicom_seg(
+    path: Path,
+    labels: NDArray[np.integer],
+    entry: CaseEntry,
+    names: Mapping[int, str],
+    unverified: Collection[int] = (),
+) -> None:
     """Write a labelmap (K, J, I) on the grid of a DICOM series as a binary DICOM SEG, one segment a label.
+
+    unverified : labels that nobody looked at everywhere: their segments say that an algorithm made them
 
     Raises
     ------
@@ -48,7 +56,12 @@ def write_dicom_seg(path: Path, labels: NDArray[np.integer], entry: CaseEntry, n
     )
     described = [
         highdicom.seg.SegmentDescription(
-            number, names.get(value, f"label {value}"), tissue, tissue, "SEMIAUTOMATIC", algorithm
+            number,
+            names.get(value, f"label {value}"),
+            tissue,
+            tissue,
+            "AUTOMATIC" if value in unverified else "SEMIAUTOMATIC",
+            algorithm,
         )
         for number, value in enumerate(values, 1)
     ]
@@ -68,7 +81,7 @@ def write_dicom_seg(path: Path, labels: NDArray[np.integer], entry: CaseEntry, n
         manufacturer_model_name="InteractiveSeg",
         software_versions=__version__,
         device_serial_number="none",
-        series_description=f"{entry.name}: accepted masks"[:64],
+        series_description=f"{entry.name}: {'masks, not all verified' if unverified else 'accepted masks'}"[:64],
     )
     with replacing(path) as temporary:
         made.save_as(temporary)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 from InteractiveSegLib.casebook.acceptance import latest
 from InteractiveSegLib.casebook.casebook import Casebook
 from InteractiveSegLib.casebook.effort import Effort
+from InteractiveSegLib.casebook.review import SliceState
 from InteractiveSegLib.errors import InputError, MissingPackageError
 from InteractiveSegLib.system.files import replacing
 from InteractiveSegLib.wording.plain_text import spreadsheet_row
@@ -26,13 +28,18 @@ _WINDOW = 5
 
 @dataclass(frozen=True)
 class CaseEffort:
-    """One row. ``order`` counts acceptances from 1; 0 for cases that were not accepted."""
+    """One row.
+
+    order : counts acceptances from 1; 0 for cases that were not accepted
+    slices_of_organs : how many are in each state, in the mask that was accepted last
+    """
 
     case: str
     state: str
     split: str
     order: int
     effort: Effort
+    slices_of_organs: Mapping[SliceState, int]
 
 
 def efforts(casebook: Casebook) -> list[CaseEffort]:
@@ -41,23 +48,26 @@ def efforts(casebook: Casebook) -> list[CaseEffort]:
     for entry in casebook.cases():
         accepted, effort = latest(casebook, entry), casebook.effort(entry)
         if accepted or effort != Effort():
-            rows.append((accepted.id if accepted else None, entry, effort))
+            counts = accepted.reviewed(entry).counts() if accepted else dict.fromkeys(SliceState, 0)
+            rows.append((accepted.id if accepted else None, entry, effort, counts))
     ordered = sorted(rows, key=lambda row: (row[0] is None, row[0] or 0, row[1].id))
     return [
-        CaseEffort(entry.name, entry.state.value, entry.split, 0 if number is None else order, effort)
-        for order, (number, entry, effort) in enumerate(ordered, 1)
+        CaseEffort(entry.name, entry.state.value, entry.split, 0 if number is None else order, effort, counts)
+        for order, (number, entry, effort, counts) in enumerate(ordered, 1)
     ]
 
 
 def write_effort_csv(casebook: Casebook, path: Path) -> None:
-    """One row a case. OutputError where the file cannot be written."""
-    columns = [each.name for each in fields(CaseEffort)][:-1] + [each.name for each in fields(Effort)]
+    """One row a case; the last columns count slices of organs by state. OutputError where it cannot be written."""
+    states = [state.name.lower() for state in SliceState]
+    columns = [each.name for each in fields(CaseEffort)][:-2] + [each.name for each in fields(Effort)] + states
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         for row in efforts(casebook):
             values = asdict(row)
-            writer.writerow(spreadsheet_row({**values.pop("effort"), **values}))
+            counts = {state.name.lower(): count for state, count in values.pop("slices_of_organs").items()}
+            writer.writerow(spreadsheet_row({**values.pop("effort"), **values, **counts}))
 
 
 def save_effort_plot(casebook: Casebook, path: Path) -> None:

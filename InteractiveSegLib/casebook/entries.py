@@ -15,6 +15,7 @@ from InteractiveSegLib.casebook.case_files import case_file
 from InteractiveSegLib.casebook.effort import Event
 from InteractiveSegLib.casebook.image_reference import ImageReference
 from InteractiveSegLib.casebook.new_files import checksums_of
+from InteractiveSegLib.casebook.review import Review, SliceState
 from InteractiveSegLib.casebook.splits import SPLITS
 from InteractiveSegLib.casebook.states import State
 from InteractiveSegLib.errors import InputError
@@ -52,9 +53,10 @@ class Acceptance:
 
     mask, origins : NRRD labelmaps; prompts : of ``prompt_file``
     probability : the network's first answer, of ``soft_masks``; None where there was none
-    labels : that occur in the mask
-    known_labels : that the study had by then; on others the mask says nothing
+    labels : that occur in what was verified of the mask
+    known_labels : of which the mask says anything: those that the study had by then, or that were looked at
     checksums : SHA-256 of the files by the names above; None where it is older than these
+    review : what was looked at; None where it is older than reviews, and the mask stands as a whole
     """
 
     id: int
@@ -67,6 +69,22 @@ class Acceptance:
     labels: tuple[int, ...]
     known_labels: tuple[int, ...]
     checksums: Mapping[str, str] | None = None
+    review: Review | None = None
+
+    def reviewed(self, entry: CaseEntry) -> Review:
+        """What was looked at, of its case's image. InputError where it is of another number of slices."""
+        if self.review is None:
+            return whole_review(entry.image.geometry, self.known_labels, self.labels)
+        self.review.require_grid(entry.image.geometry.shape_kji, f"case {entry.name!r}")
+        return self.review
+
+
+def whole_review(geometry: Geometry, known_labels: Iterable[int], labels: Iterable[int]) -> Review:
+    """Of a mask that a person stands for as a whole: known labels that do not occur in it are absent."""
+    review = Review.of_all(geometry, labels, SliceState.VERIFIED)
+    for label in sorted(set(known_labels) - set(review.states)):
+        review = review.marked(label, SliceState.ABSENT)
+    return review
 
 
 def case_entry(row: sqlite3.Row, folder: Path) -> CaseEntry:
@@ -99,6 +117,7 @@ def acceptance(row: sqlite3.Row, folder: Path) -> Acceptance:
         }
         labels, known = (tuple(int(each) for each in json.loads(row[name])) for name in ("labels", "known_labels"))
         checksums = checksums_of(row)
+        review = None if row["review"] is None else Review.from_text(row["review"])
     except (TypeError, ValueError) as error:
         raise InputError(
             f"acceptance {row['id']}, of case number {row['case_id']}, is damaged in the database: {error}"
@@ -114,6 +133,7 @@ def acceptance(row: sqlite3.Row, folder: Path) -> Acceptance:
         labels,
         known,
         checksums,
+        review,
     )
 
 

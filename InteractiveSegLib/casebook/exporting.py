@@ -1,4 +1,4 @@
-"""Accepted masks out of a casebook, as files that other programs read."""
+"""Accepted masks out of a casebook, as files that other programs read. What nobody verified is written on request."""
 
 from __future__ import annotations
 
@@ -9,14 +9,20 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from InteractiveSegLib.casebook.acceptance import AcceptedMask, load_accepted, stream
+import numpy as np
+from numpy.typing import NDArray
+
+from InteractiveSegLib.casebook.acceptance import load_labels, stream
 from InteractiveSegLib.casebook.case_files import CASES
 from InteractiveSegLib.casebook.casebook import Casebook
 from InteractiveSegLib.casebook.dicom_seg import write_dicom_seg
-from InteractiveSegLib.casebook.entries import CaseEntry
+from InteractiveSegLib.casebook.entries import Acceptance, CaseEntry
 from InteractiveSegLib.casebook.image_reference import files_of
+from InteractiveSegLib.casebook.review import Review
+from InteractiveSegLib.casebook.review_table import REVIEW_FILE, write_review_table
 from InteractiveSegLib.casebook.seg_nrrd import write_seg_nrrd
-from InteractiveSegLib.casebook.states import State
+from InteractiveSegLib.casebook.starting_masks import StartingMask, starting_masks
+from InteractiveSegLib.casebook.states import OPEN, State
 from InteractiveSegLib.casebook.work_locks import LOCKS
 from InteractiveSegLib.errors import InputError, OutputError
 from InteractiveSegLib.image.image_io import write_labelmap
@@ -25,17 +31,32 @@ from InteractiveSegLib.image.nifti_header import NiftiForms
 from InteractiveSegLib.image.output_files import what_is_there
 from InteractiveSegLib.progress import Progress, Steps
 
-_Writer = Callable[[Path, CaseEntry, AcceptedMask, dict[int, str], NiftiForms | None], None]
 _MOST_BYTES = 200  # of a name, of the 255 that file systems allow
+
+
+@dataclass(frozen=True, eq=False)
+class _Mask:
+    """What is written of one case.
+
+    names : label -> name; unverified : labels that nobody looked at in all of the slices where they are
+    """
+
+    path: Path
+    entry: CaseEntry
+    labels: NDArray[np.integer]
+    names: dict[int, str]
+    unverified: frozenset[int]
+    forms: NiftiForms | None
 
 
 @dataclass(frozen=True)
 class Exported:
     """What came of an export.
 
-    files : in the order of acceptance
-    notes : sentences on names that were changed, on files that were replaced, and on images that are not what they were
-    left_out : sentences on accepted cases that are damaged
+    files : of the masks, in the order of acceptance, then those that nobody verified
+    notes : sentences on names that were changed, on files that were replaced, on what nobody verified, and on images
+        that are not what they were
+    left_out : sentences on accepted cases that are damaged, or of which the form can hold nothing
     """
 
     files: tuple[Path, ...]
@@ -43,13 +64,19 @@ class Exported:
     left_out: tuple[str, ...] = ()
 
 
-def export_steps(casebook: Casebook, folder: Path, form: str, overwrite: bool = False) -> Steps[Exported]:
+def export_steps(
+    casebook: Casebook, folder: Path, form: str, overwrite: bool = False, with_unverified: bool = False
+) -> Steps[Exported]:
     """Write the mask of every accepted case, as ``<case>_mask``. What is damaged is left out, and the rest goes on.
+
+    Where organs were not looked at in all slices, ``review.csv`` beside the masks tells which were.
 
     Parameters
     ----------
     form : "nifti", "seg.nrrd" (a segmentation of 3D Slicer) or "dicom" (DICOM SEG; the images must be DICOM)
     overwrite : replace files that are there already; images of the study are never replaced
+    with_unverified : write what nobody looked at, too: of accepted cases in their masks, where segments that hold any
+        are called so, and the starting masks of cases that were never accepted, as ``<case>_starting_mask``
 
     Raises
     ------
@@ -61,26 +88,37 @@ def export_steps(casebook: Casebook, folder: Path, form: str, overwrite: bool = 
     if form not in _WRITERS:
         raise InputError(f"the form must be one of {', '.join(_WRITERS)}, not {form!r}")
     suffix, write = _WRITERS[form]
-    accepted = stream(casebook)
-    if not accepted:
-        raise InputError(f"the casebook {casebook.folder} has no accepted case to export")
     cases = {case.id: case for case in casebook.cases()}
+    wanted: list[Acceptance | StartingMask] = [found for found in stream(casebook) if found.case_id in cases]
+    if with_unverified:
+        wanted += _never_accepted(casebook, cases)
+    if not wanted:
+        what = "accepted case and no starting mask" if with_unverified else "accepted case"
+        raise InputError(f"the casebook {casebook.folder} has no {what} to export")
     names = export_names(cases.values())
-    paths = {number: folder / f"{name}_mask{suffix}" for number, name in names.items()}
-    wanted = [found for found in accepted if found.case_id in cases]
-    notes = require_exportable(casebook, [paths[found.case_id] for found in wanted], overwrite)
+    paths = {found.case_id: folder / f"{names[found.case_id]}{_ending(found)}{suffix}" for found in wanted}
+    table = [] if all(_is_whole(found) for found in wanted) else [folder / REVIEW_FILE]
+    notes = require_exportable(casebook, [*paths.values(), *table], overwrite)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot make the folder {folder}: {error.strerror or error}") from error
-    labels, files, left_out = casebook.labels(), [], _unreadable(casebook, {found.case_id for found in wanted})
+    study, files, left_out = casebook.labels(), [], _unreadable(casebook, {found.case_id for found in wanted})
+    reviewed: list[tuple[str, str, Review]] = []
     for number, found in enumerate(wanted):
         entry, path = cases[found.case_id], paths[found.case_id]
         yield Progress(number, len(wanted), f"writing {entry.name}")
         try:
-            mask = load_accepted(entry, found)
+            labels, review = _read(entry, found, study)
         except InputError as error:
             left_out.append(f"case {entry.name!r} is not exported: {error}")
+            continue
+        verified = review.verified_part(labels)
+        unverified = frozenset(int(value) for value in np.unique(labels[labels != verified]))
+        if not with_unverified:
+            labels, unverified = verified, frozenset()
+        if form == "dicom" and not labels.any():
+            left_out.append(f"case {entry.name!r} is not exported: its mask is empty, which DICOM SEG cannot hold")
             continue
         forms = None
         try:
@@ -90,11 +128,55 @@ def export_steps(casebook: Casebook, folder: Path, form: str, overwrite: bool = 
             if form == "dicom":
                 raise
             notes.append(f"{error}; its mask is of the image as it was")
-        write(path, entry, mask, labels, forms)
+        called = {label: f"{study.get(label, f'label {label}')} (not verified)" for label in unverified}
+        write(_Mask(path, entry, labels, {**study, **called}, unverified, forms))
+        reviewed.append((entry.name, path.name, review))
+        if not review.is_whole:
+            notes.append(_partial(entry, review, study, with_unverified))
         if names[entry.id] != entry.name:
             notes.append(f"the mask of case {entry.name!r} is called {path.name}")
         files.append(path)
+    if table:
+        write_review_table(table[0], reviewed, study)
     return Exported(tuple(files), tuple(notes), tuple(left_out))
+
+
+def _never_accepted(casebook: Casebook, cases: dict[int, CaseEntry]) -> list[StartingMask]:
+    """Starting masks of cases that are still to be done for the first time."""
+    accepted = {row["case_id"] for row in casebook.database.rows("SELECT case_id FROM acceptance")}
+    return [
+        found
+        for number, found in starting_masks(casebook).items()
+        if number in cases and number not in accepted and cases[number].state in OPEN
+    ]
+
+
+def _ending(found: Acceptance | StartingMask) -> str:
+    return "_mask" if isinstance(found, Acceptance) else "_starting_mask"
+
+
+def _is_whole(found: Acceptance | StartingMask) -> bool:
+    return isinstance(found, Acceptance) and (found.review is None or found.review.is_whole)
+
+
+def _read(
+    entry: CaseEntry, found: Acceptance | StartingMask, study: dict[int, str]
+) -> tuple[NDArray[np.integer], Review]:
+    """The mask of a case, and what was looked at in it. InputError where it is damaged."""
+    if isinstance(found, Acceptance):
+        return load_labels(entry, found), found.reviewed(entry)
+    return found.load(entry), Review.of_all(entry.image.geometry, study)
+
+
+def _partial(entry: CaseEntry, review: Review, study: dict[int, str], with_unverified: bool) -> str:
+    """A sentence on what nobody looked at."""
+    organs = [
+        f"{study.get(label, f'label {label}')} in {int((~review.known(label)).sum())} of {review.slices} slices"
+        for label in review.states
+        if not review.known(label).all()
+    ]
+    what = "is in the file all the same" if with_unverified else "is left out"
+    return f"nobody verified {', '.join(organs)} of case {entry.name!r}: it {what}, and {REVIEW_FILE} names the slices"
 
 
 def _unreadable(casebook: Casebook, known: set[int]) -> list[str]:
@@ -159,25 +241,19 @@ def _inputs(case: CaseEntry, folder: Path) -> list[Path]:
     return files_of(path, case.image.series_uid)
 
 
-def _nifti(
-    path: Path, entry: CaseEntry, accepted: AcceptedMask, names: dict[int, str], forms: NiftiForms | None
-) -> None:
-    write_labelmap(path, accepted.labels, entry.image.geometry, forms=forms)
+def _nifti(mask: _Mask) -> None:
+    write_labelmap(mask.path, mask.labels, mask.entry.image.geometry, forms=mask.forms)
 
 
-def _seg_nrrd(
-    path: Path, entry: CaseEntry, accepted: AcceptedMask, names: dict[int, str], forms: NiftiForms | None
-) -> None:
-    write_seg_nrrd(path, accepted.labels, entry.image.geometry, names)
+def _seg_nrrd(mask: _Mask) -> None:
+    write_seg_nrrd(mask.path, mask.labels, mask.entry.image.geometry, mask.names)
 
 
-def _dicom(
-    path: Path, entry: CaseEntry, accepted: AcceptedMask, names: dict[int, str], forms: NiftiForms | None
-) -> None:
-    write_dicom_seg(path, accepted.labels, entry, names)
+def _dicom(mask: _Mask) -> None:
+    write_dicom_seg(mask.path, mask.labels, mask.entry, mask.names, mask.unverified)
 
 
-_WRITERS: dict[str, tuple[str, _Writer]] = {
+_WRITERS: dict[str, tuple[str, Callable[[_Mask], None]]] = {
     "nifti": (".nii.gz", _nifti),
     "seg.nrrd": (".seg.nrrd", _seg_nrrd),
     "dicom": (".dcm", _dicom),

@@ -8,14 +8,19 @@ import numpy as np
 
 from InteractiveSegLib.casebook.acceptance import AcceptedMask
 from InteractiveSegLib.casebook.entries import CaseEntry
-from InteractiveSegLib.casebook.provenance import traced
+from InteractiveSegLib.casebook.left_work import LeftWork
+from InteractiveSegLib.casebook.provenance import Origin, traced
 from InteractiveSegLib.image.image_io import read_labelmap
 from InteractiveSegLib.prompts.prompts import Prompts
 from InteractiveSegLib.prompts.scribbles import Scribbles
 
 
 def accepted_from_files(
-    entry: CaseEntry, mask: Path | None, scribbles: Path | None = None, notes: list[str] | None = None
+    entry: CaseEntry,
+    mask: Path | None,
+    scribbles: Path | None = None,
+    notes: list[str] | None = None,
+    left: LeftWork | None = None,
 ) -> AcceptedMask:
     """Labelmaps on the grid of a case's image.
 
@@ -23,8 +28,9 @@ def accepted_from_files(
     ----------
     mask : None where the image shows no object
     scribbles : 1 to 254 for the objects, 255 for background. With them, what is not scribbled counts as the model's;
-        without, all of the mask is a person's
+        without, all of the mask is a person's that differs from what the case was opened with
     notes : takes in what was converted to fit the image
+    left : what the case was opened with
 
     Raises
     ------
@@ -32,8 +38,11 @@ def accepted_from_files(
     """
     geometry = entry.image.geometry
     labels = np.zeros(geometry.shape_kji, np.uint8) if mask is None else read_labelmap(mask, geometry, notes)
-    if scribbles is None:
+    if scribbles is None and left is None:
         return AcceptedMask(labels, traced(labels, labels > 0), absent=mask is None)
+    if scribbles is None:
+        origins = np.where(labels == left.labels, left.origins, Origin.PERSON).astype(np.uint8)
+        return AcceptedMask(labels, origins, absent=mask is None)
     marks = read_labelmap(scribbles, geometry, notes)
     origins = traced(labels, marks > 0, model=labels)
     return AcceptedMask(labels, origins, Prompts(scribbles=Scribbles.from_labelmap(marks)), absent=mask is None)

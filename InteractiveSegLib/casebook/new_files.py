@@ -115,11 +115,12 @@ def unreferenced(folder: Path, database: Database, case_id: str) -> list[Path]:
 
 
 def referenced(database: Database) -> set[str]:
-    """All files of acceptances and rounds, as the database has them."""
+    """All files of acceptances, rounds and starting masks, as the database has them."""
     return {
         value
         for row in database.rows("SELECT mask, origins, prompts, probability FROM acceptance")
         + database.rows("SELECT prompts, mask FROM round")
+        + database.rows("SELECT mask FROM starting_mask")
         for value in tuple(row)
         if isinstance(value, str)
     }

@@ -96,7 +96,21 @@ CREATE INDEX acceptance_of_case ON acceptance (case_id);
 
 _WEIGHTS = "ALTER TABLE version ADD COLUMN checksums TEXT;"
 
-MIGRATIONS = (_CASES, _LEARNING, _SEQUENCE, _WEIGHTS)
+# acceptance.review: what was looked at, as ``review.Review`` writes it; NULL of older ones, which stand for all of the
+# mask.
+_REVIEWS = """
+ALTER TABLE acceptance ADD COLUMN review TEXT;
+CREATE TABLE starting_mask (
+    case_id INTEGER PRIMARY KEY REFERENCES case_ (id),
+    version INTEGER NOT NULL REFERENCES version (id),
+    at TEXT NOT NULL,
+    mask TEXT NOT NULL,
+    confidences TEXT NOT NULL,
+    checksums TEXT NOT NULL
+);
+"""
+
+MIGRATIONS = (_CASES, _LEARNING, _SEQUENCE, _WEIGHTS, _REVIEWS)
 VERSION = len(MIGRATIONS)
 
 

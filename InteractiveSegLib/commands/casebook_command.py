@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from InteractiveSegLib.commands.casebook_list import json_list, table_list, told
+from InteractiveSegLib.commands.ignite_command import add_ignite
+from InteractiveSegLib.commands.review_options import add_review, review_of
 from InteractiveSegLib.commands.terminal import PARTLY_DONE, one_voice, say, shown
 from InteractiveSegLib.errors import InputError, InteractiveSegError
 from InteractiveSegLib.wording.plain_text import printable
@@ -28,7 +30,17 @@ def add_casebook(commands: argparse._SubParsersAction) -> None:
         "the effort, and the networks that were taught by it.",
     )
     actions = command.add_subparsers(required=True, metavar="ACTION")
-    for add in (_add_init, _add_add, _add_list, _add_next, _add_accept, _add_moves, _add_export, _add_check):
+    for add in (
+        _add_init,
+        _add_add,
+        add_ignite,
+        _add_list,
+        _add_next,
+        _add_accept,
+        _add_moves,
+        _add_export,
+        _add_check,
+    ):
         add(actions)
 
 
@@ -81,9 +93,24 @@ def _add_next(actions: argparse._SubParsersAction) -> None:
 
 
 def _add_accept(actions: argparse._SubParsersAction) -> None:
-    action = _action(actions, "accept", "accept a mask for a case", _accept)
+    action = _action(
+        actions,
+        "accept",
+        "accept a mask for a case, or a part of it",
+        _accept,
+        "Accept a mask for a case. With --verified or --not-there only those organs and slices count: the rest teaches "
+        "nothing and is exported on request alone.",
+    )
     action.add_argument("case", metavar="CASE", help="its name")
-    action.add_argument("mask", type=Path, metavar="MASK", nargs="?", help="labelmap on the grid of the image")
+    action.add_argument(
+        "mask",
+        type=Path,
+        metavar="MASK",
+        nargs="?",
+        help="labelmap on the grid of the image; without it, what the case has already: its starting mask, or the mask "
+        "that was accepted before",
+    )
+    add_review(action)
     action.add_argument("--scribbles", type=Path, metavar="FILE", help="labelmap of the scribbles that led to it")
     action.add_argument("--absent", action="store_true", help="the image shows none of the objects")
 
@@ -100,6 +127,11 @@ def _add_export(actions: argparse._SubParsersAction) -> None:
     action.add_argument("output", type=Path, metavar="OUTPUT", help="folder of the masks; file of the effort")
     action.add_argument("--form", choices=_FORMS, default="nifti", help="of the masks")
     action.add_argument("--effort", action="store_true", help="a table (.csv) or a plot (.png) of the effort instead")
+    action.add_argument(
+        "--with-unverified",
+        action="store_true",
+        help="write what nobody verified, too: the rest of masks that were accepted in part, and starting masks",
+    )
     action.add_argument("--overwrite", action="store_true", help="replace files that exist already")
 
 
@@ -156,65 +188,54 @@ def _add(options: argparse.Namespace) -> None:
 
 
 def _list(options: argparse.Namespace) -> None:
-    from dataclasses import asdict
-
-    from InteractiveSegLib.evaluation.tables import markdown_table
-
     with _opened(options) as casebook:
-        rows = [(entry, casebook.effort(entry)) for entry in casebook.cases()]
-        labels = casebook.labels()
-    if options.json:
-        cases = [
-            {
-                "name": entry.name,
-                "patient": entry.patient,
-                "split": entry.split,
-                "state": entry.state.value,
-                "image": str(entry.image.path),
-                "effort": asdict(effort),
-            }
-            for entry, effort in rows
-        ]
-        print(json.dumps({"labels": labels, "cases": cases}))
-        return
-    header = ("case", "split", "state", "active s", "strokes", "slices")
-    cells = [
-        (
-            printable(each.name),
-            each.split,
-            each.state.value,
-            f"{effort.active_s:.0f}",
-            str(effort.strokes),
-            str(effort.slices),
-        )
-        for each, effort in rows
-    ]
-    print(markdown_table(header, cells))
+        print(json_list(casebook) if options.json else table_list(casebook))
 
 
 def _next(options: argparse.Namespace) -> None:
+    from InteractiveSegLib.casebook.starting_masks import starting_mask
     from InteractiveSegLib.casebook.uncertainties import known_uncertainties
     from InteractiveSegLib.casebook.worklist import next_case
 
     with _opened(options) as casebook:
         found = next_case(casebook, options.order, known_uncertainties(casebook))
+        start = None if found is None else starting_mask(casebook, found.entry)
+        labels = casebook.labels()
     if found is None:
         raise InputError(f"nothing is left to do in {options.casebook}: no case is new or reopened")
     print(printable(found.entry.name))
     say(options, *found.notes, found.reason)
+    if start is not None:
+        say(options, f"its starting mask is {start.mask} (confidence: {told(start.confidences, labels)})")
 
 
 def _accept(options: argparse.Namespace) -> None:
+    from dataclasses import replace
+
     from InteractiveSegLib.casebook.acceptance import AcceptedMask, accept
     from InteractiveSegLib.casebook.from_files import accepted_from_files
+    from InteractiveSegLib.casebook.left_work import left_work
+    from InteractiveSegLib.casebook.review import SliceState
 
-    if (options.mask is None) != options.absent:
+    named = bool(options.verified or options.not_there)
+    if options.absent and (named or options.mask is not None):
+        raise InputError("--absent says that the image shows no object: it takes no MASK and no organs")
+    if options.mask is None and not (options.absent or named):
         raise InputError("name the MASK, or say --absent where the image shows no object")
     with _opened(options) as casebook:
         entry = casebook.case(options.case)
         notes: list[str] = []
-        with one_voice():
-            read: AcceptedMask = accepted_from_files(entry, options.mask, options.scribbles, notes)
+        left = left_work(casebook, entry)
+        if options.mask is None and not options.absent:
+            if left is None:
+                raise InputError(f"case {entry.name!r} has no mask yet: name the MASK")
+            if options.scribbles is not None:
+                raise InputError("--scribbles belong to a MASK: name it")
+            read = AcceptedMask(left.labels, left.origins, left.prompts)
+        else:
+            with one_voice():
+                read = accepted_from_files(entry, options.mask, options.scribbles, notes, left)
+        read = replace(read, review=review_of(casebook, entry, read.labels, left, options))
         is_new = entry.state.value == "new"
         if is_new:
             entry = casebook.begin(entry)
@@ -225,6 +246,10 @@ def _accept(options: argparse.Namespace) -> None:
                 casebook.give_back(entry)
             raise
         print(f"{printable(entry.name)}\taccepted\tlabels {', '.join(map(str, found.labels)) or 'none'}")
+        if named:
+            review = found.reviewed(entry)
+            open_slices = review.counts()[SliceState.UNVERIFIED]
+            say(options, f"{open_slices} of {review.slices * len(review.states)} slices of organs are not verified yet")
         say(options, *notes)
 
 
@@ -239,7 +264,8 @@ def _export(options: argparse.Namespace) -> int:
         if not options.effort:
             from InteractiveSegLib.casebook.exporting import export_steps
 
-            exported = shown(export_steps(casebook, options.output, options.form, options.overwrite), options)
+            steps = export_steps(casebook, options.output, options.form, options.overwrite, options.with_unverified)
+            exported = shown(steps, options)
             for path in exported.files:
                 print(path)
             say(options, *exported.notes, *exported.left_out)

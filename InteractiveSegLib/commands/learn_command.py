@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from InteractiveSegLib.commands.ignite_command import tell_started
 from InteractiveSegLib.commands.terminal import PARTLY_DONE, add_common, say, shown
 from InteractiveSegLib.device import device_named
 from InteractiveSegLib.wording.counting import counted
@@ -15,7 +16,7 @@ from InteractiveSegLib.wording.plain_text import printable
 if TYPE_CHECKING:
     from InteractiveSegLib.casebook.casebook import Casebook
 
-_NETWORKS = ("prompted", "automatic")
+_NETWORKS = ("prompted", "automatic", "sustainer")
 _REPLAYS = ("reservoir", "dark", "none")
 
 
@@ -28,7 +29,12 @@ def add_learn(commands: argparse._SubParsersAction) -> None:
         "interruption.",
     )
     command.add_argument("casebook", type=Path, metavar="CASEBOOK", help="its folder")
-    command.add_argument("--network", choices=_NETWORKS, default=_NETWORKS[0], help="the one that is taught")
+    command.add_argument(
+        "--network",
+        choices=_NETWORKS,
+        default=_NETWORKS[0],
+        help="the one that is taught; sustainer goes on from the network of casebook ignite",
+    )
     command.add_argument("--updates", type=int, default=150, metavar="N", help="optimiser steps a case")
     command.add_argument("--replay", choices=_REPLAYS, default=_REPLAYS[0], help="how earlier cases are kept in mind")
     command.add_argument("--buffer", type=int, default=24, metavar="N", help="earlier cases kept for replay")
@@ -41,7 +47,7 @@ def add_learn(commands: argparse._SubParsersAction) -> None:
         default=8,
         metavar="N",
         help="new cases at most of which the version in use is asked afterwards how unsure it is, for the order "
-        "'uncertain' of casebook next",
+        "'uncertain' of casebook next; the sustainer gives them starting masks",
     )
     command.add_argument("--low-priority", action="store_true", help="give way to all other programs, use one core")
     instead = command.add_mutually_exclusive_group()
@@ -73,6 +79,7 @@ def _teach(casebook: Casebook, options: argparse.Namespace) -> int:
     from InteractiveSegLib.learning.background import lower_priority
     from InteractiveSegLib.learning.learner import StreamLearner, teacher_named
     from InteractiveSegLib.learning.settings import LearnSettings
+    from InteractiveSegLib.learning.sustainer import SUSTAINER, SustainerTeacher, sustain_start_steps
     from InteractiveSegLib.learning.uncertainty import UncertaintySettings
 
     if options.low_priority:
@@ -84,14 +91,19 @@ def _teach(casebook: Casebook, options: argparse.Namespace) -> int:
         expected_cases=options.expected_cases or max(1, len(casebook.cases())),
         seed=options.seed,
     )
-    teacher = teacher_named(options.network)
-    uncertainty = UncertaintySettings(options.look_at)
+    sustains = options.network == SUSTAINER
+    teacher = SustainerTeacher.of(casebook) if sustains else teacher_named(options.network)
+    uncertainty = UncertaintySettings(0 if sustains else options.look_at)  # which go with the starting masks
     learner = StreamLearner(casebook, teacher, settings, device=device_named(options.device), uncertainty=uncertainty)
     learnt = shown(learner.steps(), options)
     if not learnt:
         say(options, "every accepted case for training has been learnt")
     for case in learnt:
         print(f"{printable(case.case)}\tversion {case.version or 'none'}\t{printable(case.reason)}")
+    if sustains:
+        started = shown(sustain_start_steps(casebook, teacher, options.look_at), options)
+        if started is not None:
+            tell_started(started, casebook.labels(), options)
     return PARTLY_DONE if learnt and all(case.postponed for case in learnt) else 0
 
 

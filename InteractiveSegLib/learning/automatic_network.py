@@ -29,10 +29,18 @@ class AutomaticNetwork(nn.Module):
     labels : of the outputs after the background, in the order in which they came
     spacing_mm : of the voxels it sees, along S, A and R
     widths : feature channels a level
+    slices_first : it sees slices, whatever their direction in the patient, as ``PatientAxes.slices_first``
+    window : side in voxels of the parts in which it looks at an image, those that it learnt from; 0 looks at slices as
+        a whole, and at volumes in parts of 96 where they are large
     """
 
     def __init__(
-        self, labels: Sequence[int], spacing_mm: Sequence[float], widths: Sequence[int] = (16, 32, 64)
+        self,
+        labels: Sequence[int],
+        spacing_mm: Sequence[float],
+        widths: Sequence[int] = (16, 32, 64),
+        slices_first: bool = False,
+        window: int = 0,
     ) -> None:
         super().__init__()
         if not labels or len(set(labels)) < len(labels) or min(labels) < 1:
@@ -43,15 +51,24 @@ class AutomaticNetwork(nn.Module):
             "labels": list(self.labels),
             "spacing_mm": list(self.spacing_mm),
             "widths": list(widths),
+            "slices_first": slices_first,
+            "window": window,
         }
+        self.slices_first, self.window = slices_first, window
+        self.axes_of = PatientAxes.slices_first if slices_first else PatientAxes.of
         self.axis = int(np.argmax(self.spacing_mm))
-        others = [mm for axis, mm in enumerate(self.spacing_mm) if axis != self.axis]
-        self.dimensions = 2 if self.spacing_mm[self.axis] >= THICK * max(others) else 3
+        self.dimensions = self.dimensions_of(self.spacing_mm)
         strides = [2] * (len(widths) - 1)
         self.body = UNet(self.dimensions, 1, widths[0], widths, strides, num_res_units=1, norm="INSTANCE")
         self.head = nn.Conv2d(widths[0], 1 + len(labels), 1) if self.dimensions == 2 else None
         self.head = self.head or nn.Conv3d(widths[0], 1 + len(labels), 1)
         self.multiple = 2 ** (len(widths) - 1)
+
+    @staticmethod
+    def dimensions_of(spacing_mm: Sequence[float]) -> int:
+        """2 where slices are looked at one by one, as they are thick; else 3."""
+        *others, longest = sorted(spacing_mm)
+        return 2 if longest >= THICK * others[-1] else 3
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits (B, 1 + labels, ...) of images (B, 1, ...) in [0, 1] whose sides are multiples of ``multiple``."""
@@ -77,17 +94,24 @@ class AutomaticNetwork(nn.Module):
         """(1 + labels, S, P, Q) of a whole image (S, P, Q) in [0, 1], of any size."""
         if self.dimensions == 2:
             slices = image.movedim(self.axis, 0)[:, None]
-            parts = [_padded(self, slices[start : start + 8], self.multiple) for start in range(0, len(slices), 8)]
+            parts = [self._looked_at(slices[start : start + 8]) for start in range(0, len(slices), 8)]
             return torch.cat(parts).movedim(0, 1).movedim(1, self.axis + 1)
-        if image.numel() <= 96**3:
-            return _padded(self, image[None, None], self.multiple)[0]
-        return sliding_window_inference(image[None, None], (96, 96, 96), 1, self, overlap=0.25, mode="gaussian")[0]
+        if not self.window and image.numel() > 96**3:
+            return sliding_window_inference(image[None, None], (96, 96, 96), 1, self, overlap=0.25, mode="gaussian")[0]
+        return self._looked_at(image[None, None])[0]
+
+    def _looked_at(self, stack: Tensor) -> Tensor:
+        """Logits (B, C, ...) of a stack (B, 1, ...)."""
+        if not self.window:
+            return _padded(self, stack, self.multiple)
+        sides = [self.window] * self.dimensions
+        return sliding_window_inference(stack, sides, 4, self, overlap=0.5, mode="gaussian", padding_mode="replicate")
 
     def probabilities(self, volume: Volume) -> NDArray[np.float32]:
         """(1 + labels, K, J, I) on the image's own grid."""
-        axes = PatientAxes.of(volume.geometry)
+        axes = self.axes_of(volume.geometry)
         device = next(self.parameters()).device
-        soft = self.logits(seen(volume, self.spacing_mm).to(device)).softmax(dim=0).cpu()
+        soft = self.logits(seen(volume, axes, self.spacing_mm).to(device)).softmax(dim=0).cpu()
         shape = tuple(volume.geometry.shape_kji[axis] for axis in axes.order)
         return axes.turned_back(resized(soft, shape).numpy())
 

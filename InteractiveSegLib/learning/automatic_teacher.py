@@ -25,8 +25,9 @@ from InteractiveSegLib.learning.settings import DARK, LearnSettings
 from InteractiveSegLib.networks.checkpoint import read_weights, write_weights
 from InteractiveSegLib.training.trainer import Loss
 
-_FILE = "automatic.safetensors"
-_MOST_VOXELS = 160**3  # of an image as the network sees it
+_FILE, _ARCHITECTURE = "automatic.safetensors", "automatic"
+MOST_VOXELS = 160**3  # of an image as the network sees it
+_KNOWN = 0.499  # of what a voxel of the network's grid covers, so that it is known, too
 
 
 class AutomaticTeacher:
@@ -57,12 +58,12 @@ class AutomaticTeacher:
         if network is not None:
             return network.grown(labels)
         spacing = PatientAxes.of(volume.geometry).spacing_mm(volume.geometry)
-        coarser = max(1.0, (volume.geometry.voxel_count / _MOST_VOXELS) ** (1 / 3))
+        coarser = max(1.0, (volume.geometry.voxel_count / MOST_VOXELS) ** (1 / 3))
         torch.manual_seed(self.seed)
         return AutomaticNetwork(sorted(labels), [mm * coarser for mm in spacing], self.widths)
 
     def save(self, network: AutomaticNetwork, folder: Path, facts: Mapping[str, str | int | float]) -> None:
-        write_weights(network, folder / _FILE, self.name, network.config, facts)
+        write_weights(network, folder / _FILE, _ARCHITECTURE, network.config, facts)
 
     def load(self, folder: Path | None) -> AutomaticNetwork | None:
         """InputError for weights that cannot be read or are of another network."""
@@ -70,23 +71,32 @@ class AutomaticTeacher:
             return None
         path = folder / _FILE
         header, tensors = read_weights(path)
-        if header.get("architecture") != self.name:
-            raise InputError(f"the weights {path} are of {header.get('architecture')!r}, not of {self.name!r}")
+        if header.get("architecture") != _ARCHITECTURE:
+            raise InputError(f"the weights {path} are of {header.get('architecture')!r}, not of {_ARCHITECTURE!r}")
         network = AutomaticNetwork(**json.loads(header["config"]))
         network.load_state_dict(tensors)
         return network.eval()
 
-    def lesson(self, case: CaseTargets, network: AutomaticNetwork) -> ImageLesson:
-        axes = PatientAxes.of(case.volume.geometry)
+    def lesson(self, case: CaseTargets, network: AutomaticNetwork) -> ImageLesson | None:
+        """None where what was looked at is less than half a voxel of the network's grid thick."""
+        axes = network.axes_of(case.volume.geometry)
         own = axes.spacing_mm(case.volume.geometry)
 
         def brought(array: NDArray[np.float32]) -> NDArray[np.float32]:
             return resampled(torch.from_numpy(axes.turned(array)), own, network.spacing_mm).numpy()
 
-        image = seen(case.volume, network.spacing_mm).numpy()
+        image = seen(case.volume, axes, network.spacing_mm).numpy()
         labels = tuple(label for label in network.labels if label in case.targets)
         targets = np.stack([brought(case.targets[label]) for label in labels])
-        return ImageLesson(image, labels, targets, brought(case.weight))
+        if not any(label in case.known for label in labels):
+            return ImageLesson(image, labels, targets, brought(case.weight))
+        shape = case.volume.geometry.shape_kji
+        spread = (np.broadcast_to(case.known.get(label, True), shape).astype(np.float32) for label in labels)
+        share = np.stack([brought(where) for where in spread])
+        known = share >= _KNOWN
+        targets = np.where(known, targets / np.maximum(share, _KNOWN), 0)  # the mean of what is known
+        weight = brought(case.weight) * known.any(axis=0)  # where nothing was looked at there is nothing to learn
+        return ImageLesson(image, labels, targets, weight, known=known) if weight.any() else None
 
     def batches(
         self, lessons: Sequence[ImageLesson], network: AutomaticNetwork, settings: LearnSettings, seed: int

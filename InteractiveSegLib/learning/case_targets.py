@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,18 +21,20 @@ class CaseTargets:
     targets : label -> (K, J, I) float32, how far each voxel is believed to be the object; of every label that was known
     weight : (K, J, I) float32
     prompts : a person's; empty where there were none
+    known : label -> bool that spreads over (K, J, I), where its target says anything; everywhere where there is none
     """
 
     volume: Volume
     targets: Mapping[int, NDArray[np.float32]]
     weight: NDArray[np.float32]
     prompts: Prompts
+    known: Mapping[int, NDArray[np.bool_]] = field(default_factory=dict)
 
 
 def case_targets(
     volume: Volume, accepted: AcceptedMask, known_labels: tuple[int, ...], alpha: float, person_weight: float
 ) -> CaseTargets:
-    """Targets and weights of an accepted mask.
+    """Targets and weights of an accepted mask. Where nobody looked at a label its target is 0, and is not known.
 
     Parameters
     ----------
@@ -44,4 +46,8 @@ def case_targets(
         label: soft_target(accepted.labels == label, first.get(label), alpha, accepted.origins)
         for label in known_labels
     }
-    return CaseTargets(volume, targets, voxel_weights(accepted.origins, person_weight), accepted.prompts)
+    review, known = accepted.review, {}
+    if review is not None:
+        known = {label: review.known_kji(label) for label in known_labels if not review.known(label).all()}
+    targets |= {label: targets[label] * where for label, where in known.items()}
+    return CaseTargets(volume, targets, voxel_weights(accepted.origins, person_weight), accepted.prompts, known)

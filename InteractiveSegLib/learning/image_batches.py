@@ -12,10 +12,8 @@ from torch.utils.data import Dataset
 
 from InteractiveSegLib.learning.image_lesson import ImageLesson
 from InteractiveSegLib.learning.replay import Mixture
-from InteractiveSegLib.networks.losses import soft_dice_cross_entropy
+from InteractiveSegLib.networks.losses import partial_dice_cross_entropy
 from InteractiveSegLib.training.trainer import Loss
-
-_EXCLUDED = -1e4
 
 
 @dataclass(frozen=True)
@@ -39,8 +37,8 @@ class ImageBatches(Dataset):
     """Numbered batches; number n depends on the images, the seed and n alone.
 
     An item has ``image`` (B, 1, ...), ``targets`` (B, 1 + labels, ...), of background and labels, ``known``
-    (B, 1 + labels) bool, the classes that the mask speaks of, ``weight`` (B, ...), and ``dark`` (B, 1 + labels, ...),
-    earlier logits, with ``remembered`` (B, 1 + labels) bool.
+    (B, 1 + labels, ...) bool, the classes that the mask speaks of, ``weight`` (B, ...), and ``dark``
+    (B, 1 + labels, ...), earlier logits, with ``remembered`` (B, 1 + labels) bool.
 
     Parameters
     ----------
@@ -83,8 +81,11 @@ class ImageBatches(Dataset):
         if foreground.size and rng.random() < settings.on_object:
             middle = np.array(np.unravel_index(foreground[rng.integers(foreground.size)], taught.image.shape))
             middle = middle + [int(rng.integers(-side // 4, side // 4 + 1)) if side > 1 else 0 for side in sides]
-        else:
+        elif taught.known is None:
             middle = rng.integers(taught.image.shape)
+        else:  # a patch of which nothing is known would teach nothing
+            counted = np.flatnonzero(taught.weight)
+            middle = np.array(np.unravel_index(counted[rng.integers(counted.size)], taught.image.shape))
         window, padding = _window(taught.image.shape, middle, sides)
 
         def cut(array: np.ndarray, mode: str = "constant") -> np.ndarray:
@@ -92,23 +93,26 @@ class ImageBatches(Dataset):
             part = np.pad(array[(..., *window)], [(0, 0)] * lead + padding, mode).astype(np.float32)
             return part.squeeze(lead + self.axis) if flat else part
 
-        known = np.array([True, *(label in taught.labels for label in self.labels)])
-        targets = np.zeros((1 + len(self.labels), *taught.image.shape), np.float32)
+        weight = cut(taught.weight)  # 0 beyond the image
+        targets = np.zeros((1 + len(self.labels), *weight.shape), np.float32)
+        known = np.zeros(targets.shape, bool)
+        known[0] = True
         for place, label in enumerate(taught.labels):
-            targets[1 + self.labels.index(label)] = taught.targets[place]
+            targets[1 + self.labels.index(label)] = cut(taught.targets[place])
+            known[1 + self.labels.index(label)] = True if taught.known is None else cut(taught.known[place]) > 0
         targets[0] = 1 - targets[1:].sum(axis=0)
-        dark, remembered = np.zeros_like(targets), np.zeros(len(known), bool)
+        dark, remembered = np.zeros_like(targets), np.zeros(len(targets), bool)
         if taught.dark is not None:
-            dark[: len(taught.dark)], remembered[: len(taught.dark)] = taught.dark, True
+            dark[: len(taught.dark)], remembered[: len(taught.dark)] = cut(taught.dark), True
         image = cut(taught.image, "edge")[None]
         image = image * np.float32(1 + settings.contrast * rng.uniform(-1, 1))
         image = image + np.float32(settings.brightness * rng.uniform(-1, 1))
         return {
             "image": image,
-            "targets": cut(targets),
+            "targets": targets,
             "known": known,
-            "weight": cut(taught.weight),  # 0 beyond the image
-            "dark": cut(dark),
+            "weight": weight,
+            "dark": dark,
             "remembered": remembered,
         }
 
@@ -134,12 +138,12 @@ def patch_loss(dark_share: float) -> Loss:
     """Soft Dice and cross-entropy, and the squared distance to the logits that are remembered.
 
     Where a mask says nothing of a class, its probability is added to the background's: what is not known to be there
-    may be (the marginal loss).
+    may be.
     """
 
     def loss(network: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
-        logits, known = network(batch["image"]), batch["known"]
-        value = soft_dice_cross_entropy(marginal(logits, known), batch["targets"], batch["weight"])
+        logits = network(batch["image"])
+        value = partial_dice_cross_entropy(logits, batch["targets"], batch["known"], batch["weight"])
         remembered = batch["remembered"]
         if dark_share and bool(remembered.any()):
             mask = remembered.reshape(*remembered.shape, *[1] * (logits.ndim - 2)) * (batch["weight"] > 0)[:, None]
@@ -148,18 +152,3 @@ def patch_loss(dark_share: float) -> Loss:
         return value
 
     return loss
-
-
-def marginal(logits: Tensor, known: Tensor) -> Tensor:
-    """Logits (B, C, ...) in which unknown classes are part of the background (class 0).
-
-    known : (B, C) bool
-    """
-    if bool(known.all()):
-        return logits
-    known = known.reshape(*known.shape, *[1] * (logits.ndim - 2)).expand_as(logits)
-    own = torch.zeros_like(known)
-    own[:, 0] = True
-    background = logits.masked_fill(known & ~own, _EXCLUDED).logsumexp(dim=1)
-    rest = logits.masked_fill(~known, _EXCLUDED)
-    return torch.cat([background[:, None], rest[:, 1:]], dim=1)

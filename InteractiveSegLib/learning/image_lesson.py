@@ -20,13 +20,14 @@ _RAS = 3
 
 @dataclass(frozen=True, eq=False)
 class ImageLesson:
-    """Axes are S, A, R of the patient, each the nearest one of the image's.
+    """Axes are S, A, R of the patient, each the nearest one of the image's, or slices and the two others.
 
     image : (S, P, Q) float32 in [0, 1]
     labels : of the targets
     targets : (L, S, P, Q) float32; what is no label is background
     weight : (S, P, Q) float32
     dark : (1 + L', S, P, Q) float16, logits that a network gave for the first labels when the image was new, or None
+    known : (L, S, P, Q) bool, where the targets say anything; None where they do everywhere. Elsewhere they are 0
     """
 
     image: NDArray[np.float32]
@@ -34,11 +35,17 @@ class ImageLesson:
     targets: NDArray[np.float32]
     weight: NDArray[np.float32]
     dark: NDArray[np.float16] | None = None
+    known: NDArray[np.bool_] | None = None
 
     def arrays(self) -> dict[str, NDArray]:
         """What ``numpy.savez`` stores; ``from_arrays`` is the way back."""
         kept = {name: getattr(self, name).astype(np.float16) for name in ("image", "targets", "weight")}
-        return {**kept, "labels": np.array(self.labels, int), **({} if self.dark is None else {"dark": self.dark})}
+        more = {"dark": self.dark, "known": self.known}
+        return {
+            **kept,
+            "labels": np.array(self.labels, int),
+            **{name: array for name, array in more.items() if array is not None},
+        }
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray]) -> ImageLesson:
@@ -46,7 +53,8 @@ class ImageLesson:
         if missing := {"image", "labels", "targets", "weight"} - set(arrays):
             raise InputError(f"a stored image lacks {', '.join(sorted(missing))}")
         image, targets, weight = (arrays[name].astype(np.float32) for name in ("image", "targets", "weight"))
-        return cls(image, tuple(arrays["labels"].tolist()), targets, weight, arrays.get("dark"))
+        labels = tuple(arrays["labels"].tolist())
+        return cls(image, labels, targets, weight, arrays.get("dark"), arrays.get("known"))
 
     def with_dark(self, logits: Tensor) -> ImageLesson:
         """The same with a network's answer (1 + L', S, P, Q)."""
@@ -66,13 +74,25 @@ class PatientAxes:
 
     @classmethod
     def of(cls, geometry: Geometry) -> PatientAxes:
-        directions = geometry.ijk_to_ras[:3, :3] / np.linalg.norm(geometry.ijk_to_ras[:3, :3], axis=0)
-        along = directions[::-1, ::-1]  # rows S, A, R; columns k, j, i
+        along = _along(geometry)
         order: list[int] = []
         for row in along:
             order.append(max((axis for axis in range(_RAS) if axis not in order), key=lambda axis: abs(row[axis])))
         flipped = tuple(place for place, axis in enumerate(order) if along[place, axis] < 0)
         return cls(tuple(order), flipped)  # type: ignore[arg-type]
+
+    @classmethod
+    def slices_first(cls, geometry: Geometry) -> PatientAxes:
+        """The axis of the thickest voxels comes first, whatever its direction, then the others in the patient's order.
+
+        For images whose slices lie in several directions, such as short axes of hearts.
+        """
+        axes, along = cls.of(geometry), _along(geometry)
+        first = int(np.argmax(geometry.spacing_kji_mm))
+        places = [axes.order.index(first), *(place for place in range(_RAS) if axes.order[place] != first)]
+        order = tuple(axes.order[place] for place in places)
+        flipped = tuple(new for new, place in enumerate(places) if along[place, axes.order[place]] < 0)
+        return cls(order, flipped)  # type: ignore[arg-type]
 
     def turned(self, array: NDArray) -> NDArray:
         """The three last axes in the patient's order."""
@@ -90,9 +110,14 @@ class PatientAxes:
         return tuple(geometry.spacing_kji_mm[axis] for axis in self.order)
 
 
-def seen(volume: Volume, spacing_mm: tuple[float, float, float]) -> Tensor:
+def _along(geometry: Geometry) -> NDArray[np.float64]:
+    """(3, 3) cosines: rows are S, A and R of the patient, columns the axes k, j and i of the image."""
+    directions = geometry.ijk_to_ras[:3, :3] / np.linalg.norm(geometry.ijk_to_ras[:3, :3], axis=0)
+    return directions[::-1, ::-1]
+
+
+def seen(volume: Volume, axes: PatientAxes, spacing_mm: tuple[float, float, float]) -> Tensor:
     """The image (S, P, Q) in [0, 1] as the network sees it."""
-    axes = PatientAxes.of(volume.geometry)
     intensities, _ = crop_intensities(volume, BoundingBox.whole(volume.geometry.shape_kji))
     return resampled(torch.from_numpy(axes.turned(intensities)), axes.spacing_mm(volume.geometry), spacing_mm)
 

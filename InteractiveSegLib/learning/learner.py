@@ -313,7 +313,11 @@ class StreamLearner:
         case = self.casebook.case_of_id(found.case_id)
         accepted = load_accepted(case, found)
         labels = self.teacher.answer(network, self.casebook.volume(case), accepted, found.id)
-        scores = {label: dice(labels == label, accepted.labels == label) for label in found.labels}
+        review = found.reviewed(case)
+        scores = {
+            label: dice((labels == label) & where, (accepted.labels == label) & where)
+            for label, where in ((label, review.known_kji(label)) for label in found.labels)
+        }
         return {label: value for label, value in scores.items() if np.isfinite(value)}
 
 

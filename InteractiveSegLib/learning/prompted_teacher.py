@@ -64,7 +64,14 @@ class PromptedTeacher:
     def lesson(self, case: CaseTargets, network: Member) -> Objects | None:
         present = [label for label, target in case.targets.items() if target.sum() >= _LEAST_VOXELS]
         objects = [
-            object_lesson(case.volume, case.targets[label], case.weight, case.prompts, label, network)
+            object_lesson(
+                case.volume,
+                case.targets[label],
+                case.weight * case.known.get(label, True),
+                case.prompts,
+                label,
+                network,
+            )
             for label in present
             if (case.targets[label] > 0.5).any() or label in case.prompts.labels
         ]

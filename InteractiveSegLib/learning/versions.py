@@ -81,6 +81,12 @@ def add_version(
     return int(cursor.lastrowid or 0)
 
 
+def put_in_use(rows: sqlite3.Connection, version: Version) -> None:
+    """Use a version that was replaced; within a transaction."""
+    rows.execute("UPDATE version SET state = ? WHERE learner = ? AND state = ?", [REPLACED, version.learner, IN_USE])
+    rows.execute("UPDATE version SET state = ? WHERE id = ?", [IN_USE, version.id])
+
+
 def keep_scores(casebook: Casebook, version: Version, scores: Mapping[int, Mapping[int, float]]) -> None:
     """Remember what a version scored on validation cases."""
     merged = {**version.scores, **scores}

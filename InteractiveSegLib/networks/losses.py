@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from InteractiveSegLib.errors import InputError
 
+_EXCLUDED = -1e4
 _DICE_CE = DiceCELoss(softmax=True, to_onehot_y=True, include_background=False, batch=False)
 
 
@@ -49,6 +50,39 @@ def soft_dice_cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor) ->
     dice = 2 * both / (size + found.sum(dim=2)).clamp(min=1e-6)
     occurs = (targets[:, 1:].flatten(2).sum(dim=2) >= 0.5).float()
     return cross_entropy + ((1 - dice) * occurs).sum() / occurs.sum().clamp(min=1)
+
+
+def partial_dice_cross_entropy(logits: Tensor, targets: Tensor, known: Tensor, weights: Tensor) -> Tensor:
+    """``soft_dice_cross_entropy`` of masks that do not speak of every class in every voxel.
+
+    The probability of classes that are not known in a voxel counts to the background's (the marginal loss of Fang and
+    Yan, IEEE TMI 2020): what is not known to be there may be. Voxels of weight 0 carry no loss at all.
+
+    Parameters
+    ----------
+    targets : (B, C, ...) as there, 0 for classes that are not known
+    known : (B, C, ...) bool; the background always is
+    weights : (B, ...) at least 0
+
+    Raises
+    ------
+    InputError : no voxel has a weight above 0.
+    """
+    return soft_dice_cross_entropy(marginal_logits(logits, known), targets, weights)
+
+
+def marginal_logits(logits: Tensor, known: Tensor) -> Tensor:
+    """Logits (B, C, ...) in which unknown classes are part of the background (class 0) and have no probability left.
+
+    known : (B, C, ...) bool
+    """
+    if bool(known.all()):
+        return logits
+    own = torch.zeros_like(known)
+    own[:, 0] = True
+    background = logits.masked_fill(known & ~own, _EXCLUDED).logsumexp(dim=1)
+    rest = logits.masked_fill(~known, _EXCLUDED)
+    return torch.cat([background[:, None], rest[:, 1:]], dim=1)
 
 
 def weighted_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:

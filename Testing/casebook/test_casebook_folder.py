@@ -18,6 +18,7 @@ from InteractiveSegLib.casebook.database import FILE
 from InteractiveSegLib.casebook.image_reference import ImageReference
 from InteractiveSegLib.casebook.importing import ImportSettings, import_steps
 from InteractiveSegLib.casebook.prompt_file import save_prompts
+from InteractiveSegLib.casebook.review import SliceState
 from InteractiveSegLib.casebook.splits import SplitSettings, split_of
 from InteractiveSegLib.casebook.states import State
 from InteractiveSegLib.errors import InputError, OutputError
@@ -125,7 +126,9 @@ def test_an_older_casebook_is_brought_forward_with_a_copy_and_a_note(tmp_path, v
         ]
         assert casebook.splits == SplitSettings(0, 0.5, 3)
         [found] = stream(casebook)
-        assert load_accepted(casebook.case("case1"), found).labels.max() == 2
+        mask = load_accepted(casebook.case("case1"), found)
+        assert mask.labels.max() == 2
+        assert mask.review.of(2) == (SliceState.VERIFIED,) * 6  # it stands as a whole, as it did
         assert [row["accepted"] for row in casebook.database.rows("SELECT accepted FROM round ORDER BY id")] == [0, 1]
         assert last_round(casebook, casebook.case("case1")).labels.max() == 3
         assert casebook.database.rows("SELECT * FROM version") == []

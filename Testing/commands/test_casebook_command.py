@@ -72,6 +72,8 @@ def test_a_study_from_its_first_image_to_the_export(study, tmp_path, capsys):
         (["reopen", "BOOK", "p0_image"], "is new and cannot become reopened"),
         (["export", "BOOK", "out"], "has no accepted case"),
         (["export", "BOOK", "effort.pdf", "--effort"], "written as .csv or .png"),
+        (["accept", "BOOK", "p0_image", "--verified", "liver"], "has no mask yet: name the MASK"),
+        (["accept", "BOOK", "p0_image", "--absent", "--not-there", "liver"], "it takes no MASK and no organs"),
         (["init", "BOOK"], "is a casebook already"),
         (["add", "BOOK", "nowhere"], "nowhere does not exist"),
     ],
@@ -115,3 +117,44 @@ def test_images_on_another_grid_than_their_mask_are_refused(study, tmp_path, cap
     mask = labelmap(tmp_path / "m.nii.gz", box_mask(1, (6, 12, 18)), other)
     assert main(["casebook", "accept", str(study), "p0_image", mask]) == 2
     assert "has the shape (18, 12, 6), not (17, 12, 6)" in capsys.readouterr().err
+
+
+def test_a_part_of_a_mask_is_accepted_organ_by_organ_and_exported(study, tmp_path, capsys):
+    image, labels = tmp_path / "in" / "p1_image.nii.gz", box_mask()
+    labels[2:6, 9:12, 1:4] = 2
+    mask = labelmap(tmp_path / "m.nii.gz", labels, image)
+    with Casebook(study) as casebook:
+        casebook.name_label(2, "spleen: left")
+        casebook.name_label(3, "aorta")
+    accept = ["casebook", "accept", str(study), "p1_image"]
+    for words, text in (
+        (
+            ["--verified", "kidney"],
+            "names no organ of the study; it has 1 (liver), 2 (spleen: left), 3 (aorta)",
+        ),
+        (["--verified", "liver:2-x"], "'2-x' is no slice"),
+        (["--verified", "liver:4-9"], "no slice 6: its 6 slices along k count from 0 to 5"),
+        (["--not-there", "liver"], "label 1 is said not to be in slice 1 along k of case 'p1_image'"),
+    ):
+        assert main([*accept, mask, *words]) == 2
+        assert text in capsys.readouterr().err
+    assert main([*accept, mask, "--verified", "1:0-3", "--not-there", "aorta", "--verified", "spleen: left:2,4"]) == 0
+    assert "6 of 18 slices of organs are not verified yet" in capsys.readouterr().err
+    assert main(["casebook", "list", str(study), "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)["cases"]
+    assert [case["slices_of_organs"]["unverified"] for case in listed] == [18, 6, 18]
+    assert main(["casebook", "list", str(study)]) == 0
+    assert "| 12 of 18 |" in capsys.readouterr().out
+    labels[4, 9, 1] = 0  # a slice of the spleen is not as it was verified
+    changed = labelmap(tmp_path / "m2.nii.gz", labels, image)
+    assert main(["casebook", "reopen", str(study), "p1_image"]) == 0
+    assert main([*accept, changed, "--verified", "liver"]) == 0
+    with Casebook(study) as casebook:
+        [found] = stream(casebook)
+        known = {label: found.review.known(label).tolist() for label in (1, 2, 3)}
+    assert known == {1: [True] * 6, 2: [False, False, True, False, False, False], 3: [True] * 6}
+    assert main(["casebook", "reopen", str(study), "p1_image"]) == 0
+    assert main([*accept, "--verified", "spleen: left"]) == 0  # of the mask that is there
+    out = tmp_path / "out"
+    assert main(["casebook", "export", str(study), str(out), "--with-unverified"]) == 0
+    assert [path.name for path in out.iterdir()] == ["p1_image_mask.nii.gz"]

@@ -3,13 +3,15 @@ import pytest
 import torch
 from taught_blobs import SHAPE, blob, scribbled, tiny_automatic
 
+from InteractiveSegLib.casebook.acceptance import AcceptedMask
+from InteractiveSegLib.casebook.review import Review, SliceState
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.box import BoundingBox
 from InteractiveSegLib.image.geometry import Geometry, Volume
 from InteractiveSegLib.image.packed_mask import PackedMask
 from InteractiveSegLib.learning.automatic_network import AutomaticNetwork
-from InteractiveSegLib.learning.case_targets import CaseTargets
-from InteractiveSegLib.learning.image_batches import ImageBatches, PatchSettings
+from InteractiveSegLib.learning.case_targets import CaseTargets, case_targets
+from InteractiveSegLib.learning.image_batches import ImageBatches, PatchSettings, patch_loss
 from InteractiveSegLib.learning.image_lesson import ImageLesson, PatientAxes
 from InteractiveSegLib.learning.object_batches import ObjectBatches, SessionSettings, piece_shape
 from InteractiveSegLib.learning.object_lesson import ObjectLesson, object_lesson
@@ -206,11 +208,61 @@ def test_patches_are_a_function_of_their_number_and_know_what_was_known():
         assert item["image"].shape == (2, 1, 12, 12, 12)
         assert item["targets"].shape == (2, 3, 12, 12, 12)
         assert torch.allclose(item["targets"].sum(dim=1)[item["weight"] > 0], torch.tensor(1.0))
-        knowing |= {tuple(row) for row in item["known"].tolist()}
+        assert item["known"].shape == item["targets"].shape
+        knowing |= {tuple(row) for row in item["known"].flatten(2).all(dim=2).tolist()}
         assert not item["remembered"].any()
     assert knowing == {(True, True, True), (True, True, False)}
     flat = ImageBatches(images, (1, 4), 0, Mixture(0.5), 8, 3, settings)[0]
     assert flat["image"].shape == (3, 1, 16, 16)
+
+
+def in_part(spacing_mm, known_slices):
+    """A lesson of label 1, looked at in some slices along S, and label 4, looked at in none but the first two."""
+    truth = blob(0).astype(np.uint8)
+    review = Review(0, 8, {}).marked(1, SliceState.VERIFIED, known_slices).marked(4, SliceState.ABSENT, [0, 1])
+    mask = AcceptedMask(truth, truth, review=review)
+    geometry = Geometry(SHAPE, np.diag([1.0, 1.0, 3.0, 1.0]))
+    case = case_targets(volume(0, geometry), mask, review.known_labels(), 1.0, 0.0)
+    return tiny_automatic().lesson(case, AutomaticNetwork([1, 4], spacing_mm, (4, 8)))
+
+
+def test_slices_that_nobody_looked_at_carry_no_weight_and_no_target():
+    lesson = in_part((3.0, 1.0, 1.0), [3, 4])
+    assert lesson.weight.any(axis=(1, 2)).tolist() == [True, True, False, True, True, False, False, False]
+    assert lesson.targets.any(axis=(2, 3)).tolist() == [[n in (3, 4) for n in range(8)], [False] * 8]
+    assert lesson.known.all(axis=(2, 3)).tolist() == [[n in (3, 4) for n in range(8)], [n < 2 for n in range(8)]]
+    back = ImageLesson.from_arrays(lesson.arrays())
+    assert np.array_equal(back.known, lesson.known)
+    data = ImageBatches([back], (1, 4), 0, Mixture(), 12, 0, PatchSettings(sides=(12, 16), count=(2, 3)))
+    for number in range(12):
+        item = data[number]
+        assert (item["weight"] > 0).any(dim=2).any(dim=1).all()  # no patch of which nothing is known
+        assert not (item["targets"][:, 1:] * ~item["known"][:, 1:]).any()
+        assert torch.isfinite(patch_loss(0.0)(lambda image: image.repeat(1, 3, 1, 1), item))
+
+
+@pytest.mark.parametrize(("mm", "slices", "known"), [(6.0, [4, 5], [2]), (6.0, [3, 4], [1, 2]), (1.5, [5], [10, 11])])
+def test_slices_that_were_looked_at_are_known_on_other_voxels(mm, slices, known):
+    lesson = in_part((mm, 1.0, 1.0), slices)
+    found = np.flatnonzero(lesson.known[0].all(axis=(1, 2))).tolist()
+    assert found == known
+    assert lesson.targets[0][found].max() == pytest.approx(1, abs=1e-3)
+
+
+def test_one_verified_slice_among_many_that_the_network_sees_as_one_teaches_nothing():
+    review = Review(0, 8, {}).marked(1, SliceState.VERIFIED, [5])
+    truth = blob(0).astype(np.uint8)
+    case = case_targets(volume(0), AcceptedMask(truth, truth, review=review), (1,), 1.0, 0.0)
+    assert tiny_automatic().lesson(case, AutomaticNetwork([1], (12.0, 1.0, 1.0), (4, 8))) is None
+
+
+def test_the_prompted_network_learns_from_the_slices_that_were_looked_at():
+    truth = blob(0).astype(np.uint8)
+    review = Review(0, 8, {}).marked(1, SliceState.EDITED, [3, 4])
+    case = case_targets(volume(0), AcceptedMask(truth, truth, review=review), (1,), 1.0, 0.0)
+    [lesson] = PromptedTeacher().lesson(case, PromptedNetwork((4, 4)).eval())
+    assert lesson.weight.any(axis=(1, 2)).sum() == 2
+    assert not lesson.target[~lesson.weight.any(axis=(1, 2))].any()
 
 
 def test_what_lies_beyond_an_image_does_not_count():

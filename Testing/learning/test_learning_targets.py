@@ -11,13 +11,18 @@ from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.geometry import Geometry, Volume
 from InteractiveSegLib.learning.automatic_network import AutomaticNetwork
 from InteractiveSegLib.learning.case_targets import case_targets
-from InteractiveSegLib.learning.image_batches import marginal, patch_loss
+from InteractiveSegLib.learning.image_batches import patch_loss
 from InteractiveSegLib.learning.image_lesson import ImageLesson
 from InteractiveSegLib.learning.replay import Mixture, reservoir
 from InteractiveSegLib.learning.settings import LearnSettings
 from InteractiveSegLib.learning.targets import sharpened, soft_target, trust, voxel_weights
 from InteractiveSegLib.learning.teacher import teach_steps
-from InteractiveSegLib.networks.losses import dice_cross_entropy_of, soft_dice_cross_entropy
+from InteractiveSegLib.networks.losses import (
+    dice_cross_entropy_of,
+    marginal_logits,
+    partial_dice_cross_entropy,
+    soft_dice_cross_entropy,
+)
 from InteractiveSegLib.progress import finish
 from InteractiveSegLib.training.trainer import warm_cosine
 
@@ -155,16 +160,52 @@ def test_an_object_that_is_absent_has_no_dice_to_lose():
 
 def test_a_class_that_a_mask_does_not_know_counts_as_background():
     logits = torch.log(torch.tensor([[[0.5], [0.2], [0.3]]]))
-    found = marginal(logits, torch.tensor([[True, True, False]])).softmax(dim=1)[0, :, 0]
+    found = marginal_logits(logits, torch.tensor([[[True], [True], [False]]])).softmax(dim=1)[0, :, 0]
     assert found.tolist() == pytest.approx([0.8, 0.2, 0.0])
-    assert marginal(logits, torch.ones(1, 3, dtype=torch.bool)) is logits
+    assert marginal_logits(logits, torch.ones(1, 3, 1, dtype=torch.bool)) is logits
+
+
+@pytest.mark.parametrize(
+    ("known", "weights", "expected"),
+    [  # probabilities (0.5, 0.2, 0.3) of background and two organs; the first voxel is organ 1, the second background
+        # both voxels known: cross-entropy -(ln 0.2 + ln 0.5) / 2, Dice of organ 1 = 2 * 0.2 / (1 + 0.4)
+        (((1, 1), (1, 1)), (1, 1), -(math.log(0.2) + math.log(0.5)) / 2 + 1 - 0.4 / 1.4),
+        # organ 2 unknown in both: the background has 0.8
+        (((1, 1), (0, 0)), (1, 1), -(math.log(0.2) + math.log(0.8)) / 2 + 1 - 0.4 / 1.4),
+        # organ 2 unknown in the second voxel alone
+        (((1, 1), (1, 0)), (1, 1), -(math.log(0.2) + math.log(0.8)) / 2 + 1 - 0.4 / 1.4),
+        # organ 1 known in the first voxel alone, nothing known in the second, which is ignored: Dice = 2 * 0.2 / 1.2
+        (((1, 0), (1, 0)), (1, 0), -math.log(0.2) + 1 - 0.4 / 1.2),
+        # organ 1 unknown in the second: background and it have 0.7 there, and its Dice is that of the first voxel
+        (((1, 0), (1, 1)), (1, 1), -(math.log(0.2) + math.log(0.7)) / 2 + 1 - 0.4 / 1.2),
+    ],
+)
+def test_what_is_not_known_of_a_voxel_carries_no_loss(known, weights, expected):
+    logits = torch.log(torch.tensor([0.5, 0.2, 0.3])).reshape(1, 3, 1).repeat(1, 1, 2)
+    targets = torch.tensor([[[0.0, 1.0], [1.0, 0.0], [0.0, 0.0]]])
+    spread = torch.tensor([[(1, 1), *known]]).bool()
+    found = partial_dice_cross_entropy(logits, targets, spread, torch.tensor([weights]).float())
+    assert found.item() == pytest.approx(expected, abs=1e-5)
+    with pytest.raises(InputError, match="nothing to learn from"):
+        partial_dice_cross_entropy(logits, targets, spread, torch.zeros(1, 2))
+
+
+def test_an_organ_that_is_not_known_has_no_gradient_of_its_own_against_the_background():
+    logits = torch.zeros(1, 3, 4, requires_grad=True)
+    targets = torch.zeros(1, 3, 4)
+    targets[:, 0] = 1
+    known = torch.ones(1, 3, 4, dtype=torch.bool)
+    known[:, 2] = False
+    partial_dice_cross_entropy(logits, targets, known, torch.ones(1, 4)).backward()
+    assert torch.allclose(logits.grad[:, 0], logits.grad[:, 2])  # both make the same background likelier
+    assert (logits.grad[:, 1] > 0).all()
 
 
 def test_dark_replay_adds_the_squared_distance_to_what_was_answered():
     batch = {
         "image": torch.zeros(1, 1, 2, 2),
         "targets": torch.tensor([1.0, 0.0]).reshape(1, 2, 1, 1).expand(1, 2, 2, 2),
-        "known": torch.ones(1, 2, dtype=torch.bool),
+        "known": torch.ones(1, 2, 2, 2, dtype=torch.bool),
         "weight": torch.tensor([[[1.0, 1.0], [1.0, 0.0]]]),
         "dark": torch.full((1, 2, 2, 2), 3.0),
         "remembered": torch.tensor([[True, False]]),

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from InteractiveSegLib.casebook.acceptance import AcceptedMask, accept, latest, load_accepted
-from InteractiveSegLib.casebook.case_rounds import keep_round, last_round
+from InteractiveSegLib.casebook.acceptance import AcceptedMask, accept
+from InteractiveSegLib.casebook.case_rounds import keep_round
 from InteractiveSegLib.casebook.case_view import CasebookView, CaseRow, CaseWork, OpenedCase
 from InteractiveSegLib.casebook.casebook import Casebook
 from InteractiveSegLib.casebook.entries import CaseEntry, ConflictError
+from InteractiveSegLib.casebook.left_work import left_work
 from InteractiveSegLib.casebook.provenance import traced
 from InteractiveSegLib.casebook.states import State
 from InteractiveSegLib.casebook.uncertainties import known_uncertainties
@@ -99,22 +100,12 @@ def _open(casebook: Casebook, work: CaseWork | None, name: str, order: str) -> C
 def _opened(casebook: Casebook, entry: CaseEntry, reason: str) -> CasebookView:
     volume = casebook.volume(entry)  # before anything is changed
     entry = casebook.begin(entry)
-    prompts, masks = _as_left(casebook, entry)
+    left = left_work(casebook, entry)
+    prompts, masks = (Prompts(), {}) if left is None else (left.prompts, _packed(left.labels))
+    if left is not None and left.is_start:
+        reason = f"{reason}; it opens with a starting mask, which nobody has looked at yet"
     opened = OpenedCase(entry.name, entry.revision, volume, prompts, masks, reason)
     return _look(casebook, f"{entry.name}: {reason}", opened)
-
-
-def _as_left(casebook: Casebook, entry: CaseEntry) -> tuple[Prompts, dict[int, PackedMask]]:
-    """The latest of what was accepted and what was kept of the work since; of what is damaged there is a note."""
-    kept = last_round(casebook, entry)
-    try:
-        accepted = latest(casebook, entry)
-        if accepted is not None and (kept is None or kept.accepted < accepted.id):
-            found = load_accepted(entry, accepted)
-            return found.prompts, _packed(found.labels)
-    except InputError as error:
-        casebook.note(str(error))
-    return (Prompts(), {}) if kept is None else (kept.prompts, _packed(kept.labels))
 
 
 def _keep(casebook: Casebook, work: CaseWork | None, name: str, order: str) -> CasebookView:
@@ -144,7 +135,12 @@ def _accept(casebook: Casebook, work: CaseWork | None, name: str, order: str) ->
     shape = entry.image.geometry.shape_kji
     labels = _labels(work.masks, shape)
     marked = work.prompts.scribbles.to_labelmap(shape) > 0
-    origins = traced(labels, marked, model=_labels(work.proposed, shape))
+    left = left_work(casebook, entry)
+    proposed = _labels(work.proposed, shape)
+    origins = traced(labels, marked, model=proposed)
+    if left is not None:  # what the case was opened with, and the person left as it was, is whose it was
+        same = ~marked & (labels == left.labels) & (labels != proposed)
+        origins[same] = left.origins[same]
     accept(casebook, entry, AcceptedMask(labels, origins, work.prompts))
     casebook.record(entry, work.events)
     return _look(casebook, f"{work.case}: accepted")

@@ -1,0 +1,295 @@
+"""The igniter: a network that a small labelled set teaches, and what it finds in the cases of a study.
+
+Ma et al., arXiv 2204.06243. What it finds is where a person starts from: never a mask that anybody stands for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from InteractiveSegLib.casebook.casebook import Casebook
+from InteractiveSegLib.casebook.entries import CaseEntry
+from InteractiveSegLib.casebook.image_reference import ImageReference
+from InteractiveSegLib.casebook.new_files import sha256_of
+from InteractiveSegLib.casebook.splits import TEST
+from InteractiveSegLib.casebook.version_files import weights_checksums
+from InteractiveSegLib.errors import InputError, OutputError
+from InteractiveSegLib.image.geometry import Geometry
+from InteractiveSegLib.learning.automatic_network import AutomaticNetwork
+from InteractiveSegLib.learning.automatic_teacher import AutomaticTeacher
+from InteractiveSegLib.learning.case_targets import CaseTargets
+from InteractiveSegLib.learning.ignite_plan import IgnitePlan
+from InteractiveSegLib.learning.image_batches import ImageBatches, PatchSettings, patch_loss
+from InteractiveSegLib.learning.image_lesson import ImageLesson
+from InteractiveSegLib.learning.leftovers import candidate_folder, sweep, training_folder
+from InteractiveSegLib.learning.organ_layout import OrganLayout
+from InteractiveSegLib.learning.replay import Mixture
+from InteractiveSegLib.learning.source_set import LabelTable, SourcePair, label_table, source_pairs
+from InteractiveSegLib.learning.starting import Started, start_steps
+from InteractiveSegLib.learning.strong_augmentation import AugmentationSettings, AugmentedBatches, mirrored_axes
+from InteractiveSegLib.learning.sustainer import IGNITER, PATCHES, keep_source, kept_layout
+from InteractiveSegLib.learning.versions import (
+    IN_USE,
+    Version,
+    add_version,
+    learner_folder,
+    prune,
+    put_in_use,
+    versions,
+)
+from InteractiveSegLib.progress import Progress, Steps
+from InteractiveSegLib.prompts.prompts import Prompts
+from InteractiveSegLib.system.files import make_folder
+from InteractiveSegLib.system.process_lock import ProcessLock
+from InteractiveSegLib.training.trainer import TrainSettings, train
+from InteractiveSegLib.wording.counting import counted
+
+_PLAN = "plan.json"
+_CPU = torch.device("cpu")
+_CHECKPOINT_EVERY = 25
+
+
+@dataclass(frozen=True)
+class IgniteSettings:
+    """How the igniter learns.
+
+    steps : of the optimiser
+    learning_rate : of the first steps; it falls to 0 with half a cosine
+    widths : feature channels a level
+    patches : what a batch holds
+    augmentation : how far patches are changed; the axes along which they are mirrored follow from the organs' names
+    seed : of all random choices
+    """
+
+    steps: int = 1200
+    learning_rate: float = 3e-3
+    widths: tuple[int, ...] = (16, 32, 64, 128, 128)
+    patches: PatchSettings = PATCHES
+    augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or not self.learning_rate > 0:
+            raise InputError(f"steps {self.steps} must be at least 1, and learning_rate {self.learning_rate} above 0")
+
+
+@dataclass(frozen=True, eq=False)
+class Ignited:
+    """What came of it.
+
+    version : of the network, in the casebook
+    started : the cases; its notes tell of the source, too
+    """
+
+    version: int
+    started: Started
+
+
+class Igniter:
+    """Teaches the network of a casebook by a labelled set, and gives its cases starting masks.
+
+    Parameters
+    ----------
+    images, labels : folders, as for ``source_pairs``
+    named : value -> name of the source's labels; None where nobody said
+    device : where it trains
+    """
+
+    def __init__(
+        self,
+        casebook: Casebook,
+        images: Path,
+        labels: Path,
+        named: Mapping[int, str] | None = None,
+        settings: IgniteSettings | None = None,
+        device: torch.device = _CPU,
+    ) -> None:
+        self.casebook, self.images, self.labels, self.named = casebook, images, labels, named
+        self.settings, self.device = settings or IgniteSettings(), device
+        self.notes: list[str] = []
+        self.folder = learner_folder(casebook, IGNITER)
+        self._teacher = AutomaticTeacher(self.settings.widths)
+
+    def steps(self) -> Steps[Ignited]:
+        """Train, unless this very training is done, and look at every case that may have a starting mask.
+
+        It may be killed at any time: run again with the same source it goes on with the training, and with the cases
+        that were not looked at. Cases of the test split are neither looked at nor learnt from.
+
+        Raises
+        ------
+        InputError : what is wrong with the source, as ``source_pairs``, ``SourcePair.read`` and ``label_table`` say; a
+            source image that is a case of the test split; a study without cases; or another process is at it.
+        OutputError : the casebook cannot be written, or the disk is full.
+        TrainingDivergedError : the loss is not finite.
+        """
+        pairs = source_pairs(self.images, self.labels, self.notes)
+        if not self._targets():
+            raise InputError(
+                f"the casebook {self.casebook.folder} has no case outside the test split that could be started from "
+                "labelled images: add images first"
+            )
+        if len(pairs) == 1:
+            self.notes.append("one labelled image is little to learn from: expect rough starting masks")
+        lock = self._locked()
+        try:
+            table, geometries = yield from self._looked_at(pairs)
+            key = self._key(pairs, table)
+            version = self._done(key)
+            if version is None:
+                sweep(self.casebook, IGNITER, self.folder, [key])
+                version = yield from self._trained(pairs, table, geometries, key)
+            sweep(self.casebook, IGNITER, self.folder, [])
+            network = self._teacher.load(version.folder)
+            layout = kept_layout(version.folder)
+            started = yield from start_steps(self.casebook, network.to(self.device), version.id, layout)
+        finally:
+            lock.release()
+        return Ignited(version.id, replace(started, notes=(*self.notes, *started.notes)))
+
+    def _targets(self) -> list[CaseEntry]:
+        return [entry for entry in self.casebook.cases() if entry.split != TEST]
+
+    def _locked(self) -> ProcessLock:
+        try:
+            make_folder(self.folder)
+            return ProcessLock(self.folder / "lock")
+        except BlockingIOError as error:
+            raise InputError("the igniter of this casebook is at work already in another process") from error
+        except OSError as error:
+            raise OutputError(f"cannot write {self.folder}: {error.strerror or error}") from error
+
+    def _looked_at(self, pairs: Sequence[SourcePair]) -> Steps[tuple[LabelTable, list[Geometry]]]:
+        """Read the whole source once, before anything is learnt: what is wrong with it is said now."""
+        occurring: list[set[int]] = []
+        geometries: list[Geometry] = []
+        for number, pair in enumerate(pairs):
+            yield Progress(number, len(pairs), f"looking at {pair.name}")
+            volume, labels = pair.read(self.notes)
+            geometries.append(volume.geometry)
+            occurring.append({int(value) for value in np.unique(labels)} - {0})
+            known = self.casebook.case_with(ImageReference.of(pair.image).sha256)
+            if known is not None and known.split == TEST:
+                raise InputError(
+                    f"{pair.image} is case {known.name!r} of the test split, from which nothing must be learnt: take "
+                    "it out of the source"
+                )
+        table = label_table(set().union(*occurring), self.named, self.casebook.labels(), self.notes)
+        for value, name in table.names.items():
+            sources = {source for source, own in table.labels.items() if own == value}
+            lacking = sum(not found & sources for found in occurring)
+            if lacking:
+                images = counted(len(pairs), "labelled image", "labelled images")
+                self.notes.append(
+                    f"{name} is in {len(pairs) - lacking} of {images}; where it is not, it counts as not labelled"
+                )
+        return table, geometries
+
+    def _key(self, pairs: Sequence[SourcePair], table: LabelTable) -> int:
+        """The same for the same source, labels and settings, wherever the files lie."""
+        files = [(sha256_of(pair.image), sha256_of(pair.labels)) for pair in pairs]
+        told = [files, sorted(table.labels.items()), mirrored_axes(table.names.values()), asdict(self.settings)]
+        return int(hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12], 16)
+
+    def _done(self, key: int) -> Version | None:
+        """The version that this training ended with, in use; None where it did not end yet."""
+        place = candidate_folder(self.folder, key)
+        found = next((each for each in versions(self.casebook, IGNITER) if each.folder == place), None)
+        if found is None or not place.is_dir():
+            return None
+        if found.state != IN_USE:
+            with self.casebook.database.writing() as rows:
+                put_in_use(rows, found)
+        return found
+
+    def _trained(
+        self, pairs: Sequence[SourcePair], table: LabelTable, geometries: Sequence[Geometry], key: int
+    ) -> Steps[Version]:
+        settings = self.settings
+        folder = training_folder(self.folder, key)
+        plan = self._plan(folder, geometries)
+        torch.manual_seed(settings.seed)
+        flat = AutomaticNetwork.dimensions_of(plan.spacing_mm) == 2
+        window = settings.patches.sides[flat]
+        network = AutomaticNetwork(sorted(table.names), plan.spacing_mm, settings.widths, plan.slices_first, window)
+        lessons, layout = yield from self._lessons(pairs, table, network)
+        mirrored = mirrored_axes(table.names.values()) if not plan.slices_first else ()
+        changes = replace(settings.augmentation, turned_degrees=plan.turned_degrees, mirrored=mirrored)
+        axis = network.axis if network.dimensions == 2 else None
+        plain = ImageBatches(
+            lessons, network.labels, axis, Mixture(1 / len(lessons)), settings.steps, settings.seed, settings.patches
+        )
+        batches = AugmentedBatches(plain, axis, changes, settings.seed)
+        training = TrainSettings(settings.steps, settings.learning_rate, checkpoint_every=_CHECKPOINT_EVERY)
+        taught = yield from train(network, batches, patch_loss(0.0), training, folder, self.device)
+        place = candidate_folder(self.folder, key)
+        make_folder(place)
+        self._teacher.save(taught.cpu(), place, {"images": len(pairs), "steps": settings.steps, "seed": settings.seed})
+        keep_source(place, lessons, network, layout)
+        reason = (
+            f"learnt {', '.join(table.names.values())} from {counted(len(pairs), 'labelled image', 'labelled images')}"
+        )
+        file = place.relative_to(self.casebook.folder).as_posix()
+        with self.casebook.database.writing() as rows:
+            for value, name in table.names.items():
+                rows.execute("INSERT OR IGNORE INTO label VALUES (?, ?)", [value, name])
+            number = add_version(rows, IGNITER, None, True, file, [], {}, reason, weights_checksums(place))
+        prune(self.casebook, IGNITER)
+        return next(each for each in versions(self.casebook, IGNITER) if each.id == number)
+
+    def _plan(self, folder: Path, geometries: Sequence[Geometry]) -> IgnitePlan:
+        """As it was decided on when this training began."""
+        if (folder / _PLAN).is_file():
+            with suppress(InputError):
+                return IgnitePlan.load(folder / _PLAN)
+        shutil.rmtree(folder, ignore_errors=True)
+        targets = [entry.image.geometry for entry in self._targets()]
+        plan = IgnitePlan.of(targets, geometries, self.settings.augmentation.turned_degrees)
+        make_folder(folder)
+        plan.save(folder / _PLAN)
+        return plan
+
+    def _lessons(
+        self, pairs: Sequence[SourcePair], table: LabelTable, network: AutomaticNetwork
+    ) -> Steps[tuple[list[ImageLesson], OrganLayout]]:
+        lessons, layouts = [], []
+        for number, pair in enumerate(pairs):
+            yield Progress(number, len(pairs), f"reading {pair.name}")
+            volume, source = pair.read([])
+            labels = table.translated(source)
+            if labels.any():
+                weight = np.ones(labels.shape, np.float32)
+                layouts.append(OrganLayout.of(labels, volume.geometry, network))
+                lessons.append(self._teacher.lesson(CaseTargets(volume, _Targets(labels), weight, Prompts()), network))
+        if not lessons:
+            raise InputError("none of the labelled images shows an organ of the study: there is nothing to learn")
+        return lessons, OrganLayout.of_all(layouts)
+
+
+class _Targets(Mapping[int, NDArray[np.float32]]):
+    """Label -> (K, J, I) float32 of the labels that occur, one at a time: all of a large image would not fit."""
+
+    def __init__(self, labels: NDArray[np.uint8]) -> None:
+        self._labels = labels
+        self._values = [int(value) for value in np.unique(labels) if value]
+
+    def __getitem__(self, label: int) -> NDArray[np.float32]:
+        if label not in self._values:
+            raise KeyError(label)
+        return (self._labels == label).astype(np.float32)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)

@@ -1,0 +1,233 @@
+"""A small labelled set of images that a study starts from: which files belong together, and what their labels mean."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from InteractiveSegLib.casebook.importing import IMAGE_SUFFIX
+from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.image.geometry import Volume
+from InteractiveSegLib.image.image_io import read_labelmap, read_volume
+from InteractiveSegLib.image.itk_reading import opened
+
+MOST_SOURCE_VOXELS = 512**3
+"""Of an image: what bounds the memory that reading it takes."""
+
+_IMAGE_WORD = re.compile(r"[-_. ](image|img|volume|vol|scan|0000)$", re.IGNORECASE)
+_LABEL_WORD = re.compile(r"[-_. ](labels?|labelmap|seg|segmentation|mask|gt|truth)$", re.IGNORECASE)
+_SCRIBBLE_WORD = re.compile(r"[-_. ]scribbles?$", re.IGNORECASE)
+_LISTED = 4
+
+
+@dataclass(frozen=True)
+class SourcePair:
+    """An image and its labelmap. name : what their file names share"""
+
+    name: str
+    image: Path
+    labels: Path
+
+    def read(self, notes: list[str]) -> tuple[Volume, NDArray[np.integer]]:
+        """Image and labels (K, J, I) on its grid.
+
+        Raises
+        ------
+        InputError : a file cannot be read, the image has more than ``MOST_SOURCE_VOXELS``, or the grids differ.
+        """
+        with opened(self.image) as header:
+            size = header.GetSize()
+        voxels = int(np.prod(size, dtype=np.int64))
+        if voxels > MOST_SOURCE_VOXELS:
+            raise InputError(
+                f"{self.image} has {' x '.join(map(str, size))} = {voxels} voxels; an image to start from may have "
+                f"{MOST_SOURCE_VOXELS} (512 x 512 x 512) at most: crop it, or resample it to larger voxels"
+            )
+        volume = read_volume(self.image)
+        return volume, read_labelmap(self.labels, volume.geometry, notes)
+
+
+@dataclass(frozen=True)
+class LabelTable:
+    """What the source's labels are in the study.
+
+    labels : value in the source -> value in the study; other values of the source are background
+    names : value in the study -> name, of those; they may be new to the study
+    """
+
+    labels: Mapping[int, int]
+    names: Mapping[int, str]
+
+    def translated(self, source: NDArray[np.integer]) -> NDArray[np.uint8]:
+        """Labels of the study (K, J, I)."""
+        found = np.zeros(source.shape, np.uint8)
+        for value, own in self.labels.items():
+            found[source == value] = own
+        return found
+
+
+def source_pairs(images: Path, labels: Path, notes: list[str]) -> list[SourcePair]:
+    """Images and labelmaps of the same name, or of the same name but for words such as ``_image`` and ``_label``.
+
+    NIfTI, NRRD and MetaImage files in the folders themselves count; suffixes may differ. Both folders may be the same
+    one. Files without a partner are left out, with a note.
+
+    Raises
+    ------
+    InputError : a folder is missing, no image has a labelmap, or several files could be the partner of one.
+    """
+    image_files, label_files = _files(images), _files(labels)
+    if images.resolve() == labels.resolve():
+        label_files = [path for path in image_files if _LABEL_WORD.search(_stem(path))]
+        image_files = [path for path in image_files if path not in label_files]
+    image_of, label_of = _keyed(image_files, _IMAGE_WORD), _keyed(label_files, _LABEL_WORD)
+    found = [
+        SourcePair(key, _one(key, image_of[key]), _one(key, label_of[key]))
+        for key in sorted(image_of.keys() & label_of)
+    ]
+    if not found:
+        raise InputError(
+            f"no image in {images} has a labelmap of the same name in {labels}: there are "
+            f"{_listed(image_files)} and {_listed(label_files)}"
+        )
+    used = {path for pair in found for path in (pair.image, pair.labels)}
+    for files, what in ((image_files, "labelmap"), (label_files, "image")):
+        if alone := [path for path in files if path not in used]:
+            notes.append(f"left out, as they have no {what}: {_listed(alone)}")
+    return found
+
+
+def read_names(path: Path) -> dict[int, str]:
+    """Value -> name, of a JSON object of either numbers to names or names to numbers; 0 is background and left out.
+
+    InputError where it cannot be read or is none.
+    """
+    try:
+        given = json.loads(path.read_text("utf-8"))
+        pairs = [(int(key), value) if isinstance(value, str) else (value, key) for key, value in given.items()]
+        if not all(type(n) is int and n >= 0 and not name.strip().isdecimal() and name.strip() for n, name in pairs):
+            raise ValueError(f"{given} is no table of labels")
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+    except (ValueError, AttributeError) as error:
+        raise InputError(
+            f'{path} holds no names of labels, such as {{"1": "liver", "2": "spleen"}}: {error}'
+        ) from error
+    if len({number for number, _ in pairs}) < len(pairs):
+        raise InputError(f"{path} names a label twice")
+    return {number: name.strip() for number, name in pairs if number}
+
+
+def label_table(
+    occurring: Iterable[int], named: Mapping[int, str] | None, study: Mapping[int, str], notes: list[str]
+) -> LabelTable:
+    """What labels of a source mean in a study.
+
+    With names they go by these, whatever the numbers; two labels of one name become one organ. Without, a number means
+    what it does in the study. A study that has no labels yet gets the source's.
+
+    Parameters
+    ----------
+    occurring : labels in the source's files
+    named : value -> name in the source; None where nobody said
+    study : value -> name
+
+    Raises
+    ------
+    InputError : a label that nobody named, or that the study does not have where numbers are all there is, or none of
+        the study's.
+    """
+    occurring = sorted(set(occurring))
+    if not occurring:
+        raise InputError("the labelmaps of the source are empty: there is nothing to learn from them")
+    if named is None:
+        unknown = [value for value in occurring if value not in study] if study else []
+        if unknown:
+            raise InputError(
+                f"the source holds label {unknown[0]}, which the study does not have ({_table(study)}): say with "
+                "--names what the source's labels are"
+            )
+        if not study:
+            _require_numbers(occurring)
+        names = {value: study.get(value, f"label {value}") for value in occurring}
+        notes.append(f"labels go by their numbers, as nobody named the source's: {_table(names)}")
+        return LabelTable({value: value for value in occurring}, names)
+    nameless = [value for value in occurring if value not in named]
+    if nameless:
+        raise InputError(f"the source holds label {nameless[0]}, which --names does not name ({_table(named)})")
+    if not study:
+        _require_numbers(occurring)
+        first = {}
+        for value in occurring:
+            first.setdefault(_folded(named[value]), value)
+        table = {value: first[_folded(named[value])] for value in occurring}
+        return LabelTable(table, {value: named[value] for value in sorted(set(table.values()))})
+    own = {_folded(name): value for value, name in study.items()}
+    table = {value: own[_folded(named[value])] for value in occurring if _folded(named[value]) in own}
+    if not table:
+        raise InputError(
+            f"the source's organs ({_table(named)}) and the study's ({_table(study)}) have no name in common"
+        )
+    if left := [value for value in occurring if value not in table]:
+        told = ", ".join(f"{value} ({named[value]})" for value in left)
+        notes.append(f"background, as the study has no organ of that name: the source's labels {told}")
+    if missing := [name for value, name in study.items() if value not in table.values()]:
+        notes.append(f"the source does not show {', '.join(missing)}: it has no starting mask")
+    return LabelTable(table, {value: study[value] for value in sorted(set(table.values()))})
+
+
+def _require_numbers(values: Sequence[int]) -> None:
+    if values[0] < 1 or values[-1] > 254:
+        wrong = values[0] if values[0] < 1 else values[-1]
+        raise InputError(
+            f"label {wrong} of the source cannot be the study's: labels lie between 1 and 254. Name the study's organs "
+            "with 'casebook init --label', and the source's with --names"
+        )
+
+
+def _folded(name: str) -> str:
+    """Names that a person takes for the same are the same."""
+    return " ".join(re.split(r"[\s_-]+", name.casefold().strip()))
+
+
+def _table(names: Mapping[int, str]) -> str:
+    return ", ".join(f"{value} {name}" for value, name in names.items())
+
+
+def _files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise InputError(f"{folder} is no folder")
+    files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    images = [path for path in files if IMAGE_SUFFIX.search(path.name)]
+    return [path for path in images if not _SCRIBBLE_WORD.search(_stem(path))]
+
+
+def _stem(path: Path) -> str:
+    return IMAGE_SUFFIX.sub("", path.name).removesuffix(".seg")
+
+
+def _keyed(files: Iterable[Path], word: re.Pattern[str]) -> dict[str, list[Path]]:
+    keyed: dict[str, list[Path]] = defaultdict(list)
+    for path in files:
+        keyed[word.sub("", _stem(path), count=1) or _stem(path)].append(path)
+    return keyed
+
+
+def _one(key: str, paths: Sequence[Path]) -> Path:
+    if len(paths) > 1:
+        raise InputError(f"which files belong to {key!r} is not clear: {_listed(paths)}")
+    return paths[0]
+
+
+def _listed(files: Sequence[Path]) -> str:
+    if not files:
+        return "no files"
+    more = f" and {len(files) - _LISTED} more" if len(files) > _LISTED else ""
+    return f"{', '.join(path.name for path in files[:_LISTED])}{more}"

@@ -1,0 +1,103 @@
+"""Giving the new cases of a study what a network finds in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from InteractiveSegLib.casebook.casebook import Casebook
+from InteractiveSegLib.casebook.splits import TEST
+from InteractiveSegLib.casebook.starting_masks import keep_starting_mask, obstacle, starting_masks
+from InteractiveSegLib.casebook.uncertainties import keep_uncertainties
+from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.learning.automatic_network import AutomaticNetwork
+from InteractiveSegLib.learning.organ_layout import OrganLayout
+from InteractiveSegLib.learning.uncertainty import uncertainty
+from InteractiveSegLib.progress import Progress, Steps
+from InteractiveSegLib.wording.counting import counted
+
+
+@dataclass(frozen=True, eq=False)
+class Started:
+    """What came of it.
+
+    confidences : name of a case that got a starting mask -> label -> 0 to 1
+    notes : sentences on cases that must not have one, and on organs that were found in none
+    left_out : sentences on cases that could not be looked at
+    """
+
+    confidences: Mapping[str, Mapping[int, float]]
+    notes: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+
+def start_steps(
+    casebook: Casebook, network: AutomaticNetwork, version: int, layout: OrganLayout, most: int | None = None
+) -> Steps[Started]:
+    """Give cases that nobody has begun a starting mask, and write down how unsure the network is of each.
+
+    Those that have one of this version keep it, so that a run that was killed goes on.
+
+    Parameters
+    ----------
+    version : of the network, in the casebook
+    layout : how organs lie in what the network learnt from
+    most : cases that are looked at, at most; all where None
+
+    Raises
+    ------
+    OutputError : the casebook cannot be written, or the disk is full.
+    """
+    masks = starting_masks(casebook)
+    wanted, have, notes = [], [], []
+    for entry in casebook.cases():
+        if entry.split == TEST:
+            continue
+        if entry.id in masks and masks[entry.id].version == version:
+            have.append(masks[entry.id].confidences)
+        elif reason := obstacle(casebook, entry):
+            notes.append(f"case {entry.name!r} gets no starting mask: {reason}")
+        else:
+            wanted.append(entry)
+    found: dict[str, dict[int, float]] = {}
+    left_out: list[str] = []
+    for number, entry in enumerate(wanted := wanted[:most]):
+        yield Progress(number, len(wanted), f"looking at {entry.name}")
+        try:
+            probabilities = network.probabilities(casebook.volume(entry))
+            labels = layout.likely(probabilities, entry.image.geometry, network)
+            sure = confidences(labels, probabilities, network.labels)
+            keep_starting_mask(casebook, casebook.case_of_id(entry.id), labels, sure, version)
+        except InputError as error:
+            left_out.append(str(error))
+            continue
+        unsure = float(np.mean([uncertainty(each) for each in probabilities[1:]]))
+        keep_uncertainties(casebook, version, {entry.name: unsure})
+        found[entry.name] = sure
+    looked_at = [*have, *found.values()]
+    names = casebook.labels()
+    for label in network.labels if looked_at else ():
+        if not any(each.get(label) for each in looked_at):
+            cases = counted(len(looked_at), "case", "cases")
+            notes.append(f"{names.get(label, f'label {label}')} was found in none of the {cases}")
+    return Started(found, tuple(notes), tuple(left_out))
+
+
+def confidences(
+    labelmap: NDArray[np.integer], probabilities: NDArray[np.floating], labels: Sequence[int]
+) -> dict[int, float]:
+    """Label -> mean probability of the voxels that have it; 0 where it was not found.
+
+    Parameters
+    ----------
+    labelmap : (K, J, I)
+    probabilities : (1 + labels, K, J, I), the background first
+    """
+    found = {}
+    for place, label in enumerate(labels, 1):
+        values = probabilities[place][labelmap == label]
+        found[int(label)] = float(values.mean(dtype=np.float64)) if values.size else 0.0
+    return found
