@@ -35,7 +35,7 @@ class Squares(Dataset):
 
 @pytest.mark.parametrize(("shape", "axis"), [((32, 24), 0), ((16, 24, 16), None)])
 def test_patches_are_a_function_of_their_number_and_their_marks_move_with_them(shape, axis):
-    settings = AugmentationSettings(inverted=0, mirrored=(1, 2))
+    settings = AugmentationSettings(inverted=0, shifted=3, mirrored=(1, 2))
     plain = Squares(shape)
     one, other, third = (AugmentedBatches(plain, axis, settings, seed) for seed in (3, 3, 4))
     changed, apart = [], []
@@ -68,7 +68,7 @@ def test_dark_and_bright_change_places():
 
 def test_a_patch_is_mirrored_along_the_axes_that_are_named_alone():
     def middles(axis, mirrored):
-        settings = AugmentationSettings(turned_degrees=0, scaled=0, mirrored=mirrored)
+        settings = AugmentationSettings(turned_degrees=0, scaled=0, shifted=0, mirrored=mirrored)
         data = AugmentedBatches(Squares((32, 32)), axis, settings, 0)
         found = [np.argwhere(each[1].numpy() > 0.9).mean(axis=0) for n in range(6) for each in data[n]["targets"]]
         return (np.array(found) > 15.5).mean(axis=0) > 0.2  # its middle is at 11.5, and mirrored at 19.5
@@ -93,3 +93,15 @@ def test_a_patch_is_mirrored_along_the_axes_that_are_named_alone():
 )
 def test_left_and_right_change_places_where_no_organ_is_named_for_its_side(names, expected):
     assert mirrored_axes(names) == expected
+
+
+def test_objects_are_moved_by_up_to_the_shift():
+    def middles(shifted):
+        settings = AugmentationSettings(turned_degrees=0, scaled=0, shifted=shifted)
+        data = AugmentedBatches(Squares((64, 64)), 0, settings, 0)
+        return np.array(
+            [np.argwhere(each[1].numpy() > 0.9).mean(axis=0) for n in range(6) for each in data[n]["targets"]]
+        )
+
+    assert np.ptp(middles(12), axis=0).min() > 8
+    assert np.abs(middles(12) - middles(0)).max() < 16
