@@ -57,13 +57,16 @@ def add_images(command: argparse.ArgumentParser, prompts: str) -> None:
         type=Path,
         nargs="+",
         metavar="IMAGE",
-        help="NIfTI, NRRD or MHA file, or a folder with one DICOM series. Several of them, a folder of images (with a "
-        "folder for -o) or a list are done one after another: a .txt names an image a line, a .csv has the column "
-        f"image and may have name and columns called as options. {{name}} in options such as {prompts} stands for the "
-        "name of each image; a mask that is there is left, and a report is written beside the masks",
+        help="NIfTI, NRRD or MHA file, or a folder with one DICOM series. Several images, a folder of images or a list "
+        "are processed one after another, with a folder for -o: a .txt list has one image per line; a .csv list has "
+        "the column image, and may have the column name and columns named like options. "
+        f"{{name}} in options such as {prompts} stands for the name of each image; existing masks are kept, and a "
+        "report is written beside the masks",
     )
     add_choice(command)
-    command.add_argument("--again", action="store_true", help="of several images, also those whose mask is there")
+    command.add_argument(
+        "--again", action="store_true", help="with several images, also process those that already have a mask"
+    )
 
 
 def batch_cases(options: argparse.Namespace, varying: BatchOptions) -> list[BatchCase] | None:
@@ -86,14 +89,16 @@ def batch_cases(options: argparse.Namespace, varying: BatchOptions) -> list[Batc
     ):
         return None
     if options.series is not None:
-        raise InputError(f"--series {options.series} chooses within one folder: of several images all series are done")
+        raise InputError(
+            f"--series {options.series} chooses within one folder: with several images, all series are processed"
+        )
     if _NAME not in output:
         if names_file:
-            raise InputError(f"-o {output}: of several images it names a folder, or a pattern such as masks/{_MASK}")
+            raise InputError(f"-o {output}: for several images, give a folder, or a pattern such as masks/{_MASK}")
         output = str(options.output / _MASK)
     rows = [row for place in places for row in _rows(place, varying)]
     if not rows:
-        raise InputError(f"{', '.join(map(str, places))}: there is no image (NIfTI, NRRD, MHA or a DICOM series)")
+        raise InputError(f"{', '.join(map(str, places))}: no image found (NIfTI, NRRD, MHA or a DICOM series)")
     from InteractiveSegLib.casebook.importing import split_notes
 
     say(options, *split_notes((row["image"], row["series"]) for row in rows))
@@ -101,7 +106,10 @@ def batch_cases(options: argparse.Namespace, varying: BatchOptions) -> list[Batc
     for row in rows:
         name = row.pop("name")
         if name in (".", "..") or any(sign in name for sign in "/\\:\0"):
-            raise InputError(f"{name!r} is no name for {row['image']}: masks are called by it, so it has no / \\ or :")
+            raise InputError(
+                f"{name!r} cannot be the name of {row['image']}: the mask is named after it, so it must "
+                "not contain / \\ or :"
+            )
         given = {**vars(options), "output": Path(output), **row}
         for option in (*varying.outputs, *varying.inputs):
             given[option] = _named(given[option], name)
@@ -234,7 +242,7 @@ def _in_words(row: dict[str, Any]) -> str:
     if row["state"] == "failed":
         return row["error"]
     if row["state"] == "skipped":
-        return f"{row['mask']} is there"
+        return f"{row['mask']} already exists"
     return "; ".join(
         f"label {label}: {counted(each['voxels'], 'voxel', 'voxels')}, {each['ml']} ml"
         for label, each in row["objects"].items()
@@ -271,7 +279,7 @@ def _listed(place: Path, varying: BatchOptions) -> Iterator[dict[str, Any]]:
         table = [row for row in reader if any(row.values())]
     for number, row in enumerate(table, 1):
         if None in row or not row["image"]:
-            raise InputError(f"the list {place} names no image, or too much, for image {number}")
+            raise InputError(f"the list {place} has no image, or too many fields, in row {number}")
         image = place.parent / row["image"]
         found: dict[str, Any] = {"name": row.get("name") or _name_of(image), "image": image, "series": None}
         for column in varying.inputs:
@@ -321,7 +329,7 @@ def _require_apart(cases: Sequence[BatchCase], varying: BatchOptions) -> None:
                     "in a list (.csv) with the columns image and name"
                 )
             if _place(path) in inputs:
-                raise InputError(f"{path} is an input: an output replaces none")
+                raise InputError(f"{path} is an input, and an input is never replaced")
 
 
 def _inputs(cases: Sequence[BatchCase], varying: BatchOptions) -> set[str]:

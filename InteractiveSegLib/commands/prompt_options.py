@@ -21,7 +21,7 @@ def add_prompts(command: argparse.ArgumentParser) -> None:
         "--scribbles",
         type=Path,
         metavar="FILE",
-        help="labelmap on the image's grid: 0 not marked, 255 background, 1-254 the label",
+        help="labelmap on the image's grid: 1-254 objects, 255 background, 0 unmarked",
     )
     command.add_argument(
         "--box",
@@ -37,7 +37,10 @@ def add_prompts(command: argparse.ArgumentParser) -> None:
     _add_file(command, "lasso", "Slicer closed curve (.mrk.json) round the object in one slice; may be repeated")
     _add_labels(command, "lasso")
     command.add_argument(
-        "--start", type=Path, metavar="MASK", help="labelmap on the image's grid: masks to start from, for each label"
+        "--start",
+        type=Path,
+        metavar="MASK",
+        help="labelmap on the image's grid with the mask to start from for each label",
     )
 
 
@@ -52,7 +55,7 @@ def _add_labels(command: argparse.ArgumentParser, name: str, more: str = "") -> 
         type=int,
         default=[],
         metavar="LABEL",
-        help=f"label of each --{name} in their order; without it they are 1, 2, 3, ...{more}",
+        help=f"label of each --{name}, in order (without it: 1, 2, 3, ...){more}",
     )
 
 
@@ -86,7 +89,7 @@ def slice_indices(text: str) -> list[int]:
     try:
         return sorted({int(word) for word in text.split(",")})
     except ValueError:
-        raise InputError(f"{text!r} is no list of slices such as 0,6,12") from None
+        raise InputError(f"{text!r} is not a list of slices such as 0,6,12") from None
 
 
 def require_prompts(options: argparse.Namespace) -> None:
@@ -98,7 +101,7 @@ def require_prompts(options: argparse.Namespace) -> None:
         if labels and len(labels) != count:
             raise InputError(f"{count} --{name} but {len(labels)} --{name}-label: give each --{name} one label")
     if len(set(options.box_label)) != len(options.box_label):
-        raise InputError(f"--box-label {options.box_label}: a label has one box")
+        raise InputError(f"--box-label {options.box_label}: a label can have only one box")
 
 
 def set_prompts(drawing: Drawing, options: argparse.Namespace) -> list[str]:

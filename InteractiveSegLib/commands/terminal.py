@@ -25,9 +25,14 @@ PARTLY_DONE = 3
 def add_common(command: argparse.ArgumentParser) -> None:
     """Options that every command has."""
     command.add_argument(
-        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="what computes; auto takes CUDA where it is"
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="device to compute on; auto uses CUDA where available",
     )
-    command.add_argument("--seed", type=_seed, default=0, metavar="N", help="of all random choices, 0 to 2**32 - 1")
+    command.add_argument(
+        "--seed", type=_seed, default=0, metavar="N", help="seed of all random choices, 0 to 2**32 - 1"
+    )
     command.add_argument("--quiet", action="store_true", help="no progress bars, no messages")
 
 
@@ -36,7 +41,7 @@ def add_trust(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--trust-model",
         action="store_true",
-        help="run the model although it is a program (model.ts) from elsewhere; remembered for this very file",
+        help="run the model although it is a program (model.ts) from elsewhere; remembered for this exact file",
     )
 
 
@@ -47,7 +52,7 @@ def count_of(word: str) -> int:
     except ValueError:
         count = 0
     if count < 1:
-        raise argparse.ArgumentTypeError(f"{word!r} is not a whole number from 1 on")
+        raise argparse.ArgumentTypeError(f"{word!r} is not a whole number of at least 1")
     return count
 
 
@@ -62,9 +67,9 @@ def add_choice(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--series",
         metavar="UID",
-        help="which DICOM series of the folder: its UID, or its number in the list of the error",
+        help="DICOM series to read from the folder: its UID, or its number in the list that the error message shows",
     )
-    command.add_argument("--time", type=int, metavar="N", help="which image of a 4D file or series, from 0")
+    command.add_argument("--time", type=int, metavar="N", help="image to read from a 4D file or series, counted from 0")
 
 
 def _seed(word: str) -> int:

@@ -52,7 +52,8 @@ def _beside(header: Path, name: str) -> Path:
         return contained_path(header.parent, name, f"the header {header}")
     except InputError as error:
         raise InputError(
-            f"{error}; its voxels are looked for in its own folder alone: copy them there and name them in it"
+            f"{error}; voxels are read only from the folder of their header: copy the file there and correct its name "
+            "in the header"
         ) from error
 
 

@@ -53,7 +53,7 @@ def planes_of(header: DicomHeader) -> list[Plane]:
     InputError : it is cut short, holds colours or no image, or numbers that are none.
     """
     if header.lacks:
-        raise InputError(f"{header.path} is cut short: its pixel data are incomplete; copy it anew")
+        raise InputError(f"{header.path} is cut short: its pixel data are incomplete; copy it again")
     try:
         return _planes(header)
     except InputError:
@@ -87,7 +87,7 @@ def _at_distances(header: DicomHeader, first: Plane) -> list[Plane]:
     distance_mm = number(fields, "SpacingBetweenSlices", 0, path) or number(fields, "SliceThickness", 0, path)
     if distance_mm <= 0:
         raise InputError(
-            f"{path} has {header.frames} frames, but neither their positions nor their distance: it is no volume"
+            f"{path} has {header.frames} frames, but neither their positions nor their spacing, so it is not a volume"
         )
     position = np.zeros(3) if first.position_lps is None else first.position_lps
     axes = np.eye(3)[:2] if first.axes_lps is None else first.axes_lps

@@ -135,7 +135,7 @@ def _chosen(folder: Path, found: dict[str, list[DicomHeader]], series: str | Non
         f"{at}: {uid} ({headers[0].text('SeriesDescription') or 'no description'}, {len(headers)} files)"
         for at, (uid, headers) in enumerate(found.items(), 1)
     )
-    wanted = "choose one of its series by --series" if series is None else f"it has no series {series}, but"
+    wanted = "choose one of its series with --series" if series is None else f"it has no series {series}, but"
     raise InputError(f"the folder {folder}: {wanted}: {described}")
 
 

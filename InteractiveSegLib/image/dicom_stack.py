@@ -116,7 +116,7 @@ def _spacing(planes: Sequence[Plane], where: str) -> tuple[float | None, list[st
         usual_mm = float(np.median(gaps_mm))
         worst = int(np.abs(gaps_mm - usual_mm).argmax())
         raise InputError(
-            f"{where} misses, repeats or shifts slices: slices {worst + 1} and {worst + 2} of {len(planes)} are "
+            f"{where} has missing, repeated or shifted slices: slices {worst + 1} and {worst + 2} of {len(planes)} are "
             f"{gaps_mm[worst]:.4g} mm apart, the others {usual_mm:.4g} mm"
         )
     sideways_mm = float(np.linalg.norm(offsets - np.outer(along_mm, normal), axis=1).max())
@@ -129,8 +129,8 @@ def _spacing(planes: Sequence[Plane], where: str) -> tuple[float | None, list[st
     if away_mm <= min(_NOTED_MM, _NOTED_VOXELS * mean_mm):
         return mean_mm, []
     return mean_mm, [
-        f"the slices of {where} are not quite even: they lie up to {away_mm:.2g} mm beside the regular grid of "
-        f"{mean_mm:.4g} mm that is taken"
+        f"the slices of {where} are not evenly spaced: they lie up to {away_mm:.2g} mm off the regular grid of "
+        f"{mean_mm:.4g} mm that is used"
     ]
 
 

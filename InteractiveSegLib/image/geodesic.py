@@ -50,11 +50,11 @@ def geodesic_distance(
 
     Raises
     ------
-    InputError : the shapes of image, seeds and spacing do not go together, or the image is not finite.
+    InputError : the shapes of image, seeds and spacing do not match, or the image is not finite.
     """
     if image.ndim not in (2, 3) or seeds.shape[1:] != image.shape or len(spacing_mm) != image.ndim:
         raise InputError(
-            f"image {tuple(image.shape)}, seeds {tuple(seeds.shape)} and spacing {tuple(spacing_mm)} do not go together"
+            f"image {tuple(image.shape)}, seeds {tuple(seeds.shape)} and spacing {tuple(spacing_mm)} do not match"
         )
     if not torch.isfinite(image).all():
         raise InputError("the image holds NaN or infinite voxels; distances along it are undefined")

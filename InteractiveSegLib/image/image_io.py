@@ -205,10 +205,10 @@ def _require_plausible(geometry: Geometry, path: Path) -> None:
     low_mm, high_mm = _SPACINGS_MM
     if not all(low_mm <= spacing <= high_mm for spacing in geometry.spacing_kji_mm):
         spacing = " x ".join(f"{mm:.4g}" for mm in geometry.spacing_kji_mm[::-1])
-        raise InputError(f"{path} has voxels of {spacing} mm, which cannot be: correct the spacing in its header")
+        raise InputError(f"{path} has voxels of {spacing} mm, which is impossible: correct the spacing in its header")
     origin = geometry.ijk_to_ras[:3, 3]
     if np.abs(origin).max() > _FARTHEST_MM:
-        raise InputError(f"{path} lies at {origin.tolist()} mm, which cannot be: correct the origin in its header")
+        raise InputError(f"{path} lies at {origin.tolist()} mm, which is impossible: correct the origin in its header")
 
 
 def _smallest_integers(labels: NDArray) -> NDArray[np.integer]:

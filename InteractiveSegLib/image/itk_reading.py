@@ -38,7 +38,7 @@ def opened(
         except RuntimeError as error:
             said = reason(error).replace(name, str(path)).replace(Path(name).name, path.name)
             if said.startswith("Unable to determine ImageIO"):
-                said = "it is in no format that is known (NIfTI, NRRD, MetaImage, DICOM and others), or damaged"
+                said = "it is not in a known format (NIfTI, NRRD, MetaImage, DICOM and others), or it is damaged"
             raise InputError(f"{path} cannot be read: {said}") from error
 
 

@@ -100,7 +100,7 @@ def read_itk_image(path: Path, kind: FileKind, time: int | None = None, layered:
     if crc is not None and header is not None and array.nbytes == header.data_bytes:
         stored = array.byteswap() if header.big_endian else array
         if zlib.crc32(stored.reshape(-1).view(np.uint8)) != crc:
-            raise InputError(f"{path} is damaged: other voxels are read than it holds; save it anew")
+            raise InputError(f"{path} is damaged: the voxels read differ from those in the file; save it again")
     if nifti is not None and array.dtype.kind == "f":
         array[~np.isfinite(array)] = np.nan
     if component is not None:
@@ -114,7 +114,7 @@ def read_itk_image(path: Path, kind: FileKind, time: int | None = None, layered:
         notes += spacing_notes(path, text) + surplus_notes(path, surplus_bytes(text))
         geometry = _in_mm(geometry, text)
     elif path.suffix.lower() in _PICTURES and set(geometry.spacing_kji_mm) == {1.0}:
-        notes.append(f"{path.name} holds no distance between pixels: 1 mm is assumed")
+        notes.append(f"{path.name} holds no pixel spacing: 1 mm is assumed")
     return ItkImage(array, geometry, metadata, tuple(notes), forms)
 
 
@@ -157,7 +157,7 @@ def _of_its_name(path: Path, kind: FileKind, suffixes: tuple[str, ...]) -> list[
     if not suffixes or path.name.lower().endswith(suffixes):
         return []
     packed = "compressed " if kind.packed else ""
-    return [f"{path.name} is read as {packed}{kind.format.value}, which its content is and its name does not say"]
+    return [f"{path.name} is read as {packed}{kind.format.value}, as its content says, not its name"]
 
 
 def _chosen(

@@ -78,6 +78,6 @@ def _differing_forms(path: Path, image: Any, scale: float) -> list[str]:
     if away_mm <= SAME_GRID_VOXELS * min(first.spacing_kji_mm):
         return []
     return [
-        f"the sform and the qform of {path.name} differ by up to {away_mm:.4g} mm: the sform counts, and masks keep it "
-        "alone"
+        f"the sform and the qform of {path.name} differ by up to {away_mm:.4g} mm: the sform is used, and masks keep "
+        "only the sform"
     ]

@@ -38,7 +38,7 @@ def require_whole(path: Path, header: NiftiHeader, packed: bool, notes: list[str
         )
     voxels, packed, start = stored_voxels(path, header, packed)
     if not voxels.exists():
-        raise InputError(f"{path} is a header alone: {voxels.name}, which holds its voxels, is missing")
+        raise InputError(f"{path} is only a header: {voxels.name}, the file with its voxels, is missing")
     content = unpacked(voxels, 0, start, header.data_bytes) if packed else None
     found = content.size if content else voxels.stat().st_size
     expected = start + header.data_bytes
@@ -54,7 +54,7 @@ def surplus_notes(path: Path, surplus: int) -> list[str]:
     if surplus <= 0:
         return []
     return [
-        f"{path.name} holds {counted(surplus, 'byte', 'bytes')} more than the voxels that its header speaks of: if the "
+        f"{path.name} holds {counted(surplus, 'byte', 'bytes')} more than the voxels that its header describes: if the "
         "image looks torn or ends early, its header is damaged"
     ]
 
@@ -92,7 +92,7 @@ def require_marked(path: Path, packed: bool) -> None:
     in_two = path.name.lower().endswith((".hdr", ".img", ".hdr.gz", ".img.gz"))
     wrong_bits = min(_differing_bits(mark, known) for known in (b"ni1\0", b"n+1\0"))
     if wrong_bits and (not in_two or wrong_bits <= _MOST_BITS):
-        raise InputError(f"{path} is damaged: it begins as NIfTI does, but its mark (magic) is {mark!r}")
+        raise InputError(f"{path} is damaged: it begins as NIfTI does, but its magic number is {mark!r}")
 
 
 def _differing_bits(one: bytes, other: bytes) -> int:
@@ -123,7 +123,7 @@ def compared(path: Path, header: NiftiHeader, geometry: Geometry) -> tuple[list[
     if away_mm[chosen] > 10 * allowed_mm:
         raise InputError(
             f"{path}: neither its qform nor its sform is a grid of voxels with axes at right angles, or they "
-            f"contradict the voxel size {tuple(map(float, sizes_mm))}; save it anew with a regular grid"
+            f"contradict the voxel size {tuple(map(float, sizes_mm))}; save it again with a regular grid"
         )
     notes = []
     if away_mm[chosen] > allowed_mm:
@@ -133,7 +133,7 @@ def compared(path: Path, header: NiftiHeader, geometry: Geometry) -> tuple[list[
         return notes, None
     by = "and cannot be inverted" if math.isinf(away_mm[other]) else f"by up to {away_mm[other]:.4g} mm"
     notes.append(
-        f"the sform and the qform of {path.name} differ {by}: the {chosen} counts here, as in 3D Slicer; "
+        f"the sform and the qform of {path.name} differ {by}: the {chosen} is used, as in 3D Slicer; "
         "a mask written as NIfTI keeps both"
     )
     return notes, header.forms
@@ -141,10 +141,10 @@ def compared(path: Path, header: NiftiHeader, geometry: Geometry) -> tuple[list[
 
 def _of_sizes_alone(path: Path, sizes_mm: tuple[float, ...]) -> list[str]:
     if any(not math.isfinite(size) or size < 0 for size in sizes_mm):
-        raise InputError(f"{path} has the voxel size {tuple(map(float, sizes_mm))}, which is none")
+        raise InputError(f"{path} has the voxel size {tuple(map(float, sizes_mm))}, which is not valid")
     if not all(sizes_mm):
         return [f"{path.name} holds no voxel size and no position: 1 mm is assumed where it is 0"]
-    return [f"{path.name} holds no position and no orientation (sform and qform are not set): ITK's choice is taken"]
+    return [f"{path.name} holds no position and no orientation (sform and qform are not set): ITK's default is used"]
 
 
 def _distance_mm(geometry: Geometry, matrix: NDArray[np.float64]) -> float:

@@ -32,7 +32,7 @@ def require_no_input(outputs: Iterable[Path], inputs: Iterable[Path | None]) -> 
     identities = {_identity(path) for path in taken}
     for path in outputs:
         if path.resolve() in taken or (path.exists() and _identity(path) in identities):
-            raise InputError(f"{path} is given twice: an output replaces neither an input nor the other output")
+            raise InputError(f"{path} is given twice: an output must not replace an input or the other output")
         taken.add(path.resolve())
 
 
@@ -68,7 +68,7 @@ def require_free(
     if overwrite:
         return [f"{path} is replaced ({what})"]
     by = f", and is not what {command} wrote" if command else ""
-    raise InputError(f"{path} exists already{by} ({what}): say --overwrite to replace it, or give another name")
+    raise InputError(f"{path} exists already{by} ({what}): use --overwrite to replace it, or give another name")
 
 
 def is_output_of(command: str, path: Path) -> bool:

@@ -38,7 +38,7 @@ def on_grid(
     if reordered is not array_kji:
         notes.append(f"{what} has its axes in another order or direction than the image; they were reordered")
     if away_mm > _EXACT_MM:
-        notes.append(f"{what} lies up to {away_mm:.2g} mm beside the image's grid, less than a tenth of a voxel")
+        notes.append(f"{what} lies up to {away_mm:.2g} mm off the image's grid, less than a tenth of a voxel")
     return placed
 
 

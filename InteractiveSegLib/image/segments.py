@@ -42,7 +42,7 @@ def segments_in(metadata: Mapping[str, str], layers: int, path: Path) -> list[Se
             # a file without these keys has one segment a layer
             value, layer = int(fields.get("LabelValue", 1)), int(fields.get("Layer", order if layers > 1 else 0))
         except ValueError as error:
-            raise InputError(f"{path}: segment {number} has a LabelValue or Layer that is no integer") from error
+            raise InputError(f"{path}: segment {number} has a LabelValue or Layer that is not an integer") from error
         if not 0 < value < _MOST_LABELS:
             raise InputError(f"{path}: segment {number} has the LabelValue {value}, not 1 to {_MOST_LABELS - 1}")
         if not 0 <= layer < layers:
@@ -84,7 +84,7 @@ def merged(array: NDArray[np.integer], metadata: Mapping[str, str], path: Path) 
         whole[voxels] = label
         used[..., segment.layer] |= voxels
     if overlap:
-        notes.append(f"segments of {path.name} overlap in {overlap} voxels, which count for the later segment")
+        notes.append(f"segments of {path.name} overlap in {overlap} voxels, which are given to the later segment")
     unnamed = np.count_nonzero((layered != 0) & ~used)
     if unnamed:
         notes.append(f"{unnamed} voxels of {path.name} belong to no segment of its header and are left out")

@@ -152,7 +152,7 @@ def require_voxels(path: Path, header: TextHeader) -> int | None:
     """
     for voxels in header.voxels:
         if not voxels.is_file():
-            raise InputError(f"{path} is a header alone: {voxels.name}, which holds its voxels, is missing")
+            raise InputError(f"{path} is only a header: {voxels.name}, the file with its voxels, is missing")
     if len(header.voxels) != 1:
         return None
     voxels = header.voxels[0]
@@ -168,9 +168,9 @@ def require_voxels(path: Path, header: TextHeader) -> int | None:
 def spacing_notes(path: Path, header: TextHeader) -> list[str]:
     """Sentences on what is assumed or converted about lengths."""
     if not header.has_spacing:
-        return [f"{path.name} holds no distance between voxels: 1 mm is assumed"]
+        return [f"{path.name} holds no voxel spacing: 1 mm is assumed"]
     if header.mm_a_unit is None:
-        return [f"the lengths in {path.name} are in {header.unit!r}, which is no unit that is known: mm is assumed"]
+        return [f"the lengths in {path.name} are in {header.unit!r}, which is not a known unit: mm is assumed"]
     if header.mm_a_unit != 1:
         return [f"the lengths in {path.name} are in {header.unit!r} and are converted to mm; so are those of its masks"]
     return []
@@ -212,7 +212,7 @@ def _integers(path: Path, fields: Mapping[str, str], key: str) -> list[int]:
     try:
         return [int(word) for word in fields[key].split()]
     except (KeyError, ValueError):
-        raise InputError(f"{path} is damaged: its {key} {fields.get(key, '')!r} is no list of integers") from None
+        raise InputError(f"{path} is damaged: its {key} {fields.get(key, '')!r} is not a list of integers") from None
 
 
 def _unit(path: Path, units: list[str]) -> tuple[float | None, str]:

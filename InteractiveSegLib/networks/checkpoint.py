@@ -34,8 +34,8 @@ def save_network(network: Member, path: Path, training: Mapping[str, str | int |
     if not names:
         known = ", ".join(ARCHITECTURES)
         raise InputError(
-            f"{type(network).__name__} is none of the known architectures: {known}. The folder of a model from "
-            "elsewhere is copied instead"
+            f"{type(network).__name__} is not one of the known architectures: {known}. To keep a model from "
+            "elsewhere, copy its folder"
         )
     write_weights(network, path, names[0], network.config, training)
 

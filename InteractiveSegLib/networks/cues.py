@@ -124,7 +124,7 @@ def encode(
     given = [boxes, foreground, background, *others, *([] if start is None else [start])]
     if images.ndim != 4 or any(other.shape != images.shape for other in given) or len(spacing_mm) != 3:
         shapes = ", ".join(str(tuple(other.shape)) for other in (images, *given))
-        raise InputError(f"images, boxes, marks {shapes} and spacing {tuple(spacing_mm)} do not go together")
+        raise InputError(f"images, boxes, marks {shapes} and spacing {tuple(spacing_mm)} do not match")
     if not torch.isfinite(images).all():
         raise InputError("an image holds NaN or infinite voxels; distances along it are undefined")
     images = images.float()

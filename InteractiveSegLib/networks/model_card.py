@@ -85,7 +85,7 @@ def _json_object(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"the card {path} cannot be read: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
-        raise InputError(f"the card {path} is no valid JSON: {error}") from error
+        raise InputError(f"the card {path} is not valid JSON: {error}") from error
     if not isinstance(content, dict):
         raise InputError(f"the card {path} must be a JSON object, not a {type(content).__name__}")
     return content

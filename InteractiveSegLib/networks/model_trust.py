@@ -77,7 +77,7 @@ def trust(sha256: str, name: str) -> None:
     OutputError : the file cannot be written.
     """
     if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
-        raise InputError(f"{sha256!r} is no SHA-256 of a model: 64 digits from 0 to f")
+        raise InputError(f"{sha256!r} is not the SHA-256 of a model: 64 digits from 0 to f")
     lines = _lines()
     if _is_among(sha256, lines):
         return

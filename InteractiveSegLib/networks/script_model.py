@@ -130,13 +130,13 @@ class ScriptModel:
             found = yield from process.wait_steps(seconds, memory if question["device"] == "cpu" else None)
         except _EndedError as error:
             self._end()
-            raise InputError(f"the model {self.path} was ended {what}: {error}") from error
+            raise InputError(f"the model {self.path} was stopped {what}: {error}") from error
         finally:
             if process.is_busy:  # it was not waited for to the end
                 self._end()
         if found[0]["kind"] == "memory":
             self._end()  # what it holds is not known
-            raise InputError(f"the model {self.path} was ended {what}: {_too_much(memory)}")
+            raise InputError(f"the model {self.path} was stopped {what}: {_too_much(memory)}")
         return found
 
     def _end(self) -> None:
@@ -287,11 +287,11 @@ def _working_set(pid: int) -> int:
 
 def _end_in_words(code: int | None) -> str:
     if code is None:
-        return "what its process answered cannot be understood"
+        return "its process sent an invalid answer"
     if code in (-9, 137):
-        return "the system ended its process, most often because the memory ran out"
+        return "the system killed its process, usually because memory ran out"
     return f"its process ended with the code {code}"
 
 
 def _too_much(memory: int) -> str:
-    return f"it wanted more than {memory / _GIB:.1f} GiB of memory"
+    return f"it needed more than {memory / _GIB:.1f} GiB of memory"

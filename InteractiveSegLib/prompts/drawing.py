@@ -114,7 +114,7 @@ class Drawing:
         replaced = added.contradictions + self.prompts.scribbles.contradictions
         if replaced:
             self._notes.append(
-                f"{counted(replaced, 'voxel was', 'voxels were')} scribbled with different labels; the latest counts"
+                f"{counted(replaced, 'voxel was', 'voxels were')} scribbled with different labels; the latest is used"
             )
 
     def _require_shape(self, shape: tuple[int, ...], what: str) -> None:

@@ -64,7 +64,7 @@ def _numbers(path: Path, words: list[str]) -> list[float]:
     try:
         x, y, z = map(float, words)
     except ValueError:
-        raise InputError(f"{path}: {', '.join(words)!r} is no position of three numbers") from None
+        raise InputError(f"{path}: {', '.join(words)!r} is not a position of three numbers") from None
     return [x, y, z]
 
 

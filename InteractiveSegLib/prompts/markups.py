@@ -40,7 +40,7 @@ def read_roi(path: str | os.PathLike[str], geometry: Geometry) -> tuple[Bounding
     roi, to_ras = _the_markup(Path(path), "ROI")
     ignored = ""
     if roi.get("insideOut", False) is not False:
-        ignored = f"{Path(path).name} says 'inside out', which is ignored: the object is looked for inside the ROI."
+        ignored = f"{Path(path).name} says 'inside out', which is ignored: the object is segmented inside the ROI."
     center = _numbers(roi, "center", 3, f"{path}: the ROI's")
     size_mm = _numbers(roi, "size", 3, f"{path}: the ROI's")
     axes = _numbers(roi, "orientation", 9, f"{path}: the ROI's").reshape(3, 3)

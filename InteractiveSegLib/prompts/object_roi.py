@@ -29,7 +29,7 @@ def object_roi(prompts: Prompts, label: int, geometry: Geometry) -> tuple[Boundi
     if label in prompts.boxes:
         drawn = prompts.boxes[label]
         grown = drawn.union(touched[0]) if touched else drawn
-        note = Note("the box of ", Labelled(label), " was grown to hold its scribbles")
+        note = Note("the box of ", Labelled(label), " was enlarged to contain its scribbles")
         return grown, "" if grown == drawn else note
     if label in prompts.lasso_boxes:
         touched.append(prompts.lasso_boxes[label])

@@ -120,7 +120,8 @@ def require_fitting(annotated: Sequence[AnnotatedSlice], geometry: Geometry) -> 
         filled = [each for each in annotated if each.axis == axis and each.labels.any()]
         if len(filled) == 1 and geometry.shape_kji[axis] > 1:
             only = Slices.at((axis, filled[0].index))
-            notes.append(Note(only, " alone holds a label along its axis: annotate a second for a safer end"))
+            why = " is the only slice with a label along its axis: annotate a second one for more reliable ends"
+            notes.append(Note(only, why))
     return tuple(labels), notes + _contradictions(annotated)
 
 
@@ -135,7 +136,7 @@ def _contradictions(annotated: Sequence[AnnotatedSlice]) -> list[str]:
             if differ:
                 first, second = (Slices.at((each.axis, each.index)) for each in (earlier, later))
                 where = f" contradict each other at {counted(differ, 'voxel', 'voxels')}: "
-                notes.append(Note(first, " and ", second, where, second, ", the later one, counts"))
+                notes.append(Note(first, " and ", second, where, second, ", the later one, is used"))
     return notes
 
 

@@ -90,7 +90,7 @@ def carry_steps(
             (key, index), found = answer
             if isinstance(found, Broken):
                 where = Slices.at((stack.axis, index))
-                filled[key].notes.append(Note(where, f": {found.reason}; shapes alone count there"))
+                filled[key].notes.append(Note(where, f": {found.reason}; shape-based interpolation is used there"))
                 _fill_by_shape(filled[key], index, tasks[key, index].origins, stack, settings)
             else:
                 filled[key].levels[index], filled[key].apart[index] = found[0], found[1].max(axis=0)
@@ -196,6 +196,7 @@ def _failures(axis: int, gap: Gap, pairs: Mapping[int, PairRegistration], by_ima
         lowers = list(run)
         if failure:
             where = Slices(axis, lowers[0], lowers[-1] + 1)
-            how = "counts as unmoved there, and shapes are blended" if by_image else "shape-based interpolation is used"
+            blended = "no motion is assumed there, and shapes are blended"
+            how = blended if by_image else "shape-based interpolation is used"
             notes.append(Note(where, f": {pairs[lowers[0]].failure}; {how}"))
     return notes

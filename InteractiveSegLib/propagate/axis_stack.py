@@ -99,10 +99,10 @@ def image_steps(
             missing += image.size - int(np.count_nonzero(np.isfinite(image)))
             image = windowed(image, window)
         images[index] = plane.averaged(image)
-    said = counted(missing, "voxel is NaN or infinite and counts", "voxels are NaN or infinite and count")
+    said = counted(missing, "voxel is NaN or infinite and is treated", "voxels are NaN or infinite and are treated")
     notes = [f"{said} as dark"] if missing else []
     if window is not None and not any(np.ptp(image) for image in images.values()):
-        notes.append(f"nothing is seen in the window {window[0]:g} to {window[1]:g}: the image may be no CT")
+        notes.append(f"nothing is visible in the window {window[0]:g} to {window[1]:g}: the image may not be a CT")
     return images, notes
 
 

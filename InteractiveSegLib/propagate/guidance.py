@@ -259,7 +259,7 @@ def _costs(axis: int, length: int, outlines: Mapping[int, NDArray[np.floating]] 
 
 def _verdict(chosen: Sequence[Suggestion], enough: bool) -> str:
     if not chosen:
-        return "enough: no slice is left that is expected to change anything"
+        return "enough: no other slice is expected to change anything"
     gain = f"{100 * chosen[0].gain:.1f} % of the object"
     if enough:
         return f"enough: even the best next slice is expected to change only {gain}"

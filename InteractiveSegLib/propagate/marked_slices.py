@@ -167,7 +167,7 @@ class MarkedSlices:
             shape = tuple(int(length) for length in fields["shape"])
             slices = [_slice_of(each, shape) for each in fields["slices"]]
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-            raise InputError(f"these are no marked slices: {type(error).__name__} {error}") from error
+            raise InputError(f"these are not marked slices: {type(error).__name__} {error}") from error
         return cls(shape, tuple(slices))
 
     def _annotated(self, drawn: MarkedSlice, names: Mapping[int, str], called: SliceNames) -> AnnotatedSlice:

@@ -32,7 +32,7 @@ METHODS = ("elastix", "shape")
 class PropagateSettings:
     """How slices are propagated.
 
-    method : "elastix" follows the image; "shape" blends the annotated shapes and needs no further package
+    method : "elastix" follows the image; "shape" blends the annotated shapes and needs no additional package
     margin : round the annotated objects, as a share of their extent in the plane, at least
     least_margin_pixels : at least so many pixels of the plane's finer axis
     """

@@ -61,7 +61,7 @@ class RegistrationSettings:
         if not self.grid_pixels >= 2:
             raise InputError(f"grid_pixels must be at least 2, not {self.grid_pixels}")
         if self.window is not None and not self.window[0] < self.window[1]:
-            raise InputError(f"window must rise, not {self.window}")
+            raise InputError(f"window must be increasing, not {self.window}")
 
 
 MR = RegistrationSettings()
@@ -108,7 +108,7 @@ def has_elastix() -> bool:
 def require_elastix() -> None:
     """MissingPackageError, with what is left to do without it."""
     if not has_elastix():
-        feature = "propagation by registration (by shape alone, method 'shape', it works without)"
+        feature = "propagation by registration (method 'shape' works without it)"
         raise MissingPackageError(feature, "itk-elastix")
 
 

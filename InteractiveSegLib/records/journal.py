@@ -109,7 +109,7 @@ class Journal:
                 self._write(state)
             except (OSError, InteractiveSegError) as error:
                 reason = getattr(error, "strerror", None) or str(error)
-                self.trouble = self.trouble or f"the work is not kept for the case of a crash: {self.path}: {reason}"
+                self.trouble = self.trouble or f"the work cannot be recovered after a crash: {self.path}: {reason}"
             with self._changed:
                 if self._next is state:
                     self._next = None

@@ -154,7 +154,7 @@ def whole_messages(data: bytes) -> list[Message]:
 
 def _plain(name: str, values: NDArray) -> NDArray:
     if values.dtype.kind not in "buif" or values.dtype.itemsize > 8:
-        raise ProtocolError(f"the array {name!r} is of {values.dtype}; only plain numbers of up to 8 bytes travel")
+        raise ProtocolError(f"the array {name!r} is of {values.dtype}; only plain numbers of up to 8 bytes can be sent")
     if values.ndim > _MAX_AXES:
         raise ProtocolError(f"the array {name!r} has {values.ndim} axes; {_MAX_AXES} are allowed")
     return np.asarray(values, dtype=values.dtype.newbyteorder("<"), order="C")
@@ -201,7 +201,7 @@ def _message(frame: bytearray, header_length: int) -> Message:
 
 
 def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON")
+    raise ValueError(f"{constant} is not JSON")
 
 
 def _finite(word: str) -> float:

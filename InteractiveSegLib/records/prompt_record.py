@@ -124,4 +124,4 @@ def prompts_of(fields: Mapping[str, Any], arrays: Arrays, shape_kji: Index) -> P
     except InputError:
         raise
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise InputError(f"a record of prompts is not whole: {type(error).__name__} {error}") from error
+        raise InputError(f"a record of prompts is damaged: {type(error).__name__} {error}") from error

@@ -45,11 +45,15 @@ def _reason(
         winners = winners_of[label]
         twice = [other for other in winners if box is not None and prompts.boxes.get(other) == box]
         if twice:
-            went = ", to which all voxels went; give each object a box of its own"
+            went = ", to which all voxels went; give each object its own box"
             return ["it has the same box as ", Labelled(twice[0]), went]
         listed = [part for other in winners for part in (", ", Labelled(other))][1:]
         voxels = counted(_count(own), "voxel", "voxels")
-        return [f"all {voxels} found for it are more likely of ", *listed, "; scribble on both to part them"]
+        return [
+            f"all {voxels} found for it are more likely to belong to ",
+            *listed,
+            "; scribble on both to separate them",
+        ]
     value = _only_value(volume, own.grid.crop)
     if value is not None:
         return [f"the image is constant there, every voxel has the value {value:g}"]

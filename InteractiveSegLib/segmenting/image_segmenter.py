@@ -161,7 +161,7 @@ class ImageSegmenter:
         crop = self._cropped(box, device)
         grid = crop.grid
         if crop.not_finite:
-            verb, then = ("is", "it counts") if crop.not_finite == 1 else ("are", "they count")
+            verb, then = ("is", "it is treated") if crop.not_finite == 1 else ("are", "they are treated")
             odd = f" {verb} NaN or infinite; {then} as the darkest finite value"
             notes.append(Note(f"{counted(crop.not_finite, 'voxel', 'voxels')} round ", Labelled(label), odd))
         notes += self._start_notes(prompts, label, box)
@@ -200,8 +200,8 @@ class ImageSegmenter:
         if start is None:
             return []
         if not self._network.sees_start_masks:
-            use = "not used" if label in prompts.boxes else "used for its box alone"
-            return [Note("this network does not look at masks: the start mask of ", Labelled(label), f" was {use}")]
+            use = "not used" if label in prompts.boxes else "used only for its box"
+            return [Note("this network does not take start masks as input: that of ", Labelled(label), f" was {use}")]
         beyond = start.voxels - np.count_nonzero(start.within(box))
         if not beyond:
             return []

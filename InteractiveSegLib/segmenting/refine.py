@@ -108,11 +108,11 @@ def minimise_energy_steps(
     if probability.shape != image.shape or len(spacing_mm) != image.ndim:
         raise InputError(
             f"probability {tuple(probability.shape)}, image {tuple(image.shape)} and spacing {tuple(spacing_mm)} "
-            "do not go together"
+            "do not match"
         )
     for name, given in (("foreground", foreground), ("background", background)):
         if given is not None and given.shape != image.shape:
-            raise InputError(f"{name} {tuple(given.shape)} and image {tuple(image.shape)} do not go together")
+            raise InputError(f"{name} {tuple(given.shape)} and image {tuple(image.shape)} do not match")
     for name, values in (("probabilities", probability), ("intensities of the image", image)):
         if not torch.isfinite(values).all():
             raise InputError(f"the {name} hold NaN or infinite values")

@@ -154,8 +154,8 @@ def marked_of_found(found: ObjectLabels, own: ObjectPrompts) -> float:
 def region_note(label: int, region: BoundingBox, geometry: Geometry, *, left_untuned: bool) -> Note:
     """Where an object was looked for, and whether fine-tuning, which was asked for, was left out."""
     k, j, i = (n * mm for n, mm in zip(region.shape_kji, geometry.spacing_kji_mm, strict=True))
-    where = f" was looked for in {i:.3g} x {j:.3g} x {k:.3g} mm round its marks"
-    untuned = ", without fine-tuning: so few marks teach the network less than it knows" if left_untuned else ""
+    where = f" was searched for within {i:.3g} x {j:.3g} x {k:.3g} mm round its marks"
+    untuned = ", without fine-tuning: there are too few marks to learn from" if left_untuned else ""
     return Note(Labelled(label), where, untuned)
 
 

@@ -32,7 +32,7 @@ def contained_path(folder: Path, name: object, what: str) -> Path:
     InputError : the name is none, or leads out of the folder.
     """
     if not isinstance(name, str) or not name:
-        raise InputError(f"{what} names {name!r}, which is no path within {folder}")
+        raise InputError(f"{what} names {name!r}, which is not a path within {folder}")
     parts = name.split("/")
     for part in parts:
         if part.strip(" .") == "" or part[-1] in " ." or _FORBIDDEN.search(part) or _DEVICES.fullmatch(part):

@@ -102,7 +102,7 @@ def replaced_file(path: Path) -> Path:
         if stat.S_ISLNK(found.st_mode):
             raise OSError(errno.ELOOP, "its links lead in a circle")
         if not stat.S_ISREG(found.st_mode):
-            raise OSError(errno.EINVAL, "it is a folder" if target.is_dir() else "it is no regular file")
+            raise OSError(errno.EINVAL, "it is a folder" if target.is_dir() else "it is not a regular file")
         if not os.access(target, os.W_OK):
             raise PermissionError(errno.EACCES, "it is write-protected")
         return target
@@ -143,13 +143,13 @@ def _made(path: Path, mode: int, locked: bool) -> tuple[Path, int | None]:
         if not locked or (_lock(descriptor) is not False and _is_same(temporary, descriptor)):
             return temporary, descriptor
         os.close(descriptor)  # another process took it for one that a killed process left
-    raise OSError(errno.EBUSY, "another process takes away what this one writes")
+    raise OSError(errno.EBUSY, "another process removes the files that this one writes")
 
 
 def _settle(temporary: Path, target: Path) -> None:
     """Have a file written through to the disk, and give it its place."""
     if not stat.S_ISREG(temporary.lstat().st_mode):
-        raise OSError(errno.EINVAL, f"{temporary} was exchanged")
+        raise OSError(errno.EINVAL, f"{temporary} was replaced")
     with temporary.open("rb+") as file:
         os.fsync(file.fileno())
     with suppress(FileNotFoundError):

@@ -241,7 +241,7 @@ class WorkerClient:
             return lambda: self._end_running("failed", error)
         if message.kind == "cancelled":
             return lambda: self._end_running("cancelled")
-        raise ProtocolError(f"messages of the kind {message.kind!r} are not known")
+        raise ProtocolError(f"the message kind {message.kind!r} is unknown")
 
     def _end_running(self, state: State, outcome: object = None) -> None:
         """The worker has answered."""

@@ -87,7 +87,7 @@ class Connection:
         try:
             messages = self._decoder.feed(data)
         except ProtocolError as error:
-            self.fail(f"the worker process cannot be understood: {error}")
+            self.fail(f"the worker process sent invalid data: {error}")
             return
         for message in messages:
             if self.stage != "ended":
@@ -115,7 +115,7 @@ class Connection:
             try:
                 tell = self._on_message(message)
             except Exception as error:  # whatever it is, the job that waits for the answer must hear of it
-                self.fail(f"the worker process sent a message that makes no sense: {type(error).__name__} {error}")
+                self.fail(f"the worker process sent an invalid message: {type(error).__name__} {error}")
             else:
                 tell()  # what a listener raises is its own affair
 
@@ -128,4 +128,4 @@ class Connection:
         if self.stage != "ended":
             self.stage = "ended"
             last = next((line.strip() for line in reversed(self._lines) if line.strip()), "")
-            self._on_end(f"{text}; the last it said was: {last}" if last else text)
+            self._on_end(f"{text}; its last output was: {last}" if last else text)

@@ -29,7 +29,7 @@ def disagreement(other: Message, who: str) -> str:
     who : the other side in the sentence, such as "the worker"
     """
     if other.kind != "hello":
-        return f"{who} began with the message {other.kind!r} instead of saying which version it is"
+        return f"{who} began with the message {other.kind!r} instead of its version"
     theirs = (other.fields.get("library"), other.fields.get("protocol"))
     if theirs == (__version__, PROTOCOL):
         return ""

@@ -61,7 +61,7 @@ class ArrivingImage:
             empty = np.zeros(geometry.shape_kji, np.dtype(str(fields["dtype"])))
             self.volume = Volume(empty, geometry, str(fields["name"]))
         except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"the image of a request is not described as it should be: {error}") from error
+            raise InputError(f"a request describes its image incorrectly: {error}") from error
         self._ask, self._receive = ask, receive
         self._held: list[BoundingBox] = []
 

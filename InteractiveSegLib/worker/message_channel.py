@@ -81,7 +81,7 @@ class MessageChannel:
                         raise ProtocolError(f"the client sent a message of the kind {message.kind!r}")
             decoder.end()
         except OSError as error:
-            self.trouble = f"the client cannot be read from: {error}"
+            self.trouble = f"cannot read from the client: {error}"
         except Exception as error:  # whatever it is, a reader that ends silently would leave the client waiting
             self.trouble = f"the client's messages cannot be understood: {error or type(error).__name__}"
         finally:

@@ -95,7 +95,7 @@ class _Server:
             self._take_over(message)
             kind = message.fields["kind"]
             if not isinstance(kind, str) or kind not in REQUEST_KINDS:
-                raise InputError(f"the worker knows no request {kind!r}, only {', '.join(REQUEST_KINDS)}")
+                raise InputError(f"the worker does not know the request {kind!r}, only {', '.join(REQUEST_KINDS)}")
             own = {name[len("own/") :]: values for name, values in message.arrays.items() if name.startswith("own/")}
             return REQUEST_KINDS[kind].from_message(Message(kind, message.fields["own"], own))
         except InteractiveSegError:

@@ -55,7 +55,7 @@ def worker_command(python: str | Path = sys.executable, command: str = "worker")
 def end_in_words(code: int) -> str:
     """Why a process ended, from its exit code; on POSIX that is negative for a signal."""
     if code in (-9, 137):
-        return "the worker process was ended by the system (signal 9), most often because the memory ran out"
+        return "the worker process was killed by the system (signal 9), usually because memory ran out"
     if code < 0:
-        return f"the worker process was ended by the signal {-code}"
+        return f"the worker process was killed by the signal {-code}"
     return f"the worker process ended with the exit code {code}"

@@ -272,7 +272,7 @@ def assert_refused(ran, text, code=2):
         (("--box", 1, 2, 3, 4, 5, 6.5), "expected six integers"),
         (("--box", 6, 4, 2, 6, 17, 11), "holds no voxel"),
         (("--box", 25, 4, 2, 30, 17, 11), "outside the image"),
-        (("--box", *BOX_IJK, "--box", *BOX_IJK, "--box-label", 3, "--box-label", 3), "a label has one box"),
+        (("--box", *BOX_IJK, "--box", *BOX_IJK, "--box-label", 3, "--box-label", 3), "a label can have only one box"),
         (("--box", *BOX_IJK, "--box-label", 1, "--box-label", 2), "1 --box but 2 --box-label"),
         (("--box", *BOX_IJK, "--box-label", 255), "1 to 254, not 255"),
         (("--box", *BOX_IJK, "--box-label", "liver"), "invalid int value: 'liver'"),

@@ -82,7 +82,7 @@ def test_fine_tuning_that_harms_is_named_with_its_dataset_and_number_even_betwee
     chosen = settings(5, ("net", "net:fixed", "grow"))
     scores = [*scores, *[s for m in ("net", "net:fixed") for case in range(6) for s in last(str(case), m)]]
     found, sentences = tables(scores, chosen)
-    assert found[1][0] == ["Dice of net less that of net:fixed", "cases", "1", "2", "3", "5", "area"]
+    assert found[1][0] == ["Dice of net minus that of net:fixed", "cases", "1", "2", "3", "5", "area"]
     assert found[1][1][:2] == ["A", "6"]
     assert found[1][1][2:6] == ["+0.000 (p 1)", "+0.125 (p 0.031)", "+0.000 (p 1)", "+0.000 (p 1)"]
     assert found[1][2][0] == "all cases"

@@ -132,7 +132,7 @@ def test_positions_that_are_rounded_or_a_little_off_are_read_with_a_note(tmp_pat
     folder = write_series(tmp_path / "s", ramp(len(places)), places=[(0, 0, z) for z in places])
     volume = read_volume(folder)
     assert volume.geometry.spacing_kji_mm[0] == pytest.approx(spacing_mm, abs=1e-4)
-    assert f"not quite even: they lie up to {away}" in volume.notes[0]
+    assert f"not evenly spaced: they lie up to {away}" in volume.notes[0]
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ def test_frames_without_places_are_stacked_at_the_distance_of_the_header_with_a_
     volume = read_volume(write_series(tmp_path / "s", ramp(1), change=frames))
     np.testing.assert_array_equal(volume.array_kji, ramp(1).reshape(3, 2, 7))
     assert "stacked 3 mm apart" in volume.notes[0]
-    with pytest.raises(InputError, match="neither their positions nor their distance"):
+    with pytest.raises(InputError, match="neither their positions nor their spacing"):
         read_volume(write_series(tmp_path / "t", ramp(1), change=no_distance))
 
 

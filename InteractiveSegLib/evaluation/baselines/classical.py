@@ -54,7 +54,7 @@ def scribbled_intensities(
     image = checked_intensities(image_kji, seeds_kji, spacing_kji_mm)
     values = np.unique(seeds_kji[seeds_kji > 0])
     if len(values) < 2:
-        raise InputError(f"scribbles of at least two labels, the background being one, are needed, not {values}")
+        raise InputError(f"scribbles of at least two labels, one of them the background, are needed, not {values}")
     return image, values
 
 
@@ -131,7 +131,7 @@ def checked_intensities(image_kji: NDArray, seeds_kji: NDArray, spacing_kji_mm: 
     """
     if image_kji.ndim != 3 or seeds_kji.shape != image_kji.shape or len(spacing_kji_mm) != 3:
         raise InputError(
-            f"image {image_kji.shape}, seeds {seeds_kji.shape} and spacing {tuple(spacing_kji_mm)} do not go together"
+            f"image {image_kji.shape}, seeds {seeds_kji.shape} and spacing {tuple(spacing_kji_mm)} do not match"
         )
     volume = Volume(image_kji, crop_geometry(image_kji.shape, spacing_kji_mm))
     return crop_intensities(volume, BoundingBox.whole(image_kji.shape))[0]

@@ -96,10 +96,10 @@ class Dataset:
     def __post_init__(self) -> None:
         for key in ("name", "folder", "image", "label"):
             value = getattr(self, key)
-            self._require(isinstance(value, str) and value, key, "a text that is not empty")
+            self._require(isinstance(value, str) and value, key, "a non-empty string")
         for key in ("terms", "note"):
             self._require(isinstance(getattr(self, key), str), key, "a text")
-        self._require(self.image != self.label, "image", "another ending than that of the labels")
+        self._require(self.image != self.label, "image", "an ending other than that of the labels")
         self._require(self.kind in KINDS, "kind", f"one of {', '.join(KINDS)}")
         self._require(self.reference in REFERENCES, "reference", f"one of {', '.join(REFERENCES)}")
         self._require(self.unlabelled in UNLABELLED, "unlabelled", f"one of {', '.join(UNLABELLED)}")
@@ -107,7 +107,7 @@ class Dataset:
         try:
             re.compile(self.group or "")
         except (re.error, RecursionError, OverflowError) as error:
-            raise InputError(f"group of {self.name} is no regular expression: {self.group!r} ({error})") from error
+            raise InputError(f"group of {self.name} is not a regular expression: {self.group!r} ({error})") from error
         if self.spacing_ijk_mm is not None:
             object.__setattr__(self, "spacing_ijk_mm", self._checked_spacing())
         object.__setattr__(self, "objects", self._checked_objects())
@@ -197,7 +197,7 @@ class Dataset:
                 raise InputError(f"object {name!r} of {self.name} needs a list of label values, not {values!r}")
             for value in values:
                 if type(value) is not int or value < 1:
-                    raise InputError(f"object {name!r} of {self.name}: {value!r} is no label value (1, 2, ...)")
+                    raise InputError(f"object {name!r} of {self.name}: {value!r} is not a label value (1, 2, ...)")
                 if owner.setdefault(value, name) != name:
                     raise InputError(f"{self.name}: label value {value} belongs to both {owner[value]!r} and {name!r}")
         return {name: tuple(values) for name, values in self.objects.items()}

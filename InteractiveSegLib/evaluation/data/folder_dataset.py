@@ -89,7 +89,7 @@ def folder_dataset(images: Path, labels: Path) -> FolderDataset:
         for key in sorted(set(image_of) & set(label_of)):
             several = [*image_of[key], *label_of[key]]
             if len(several) > 2 or key in pairs:
-                raise InputError(f"which files of case {key!r} belong together is not clear: {', '.join(several)}")
+                raise InputError(f"it is unclear which files of case {key!r} belong together: {', '.join(several)}")
             pairs[key] = (images / image_of[key][0], labels / label_of[key][0])
         taken = {path for pair in pairs.values() for path in pair}
         image_names = [name for name in image_names if images / name not in taken]

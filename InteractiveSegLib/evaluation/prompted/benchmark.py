@@ -78,7 +78,7 @@ class BenchmarkSettings:
             if not self.trial.rounds:
                 raise InputError("prompts none with 0 rounds: without a box nothing is drawn before the first round")
             if set(self.methods) <= set(NEED_A_BOX):
-                raise InputError(f"prompts none: {', '.join(self.methods)} can do nothing without a box")
+                raise InputError(f"prompts none: {', '.join(self.methods)} cannot run without a box")
         if self.cases is not None and self.cases < 1:
             raise InputError(f"cases {self.cases} must be at least 1")
         if self.jobs < 1:
@@ -182,8 +182,8 @@ def benchmark_steps(
         undone = (unit for future, unit in running.items() if not future.done() or future.exception())
         which = ", ".join(f"{unit.dataset.name}: {unit.case}, {unit.method}" for unit in islice(undone, settings.jobs))
         raise InteractiveSegError(
-            f"a process died, perhaps at {which}: the memory may not have sufficed (fewer --jobs need less); "
-            "run the command again to go on"
+            f"a process died, perhaps at {which}: there may not have been enough memory (use fewer --jobs); run the "
+            "command again to resume"
         ) from error
     finally:
         for future in running:  # a pool that is collected before its own thread wakes up does not cancel them

@@ -116,8 +116,8 @@ def _notes(settings: BenchmarkSettings, user: str, prompted: str) -> str:
         text += f" Left out, as {'it needs' if len(left_out) == 1 else 'they need'} a box: {', '.join(left_out)}."
     if prompted == NONE and any(method in BASELINES and method not in NEED_A_BOX for method in settings.methods):
         text += (
-            " Without a box a baseline works in the surroundings of the object's marks (0.35 of their extent, at least "
-            "8 voxels), all of which it takes for objects until background is marked as well."
+            " Without a box, a baseline works within a margin around the object's marks (0.35 of their extent, at least "
+            "8 voxels), and takes all of that region for objects until background is marked as well."
         )
     return text
 
@@ -141,7 +141,7 @@ def _difference_table(
         cells = np.array([_cells(curve, counts) for curve in kept])
         shown = [f"{column.mean():+.3f} (p {_p(column):.2g})" for column in cells.T]
         rows.append([name, str(len(kept)), *shown])
-    return markdown_table((f"Dice of {tuned} less that of {fixed}", "cases", *map(str, counts), "area"), rows)
+    return markdown_table((f"Dice of {tuned} minus that of {fixed}", "cases", *map(str, counts), "area"), rows)
 
 
 def _p(differences: NDArray[np.float64]) -> float:

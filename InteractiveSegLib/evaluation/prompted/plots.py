@@ -41,7 +41,7 @@ def save_plots(scores: Sequence[Score], settings: BenchmarkSettings, folder: Pat
             continue
         by_round.set(xlabel="rounds of scribbles", ylabel="mean Dice", ylim=(0, 1))
         by_round.set_xticks(range(settings.trial.rounds + 1))
-        by_seconds.set(xlabel="seconds of computing, in all", xscale="log")
+        by_seconds.set(xlabel="seconds of computing, in total", xscale="log")
         by_round.legend(fontsize=8)
         for axes in (by_round, by_seconds):
             axes.grid(alpha=0.3)

@@ -93,7 +93,7 @@ def speed_steps(model: str, seed: int, device: torch.device) -> Steps[str]:
             ("Grow from seeds, in the box", grown),
         )
     ]
-    table = markdown_table(("step", "seconds", "to Grow from seeds"), rows)
+    table = markdown_table(("step", "seconds", "relative to Grow from seeds"), rows)
     return (
         f"{table}\n\nupdate on cached features: {1000 * update:.1f} ms, "
         f"pass forward and backward: {1000 * whole:.0f} ms, ratio 1/{whole / update:.0f} "

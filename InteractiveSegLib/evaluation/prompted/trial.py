@@ -117,7 +117,7 @@ def trial(
     attempt = segmenter(method, case.volume, settings.seed, torch.device(settings.device))
     if user == HUMAN:
         if person >= len(case.scribbles):
-            raise InputError(f"{case.name} has scribbles of {len(case.scribbles)} people, none of number {person}")
+            raise InputError(f"{case.name} has scribbles of {len(case.scribbles)} people, not of person {person}")
         prompts = Prompts(scribbles=Scribbles.from_labelmap(case.scribbles[person]))
         if not prompts.labels:
             raise InputError(f"the scribbles of person {person} mark no object")

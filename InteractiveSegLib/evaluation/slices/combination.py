@@ -81,7 +81,7 @@ def combine_steps(
     settings = settings or CombinationSettings()
     network = network.members[0]
     if not network.sees_start_masks:
-        raise InputError("this network does not look at masks: it cannot be combined with propagated slices")
+        raise InputError("this network does not take masks as input: it cannot be combined with propagated slices")
     drawn = annotated_voxels(proxy)
     of_network = np.full(proxy.probabilities.shape, np.nan, np.float16)
     for channel in range(len(proxy.labels)):

@@ -57,7 +57,7 @@ def propagation_speed_steps(jobs: int | None = None) -> Steps[str]:
         ("plain loop, same parameters", f"{2 * pairs * same:.2f}", "1.00"),
         ("plain loop, elastix's own parameters", f"{2 * pairs * proposed:.2f}", f"{proposed / same:.2f}"),
     ]
-    table = markdown_table(("step", "seconds", "to the plain loop"), rows)
+    table = markdown_table(("step", "seconds", "relative to the plain loop"), rows)
     return f"{table}\n\nplain loop: {1 / same:.1f} registrations a second"
 
 

@@ -142,5 +142,5 @@ def _checkpoints(casebook: Path) -> set[tuple[Path, int]]:
 def _said(process: subprocess.Popen[bytes]) -> str:
     """What it printed, where it has ended."""
     if process.poll() is None or process.stdout is None:
-        return "it said nothing"
+        return "it gave no output"
     return process.stdout.read().decode(errors="replace").strip()[-500:] or f"exit code {process.returncode}"

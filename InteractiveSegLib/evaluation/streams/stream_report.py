@@ -19,7 +19,7 @@ from InteractiveSegLib.system.files import replacing
 
 _COSTS = (  # field of CaseCost, title, digits, the way to better
     ("strokes", "strokes until the mask is good", 1, -1),
-    ("edited", "voxels put right by hand after them", 0, -1),
+    ("edited", "voxels corrected by hand after them", 0, -1),
     ("first", "Dice from the box alone", 3, 1),
 )
 
@@ -95,7 +95,7 @@ def effort_table(learning: Sequence[CaseCost], fixed: Sequence[CaseCost]) -> str
             tau, p = trend([-better * value for value in values])
             ends = [f"{np.mean(values[:part]):.{digits}f}", f"{np.mean(values[-part:]):.{digits}f}"]
             rows.append([title, network, *ends, f"{-better * tau:+.2f}", f"{p:.3g}"])
-    header = ["a case", "network", "first third", "last third", "Kendall's tau", "p of getting better"]
+    header = ["a case", "network", "first third", "last third", "Kendall's tau", "p of improvement"]
     return markdown_table(header, rows)
 
 

@@ -42,7 +42,7 @@ def act(folder: Path, action: str, work: CaseWork | None = None, name: str = "",
     InputError, OutputError : as what is done raises; nothing is changed then.
     """
     if action not in ACTIONS:
-        raise InputError(f"a casebook knows no action {action!r}, only {', '.join(ACTIONS)}")
+        raise InputError(f"a casebook has no action {action!r}, only {', '.join(ACTIONS)}")
     place = Path(folder).resolve()
     with Casebook(folder, _IN_WORK.setdefault(place, WorkLocks(place))) as casebook:
         return ACTIONS[action](casebook, work, name, order)
@@ -124,7 +124,7 @@ def _keep(casebook: Casebook, work: CaseWork | None, name: str, order: str) -> C
         casebook.work.take(entry.id)  # which a worker that was started anew does not have yet
     keep_round(casebook, entry, work.prompts, _labels(work.masks, entry.image.geometry.shape_kji))
     casebook.record(entry, work.events)
-    return _look(casebook, f"{work.case}: kept as it stands")
+    return _look(casebook, f"{work.case}: saved")
 
 
 def _leave(casebook: Casebook, work: CaseWork | None, name: str, order: str) -> CasebookView:
@@ -135,7 +135,7 @@ def _leave(casebook: Casebook, work: CaseWork | None, name: str, order: str) -> 
     if entry.state is State.IN_WORK:
         casebook.give_back(entry)
     casebook.work.give_back(entry.id)  # of a reopened case, too
-    return _look(casebook, f"{work.case}: kept for another time")
+    return _look(casebook, f"{work.case}: saved for later")
 
 
 def _accept(casebook: Casebook, work: CaseWork | None, name: str, order: str) -> CasebookView:
@@ -155,12 +155,12 @@ def _skip(casebook: Casebook, work: CaseWork | None, name: str, order: str) -> C
     entry = _as_opened(casebook, work)
     _keep(casebook, work, name, order)
     casebook.skip(entry)
-    return _look(casebook, f"{work.case}: skipped; what was done is kept")
+    return _look(casebook, f"{work.case}: skipped; the work is kept")
 
 
 def _reopen(casebook: Casebook, work: CaseWork | None, name: str, order: str) -> CasebookView:
     casebook.reopen(casebook.case(name))
-    return _look(casebook, f"{name}: reopened; Open next brings it")
+    return _look(casebook, f"{name}: reopened; Open next opens it")
 
 
 def _roll_back(casebook: Casebook, work: CaseWork | None, name: str, order: str) -> CasebookView:

@@ -87,7 +87,7 @@ class CasebookRequest:
             )
             return cls(**fields, work=work, shape_kji=shape_kji)
         except (KeyError, TypeError) as error:
-            raise InputError(f"this is no request for a casebook: {error!r}") from error
+            raise InputError(f"this is not a valid casebook request: {error!r}") from error
 
     def steps(self, bench: RequestContext) -> Steps[CasebookView]:
         """Do it."""

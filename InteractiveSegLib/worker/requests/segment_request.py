@@ -79,7 +79,7 @@ class SegmentRequest:
         try:
             return cls(**message.fields)
         except TypeError as error:
-            raise InputError(f"this is no request to segment: {error}") from error
+            raise InputError(f"this is not a valid request to segment: {error}") from error
 
     def changed(self, settings: BifsegSettings) -> BifsegSettings:
         """Settings of a network, changed by those of the request."""

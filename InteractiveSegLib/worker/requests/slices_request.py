@@ -26,7 +26,7 @@ class SlicesToPropagate:
 
     annotated : in the order of drawing
     method : "elastix" follows the image; "shape" blends the annotated shapes
-    preset : how intensities are read, "mr" or "ct"
+    preset : intensity window, "mr" (percentiles of the image) or "ct" (soft tissue)
     seed : of the registrations' random samples, 0 to 2**32 - 1
 
     Raises
@@ -63,7 +63,7 @@ class SlicesToPropagate:
             ]
             return cls(tuple(slices), fields["method"], fields["preset"], fields["seed"])
         except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"these are no annotated slices: {error!r}") from error
+            raise InputError(f"these are not valid annotated slices: {error!r}") from error
 
     def steps(self, bench: RequestContext) -> Steps[ProxyMask]:
         """Propagate; where voxels have to be sent for, those that are looked at."""

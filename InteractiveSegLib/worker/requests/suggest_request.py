@@ -75,7 +75,7 @@ class SuggestRequest:
                 for name in ("prediction", "before")
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"this is no request for suggestions: {error!r}") from error
+            raise InputError(f"this is not a valid request for suggestions: {error!r}") from error
         return cls(SlicesToPropagate.of(fields, arrays), settings, proposed, prediction, before)
 
     def steps(self, bench: RequestContext) -> Steps[Advice]:
@@ -112,7 +112,7 @@ def _on_image(found: Mapping[int, WorkingProbability], shape: Index) -> NDArray[
         crop, values = each.crop, each.values
         fits = values.ndim == 3 and values.dtype.kind == "f" and values.size > 0
         if not fits or any(n > full for n, full in zip(values.shape, crop.shape_kji, strict=True)):
-            raise InputError(f"the probability {values.dtype} {values.shape} of label {label} is none of {crop}")
+            raise InputError(f"the probability {values.dtype} {values.shape} of label {label} does not match {crop}")
         if crop.clipped(shape) != crop:
             raise InputError(f"the probability of label {label} in {crop} reaches outside the image")
     return SegmentResult({}, found).probability_map(shape)
