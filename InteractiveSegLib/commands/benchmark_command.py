@@ -106,8 +106,8 @@ def add_benchmark(commands: argparse._SubParsersAction) -> None:
         type=Path,
         metavar="FILE",
         help="Markdown page, such as docs/results.md, whose tables are updated: the table for --prompts none and "
-        "--users clicks goes between <!-- begin none clicks --> and <!-- end none clicks -->; for the table by dataset, "
-        "the number of the round follows these words",
+        "--users clicks goes between <!-- begin none clicks --> and <!-- end none clicks -->; for the table by "
+        "dataset, the number of the round follows these words",
     )
     add_trust(command)
     add_common(command)

@@ -1,4 +1,4 @@
-"""A NIfTI file against what ITK makes of it."""
+"""Checks of a NIfTI file against ITK's reading of it."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from InteractiveSegLib.image.nifti_header import NiftiForms, NiftiHeader, beginn
 from InteractiveSegLib.wording.counting import counted
 
 _HEADER_BYTES, _MARK = 348, 344
-_MOST_BITS = 4  # by which a mark that is another one by accident differs; in Analyze a number stands in its place
+_MOST_BITS = 4  # by which a magic number changed by accident differs; Analyze has a number in its place
 _OTHER_UNITS = {1: "m", 3: "um"}
 SAME_GRID_VOXELS = 0.01
-"""Grids of one image that lie closer than this part of a voxel differ by rounding alone."""
+"""Grids of one image that are closer than this fraction of a voxel differ only by rounding."""
 
 
 def require_whole(path: Path, header: NiftiHeader, packed: bool, notes: list[str] | None = None) -> int | None:
-    """InputError where the voxels' file is missing, cut short or damaged: ITK reads such a file without an error.
+    """InputError if the voxels' file is missing, cut short or damaged: ITK reads such a file without an error.
 
-    notes : takes in that the file holds more than its header speaks of
+    notes : gets a note if the file contains more than its header describes
 
     Returns
     -------
@@ -50,7 +50,7 @@ def require_whole(path: Path, header: NiftiHeader, packed: bool, notes: list[str
 
 
 def surplus_notes(path: Path, surplus: int) -> list[str]:
-    """A sentence where a file holds more bytes than its header speaks of, which may have lost a size."""
+    """A note if a file contains more bytes than its header describes; the header may have lost a size."""
     if surplus <= 0:
         return []
     return [
@@ -73,7 +73,7 @@ def voxels_of_header(path: Path) -> Path:
 
 
 def unit_notes(path: Path, header: NiftiHeader) -> list[str]:
-    """A sentence where lengths are not in mm."""
+    """A note if lengths are not in mm."""
     unit = _OTHER_UNITS.get(header.forms.unit & 7)
     if unit is None:
         return []
@@ -81,7 +81,7 @@ def unit_notes(path: Path, header: NiftiHeader) -> list[str]:
 
 
 def require_marked(path: Path, packed: bool) -> None:
-    """InputError for a NIfTI file that has lost its mark, which ITK would read as Analyze: without its position.
+    """InputError for a NIfTI file with a damaged magic number, which ITK would read as Analyze, without its position.
 
     Analyze files have their header and voxels in two files.
     """
@@ -104,7 +104,7 @@ def compared(path: Path, header: NiftiHeader, geometry: Geometry) -> tuple[list[
 
     Returns
     -------
-    notes, forms : the forms where sform and qform differ, so that a mask can keep both
+    notes, forms : the forms if sform and qform differ, so that a mask can keep both
 
     Raises
     ------

@@ -31,7 +31,7 @@ def is_segmentation(metadata: Mapping[str, str]) -> bool:
 
 
 def segments_in(metadata: Mapping[str, str], layers: int, path: Path) -> list[Segment]:
-    """The segments in the order of the file. InputError for numbers that are none, and layers that are not there."""
+    """The segments in the order of the file. InputError for invalid numbers and missing layers."""
     found: dict[int, dict[str, str]] = {}
     for key, text in metadata.items():
         if match := _KEY.match(key):
@@ -39,7 +39,7 @@ def segments_in(metadata: Mapping[str, str], layers: int, path: Path) -> list[Se
     segments = []
     for order, (number, fields) in enumerate(sorted(found.items())):
         try:
-            # a file without these keys has one segment a layer
+            # a file without these keys has one segment per layer
             value, layer = int(fields.get("LabelValue", 1)), int(fields.get("Layer", order if layers > 1 else 0))
         except ValueError as error:
             raise InputError(f"{path}: segment {number} has a LabelValue or Layer that is not an integer") from error
@@ -52,7 +52,7 @@ def segments_in(metadata: Mapping[str, str], layers: int, path: Path) -> list[Se
 
 
 def merged(array: NDArray[np.integer], metadata: Mapping[str, str], path: Path) -> tuple[NDArray, list[str]]:
-    """One label a segment.
+    """One label per segment.
 
     The labels are the values in the file, unless two segments of different layers share one: then the segments are
     numbered in their order. Where segments overlap, the later one counts.

@@ -1,4 +1,4 @@
-"""Why an object came out empty, as far as that is known, in a sentence for the person who drew it."""
+"""Why the mask of an object is empty, as far as is known, in a sentence for the user."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from InteractiveSegLib.wording.counting import counted
 def empty_notes(
     volume: Volume, prompts: Prompts, found: Mapping[int, ObjectMask], kept: Mapping[int, ObjectMask]
 ) -> list[str]:
-    """A note for each label of a round without a voxel.
+    """A note for each label whose mask in a round is empty.
 
     Parameters
     ----------
-    found : label -> mask of each object by itself
+    found : label -> mask of each object alone
     kept : label -> the same without the voxels that went to other objects
     """
     empty = [label for label, mask in kept.items() if not mask.bits.any()]
@@ -69,7 +69,7 @@ def _count(mask: ObjectMask) -> int:
 
 
 def _winners(lost: Mapping[int, ObjectMask], kept: Mapping[int, ObjectMask]) -> dict[int, list[int]]:
-    """For each object that lost all its voxels the labels that have them, ascending."""
+    """For each object that lost all its voxels, the labels that got them, ascending."""
     claimed = {label: own for label, own in lost.items() if own.bits.any()}
     if not claimed:
         return {}
@@ -84,7 +84,7 @@ def _winners(lost: Mapping[int, ObjectMask], kept: Mapping[int, ObjectMask]) -> 
 
 
 def _only_value(volume: Volume, crop: BoundingBox) -> float | None:
-    """The value that all finite voxels of a part of the image have; None where there are several."""
+    """The one value of all finite voxels in a part of the image; None if there are several values."""
     values = volume.array_kji[crop.slices]
     values = values[np.isfinite(values)]
     return float(values[0]) if values.min() == values.max() else None

@@ -116,8 +116,8 @@ def _notes(settings: BenchmarkSettings, user: str, prompted: str) -> str:
         text += f" Left out, as {'it needs' if len(left_out) == 1 else 'they need'} a box: {', '.join(left_out)}."
     if prompted == NONE and any(method in BASELINES and method not in NEED_A_BOX for method in settings.methods):
         text += (
-            " Without a box, a baseline works within a margin around the object's marks (0.35 of their extent, at least "
-            "8 voxels), and takes all of that region for objects until background is marked as well."
+            " Without a box, a baseline works within a margin around the object's marks (0.35 of their extent, at "
+            "least 8 voxels), and takes all of that region for objects until background is marked as well."
         )
     return text
 
