@@ -1,8 +1,8 @@
-"""The command line: a contract that scripts rely on.
+"""The command line, on which scripts rely.
 
-Exit codes: 0 done, 1 an error that is not the input's, 2 the input or the command line is wrong, 3 something was
-left out that could not be done, and was named, 130 stopped by Ctrl-C, 141 nobody reads the output any more.
-Results go to standard output, progress and messages to standard error.
+Exit codes: 0 done, 1 an error that is not caused by the input, 2 the input or the command line is wrong, 3 something
+that could not be done was left out and reported, 130 stopped by Ctrl-C, 141 the reader of the output has gone. Results
+go to standard output, progress and messages to standard error.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def _missing(error: ImportError) -> str:
 
 
 def _flush() -> None:
-    """Write what was printed, while a full disk or a closed pipe can still be told."""
+    """Write what was printed, while a full disk or a closed pipe can still be reported."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -84,9 +84,9 @@ def _flush() -> None:
 
 
 def _drop_output() -> None:
-    """Nobody takes the output any more, as after ``head``: what Python has left to write goes nowhere."""
+    """The reader of the output has gone, as after ``head``: what Python still has to write is discarded."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    with suppress(OSError, ValueError):  # standard output may be no file
+    with suppress(OSError, ValueError):  # standard output may not be a file
         os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
 

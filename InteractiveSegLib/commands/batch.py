@@ -1,4 +1,4 @@
-"""Several images by one command: which they are, what is asked of each, and what became of them."""
+"""Several images in one command: the list of images, the options for each, and the outcome."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class BatchOptions:
     """Which options of a command differ from image to image.
 
     outputs : options that name a file to write; "output" is the mask
-    inputs : options that name files to read, or hold something else that a list may give for each image
+    inputs : options that name files to read, or contain something else that a list may give for each image
     """
 
     outputs: Sequence[str]
@@ -41,7 +41,7 @@ class BatchOptions:
 
 @dataclass(frozen=True, eq=False)
 class BatchCase:
-    """One image. ``options`` are those of the command as they were given for it alone."""
+    """One image. ``options`` are those of the command as if given for this image only."""
 
     name: str
     options: argparse.Namespace
@@ -70,11 +70,11 @@ def add_images(command: argparse.ArgumentParser, prompts: str) -> None:
 
 
 def batch_cases(options: argparse.Namespace, varying: BatchOptions) -> list[BatchCase] | None:
-    """The images of a command line, each with its own options; None where it names a single one.
+    """The images of a command line, each with its own options; None if there is a single one.
 
     Raises
     ------
-    InputError : no image, a list that is none, or two images with one mask, or a mask in the place of an input.
+    InputError : no image, an invalid list, two images with one mask, or a mask in the place of an input.
     """
     from InteractiveSegLib.image.image_io import WRITABLE_SUFFIXES, require_writable_name
 
@@ -113,7 +113,7 @@ def batch_cases(options: argparse.Namespace, varying: BatchOptions) -> list[Batc
         given = {**vars(options), "output": Path(output), **row}
         for option in (*varying.outputs, *varying.inputs):
             given[option] = _named(given[option], name)
-        # one voice for all: notes go into the report
+        # notes go only into the report
         cases.append(BatchCase(name, argparse.Namespace(**{**given, "quiet": True, "json": False})))
     for case in cases:
         for path in _files(case.options, varying.outputs):
@@ -130,13 +130,13 @@ def run_batch(
     lock: threading.Lock,
     jobs: int = 1,
 ) -> int:
-    """Do the images, write and print the report; returns the exit code.
+    """Process the images, write and print the report; returns the exit code.
 
     Parameters
     ----------
-    work : what the command does with the options for one image; returns what it reports
+    work : runs the command with the options for one image; returns what it reports
     lock : held by ``work`` while it writes; an interruption waits for it and keeps it, so that nothing is written later
-    jobs : images at a time
+    jobs : images processed in parallel
     """
     path = cases[0].options.output.parent / REPORT
     replaced = _require_report(path, cases, options, varying)
@@ -168,7 +168,7 @@ def run_batch(
 def _require_report(
     path: Path, cases: Sequence[BatchCase], options: argparse.Namespace, varying: BatchOptions
 ) -> list[str]:
-    """Notes on what the report replaces. InputError where that would be lost, or is an input of an image."""
+    """Notes on what the report replaces. InputError if that would be lost, or is an input of an image."""
     from InteractiveSegLib.image.output_files import require_free
 
     if _place(path) in _inputs(cases, varying):
@@ -190,7 +190,7 @@ def _steps(
     rows: dict[str, dict[str, Any]],
     jobs: int,
 ) -> Steps[None]:
-    """Fill ``rows``, name -> what became of an image. Threads end with the process, so that nobody waits for them."""
+    """Fill ``rows``, name -> outcome of an image. Threads end with the process, so that nobody waits for them."""
     waiting: queue.SimpleQueue[BatchCase] = queue.SimpleQueue()
     found: queue.SimpleQueue[tuple[str, dict[str, Any]]] = queue.SimpleQueue()
     stop = threading.Event()
@@ -228,7 +228,7 @@ def _done(case: BatchCase, work: Callable[[argparse.Namespace], dict[str, Any]])
         return {**_row(case, "done"), **work(case.options)}
     except (InteractiveSegError, OSError) as error:
         text = str(error)
-    except Exception as error:  # whatever it is, the other images are done
+    except Exception as error:  # whatever it is, the other images are processed
         text = MEMORY_IS_FULL if is_out_of_memory(error) else f"{type(error).__name__}: {error}"
     return {**_row(case, "failed"), "error": " ".join(text.split())}
 
@@ -250,7 +250,7 @@ def _in_words(row: dict[str, Any]) -> str:
 
 
 def _rows(place: Path, varying: BatchOptions) -> Iterator[dict[str, Any]]:
-    """For each image of a place its name, the image, and what else differs."""
+    """For each image of a place, its name, the image, and what else differs."""
     if place.suffix.lower() in _LISTS:
         yield from _listed(place, varying)
         return
@@ -289,7 +289,7 @@ def _listed(place: Path, varying: BatchOptions) -> Iterator[dict[str, Any]]:
 
 
 def _cell(text: str, column: str, folder: Path) -> Any:
-    """What a list says in place of an option; several values are parted by semicolons."""
+    """The value of an option from a list; several values are separated by semicolons."""
     if column == "annotated":
         return [slice_indices(part) for part in text.split(";")]
     if column in ("box", "points", "lasso"):
@@ -301,14 +301,14 @@ def _cell(text: str, column: str, folder: Path) -> Any:
 
 
 def _name_of(path: Path) -> str:
-    """Of a file without what says its format; of a DICOM series its folder."""
+    """For a file, its name without the suffix of its format; for a DICOM series, its folder."""
     from InteractiveSegLib.casebook.importing import IMAGE_SUFFIX
 
     return IMAGE_SUFFIX.sub("", path.name)
 
 
 def _named(value: Any, name: str) -> Any:
-    """An option with the name of the image in the place of ``{name}``."""
+    """An option with the name of the image in place of ``{name}``."""
     if isinstance(value, list):
         return [_named(each, name) for each in value]
     if isinstance(value, (str, Path)):
@@ -317,7 +317,7 @@ def _named(value: Any, name: str) -> Any:
 
 
 def _require_apart(cases: Sequence[BatchCase], varying: BatchOptions) -> None:
-    """InputError where an output is that of another image too, or an input."""
+    """InputError if an output is also that of another image, or an input."""
     inputs = _inputs(cases, varying)
     taken: dict[str, BatchCase] = {}
     for case in cases:
@@ -343,5 +343,5 @@ def _files(options: argparse.Namespace, names: Sequence[str]) -> Iterator[Path]:
 
 
 def _place(path: Path) -> str:
-    """Where a path points, the same for names that some file systems take for one."""
+    """Where a path points; the same for names that are equal on some file systems."""
     return str(path.resolve()).casefold()

@@ -176,7 +176,7 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _shown_command(options: argparse.Namespace) -> str:
-    """The command that makes the same numbers, as a page may show it: without folders of this machine."""
+    """The command that gives the same numbers, as shown on a page: without folders of this machine."""
     words = ["interactiveseg", "benchmark"]
     words += ["--data", "FOLDER"] if options.images is None else ["--images", "FOLDER", "--labels", "FOLDER"]
     words += ["--datasets", "FILE"] if options.datasets is not None else []
@@ -223,7 +223,7 @@ def _datasets(options: argparse.Namespace) -> tuple[Sequence[Dataset | FolderDat
 
 
 def _propagation(options: argparse.Namespace) -> None:
-    """Annotated slices in place of prompts."""
+    """Annotated slices instead of prompts."""
     from InteractiveSegLib.evaluation.slices.propagation_benchmark import PropagationSettings, propagation_steps
     from InteractiveSegLib.evaluation.slices.propagation_methods import METHODS
     from InteractiveSegLib.evaluation.slices.propagation_report import propagation_report, write_scores

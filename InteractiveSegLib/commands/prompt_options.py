@@ -1,4 +1,4 @@
-"""Options of the command line that hold prompts, and their way into a drawing."""
+"""Options of the command line for prompts, and their conversion to a drawing."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ def _add_labels(command: argparse.ArgumentParser, name: str, more: str = "") -> 
 
 
 def with_joined_boxes(words: Sequence[str]) -> list[str]:
-    """A command line with the numbers of each ``--box`` in one word, so that they take in nothing that follows.
+    """A command line with the numbers of each ``--box`` in one word, so that it takes nothing that follows.
 
-    Numbers may be parted by spaces, commas or both; after the sixth, or after a file, the option ends.
+    Numbers may be separated by spaces, commas or both; after the sixth, or after a file, the option ends.
     """
     rest, joined = list(words), []
     while rest:
@@ -79,13 +79,13 @@ def with_joined_boxes(words: Sequence[str]) -> list[str]:
 
 
 def numbers_in(word: str) -> list[str]:
-    """The numbers of "1", "1," or "1,2,3"; none where there is anything else."""
+    """The numbers of "1", "1," or "1,2,3"; none if there is anything else."""
     parts = [part for part in re.split(r"[,\s]+", word) if part]
     return parts if all(re.fullmatch(r"[-+]?\d+(\.\d*)?", part) for part in parts) else []
 
 
 def slice_indices(text: str) -> list[int]:
-    """The slices of a list such as "0,6,12", ascending. InputError where it is none."""
+    """The slices of a list such as "0,6,12", ascending. InputError if it is not one."""
     try:
         return sorted({int(word) for word in text.split(",")})
     except ValueError:
@@ -93,7 +93,7 @@ def slice_indices(text: str) -> list[int]:
 
 
 def require_prompts(options: argparse.Namespace) -> None:
-    """InputError where the command line holds no prompt, or not one label for each."""
+    """InputError if the command line has no prompt, or not one label for each."""
     if not (options.box or options.scribbles or options.points or options.lasso or options.start):
         raise InputError("give a --box, --scribbles, --points, --lasso or --start")
     for name in ("box", "points", "lasso"):
@@ -105,15 +105,15 @@ def require_prompts(options: argparse.Namespace) -> None:
 
 
 def set_prompts(drawing: Drawing, options: argparse.Namespace) -> list[str]:
-    """Draw what the command line holds: boxes and masks first, and later marks over earlier ones.
+    """Draw the prompts of the command line: boxes and masks first, and later marks over earlier ones.
 
     Returns
     -------
-    notes of the readers; those of drawing are the drawing's
+    notes from reading; those from drawing are in the drawing
 
     Raises
     ------
-    InputError : a file cannot be read as what it should be, or lies outside the image.
+    InputError : a file is not of the expected kind, or lies outside the image.
     """
     import numpy as np
 

@@ -237,7 +237,7 @@ def _along(words: str | None) -> tuple[int, ...] | None:
 
 
 def _proxy(options: argparse.Namespace, pool: SlicePool) -> tuple[Volume, NDArray, ProxyMask, list[str]]:
-    """Image, labels, what they were propagated to, and notes."""
+    """Image, labels, the propagated mask, and notes."""
     from dataclasses import replace
 
     from InteractiveSegLib.image.image_io import read_labelmap, read_volume
@@ -261,7 +261,7 @@ def _proxy(options: argparse.Namespace, pool: SlicePool) -> tuple[Volume, NDArra
 
 
 def _in_both(notes: Iterable[str], geometry: Geometry) -> list[str]:
-    """Notes that call slices by index and by where they lie in the patient."""
+    """Notes that name slices by index and by position in the patient."""
     from InteractiveSegLib.notes.notes import Words, said
     from InteractiveSegLib.notes.slice_names import InBoth
 
@@ -270,7 +270,7 @@ def _in_both(notes: Iterable[str], geometry: Geometry) -> list[str]:
 
 
 def _annotated(options: argparse.Namespace, labels: NDArray) -> tuple[list[AnnotatedSlice], list[str]]:
-    """The annotated slices of the command line, and notes on what was concluded or left out."""
+    """The annotated slices of the command line, and notes on what was inferred or left out."""
     import numpy as np
 
     from InteractiveSegLib.propagate.annotated_slice import annotated_slices, likely_axis
@@ -300,7 +300,7 @@ def _annotated(options: argparse.Namespace, labels: NDArray) -> tuple[list[Annot
 
 
 def _probability(path: Path, geometry: Geometry, notes: list[str]) -> NDArray:
-    """A probability (K, J, I) on the image's grid. InputError where it is on another or not within 0 to 1."""
+    """A probability (K, J, I) on the image's grid. InputError if it is on another grid or not within 0 to 1."""
     from InteractiveSegLib.image.image_io import read_volume
     from InteractiveSegLib.image.same_grid import on_grid
 
@@ -321,7 +321,7 @@ def _objects(mask: NDArray, proxy: ProxyMask, geometry: Geometry) -> dict[str, d
 
 
 def _confidences(proxy: ProxyMask) -> dict[str, dict[str, float]]:
-    """Axis -> slice -> confidence, along the annotated axes, where anything is said."""
+    """Axis -> slice -> confidence, along the annotated axes, where there is a result."""
     return {
         _AXES[axis]: {
             str(index): round(float(value), 3)

@@ -95,9 +95,9 @@ def _compute_here(
 
 
 class _Workers:
-    """A worker process for each thread that computes, so that one that dies takes a single image with it.
+    """A worker process for each computing thread, so that a crash affects only one image.
 
-    lock : held by whoever reads or writes; given back while a process computes
+    lock : held while reading or writing; released while a process computes
     """
 
     def __init__(self) -> None:
@@ -113,7 +113,7 @@ class _Workers:
             worker.client.close()
 
     def compute(self, volume: Volume, prompts: Prompts, request: SegmentRequest) -> SegmentResult:
-        """In this thread's process; the lock, which the caller holds, is given back meanwhile."""
+        """In this thread's process; the lock, which the caller holds, is released meanwhile."""
         from InteractiveSegLib.worker.blocking import BlockingWorker
 
         if not hasattr(self._own, "worker"):

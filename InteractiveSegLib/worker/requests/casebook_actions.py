@@ -1,4 +1,4 @@
-"""What a window does with a casebook, in the worker: every action opens the casebook, acts, and looks at it again."""
+"""The actions of a window on a casebook, in the worker: each opens the casebook, acts, and returns a new view of it."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from InteractiveSegLib.prompts.prompts import Prompts
 from InteractiveSegLib.wording.counting import counted
 
 _INTERACTIVE = "prompted"
-_IN_WORK: dict[Path, WorkLocks] = {}  # the cases that windows have open, for as long as this process lives
+_IN_WORK: dict[Path, WorkLocks] = {}  # the cases open in windows, for the lifetime of this process
 
 
 def act(folder: Path, action: str, work: CaseWork | None = None, name: str = "", order: str = "fixed") -> CasebookView:
-    """Do one of the ``ACTIONS``, and look.
+    """Run one of the ``ACTIONS``, and return a view of the casebook.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def act(folder: Path, action: str, work: CaseWork | None = None, name: str = "",
 
     Raises
     ------
-    InputError, OutputError : as what is done raises; nothing is changed then.
+    InputError, OutputError : as raised by the action; nothing is changed then.
     """
     if action not in ACTIONS:
         raise InputError(f"a casebook has no action {action!r}, only {', '.join(ACTIONS)}")
@@ -105,7 +105,7 @@ def _opened(casebook: Casebook, entry: CaseEntry, reason: str) -> CasebookView:
 
 
 def _as_left(casebook: Casebook, entry: CaseEntry) -> tuple[Prompts, dict[int, PackedMask]]:
-    """The latest of what was accepted and what was kept of the work since; of what is damaged there is a note."""
+    """The latest of the accepted and the unfinished work; there is a note on anything damaged."""
     kept = last_round(casebook, entry)
     try:
         accepted = latest(casebook, entry)
@@ -121,14 +121,14 @@ def _keep(casebook: Casebook, work: CaseWork | None, name: str, order: str) -> C
     work = _required(work)
     entry = casebook.case(work.case)
     if entry.state in (State.IN_WORK, State.REOPENED):
-        casebook.work.take(entry.id)  # which a worker that was started anew does not have yet
+        casebook.work.take(entry.id)  # which a restarted worker does not have yet
     keep_round(casebook, entry, work.prompts, _labels(work.masks, entry.image.geometry.shape_kji))
     casebook.record(entry, work.events)
     return _look(casebook, f"{work.case}: saved")
 
 
 def _leave(casebook: Casebook, work: CaseWork | None, name: str, order: str) -> CasebookView:
-    """Keep the work, and let others have the case."""
+    """Save the work, and release the case for others."""
     work = _required(work)
     _keep(casebook, work, name, order)
     entry = casebook.case(work.case)
@@ -177,7 +177,7 @@ def _required(work: CaseWork | None) -> CaseWork:
 
 
 def _as_opened(casebook: Casebook, work: CaseWork) -> CaseEntry:
-    """The case, where it still is as the person knows it. ConflictError where it is not."""
+    """The case, if it is still as the user last saw it; otherwise ConflictError."""
     entry = casebook.case(work.case)
     if entry.revision != work.revision:
         raise ConflictError(

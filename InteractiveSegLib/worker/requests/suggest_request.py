@@ -36,10 +36,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class SuggestRequest:
-    """Rank slices by the propagated mask and, where there are any, by the network's last two rounds.
+    """Rank slices by the propagated mask and, if there are any, by the network's last two rounds.
 
-    proposed : (axis, index) of slices that were proposed before and are not proposed again
-    prediction, before : label -> probability of the network's last round, and of the one before
+    proposed : (axis, index) of slices that were suggested before and are not suggested again
+    prediction, before : label -> probability in the network's last round, and in the previous one
     """
 
     kind: ClassVar[str] = "suggest"
@@ -61,7 +61,7 @@ class SuggestRequest:
 
     @classmethod
     def from_message(cls, message: Message) -> SuggestRequest:
-        """InputError where the fields are none of a request."""
+        """InputError if the fields are not those of a request."""
         fields, arrays = message.fields, message.arrays
         try:
             axes = fields["settings"]["axes"]
@@ -79,7 +79,7 @@ class SuggestRequest:
         return cls(SlicesToPropagate.of(fields, arrays), settings, proposed, prediction, before)
 
     def steps(self, bench: RequestContext) -> Steps[Advice]:
-        """Propagate, or take the mask that was propagated last, and rank."""
+        """Propagate, or reuse the last propagated mask, and rank."""
         proxy = yield from self.slices.steps(bench)
         geometry = bench.required_image.volume.geometry
         voxels = float(proxy.probabilities.sum(dtype=np.float64))
@@ -102,7 +102,7 @@ class SuggestRequest:
 
     @staticmethod
     def result_of(message: Message) -> Advice:
-        """The result of ``result_message``. TypeError or KeyError where it is none."""
+        """The result of ``result_message``. TypeError or KeyError if it is invalid."""
         fields = message.fields
         return Advice(tuple(Suggestion(**each) for each in fields["suggestions"]), fields["enough"], fields["text"])
 
