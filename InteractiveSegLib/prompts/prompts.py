@@ -63,7 +63,7 @@ class Prompts:
         return Prompts(scribbles=Scribbles(self.scribbles.indices_kji, labels), **kept)
 
     def with_scribbles(self, later: Scribbles) -> Prompts:
-        """Adds marks on top of the existing ones."""
+        """A copy with further marks on top of the existing ones."""
         return replace(self, scribbles=self.scribbles.merged(later))
 
     def with_start(self, label: int, mask: PackedMask) -> Prompts:
@@ -71,6 +71,6 @@ class Prompts:
         return replace(self, start_masks={**self.start_masks, label: mask})
 
     def with_lasso(self, label: int, marks: Scribbles, extent: BoundingBox) -> Prompts:
-        """Adds marks and extent of a lasso (``Lasso.marks``) on top of the existing ones."""
+        """A copy with marks and extent of a lasso (``Lasso.marks``) on top of the existing ones."""
         lasso_boxes = {**self.lasso_boxes, label: extent.union(self.lasso_boxes.get(label, extent))}
         return replace(self.with_scribbles(marks), lasso_boxes=lasso_boxes)

@@ -110,7 +110,7 @@ class Scribbles:
         return array
 
     def merged(self, later: Scribbles) -> Scribbles:
-        """Adds later marks on top; ``contradictions`` counts the voxels that change their label."""
+        """A copy with later marks on top; ``contradictions`` counts the voxels that change their label."""
         return Scribbles(np.concatenate([self.indices_kji, later.indices_kji]), np.append(self.labels, later.labels))
 
     def object_labels(self) -> tuple[int, ...]:

@@ -72,7 +72,7 @@ class MarkedSlices:
         return next((each for each in self.slices if each.place == place), None)
 
     def with_slice(self, drawn: MarkedSlice) -> MarkedSlices:
-        """Adds a slice after all others; what it said about other labels is kept."""
+        """A copy with this slice after all others; what it said about other labels is kept."""
         before = self.at(drawn.place)
         masks = {**(before.masks if before is not None else {}), **drawn.masks}
         others = [each for each in self.slices if each.place != drawn.place]
