@@ -105,9 +105,8 @@ def _drawn(
         one, other = np.unravel_index(rng.choice(pairs.size, p=(pairs / pairs.sum()).ravel()), pairs.shape)
         classes = _renumbered(np.where(classes == max(one, other), min(one, other), classes))
     count = int(classes.max())
-    classes = np.array([0, *(1 + rng.permutation(count))], np.int16)[
-        classes
-    ]  # either of two neighbours may be drawn first
+    # either of two neighbours may be drawn first
+    classes = np.array([0, *(1 + rng.permutation(count))], np.int16)[classes]
     borders = _borders(classes)
     near = [int(borders[number, :number].argmax()) for number in range(1, count + 1)]
     groups = tuple(group for _ in range(count // 2) if len(group := _group(borders, rng, settings.whole)) > 1)
