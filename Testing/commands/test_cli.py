@@ -461,6 +461,6 @@ def test_one_of_several_times_or_series_is_chosen(run, tmp_path):
         write_series(tmp_path / "study" / uid, volume.array_kji.astype(np.int16), uid=uid)
     assert_refused(run("--box", *BOX_IJK, image="times.nrrd"), "choose one by --time 0 to 1")
     assert_refused(run("--box", *BOX_IJK, "--time", 2, image="times.nrrd"), "no image 2 (--time)")
-    assert_refused(run("--box", *BOX_IJK, image="study"), "by --series: 1: 1.2.3")
+    assert_refused(run("--box", *BOX_IJK, image="study"), "with --series: 1: 1.2.3")
     assert run("--box", *BOX_IJK, "--no-adapt", "--time", 1, image="times.nrrd")[0] == 0
     assert run("--box", *BOX_IJK, "--no-adapt", "--series", 2, image="study")[0] == 0

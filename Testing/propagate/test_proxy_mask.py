@@ -207,7 +207,7 @@ def test_an_object_at_the_border_of_the_image_is_carried(propagated):
 def test_one_annotated_slice_is_carried_as_far_as_a_ball_would_reach_and_noted(propagated):
     truth = ball()
     proxy = propagated(volume_of(image_of(truth)), slices_of(truth, (11,)))
-    assert any(note.startswith("k slice 11 alone holds a label") for note in proxy.notes)
+    assert any(note.startswith("k slice 11 is the only slice with a label") for note in proxy.notes)
     assert dice(proxy.labelmap() > 0, truth) > 0.7
     assert proxy.labelmap()[[0, 1, 21, 22]].max() == 0
     assert np.isnan(proxy.slice_confidence[0][0])

@@ -547,7 +547,7 @@ def test_voxels_that_are_not_finite_count_as_the_darkest_and_are_noted(value):
     result = finish(session.segment())
     finish(expected.segment())
     assert result.notes == (
-        f"{hole.sum()} voxels round label 1 are NaN or infinite; they count as the darkest finite value",
+        f"{hole.sum()} voxels round label 1 are NaN or infinite; they are treated as the darkest finite value",
     )
     assert dice(mask_of(session), mask_of(expected)) > 0.99
     assert np.isfinite(session.probability(1)).all()

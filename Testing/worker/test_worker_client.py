@@ -465,7 +465,7 @@ def test_a_process_says_what_it_does_not_understand():
     asked = Message("request", {"id": 1, "kind": "dance", "own": {}})
     done = run_alone(encode(hello()) + encode(asked) + encode(Message("request", {"id": 2})))
     answers = [message for message in Decoder().feed(done.stdout) if message.kind == "error"]
-    assert "no request 'dance', only segment" in answers[0].fields["text"]
+    assert "does not know the request 'dance', only segment" in answers[0].fields["text"]
     assert [answer.fields["id"] for answer in answers] == [1, 2]
 
 
