@@ -1,8 +1,8 @@
-"""The command line: a contract that scripts rely on.
+"""The command line, on which scripts rely.
 
-Exit codes: 0 done, 1 an error that is not the input's, 2 the input or the command line is wrong, 3 something was
-left out that could not be done, and was named, 130 stopped by Ctrl-C, 141 nobody reads the output any more.
-Results go to standard output, progress and messages to standard error.
+Exit codes: 0 done, 1 an error that is not caused by the input, 2 the input or the command line is wrong, 3 something
+that could not be done was left out and reported, 130 stopped by Ctrl-C, 141 the reader of the output has gone. Results
+go to standard output, progress and messages to standard error.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def _missing(error: ImportError) -> str:
 
 
 def _flush() -> None:
-    """Write what was printed, while a full disk or a closed pipe can still be told."""
+    """Write what was printed, while a full disk or a closed pipe can still be reported."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -84,9 +84,9 @@ def _flush() -> None:
 
 
 def _drop_output() -> None:
-    """Nobody takes the output any more, as after ``head``: what Python has left to write goes nowhere."""
+    """The reader of the output has gone, as after ``head``: what Python still has to write is discarded."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    with suppress(OSError, ValueError):  # standard output may be no file
+    with suppress(OSError, ValueError):  # standard output may not be a file
         os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
 
@@ -150,18 +150,18 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser(
         "train",
         help="train a network from procedural images",
-        description="Train a network from procedural images. Run again with the same folder to go on where it stopped.",
+        description="Train a network from procedural images. Run it again with the same folder to resume.",
     )
     command.add_argument("network", choices=("prompted", "pnet", "pcnet"), help="which network")
     command.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="checkpoints and weights")
-    command.add_argument("--steps", type=int, help="optimiser steps in all; without it, those of the shipped weights")
+    command.add_argument("--steps", type=int, help="number of optimiser steps (default: as for the shipped weights)")
     command.add_argument(
         "--label-maps",
         type=Path,
         metavar="FOLDER",
-        help="go on, for the prompted network, with the shapes of these label maps and with few marks",
+        help="continue the training of the prompted network on shapes from these label maps, with few marks",
     )
-    command.add_argument("--workers", type=int, default=0, help="processes that make images")
+    command.add_argument("--workers", type=int, default=0, help="number of processes that generate images")
     add_common(command)
     command.set_defaults(run=_train)
 
@@ -171,7 +171,7 @@ def _add_demo(commands: argparse._SubParsersAction) -> None:
         "demo",
         help="box, scribbles and fine-tuning on a real scan",
         description="Segment the lateral ventricles of a brain MRI that comes with the Python package nilearn: "
-        "prints Dice and seconds by round, writes pictures.",
+        "prints Dice and seconds for each round and writes pictures.",
     )
     command.add_argument("-o", "--output", type=Path, default=Path("demo_output"), metavar="FOLDER", help="pictures")
     add_common(command)

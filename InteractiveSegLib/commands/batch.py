@@ -1,4 +1,4 @@
-"""Several images by one command: which they are, what is asked of each, and what became of them."""
+"""Several images in one command: the list of images, the options for each, and the outcome."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class BatchOptions:
     """Which options of a command differ from image to image.
 
     outputs : options that name a file to write; "output" is the mask
-    inputs : options that name files to read, or hold something else that a list may give for each image
+    inputs : options that name files to read, or contain something else that a list may give for each image
     """
 
     outputs: Sequence[str]
@@ -41,7 +41,7 @@ class BatchOptions:
 
 @dataclass(frozen=True, eq=False)
 class BatchCase:
-    """One image. ``options`` are those of the command as they were given for it alone."""
+    """One image. ``options`` are those of the command as if given for this image only."""
 
     name: str
     options: argparse.Namespace
@@ -57,21 +57,24 @@ def add_images(command: argparse.ArgumentParser, prompts: str) -> None:
         type=Path,
         nargs="+",
         metavar="IMAGE",
-        help="NIfTI, NRRD or MHA file, or a folder with one DICOM series. Several of them, a folder of images (with a "
-        "folder for -o) or a list are done one after another: a .txt names an image a line, a .csv has the column "
-        f"image and may have name and columns called as options. {{name}} in options such as {prompts} stands for the "
-        "name of each image; a mask that is there is left, and a report is written beside the masks",
+        help="NIfTI, NRRD or MHA file, or a folder with one DICOM series. Several images, a folder of images or a list "
+        "are processed one after another, with a folder for -o: a .txt list has one image per line; a .csv list has "
+        "the column image, and may have the column name and columns named like options. "
+        f"{{name}} in options such as {prompts} stands for the name of each image; existing masks are kept, and a "
+        "report is written beside the masks",
     )
     add_choice(command)
-    command.add_argument("--again", action="store_true", help="of several images, also those whose mask is there")
+    command.add_argument(
+        "--again", action="store_true", help="with several images, also process those that already have a mask"
+    )
 
 
 def batch_cases(options: argparse.Namespace, varying: BatchOptions) -> list[BatchCase] | None:
-    """The images of a command line, each with its own options; None where it names a single one.
+    """The images of a command line, each with its own options; None if there is a single one.
 
     Raises
     ------
-    InputError : no image, a list that is none, or two images with one mask, or a mask in the place of an input.
+    InputError : no image, an invalid list, two images with one mask, or a mask in the place of an input.
     """
     from InteractiveSegLib.image.image_io import WRITABLE_SUFFIXES, require_writable_name
 
@@ -86,14 +89,16 @@ def batch_cases(options: argparse.Namespace, varying: BatchOptions) -> list[Batc
     ):
         return None
     if options.series is not None:
-        raise InputError(f"--series {options.series} chooses within one folder: of several images all series are done")
+        raise InputError(
+            f"--series {options.series} chooses within one folder: with several images, all series are processed"
+        )
     if _NAME not in output:
         if names_file:
-            raise InputError(f"-o {output}: of several images it names a folder, or a pattern such as masks/{_MASK}")
+            raise InputError(f"-o {output}: for several images, give a folder, or a pattern such as masks/{_MASK}")
         output = str(options.output / _MASK)
     rows = [row for place in places for row in _rows(place, varying)]
     if not rows:
-        raise InputError(f"{', '.join(map(str, places))}: there is no image (NIfTI, NRRD, MHA or a DICOM series)")
+        raise InputError(f"{', '.join(map(str, places))}: no image found (NIfTI, NRRD, MHA or a DICOM series)")
     from InteractiveSegLib.casebook.importing import split_notes
 
     say(options, *split_notes((row["image"], row["series"]) for row in rows))
@@ -101,11 +106,14 @@ def batch_cases(options: argparse.Namespace, varying: BatchOptions) -> list[Batc
     for row in rows:
         name = row.pop("name")
         if name in (".", "..") or any(sign in name for sign in "/\\:\0"):
-            raise InputError(f"{name!r} is no name for {row['image']}: masks are called by it, so it has no / \\ or :")
+            raise InputError(
+                f"{name!r} cannot be the name of {row['image']}: the mask is named after it, so it must "
+                "not contain / \\ or :"
+            )
         given = {**vars(options), "output": Path(output), **row}
         for option in (*varying.outputs, *varying.inputs):
             given[option] = _named(given[option], name)
-        # one voice for all: notes go into the report
+        # notes go only into the report
         cases.append(BatchCase(name, argparse.Namespace(**{**given, "quiet": True, "json": False})))
     for case in cases:
         for path in _files(case.options, varying.outputs):
@@ -122,13 +130,13 @@ def run_batch(
     lock: threading.Lock,
     jobs: int = 1,
 ) -> int:
-    """Do the images, write and print the report; returns the exit code.
+    """Process the images, write and print the report; returns the exit code.
 
     Parameters
     ----------
-    work : what the command does with the options for one image; returns what it reports
+    work : runs the command with the options for one image; returns what it reports
     lock : held by ``work`` while it writes; an interruption waits for it and keeps it, so that nothing is written later
-    jobs : images at a time
+    jobs : images processed in parallel
     """
     path = cases[0].options.output.parent / REPORT
     replaced = _require_report(path, cases, options, varying)
@@ -160,7 +168,7 @@ def run_batch(
 def _require_report(
     path: Path, cases: Sequence[BatchCase], options: argparse.Namespace, varying: BatchOptions
 ) -> list[str]:
-    """Notes on what the report replaces. InputError where that would be lost, or is an input of an image."""
+    """Notes on what the report replaces. InputError if that would be lost, or is an input of an image."""
     from InteractiveSegLib.image.output_files import require_free
 
     if _place(path) in _inputs(cases, varying):
@@ -182,7 +190,7 @@ def _steps(
     rows: dict[str, dict[str, Any]],
     jobs: int,
 ) -> Steps[None]:
-    """Fill ``rows``, name -> what became of an image. Threads end with the process, so that nobody waits for them."""
+    """Fill ``rows``, name -> outcome of an image. Threads end with the process, so that nobody waits for them."""
     waiting: queue.SimpleQueue[BatchCase] = queue.SimpleQueue()
     found: queue.SimpleQueue[tuple[str, dict[str, Any]]] = queue.SimpleQueue()
     stop = threading.Event()
@@ -220,7 +228,7 @@ def _done(case: BatchCase, work: Callable[[argparse.Namespace], dict[str, Any]])
         return {**_row(case, "done"), **work(case.options)}
     except (InteractiveSegError, OSError) as error:
         text = str(error)
-    except Exception as error:  # whatever it is, the other images are done
+    except Exception as error:  # whatever it is, the other images are processed
         text = MEMORY_IS_FULL if is_out_of_memory(error) else f"{type(error).__name__}: {error}"
     return {**_row(case, "failed"), "error": " ".join(text.split())}
 
@@ -234,7 +242,7 @@ def _in_words(row: dict[str, Any]) -> str:
     if row["state"] == "failed":
         return row["error"]
     if row["state"] == "skipped":
-        return f"{row['mask']} is there"
+        return f"{row['mask']} already exists"
     return "; ".join(
         f"label {label}: {counted(each['voxels'], 'voxel', 'voxels')}, {each['ml']} ml"
         for label, each in row["objects"].items()
@@ -242,7 +250,7 @@ def _in_words(row: dict[str, Any]) -> str:
 
 
 def _rows(place: Path, varying: BatchOptions) -> Iterator[dict[str, Any]]:
-    """For each image of a place its name, the image, and what else differs."""
+    """For each image of a place, its name, the image, and what else differs."""
     if place.suffix.lower() in _LISTS:
         yield from _listed(place, varying)
         return
@@ -271,7 +279,7 @@ def _listed(place: Path, varying: BatchOptions) -> Iterator[dict[str, Any]]:
         table = [row for row in reader if any(row.values())]
     for number, row in enumerate(table, 1):
         if None in row or not row["image"]:
-            raise InputError(f"the list {place} names no image, or too much, for image {number}")
+            raise InputError(f"the list {place} has no image, or too many fields, in row {number}")
         image = place.parent / row["image"]
         found: dict[str, Any] = {"name": row.get("name") or _name_of(image), "image": image, "series": None}
         for column in varying.inputs:
@@ -281,7 +289,7 @@ def _listed(place: Path, varying: BatchOptions) -> Iterator[dict[str, Any]]:
 
 
 def _cell(text: str, column: str, folder: Path) -> Any:
-    """What a list says in place of an option; several values are parted by semicolons."""
+    """The value of an option from a list; several values are separated by semicolons."""
     if column == "annotated":
         return [slice_indices(part) for part in text.split(";")]
     if column in ("box", "points", "lasso"):
@@ -293,14 +301,14 @@ def _cell(text: str, column: str, folder: Path) -> Any:
 
 
 def _name_of(path: Path) -> str:
-    """Of a file without what says its format; of a DICOM series its folder."""
+    """For a file, its name without the suffix of its format; for a DICOM series, its folder."""
     from InteractiveSegLib.casebook.importing import IMAGE_SUFFIX
 
     return IMAGE_SUFFIX.sub("", path.name)
 
 
 def _named(value: Any, name: str) -> Any:
-    """An option with the name of the image in the place of ``{name}``."""
+    """An option with the name of the image in place of ``{name}``."""
     if isinstance(value, list):
         return [_named(each, name) for each in value]
     if isinstance(value, (str, Path)):
@@ -309,7 +317,7 @@ def _named(value: Any, name: str) -> Any:
 
 
 def _require_apart(cases: Sequence[BatchCase], varying: BatchOptions) -> None:
-    """InputError where an output is that of another image too, or an input."""
+    """InputError if an output is also that of another image, or an input."""
     inputs = _inputs(cases, varying)
     taken: dict[str, BatchCase] = {}
     for case in cases:
@@ -321,7 +329,7 @@ def _require_apart(cases: Sequence[BatchCase], varying: BatchOptions) -> None:
                     "in a list (.csv) with the columns image and name"
                 )
             if _place(path) in inputs:
-                raise InputError(f"{path} is an input: an output replaces none")
+                raise InputError(f"{path} is an input, and an input is never replaced")
 
 
 def _inputs(cases: Sequence[BatchCase], varying: BatchOptions) -> set[str]:
@@ -335,5 +343,5 @@ def _files(options: argparse.Namespace, names: Sequence[str]) -> Iterator[Path]:
 
 
 def _place(path: Path) -> str:
-    """Where a path points, the same for names that some file systems take for one."""
+    """Where a path points; the same for names that are equal on some file systems."""
     return str(path.resolve()).casefold()

@@ -1,4 +1,4 @@
-"""What became of the images of a batch, as a file that nothing but a batch replaces unasked."""
+"""The outcome of the images of a batch, as a file that only a batch replaces without asking."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SEAL = "written_by"
 
 
 def sealed(report: Mapping[str, Any]) -> dict[str, Any]:
-    """The report with a seal by which it is known again."""
+    """The report with a seal by which it is recognised."""
     return {**report, _SEAL: _seal(report)}
 
 
@@ -26,7 +26,7 @@ def write_report(path: Path, report: Mapping[str, Any]) -> None:
 
 
 def is_report(_program: str, path: Path) -> bool:
-    """Whether a file is the report of an earlier batch and nobody has changed it since."""
+    """Whether a file is the unchanged report of an earlier batch."""
     try:
         found = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError):

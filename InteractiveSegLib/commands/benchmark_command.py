@@ -30,56 +30,59 @@ def add_benchmark(commands: argparse._SubParsersAction) -> None:
         help="compare methods on annotated images, with the same prompts",
         description="Score methods with the same robot users, or people's scribbles, on annotated images; time the "
         "stages (--task speed); annotate slices and propagate them (--task propagate); or accept cases one after the "
-        "other and learn from them (--task stream). A run that was stopped goes on when it is started again with the "
-        "same --output.",
+        "other and learn from them (--task stream). Start a stopped run again with the same --output to resume it.",
     )
     command.add_argument(
-        "--task", choices=("accuracy", "speed", "propagate", "stream"), default="accuracy", help="what is measured"
+        "--task", choices=("accuracy", "speed", "propagate", "stream"), default="accuracy", help="what to measure"
     )
     data = command.add_argument_group("images")
-    data.add_argument("--data", type=Path, metavar="FOLDER", help="holds the folders of the listed datasets")
-    data.add_argument("--datasets", type=Path, metavar="FILE", help="a list of datasets in place of the shipped one")
-    data.add_argument("--only", metavar="A,B,...", help="only datasets whose name holds one of these words")
+    data.add_argument("--data", type=Path, metavar="FOLDER", help="folder that contains the listed datasets")
     data.add_argument(
-        "--objects", metavar="A,B,...", help="of listed datasets, only objects whose name holds one of these words"
+        "--datasets", type=Path, metavar="FILE", help="list of datasets to use instead of the shipped one"
+    )
+    data.add_argument("--only", metavar="A,B,...", help="only datasets whose name contains one of these words")
+    data.add_argument(
+        "--objects", metavar="A,B,...", help="with --data, only objects whose name contains one of these words"
     )
     data.add_argument("--images", type=Path, metavar="FOLDER", help="any images, with --labels")
-    data.add_argument("--labels", type=Path, metavar="FOLDER", help="labelmaps named as the images")
+    data.add_argument("--labels", type=Path, metavar="FOLDER", help="labelmaps named like the images")
     data.add_argument(
         "--cases",
         type=count_of,
         metavar="N",
-        help="at most N cases a dataset, evenly spread over it; of a stream, at most N accepted cases (or patients)",
+        help="at most N cases per dataset, spread evenly over it; for a stream, at most N accepted cases (or patients)",
     )
     data.add_argument(
         "--split",
         choices=("report", "tuning", "all"),
         default="report",
-        help="images that settings were not tuned on, were, or both",
+        help="images on which no setting was tuned (report), on which settings were tuned (tuning), or both (all)",
     )
-    users = command.add_argument_group("what is compared")
-    users.add_argument("--model", default=DEFAULT_NETWORK, help="network whose stages head the table")
+    users = command.add_argument_group("methods and users")
+    users.add_argument("--model", default=DEFAULT_NETWORK, help="network whose variants come first in the table")
     users.add_argument(
         "--methods",
         metavar="A,B,...",
-        help=f"default: MODEL,MODEL:fixed,MODEL:plain,{_BASELINES}; and any models, and MODEL:straight. MODEL:fixed is "
-        "never fine-tuned (--no-adapt of segment)",
+        help=f"default: MODEL,MODEL:fixed,MODEL:plain,{_BASELINES}; other models and MODEL:straight are possible. "
+        "MODEL:fixed is never fine-tuned (--no-adapt of segment)",
     )
     users.add_argument(
         "--users",
         metavar="A,B,...",
-        help="of robot, sloppy, clicks (one an object and round), strokes (one an object and round), short (one short "
-        "stroke an error), human; robot and human where none is named",
+        help="any of robot, sloppy, clicks (one per object and round), strokes (one per object and round), short (one "
+        "short stroke per error) and human (default: robot,human)",
     )
     users.add_argument(
         "--prompts",
         default="box",
         metavar="A,B,...",
-        help="what every robot draws first, of box (the default), none, slice-box (on one slice, its depth guessed), "
-        "loose-box (larger by a tenth to three tenths on every side)",
+        help="what every robot draws first: any of box, none, slice-box (on one slice, with a guessed depth) and "
+        "loose-box (10 to 30 %% larger on every side)",
     )
-    users.add_argument("--rounds", type=int, default=3, help="rounds of scribbles or clicks that every robot draws")
-    users.add_argument("--cap", type=int, help="go on to Dice 0.90, at most to this round (20 is usual)")
+    users.add_argument("--rounds", type=int, default=3, help="rounds of scribbles or clicks by every robot")
+    users.add_argument(
+        "--cap", type=int, help="continue until the Dice is 0.90, for at most this many rounds (usually 20)"
+    )
     streams = command.add_argument_group("streams of cases")
     streams.add_argument(
         "--parts",
@@ -91,10 +94,10 @@ def add_benchmark(commands: argparse._SubParsersAction) -> None:
     command.add_argument(
         "--quick",
         action="store_true",
-        help=f"by default {_QUICK_CASES} case a dataset, {_QUICK_ROUNDS} rounds of one robot, the methods "
-        f"MODEL,{_QUICK_BASELINES}, and a process a core: a look in minutes",
+        help=f"a first look in minutes: by default {_QUICK_CASES} case per dataset, {_QUICK_ROUNDS} rounds of one "
+        f"robot, the methods MODEL,{_QUICK_BASELINES} and one process per core",
     )
-    command.add_argument("--jobs", type=count_of, metavar="N", help="processes at a time, by default 1")
+    command.add_argument("--jobs", type=count_of, metavar="N", help="number of parallel processes (default: 1)")
     command.add_argument(
         "-o", "--output", type=Path, default=Path("benchmark_output"), metavar="FOLDER", help="tables and plots"
     )
@@ -102,9 +105,9 @@ def add_benchmark(commands: argparse._SubParsersAction) -> None:
         "--page",
         type=Path,
         metavar="FILE",
-        help="a page in Markdown, such as docs/results.md, whose tables are made anew: that of --prompts none and "
-        "--users clicks between <!-- begin none clicks --> and <!-- end none clicks -->, the one by datasets with a "
-        "round behind these words",
+        help="Markdown page, such as docs/results.md, whose tables are updated: the table for --prompts none and "
+        "--users clicks goes between <!-- begin none clicks --> and <!-- end none clicks -->; for the table by "
+        "dataset, the number of the round follows these words",
     )
     add_trust(command)
     add_common(command)
@@ -173,7 +176,7 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _shown_command(options: argparse.Namespace) -> str:
-    """The command that makes the same numbers, as a page may show it: without folders of this machine."""
+    """The command that gives the same numbers, as shown on a page: without folders of this machine."""
     words = ["interactiveseg", "benchmark"]
     words += ["--data", "FOLDER"] if options.images is None else ["--images", "FOLDER", "--labels", "FOLDER"]
     words += ["--datasets", "FILE"] if options.datasets is not None else []
@@ -202,25 +205,25 @@ def _datasets(options: argparse.Namespace) -> tuple[Sequence[Dataset | FolderDat
         raise InputError("name the images: either --data FOLDER or --images FOLDER and --labels FOLDER")
     if options.images is not None:
         datasets, data = (folder_dataset(options.images, options.labels),), options.images
-        say(options, *(f"no partner for {name}" for name in datasets[0].unmatched))
+        say(options, *(f"{name} has no matching image or labelmap and is left out" for name in datasets[0].unmatched))
     else:
         datasets, data = listed_datasets(options.datasets), options.data
         words = [word.strip().lower() for word in (options.only or "").split(",")]
         datasets = tuple(d for d in datasets if any(word in d.name.lower() for word in words))
         if not datasets:
-            raise InputError(f"--only {options.only}: no dataset of that name")
+            raise InputError(f"--only {options.only}: no dataset has such a name")
     if options.objects:
         wanted = [word.strip().lower() for word in options.objects.split(",")]
         if options.images is not None:
             raise InputError("--objects chooses objects of listed datasets: it goes with --data, not with --images")
         datasets = tuple(chosen for dataset in datasets if (chosen := dataset.with_objects(wanted)) is not None)
         if not datasets:
-            raise InputError(f"--objects {options.objects}: no dataset lists an object of that name")
+            raise InputError(f"--objects {options.objects}: no dataset has an object with such a name")
     return datasets, data
 
 
 def _propagation(options: argparse.Namespace) -> None:
-    """Annotated slices in place of prompts."""
+    """Annotated slices instead of prompts."""
     from InteractiveSegLib.evaluation.slices.propagation_benchmark import PropagationSettings, propagation_steps
     from InteractiveSegLib.evaluation.slices.propagation_methods import METHODS
     from InteractiveSegLib.evaluation.slices.propagation_report import propagation_report, write_scores

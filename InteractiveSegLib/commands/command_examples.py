@@ -1,4 +1,4 @@
-"""Examples in the help of the commands, by the words that name a command."""
+"""Examples in the help of the commands, by the name of the command."""
 
 EXAMPLES: dict[str, tuple[str, ...]] = {
     "segment": (
@@ -38,4 +38,4 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "demo": ("demo -o demo_output",),
     "benchmark": ("benchmark --data data --quick", "benchmark --images scans --labels masks --users robot"),
 }
-"""A further command has a line here; ``worker``, which no person types, has none."""
+"""Every command has a line here, except ``worker``, which nobody types."""

@@ -1,4 +1,4 @@
-"""Options of the command line that hold prompts, and their way into a drawing."""
+"""Options of the command line for prompts, and their conversion to a drawing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def add_prompts(command: argparse.ArgumentParser) -> None:
         "--scribbles",
         type=Path,
         metavar="FILE",
-        help="labelmap on the image's grid: 0 not marked, 255 background, 1-254 the label",
+        help="labelmap on the image's grid: 1-254 objects, 255 background, 0 unmarked",
     )
     command.add_argument(
         "--box",
@@ -37,7 +37,10 @@ def add_prompts(command: argparse.ArgumentParser) -> None:
     _add_file(command, "lasso", "Slicer closed curve (.mrk.json) round the object in one slice; may be repeated")
     _add_labels(command, "lasso")
     command.add_argument(
-        "--start", type=Path, metavar="MASK", help="labelmap on the image's grid: masks to start from, for each label"
+        "--start",
+        type=Path,
+        metavar="MASK",
+        help="labelmap on the image's grid with the mask to start from for each label",
     )
 
 
@@ -52,14 +55,14 @@ def _add_labels(command: argparse.ArgumentParser, name: str, more: str = "") -> 
         type=int,
         default=[],
         metavar="LABEL",
-        help=f"label of each --{name} in their order; without it they are 1, 2, 3, ...{more}",
+        help=f"label of each --{name}, in order (without it: 1, 2, 3, ...){more}",
     )
 
 
 def with_joined_boxes(words: Sequence[str]) -> list[str]:
-    """A command line with the numbers of each ``--box`` in one word, so that they take in nothing that follows.
+    """A command line with the numbers of each ``--box`` in one word, so that it takes nothing that follows.
 
-    Numbers may be parted by spaces, commas or both; after the sixth, or after a file, the option ends.
+    Numbers may be separated by spaces, commas or both; after the sixth, or after a file, the option ends.
     """
     rest, joined = list(words), []
     while rest:
@@ -76,21 +79,21 @@ def with_joined_boxes(words: Sequence[str]) -> list[str]:
 
 
 def numbers_in(word: str) -> list[str]:
-    """The numbers of "1", "1," or "1,2,3"; none where there is anything else."""
+    """The numbers of "1", "1," or "1,2,3"; none if there is anything else."""
     parts = [part for part in re.split(r"[,\s]+", word) if part]
     return parts if all(re.fullmatch(r"[-+]?\d+(\.\d*)?", part) for part in parts) else []
 
 
 def slice_indices(text: str) -> list[int]:
-    """The slices of a list such as "0,6,12", ascending. InputError where it is none."""
+    """The slices of a list such as "0,6,12", ascending. InputError if it is not one."""
     try:
         return sorted({int(word) for word in text.split(",")})
     except ValueError:
-        raise InputError(f"{text!r} is no list of slices such as 0,6,12") from None
+        raise InputError(f"{text!r} is not a list of slices such as 0,6,12") from None
 
 
 def require_prompts(options: argparse.Namespace) -> None:
-    """InputError where the command line holds no prompt, or not one label for each."""
+    """InputError if the command line has no prompt, or not one label for each."""
     if not (options.box or options.scribbles or options.points or options.lasso or options.start):
         raise InputError("give a --box, --scribbles, --points, --lasso or --start")
     for name in ("box", "points", "lasso"):
@@ -98,19 +101,19 @@ def require_prompts(options: argparse.Namespace) -> None:
         if labels and len(labels) != count:
             raise InputError(f"{count} --{name} but {len(labels)} --{name}-label: give each --{name} one label")
     if len(set(options.box_label)) != len(options.box_label):
-        raise InputError(f"--box-label {options.box_label}: a label has one box")
+        raise InputError(f"--box-label {options.box_label}: a label can have only one box")
 
 
 def set_prompts(drawing: Drawing, options: argparse.Namespace) -> list[str]:
-    """Draw what the command line holds: boxes and masks first, and later marks over earlier ones.
+    """Draw the prompts of the command line: boxes and masks first, and later marks over earlier ones.
 
     Returns
     -------
-    notes of the readers; those of drawing are the drawing's
+    notes from reading; those from drawing are in the drawing
 
     Raises
     ------
-    InputError : a file cannot be read as what it should be, or lies outside the image.
+    InputError : a file is not of the expected kind, or lies outside the image.
     """
     import numpy as np
 

@@ -50,7 +50,7 @@ def add_propagate(commands: argparse._SubParsersAction) -> None:
     )
     add_images(command, "--slices 'drawn/{name}.nii.gz'")
     _add_slices(command)
-    command.add_argument("-o", "--output", type=Path, required=True, metavar="MASK", help="where the labelmap goes")
+    command.add_argument("-o", "--output", type=Path, required=True, metavar="MASK", help="labelmap to write")
     command.add_argument("--confidence", type=Path, metavar="FILE", help="also write the confidence, 0 to 1")
     add_overwrite(command)
     add_common(command)
@@ -62,18 +62,19 @@ def add_suggest(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser(
         "suggest",
         help="say which slices to annotate next, and why",
-        description="Propagate the annotated slices and print the slices that are worth annotating next, with reasons.",
+        description="Propagate the annotated slices and print which slices are most worth annotating next, and why.",
     )
     add_image(command)
     _add_slices(command)
-    command.add_argument("--count", type=int, default=3, metavar="N", help="slices to print at most")
+    command.add_argument("--count", type=int, default=3, metavar="N", help="maximum number of slices to print")
     command.add_argument(
         "--along",
         metavar="k,j,i",
-        help="axes to look along; without it those whose slices have no long pixels, as reformatted planes do",
+        help="axes to look along (without it: all except those whose slices have elongated pixels, as reformatted "
+        "planes do)",
     )
     command.add_argument("--prediction", type=Path, metavar="FILE", help="a model's foreground probability, 0 to 1")
-    command.add_argument("--before", type=Path, metavar="FILE", help="the same model's probability one round before")
+    command.add_argument("--before", type=Path, metavar="FILE", help="the same model's probability one round earlier")
     add_common(command)
     command.set_defaults(run=_suggest)
 
@@ -84,14 +85,14 @@ def _add_slices(command: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="LABELS",
-        help="labelmap on the image's grid that is right on the annotated slices",
+        help="labelmap on the image's grid, correct on the annotated slices",
     )
     command.add_argument(
         "--axis",
         action="append",
         choices=tuple(_AXES),
         default=[],
-        help="the annotated slices lie across this axis; repeat it, each with --annotated, for several axes",
+        help="axis across which the annotated slices lie; for several axes, repeat it, each time with --annotated",
     )
     command.add_argument(
         "--annotated",
@@ -99,16 +100,23 @@ def _add_slices(command: argparse.ArgumentParser) -> None:
         type=_indices,
         default=[],
         metavar="0,6,12",
-        help="the annotated slices, where some are empty; without it all that hold a label",
+        help="the annotated slices, needed if some of them are empty (without it: all that contain a label)",
     )
-    command.add_argument("--preset", choices=("mr", "ct"), default="mr", help="how intensities are read")
+    command.add_argument(
+        "--preset",
+        choices=("mr", "ct"),
+        default="mr",
+        help="intensity window: percentiles of the image (mr) or soft tissue (ct)",
+    )
     command.add_argument(
         "--method",
         choices=("elastix", "shape"),
         default="elastix",
-        help="elastix follows the image; shape blends the annotated shapes and needs no further package",
+        help="elastix follows the image; shape blends the annotated shapes and needs no additional package",
     )
-    command.add_argument("--jobs", type=count_of, metavar="N", help="processes at a time; one a core without it")
+    command.add_argument(
+        "--jobs", type=count_of, metavar="N", help="number of parallel processes (without it: one per core)"
+    )
     command.add_argument("--json", action="store_true", help="print the result as one JSON object")
 
 
@@ -188,8 +196,8 @@ def _suggest(options: argparse.Namespace) -> None:
     axes = settings.axes or drawable_axes(volume.geometry, proxy.annotated, settings)
     if settings.axes is None and len(axes) < len(_AXES):
         left_out = " and ".join(name for axis, name in enumerate(_AXES) if axis not in axes)
-        reason = "where pixels are too long to draw on: --along k,j,i proposes them too"
-        notes.append(f"no slices across {left_out} are proposed, {reason}")
+        reason = "because their pixels are too elongated to draw on; use --along k,j,i to include them"
+        notes.append(f"no slices across {left_out} are suggested, {reason}")
     evidence = [from_proxy(proxy)]
     if options.prediction is not None:
         prediction = _probability(options.prediction, volume.geometry, notes)
@@ -229,7 +237,7 @@ def _along(words: str | None) -> tuple[int, ...] | None:
 
 
 def _proxy(options: argparse.Namespace, pool: SlicePool) -> tuple[Volume, NDArray, ProxyMask, list[str]]:
-    """Image, labels, what they were propagated to, and notes."""
+    """Image, labels, the propagated mask, and notes."""
     from dataclasses import replace
 
     from InteractiveSegLib.image.image_io import read_labelmap, read_volume
@@ -245,7 +253,7 @@ def _proxy(options: argparse.Namespace, pool: SlicePool) -> tuple[Volume, NDArra
         labels = read_labelmap(options.slices, volume.geometry, read_notes)
     annotated, notes = _annotated(options, labels)
     if options.preset == "mr" and volume.array_kji.min() <= _CT_LIKE:
-        notes.append(f"intensities go down to {volume.array_kji.min():g}: for a CT, --preset ct suits better")
+        notes.append(f"intensities go down to {volume.array_kji.min():g}: for a CT, use --preset ct")
     registration = replace(PRESETS[options.preset], seed=options.seed)
     settings = PropagateSettings(options.method, registration)
     proxy = shown(propagate_steps(volume, annotated, settings, pool=pool), options)
@@ -253,7 +261,7 @@ def _proxy(options: argparse.Namespace, pool: SlicePool) -> tuple[Volume, NDArra
 
 
 def _in_both(notes: Iterable[str], geometry: Geometry) -> list[str]:
-    """Notes that call slices by index and by where they lie in the patient."""
+    """Notes that name slices by index and by position in the patient."""
     from InteractiveSegLib.notes.notes import Words, said
     from InteractiveSegLib.notes.slice_names import InBoth
 
@@ -262,7 +270,7 @@ def _in_both(notes: Iterable[str], geometry: Geometry) -> list[str]:
 
 
 def _annotated(options: argparse.Namespace, labels: NDArray) -> tuple[list[AnnotatedSlice], list[str]]:
-    """The annotated slices of the command line, and notes on what was concluded or left out."""
+    """The annotated slices of the command line, and notes on what was inferred or left out."""
     import numpy as np
 
     from InteractiveSegLib.propagate.annotated_slice import annotated_slices, likely_axis
@@ -278,7 +286,7 @@ def _annotated(options: argparse.Namespace, labels: NDArray) -> tuple[list[Annot
     if not axes:
         axes = [0 if options.annotated else likely_axis(labels)]
         if axes[0]:
-            notes.append(f"the labels lie on slices across {_AXES[axes[0]]}, which is taken as --axis")
+            notes.append(f"the labels lie on slices across {_AXES[axes[0]]}, which is used as --axis")
     annotated = []
     for axis, indices in zip(axes, options.annotated or [None] * len(axes), strict=True):
         annotated += annotated_slices(labels, axis, indices)
@@ -292,7 +300,7 @@ def _annotated(options: argparse.Namespace, labels: NDArray) -> tuple[list[Annot
 
 
 def _probability(path: Path, geometry: Geometry, notes: list[str]) -> NDArray:
-    """A probability (K, J, I) on the image's grid. InputError where it is on another or not within 0 to 1."""
+    """A probability (K, J, I) on the image's grid. InputError if it is on another grid or not within 0 to 1."""
     from InteractiveSegLib.image.image_io import read_volume
     from InteractiveSegLib.image.same_grid import on_grid
 
@@ -313,7 +321,7 @@ def _objects(mask: NDArray, proxy: ProxyMask, geometry: Geometry) -> dict[str, d
 
 
 def _confidences(proxy: ProxyMask) -> dict[str, dict[str, float]]:
-    """Axis -> slice -> confidence, along the annotated axes, where anything is said."""
+    """Axis -> slice -> confidence, along the annotated axes, where there is a result."""
     return {
         _AXES[axis]: {
             str(index): round(float(value), 3)

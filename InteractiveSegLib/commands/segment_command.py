@@ -39,12 +39,12 @@ def add_segment(commands: argparse._SubParsersAction) -> None:
     """Add the command to the parser."""
     command = commands.add_parser(
         "segment",
-        help="mask an object from a box, scribbles, points, lassos or a mask",
-        description="Mask one or several objects of a medical image from boxes, scribbles, points, lassos and masks.",
+        help="segment objects from boxes, scribbles, points, lassos or masks",
+        description="Segment one or several objects in a medical image from boxes, scribbles, points, lassos or masks.",
     )
     add_images(command, "--scribbles 'drawn/{name}.nii.gz'")
     add_prompts(command)
-    command.add_argument("-o", "--output", type=Path, required=True, metavar="MASK", help="where the labelmap goes")
+    command.add_argument("-o", "--output", type=Path, required=True, metavar="MASK", help="labelmap to write")
     command.add_argument("--probability", type=Path, metavar="FILE", help="also write the foreground probability")
     command.add_argument(
         "--adapt",
@@ -61,9 +61,7 @@ def add_segment(commands: argparse._SubParsersAction) -> None:
     add_overwrite(command)
     add_trust(command)
     add_common(command)
-    command.add_argument(
-        "--jobs", type=count_of, default=1, metavar="N", help="images at a time, where there are several"
-    )
+    command.add_argument("--jobs", type=count_of, default=1, metavar="N", help="number of images processed in parallel")
     command.add_argument("--json", action="store_true", help="print the result as one JSON object")
     command.set_defaults(run=_segment)
 
@@ -97,9 +95,9 @@ def _compute_here(
 
 
 class _Workers:
-    """A worker process for each thread that computes, so that one that dies takes a single image with it.
+    """A worker process for each computing thread, so that a crash affects only one image.
 
-    lock : held by whoever reads or writes; given back while a process computes
+    lock : held while reading or writing; released while a process computes
     """
 
     def __init__(self) -> None:
@@ -115,7 +113,7 @@ class _Workers:
             worker.client.close()
 
     def compute(self, volume: Volume, prompts: Prompts, request: SegmentRequest) -> SegmentResult:
-        """In this thread's process; the lock, which the caller holds, is given back meanwhile."""
+        """In this thread's process; the lock, which the caller holds, is released meanwhile."""
         from InteractiveSegLib.worker.blocking import BlockingWorker
 
         if not hasattr(self._own, "worker"):

@@ -1,4 +1,4 @@
-"""``interactiveseg benchmark --task stream``: what learning from accepted cases brings."""
+"""``interactiveseg benchmark --task stream``: the benefit of learning from accepted cases."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PARTS = ("interactive", "automatic", "forgetting", "effort", "slowdown")
 
 
 def run_streams(options: argparse.Namespace) -> None:
-    """The parts of ``--parts``, one after the other, each in a folder of its own; what was done is not repeated."""
+    """The parts of ``--parts``, one after the other, each in a folder of its own; finished work is not repeated."""
     if options.data is None:
         raise InputError("name the images: --data FOLDER, which holds those of ACDC, hippocampus and left atrium")
     wanted = [word.strip() for word in options.parts.split(",")]
@@ -116,5 +116,5 @@ def _listed(word: str) -> Dataset:
 
 
 def _hippocampus() -> Dataset:
-    """Both parts as labels of their own: the automatic network marks several."""
+    """Both parts as separate labels: the automatic network segments several."""
     return replace(_listed("hippocampus"), objects={"anterior": (1,), "posterior": (2,)})

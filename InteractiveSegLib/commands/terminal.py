@@ -1,4 +1,4 @@
-"""What the commands share: their common options, progress bars and messages."""
+"""Common options, progress bars and messages of the commands."""
 
 from __future__ import annotations
 
@@ -19,15 +19,20 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 PARTLY_DONE = 3
-"""Exit code of a command that left out what it could not do, and said so."""
+"""Exit code of a command that left something out and reported it."""
 
 
 def add_common(command: argparse.ArgumentParser) -> None:
-    """Options that every command has."""
+    """Options of every command."""
     command.add_argument(
-        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="what computes; auto takes CUDA where it is"
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="device to compute on; auto uses CUDA where available",
     )
-    command.add_argument("--seed", type=_seed, default=0, metavar="N", help="of all random choices, 0 to 2**32 - 1")
+    command.add_argument(
+        "--seed", type=_seed, default=0, metavar="N", help="seed of all random choices, 0 to 2**32 - 1"
+    )
     command.add_argument("--quiet", action="store_true", help="no progress bars, no messages")
 
 
@@ -36,18 +41,18 @@ def add_trust(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--trust-model",
         action="store_true",
-        help="run the model although it is a program (model.ts) from elsewhere; remembered for this very file",
+        help="run the model although it is a program (model.ts) from elsewhere; remembered for this exact file",
     )
 
 
 def count_of(word: str) -> int:
-    """A whole number from 1 on, as the value of an option."""
+    """A whole number of at least 1, as the value of an option."""
     try:
         count = int(word)
     except ValueError:
         count = 0
     if count < 1:
-        raise argparse.ArgumentTypeError(f"{word!r} is not a whole number from 1 on")
+        raise argparse.ArgumentTypeError(f"{word!r} is not a whole number of at least 1")
     return count
 
 
@@ -62,9 +67,9 @@ def add_choice(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--series",
         metavar="UID",
-        help="which DICOM series of the folder: its UID, or its number in the list of the error",
+        help="DICOM series to read from the folder: its UID, or its number in the list that the error message shows",
     )
-    command.add_argument("--time", type=int, metavar="N", help="which image of a 4D file or series, from 0")
+    command.add_argument("--time", type=int, metavar="N", help="image to read from a 4D file or series, counted from 0")
 
 
 def _seed(word: str) -> int:
@@ -75,7 +80,7 @@ def _seed(word: str) -> int:
 
 
 def say(options: argparse.Namespace, *texts: str) -> None:
-    """Messages for a person, on standard error."""
+    """Messages for the user, on standard error."""
     if not options.quiet:
         for text in texts:
             print(f"note: {printable(text)}", file=sys.stderr)
@@ -89,7 +94,7 @@ def add_overwrite(command: argparse.ArgumentParser) -> None:
 def require_outputs(
     outputs: Iterable[Path | None], inputs: Iterable[Path | None], command: str = "", overwrite: bool = False
 ) -> list[str]:
-    """Look, before any work is done, at what is to be written.
+    """Check the outputs before any work is done.
 
     command, overwrite : as for ``output_files.require_free``
 
@@ -99,7 +104,7 @@ def require_outputs(
 
     Raises
     ------
-    InputError : an output cannot be written, or would replace an input or what is there.
+    InputError : an output cannot be written, or would replace an input or another file.
     """
     from InteractiveSegLib.image.image_io import require_writable_folder, require_writable_name
     from InteractiveSegLib.image.output_files import require_free, require_no_input
@@ -118,7 +123,7 @@ def require_outputs(
 
 @contextmanager
 def one_voice() -> Iterator[None]:
-    """Hold back what C++ readers print to standard error, and drop it where an error of our own says it in one line."""
+    """Hold back what C++ readers print to standard error, and drop it if an error of our own says it in one line."""
     sys.stderr.flush()
     with tempfile.TemporaryFile() as said, os.fdopen(os.dup(2), "wb", buffering=0) as standard_error:
         os.dup2(said.fileno(), 2)
@@ -145,7 +150,7 @@ def shown(steps: Steps[Result], options: argparse.Namespace) -> Result:
         task = bar.add_task("")
 
         def show(progress: Progress) -> None:
-            text = escape(printable(progress.text))  # a name in brackets is no markup
+            text = escape(printable(progress.text))  # a name in brackets is not markup
             bar.update(task, total=progress.total, completed=progress.done, description=text)
 
         return finish(steps, show)

@@ -1,1 +1,1 @@
-"""Measuring: what is measured, by whom, against what."""
+"""Measuring: the benchmark, its data, users and baselines."""

@@ -35,8 +35,8 @@ def save_overlay(
 ) -> None:
     """Write a PNG with one slice across each array axis through ``at_kji``: box, scribbles, mask and truth as outlines.
 
-    The planes are named as for an image stored in axial slices; of a single slice there is no other plane to show.
-    Scribbles are shown in their own slices only.
+    The planes are named as for an image stored in axial slices; a single slice has no other plane to show.
+    Scribbles are shown only in their own slices.
 
     Raises
     ------
@@ -104,7 +104,7 @@ def _rectangle(low: tuple[float, float], size: tuple[int, int]) -> object:
 
 
 def _window(volume: Volume, box: BoundingBox) -> tuple[float, float]:
-    """Intensities from dark to bright as they occur in and round the box."""
+    """Intensity range in and around the box."""
     near = box.expanded(box.shape_kji).intersected(volume.geometry.shape_kji)
     values = volume.array_kji[near.slices]
     values = values[np.isfinite(values)]

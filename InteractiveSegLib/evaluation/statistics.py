@@ -1,4 +1,4 @@
-"""Means that say how sure they are, and whether two methods differ."""
+"""Means with confidence intervals, and tests for differences between methods."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def mean_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, 
 
     Returns
     -------
-    mean, lower and upper bound; nan three times where there is no value, no spread where there is one
+    mean, lower and upper bound; three nan if there is no value, no spread if there is only one
     """
     kept = np.asarray([value for value in values if not np.isnan(value)], float)
     if not len(kept):
@@ -36,7 +36,7 @@ def paired_p(first: Sequence[float], second: Sequence[float]) -> float:
 
 
 def trend(values: Sequence[float]) -> tuple[float, float]:
-    """Kendall's tau of a series against its order, and the one-sided p of its falling (the Mann-Kendall test).
+    """Kendall's tau of a series against its order, and the one-sided p of a decrease (the Mann-Kendall test).
 
     Returns
     -------

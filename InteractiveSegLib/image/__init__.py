@@ -1,1 +1,1 @@
-"""Images and masks as plain values, and their files: what headers say, and whether that is what was read."""
+"""Images and masks as plain values, and their files, checked against their headers."""

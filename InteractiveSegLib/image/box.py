@@ -38,7 +38,7 @@ class BoundingBox:
 
     @classmethod
     def from_ijk(cls, i0: int, j0: int, k0: int, i1: int, j1: int, k1: int) -> BoundingBox:
-        """Box from i0, j0, k0 up to but without i1, j1, k1.
+        """Box from i0, j0, k0 up to, but not including, i1, j1, k1.
 
         >>> BoundingBox.from_ijk(60, 70, 30, 140, 150, 90).shape_kji
         (60, 80, 80)
@@ -125,7 +125,7 @@ class BoundingBox:
 
 
 def three_integers(values: ArrayLike, name: str) -> Index:
-    """Three Python integers. InputError names ``name`` where they are not that."""
+    """Three Python integers. InputError, naming ``name``, if they are not."""
     try:
         k, j, i = (operator.index(value) for value in values)
     except (TypeError, ValueError):
@@ -142,7 +142,7 @@ def remainder(box: BoundingBox, held: Iterable[BoundingBox]) -> list[BoundingBox
 
 
 def slabs(box: BoundingBox, most_voxels: int) -> list[BoundingBox]:
-    """The box in pieces of at most so many voxels, cut along k first, then along j; a row is never cut."""
+    """The box in pieces of at most this many voxels, cut along k first, then along j; a row is never cut."""
     _, j, i = box.shape_kji
     deep = max(1, most_voxels // (j * i))
     high = j if deep > 1 or j * i <= most_voxels else max(1, most_voxels // i)
@@ -155,7 +155,7 @@ def slabs(box: BoundingBox, most_voxels: int) -> list[BoundingBox]:
 
 
 def _without(box: BoundingBox, other: BoundingBox) -> list[BoundingBox]:
-    """Up to two boxes an axis: what lies before and behind the other; what remains is cut along the next axis."""
+    """Up to two boxes per axis: the parts before and behind the other box; the rest is cut along the next axis."""
     start, stop = list(box.start_kji), list(box.stop_kji)
     if any(a >= d or b <= c for a, b, c, d in zip(start, stop, other.start_kji, other.stop_kji, strict=True)):
         return [box]

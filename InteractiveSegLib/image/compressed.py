@@ -1,4 +1,4 @@
-"""Compressed voxels: their checksums, which ITK's readers leave out, and what they unpack to."""
+"""Compressed voxels: their checksums, which ITK's readers do not check, and their unpacked data."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 from InteractiveSegLib.errors import InputError
 
 _BLOCK_BYTES = 1 << 20
-_MOST_BYTES = 1 << 24  # that are unpacked at a time
+_MOST_BYTES = 1 << 24  # unpacked at a time
 _GZIP = b"\x1f\x8b"
 _GZIP_OR_ZLIB = 47  # wbits
 
 
 @dataclass(frozen=True)
 class Unpacked:
-    """size : in bytes; crc : CRC-32 of the part that was asked for."""
+    """size : in bytes; crc : CRC-32 of the requested part."""
 
     size: int
     crc: int
@@ -25,11 +25,11 @@ class Unpacked:
 def unpacked(path: Path, start: int = 0, skipped: int = 0, counted: int | None = None) -> Unpacked:
     """Unpack gzip or zlib data from this byte to the end of a file.
 
-    skipped, counted : the unpacked bytes whose CRC-32 is taken: so many, after so many others
+    skipped, counted : the CRC-32 is taken of ``counted`` unpacked bytes after the first ``skipped``
 
     Raises
     ------
-    InputError : the file cannot be read, ends too early, or a checksum does not fit.
+    InputError : the file cannot be read, ends too early, or a checksum does not match.
     """
     size = crc = 0
     end = None if counted is None else skipped + counted
@@ -46,7 +46,7 @@ def unpacked(path: Path, start: int = 0, skipped: int = 0, counted: int | None =
             while block := file.read(_BLOCK_BYTES):
                 while block:
                     if stream.eof:
-                        if not block.startswith(_GZIP):  # what follows the data is no part of them
+                        if not block.startswith(_GZIP):  # anything after the data does not belong to them
                             return Unpacked(size, crc)
                         stream = zlib.decompressobj(_GZIP_OR_ZLIB)  # members of gzip may follow one another
                     add(stream.decompress(block, _MOST_BYTES))

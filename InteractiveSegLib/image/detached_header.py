@@ -1,4 +1,4 @@
-"""Images whose header is a file of its own: which files hold the voxels."""
+"""Images whose header is a separate file: which files contain the voxels."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ _PAIRS = {".hdr": (".img", ".img.gz"), ".img": (".hdr",), ".img.gz": (".hdr", ".
 
 
 def data_files(path: Path) -> list[Path]:
-    """The files that an image's header names, in its order, whether they exist or not; none where it holds all itself.
+    """The files that an image's header names, in its order, whether they exist or not; none if the voxels are in the
+    same file.
 
     NRRD (``data file``), MetaImage (``ElementDataFile``), both also with a list or a pattern of names, and the pairs of
-    Analyze and NIfTI (``.hdr`` and ``.img``). They lie beside the header or below: headers come from elsewhere, and one
-    that names any other file of this machine would have it read as an image.
+    Analyze and NIfTI (``.hdr`` and ``.img``). They must be beside the header or below: headers come from elsewhere, and
+    could otherwise have any file of this machine read as an image.
 
     Raises
     ------
-    InputError : a name leads out of the header's folder, or is one that only some systems allow; the header does not
-        say clearly where its voxels are.
+    InputError : a name leads out of the header's folder, or is allowed only on some systems; the header does not say
+        clearly where its voxels are.
     """
     try:
         form = kind_of(path).format
@@ -52,7 +53,8 @@ def _beside(header: Path, name: str) -> Path:
         return contained_path(header.parent, name, f"the header {header}")
     except InputError as error:
         raise InputError(
-            f"{error}; its voxels are looked for in its own folder alone: copy them there and name them in it"
+            f"{error}; voxels are read only from the folder of their header: copy the file there and correct its name "
+            "in the header"
         ) from error
 
 
@@ -78,7 +80,7 @@ def _of_nrrd(path: Path, start: bytes) -> list[str]:
 
 
 def _of_meta_image(path: Path, start: bytes) -> list[str]:
-    """ITK looks for the key more loosely than anyone writes it, and what it finds must be what is checked here."""
+    """ITK searches for the key very loosely, and what it finds must be what is checked here."""
     key, _, rest = start.partition(b"ElementDataFile")
     found = re.match(rb"\s*=[ \t]*([^\r\n]*)\r?\n?", rest)
     if not found or not (key == b"" or key.endswith(b"\n")):
@@ -93,7 +95,7 @@ def _of_meta_image(path: Path, start: bytes) -> list[str]:
 
 
 def _names(value: str, lines_after: Sequence[str]) -> list[str]:
-    """Of one file, of a list that follows, or of a pattern with its first number, last and step."""
+    """From one file, a list that follows, or a pattern with its first number, last number and step."""
     if re.match(r"LIST\b", value):
         return [line.strip() for line in lines_after if line.strip()]
     words = value.split()

@@ -1,4 +1,4 @@
-"""Headers of DICOM files: what they say of each slice, and whether the file is whole."""
+"""Headers of DICOM files: what they say about each slice, and whether the file is complete."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ _LOOKED_AT = """
 class DicomHeader:
     """The header of a DICOM file that belongs to a series.
 
-    fields : pydicom's, as far as they are looked at
+    fields : those of pydicom's that are used
     lacks : bytes of pixel data that are missing at the end; infinite where the file ends before them
-    compressed : the pixel data are
+    compressed : whether the pixel data are compressed
     """
 
     path: Path
@@ -65,11 +65,11 @@ class DicomHeader:
 
 
 def read_dicom_header(path: Path) -> DicomHeader | None:
-    """The header of a file, None where it is no DICOM file.
+    """The header of a file, None if it is not a DICOM file.
 
     Raises
     ------
-    InputError : the file begins as DICOM does and cannot be understood.
+    InputError : the file begins like DICOM but cannot be parsed.
     MissingPackageError : pydicom is not installed.
     """
     try:
@@ -83,7 +83,7 @@ def read_dicom_header(path: Path) -> DicomHeader | None:
         return None
     try:
         with path.open("rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what pydicom warns of is looked at below, or does not matter
+            warnings.simplefilter("ignore")  # what pydicom warns about is checked below, or does not matter
             fields = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=_LOOKED_AT.split())
             syntax = fields.file_meta.get("TransferSyntaxUID", "") if hasattr(fields, "file_meta") else ""
             deflated = syntax == pydicom.uid.DeflatedExplicitVRLittleEndian
@@ -91,13 +91,13 @@ def read_dicom_header(path: Path) -> DicomHeader | None:
             lacks = 0.0 if deflated else _lacking(file, fields, path)
     except InputError:
         raise
-    except Exception as error:  # whatever a damaged header leads pydicom into
+    except Exception as error:  # a damaged header can raise anything in pydicom
         raise InputError(f"{path} is a damaged DICOM file: {error}") from error
     return DicomHeader(path, fields, lacks, compressed)
 
 
 def raw(fields: Dataset, keyword: str) -> str:
-    """A value as it stands in the file, before anything is made of it; "" where there is none."""
+    """A value as it is in the file, before conversion; "" if there is none."""
     element = fields.get_item(keyword) if keyword in fields else None
     value = element.value if element is not None else None
     if value is None:
@@ -108,13 +108,13 @@ def raw(fields: Dataset, keyword: str) -> str:
 
 
 def number(fields: Dataset, keyword: str, otherwise: float, path: Path) -> float:
-    """A number of a header. InputError where the value is none."""
+    """A number from a header. InputError if the value is not a number."""
     values = numbers(fields, keyword, 1, path)
     return values[0] if values else otherwise
 
 
 def numbers(fields: Dataset, keyword: str, count: int, path: Path) -> tuple[float, ...]:
-    """So many numbers of a header, none where the value is missing or empty. InputError where it is anything else."""
+    """``count`` numbers from a header, none if the value is missing or empty. InputError if it is anything else."""
     element = fields.get_item(keyword) if keyword in fields else None
     if element is None or element.value in (None, b"", ""):
         return ()
@@ -136,7 +136,7 @@ def numbers(fields: Dataset, keyword: str, count: int, path: Path) -> tuple[floa
 
 
 def parts(fields: Dataset, keyword: str) -> Iterator[Any]:
-    """The items of a sequence, none where it is missing."""
+    """The items of a sequence, none if it is missing."""
     yield from fields[keyword].value if keyword in fields else ()
 
 

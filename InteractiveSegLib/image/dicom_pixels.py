@@ -21,7 +21,7 @@ _SAME_PLACE_MM = 1e-3
 def read_pixels(planes: Sequence[Plane], spacing_mm: float | None) -> tuple[NDArray, Geometry]:
     """The slices in this order, and the grid of the first file as ITK reads it.
 
-    spacing_mm : distance of the slices, for the grid; None for the one that ITK makes of the file
+    spacing_mm : distance of the slices, for the grid; None for ITK's
 
     Returns
     -------
@@ -29,7 +29,7 @@ def read_pixels(planes: Sequence[Plane], spacing_mm: float | None) -> tuple[NDAr
 
     Raises
     ------
-    InputError : a file cannot be read, or ITK makes something else of it than its header says.
+    InputError : a file cannot be read, or ITK reads it differently from its header.
     """
     several: dict[DicomHeader, NDArray] = {}
     array, grid = None, None
@@ -49,7 +49,7 @@ def read_pixels(planes: Sequence[Plane], spacing_mm: float | None) -> tuple[NDAr
 
 
 def _frames(plane: Plane, planes: Sequence[Plane], spacing_mm: float | None) -> tuple[NDArray, Geometry]:
-    """All frames (frames, rows, columns) of the plane's file, which some of the planes are from, and ITK's grid."""
+    """All frames (frames, rows, columns) of the plane's file, and ITK's grid."""
     of_file = [other for other in planes if other.file is plane.file] if plane.file.frames > 1 else [plane]
     with opened(plane.path, io="GDCMImageIO") as reader:
         size, grid = reader.GetSize(), grid_of(reader, spacing_mm)
@@ -65,7 +65,7 @@ def _frames(plane: Plane, planes: Sequence[Plane], spacing_mm: float | None) -> 
 
 
 def _stored(file: DicomHeader) -> NDArray:
-    """Stored values (frames, rows, columns) of a file whose frames are scaled each in its own way, which ITK cannot."""
+    """Stored values (frames, rows, columns) of a file whose frames are scaled individually, which ITK cannot do."""
     import pydicom
 
     try:
@@ -82,13 +82,13 @@ def _rows_columns(file: DicomHeader) -> tuple[int, int]:
 
 
 def _require_as_header(plane: Plane, size: Sequence[int], reader: sitk.ImageFileReader) -> None:
-    """InputError where ITK reads another size, pixel distance or place than the header says."""
+    """InputError if ITK reads another size, pixel spacing or position than the header says."""
     if reader.GetNumberOfComponents() != 1:
         raise InputError(f"{plane.path} has {reader.GetNumberOfComponents()} values per voxel, not one")
     wanted = (plane.columns, plane.rows, plane.file.frames)
     if (*size, 1)[:3] != wanted:
         raise InputError(f"{plane.path} is read with the size {tuple(size)}, but its header says {wanted}")
-    if plane.file.frames > 1 or plane.placed_by_group:  # placed by their headers alone
+    if plane.file.frames > 1 or plane.placed_by_group:  # positioned only by their headers
         return
     if plane.pixel_mm is not None:
         read_mm = reader.GetSpacing()[1::-1]

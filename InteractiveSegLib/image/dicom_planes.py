@@ -1,4 +1,4 @@
-"""Slices of DICOM files, those of multi-frame files as well, as their headers place and scale them."""
+"""Slices of DICOM files, including multi-frame files, with position and scaling from their headers."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Plane:
     axes_lps : (2, 3), the directions along a row and along a column; None where the header has none
     pixel_mm : from row to row, from column to column; None where the header has none
     slope, intercept : of the stored values
-    order : of several images of one place
-    placed_by_group : a functional group says where it lies, as in the files of enhanced objects
+    order : among several images at one position
+    placed_by_group : a functional group gives its position, as in files of enhanced objects
     """
 
     file: DicomHeader
@@ -50,10 +50,10 @@ def planes_of(header: DicomHeader) -> list[Plane]:
 
     Raises
     ------
-    InputError : it is cut short, holds colours or no image, or numbers that are none.
+    InputError : it is cut short, contains colours or no image, or invalid numbers.
     """
     if header.lacks:
-        raise InputError(f"{header.path} is cut short: its pixel data are incomplete; copy it anew")
+        raise InputError(f"{header.path} is cut short: its pixel data are incomplete; copy it again")
     try:
         return _planes(header)
     except InputError:
@@ -82,12 +82,12 @@ def _planes(header: DicomHeader) -> list[Plane]:
 
 
 def _at_distances(header: DicomHeader, first: Plane) -> list[Plane]:
-    """Frames without places of their own, by the distance that the header gives for all."""
+    """Frames without positions of their own, placed by the spacing that the header gives for all."""
     fields, path = header.fields, header.path
     distance_mm = number(fields, "SpacingBetweenSlices", 0, path) or number(fields, "SliceThickness", 0, path)
     if distance_mm <= 0:
         raise InputError(
-            f"{path} has {header.frames} frames, but neither their positions nor their distance: it is no volume"
+            f"{path} has {header.frames} frames, but neither their positions nor their spacing, so it is not a volume"
         )
     position = np.zeros(3) if first.position_lps is None else first.position_lps
     axes = np.eye(3)[:2] if first.axes_lps is None else first.axes_lps
@@ -99,7 +99,7 @@ def _at_distances(header: DicomHeader, first: Plane) -> list[Plane]:
 
 
 def _groups(of_frame: Any | None) -> list[Any]:
-    """What is said of a frame, or of all: its functional groups."""
+    """The functional groups of a frame, or of all frames."""
     if of_frame is None:
         return []
     return [item for element in of_frame if element.VR == "SQ" for item in element.value[:1]]

@@ -1,4 +1,4 @@
-"""DICOM series: which there are in a folder and below it, and the image of one."""
+"""DICOM series: those in a folder and below it, and the image of one of them."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Found:
     """DICOM files of a folder.
 
     series : UID -> headers of its images, by series number and UID
-    damaged : files that begin as DICOM and cannot be understood, with what is wrong
-    others : files that are no DICOM
+    damaged : files that begin like DICOM but cannot be parsed, with the reason
+    others : files that are not DICOM
     """
 
     series: dict[str, list[DicomHeader]] = field(default_factory=dict)
@@ -30,7 +30,7 @@ class Found:
 
 
 def read_series(folder: Path, series: str | None, time: int | None = None) -> tuple[ItkImage, str]:
-    """The image of one DICOM series in a folder, or below it where the folder itself holds none; and its description.
+    """The image of one DICOM series in a folder, or below it if the folder itself contains none; and its description.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def read_series(folder: Path, series: str | None, time: int | None = None) -> tu
 
     Raises
     ------
-    InputError : no series, several and none chosen, damaged files, or slices that are no regular stack.
+    InputError : no series, several and none chosen, damaged files, or slices that do not form a regular stack.
     """
     found = _look(folder.iterdir())
     if not found.series or (series is not None and "." in series and series not in found.series):
@@ -71,7 +71,7 @@ def series_in(folder: Path) -> dict[str, list[Path]]:
 
 
 def dicom_tag(file: Path, key: str) -> str:
-    """A tag such as ``0010|0020`` of a DICOM file, "" where there is none or the file is no image."""
+    """A tag such as ``0010|0020`` of a DICOM file, "" if there is none or the file is not an image."""
     from pydicom.datadict import keyword_for_tag
 
     try:
@@ -107,7 +107,7 @@ def _look(paths: Iterable[Path]) -> Found:
 
 
 def _in_order(headers: list[DicomHeader]) -> list[Path]:
-    """Files of a series; those of which some have no place, or are damaged, by their names."""
+    """Files of a series; if some have no position, or are damaged, in the order of their names."""
     try:
         planes = [plane for header in headers for plane in planes_of(header)]
     except InputError:
@@ -135,12 +135,12 @@ def _chosen(folder: Path, found: dict[str, list[DicomHeader]], series: str | Non
         f"{at}: {uid} ({headers[0].text('SeriesDescription') or 'no description'}, {len(headers)} files)"
         for at, (uid, headers) in enumerate(found.items(), 1)
     )
-    wanted = "choose one of its series by --series" if series is None else f"it has no series {series}, but"
+    wanted = "choose one of its series with --series" if series is None else f"it has no series {series}, but"
     raise InputError(f"the folder {folder}: {wanted}: {described}")
 
 
 def _left_out(found: Found, headers: list[DicomHeader]) -> list[str]:
-    """Notes on files that may be slices of the series, and cannot be read."""
+    """Notes on files that may be slices of the series but cannot be read."""
     suffixes = {header.path.suffix.lower() for header in headers}
     folders = {header.path.parent for header in headers}
     unread = [path.name for path in found.others if path.suffix.lower() in suffixes and path.parent in folders]

@@ -17,13 +17,13 @@ from InteractiveSegLib.image.itk_volume import ItkImage, chosen_time
 
 _SAME_AXES = 1e-3
 _SAME_PLACE_MM = 1e-3
-_UNEVEN_VOXELS = 0.1  # beside the grid that fits best: read, with a note
+_UNEVEN_VOXELS = 0.1  # off the best-fitting grid: read, with a note
 _NOTED_MM, _NOTED_VOXELS = 0.01, 0.01
 _LPS_TO_RAS = np.array([-1.0, -1.0, 1.0])
 
 
 def read_stack(planes: Sequence[Plane], where: str, time: int | None = None) -> ItkImage:
-    """The volume of a series, of one time where there are several images of each place.
+    """The volume of a series; of one time if there are several images at each position.
 
     Parameters
     ----------
@@ -31,8 +31,8 @@ def read_stack(planes: Sequence[Plane], where: str, time: int | None = None) -> 
 
     Raises
     ------
-    InputError : slices of several sizes, pixel distances or orientations, no regular stack, or a file that ITK reads as
-        something else than its header says.
+    InputError : slices of several sizes, pixel spacings or orientations, no regular stack, or a file that ITK reads
+        differently from its header.
     """
     _require_alike(planes, where)
     ordered = _in_order(planes, where, time)
@@ -68,7 +68,7 @@ def _require_alike(planes: Sequence[Plane], where: str) -> None:
 
 
 def along_normal(planes: Sequence[Plane]) -> tuple[NDArray[np.float64], list[Plane]]:
-    """Slices with a place, from the first to the last along their normal, and where they lie on it (N,) in mm."""
+    """Slices with a position, from first to last along their normal, and their positions on it (N,) in mm."""
     normal = np.cross(*planes[0].axes_lps)
     placed = sorted(
         ((float(plane.position_lps @ normal), plane) for plane in planes),
@@ -101,7 +101,7 @@ def _require_no_copies(planes: Sequence[Plane], where: str) -> None:
 
 
 def _spacing(planes: Sequence[Plane], where: str) -> tuple[float | None, list[str]]:
-    """Distance of the slices, and a note where they are not quite even. InputError where no regular grid holds them."""
+    """Spacing of the slices, and a note if they are not quite evenly spaced. InputError if they fit no regular grid."""
     if len(planes) == 1:
         return None, []
     offsets = np.array([plane.position_lps for plane in planes]) - planes[0].position_lps
@@ -116,7 +116,7 @@ def _spacing(planes: Sequence[Plane], where: str) -> tuple[float | None, list[st
         usual_mm = float(np.median(gaps_mm))
         worst = int(np.abs(gaps_mm - usual_mm).argmax())
         raise InputError(
-            f"{where} misses, repeats or shifts slices: slices {worst + 1} and {worst + 2} of {len(planes)} are "
+            f"{where} has missing, repeated or shifted slices: slices {worst + 1} and {worst + 2} of {len(planes)} are "
             f"{gaps_mm[worst]:.4g} mm apart, the others {usual_mm:.4g} mm"
         )
     sideways_mm = float(np.linalg.norm(offsets - np.outer(along_mm, normal), axis=1).max())
@@ -129,13 +129,15 @@ def _spacing(planes: Sequence[Plane], where: str) -> tuple[float | None, list[st
     if away_mm <= min(_NOTED_MM, _NOTED_VOXELS * mean_mm):
         return mean_mm, []
     return mean_mm, [
-        f"the slices of {where} are not quite even: they lie up to {away_mm:.2g} mm beside the regular grid of "
-        f"{mean_mm:.4g} mm that is taken"
+        f"the slices of {where} are not evenly spaced: they lie up to {away_mm:.2g} mm off the regular grid of "
+        f"{mean_mm:.4g} mm that is used"
     ]
 
 
 def _stacked(planes: Sequence[Plane], grid: Geometry) -> Geometry:
-    """The grid of the stack. The first file's stands for its axes; multi-frame files are placed by their headers."""
+    """The grid of the stack. Its axes are those of the first file; multi-frame files are positioned by their
+    headers.
+    """
     first = planes[0]
     matrix = grid.ijk_to_ras.copy()
     if first.file.frames > 1 or first.placed_by_group:
@@ -156,7 +158,7 @@ def _axes_ras(plane: Plane, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _differences(planes: Sequence[Plane], where: str) -> list[str]:
-    """Notes on what differs from slice to slice and was taken into account."""
+    """Notes on differences between slices that were taken into account."""
     notes = []
     scales = {(plane.slope, plane.intercept) for plane in planes}
     if len(scales) > 1:

@@ -1,4 +1,4 @@
-"""What kind of image a file is, by its content: names mislead."""
+"""The kind of image in a file, by its content: names can be wrong."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BARE_DICOM = re.compile(rb"[\x02\x08]\x00[\x00-\x20]\x00")  # without the pream
 
 
 class Format(Enum):
-    """Formats whose headers are looked at; OTHER is for ITK to find out. The value is how a person calls it."""
+    """Formats whose headers are checked; OTHER is left to ITK. The value is the name for the user."""
 
     NIFTI = "NIfTI"
     NIFTI2 = "NIfTI-2"
@@ -32,7 +32,7 @@ class Format(Enum):
 
 @dataclass(frozen=True)
 class FileKind:
-    """packed : the file as a whole is compressed by gzip"""
+    """packed : the whole file is compressed with gzip"""
 
     format: Format
     packed: bool = False

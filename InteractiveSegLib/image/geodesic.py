@@ -17,11 +17,11 @@ UNREACHED_MM = 1e6
 class GeodesicSettings:
     """What a step costs: ``sqrt(length_mm^2 + (contrast_mm * intensity change)^2)``.
 
-    contrast_mm : detour in mm that is as far as crossing an edge over the whole intensity range [0, 1];
+    contrast_mm : detour in mm equivalent to crossing an edge over the whole intensity range [0, 1];
         0 gives the chamfer distance
-    sweeps : rounds of raster scans at most; scanning ends earlier when nothing changes
-    tolerance_mm : a change below this is none
-    bound_mm : scanning ends once nothing nearer than this changes; what is farther may then still be too far
+    sweeps : maximum rounds of raster scans; scanning stops earlier when nothing changes
+    tolerance_mm : smaller changes are ignored
+    bound_mm : scanning stops once nothing nearer than this changes; larger distances may then still be too large
     """
 
     contrast_mm: float = 20.0
@@ -50,11 +50,11 @@ def geodesic_distance(
 
     Raises
     ------
-    InputError : the shapes of image, seeds and spacing do not go together, or the image is not finite.
+    InputError : the shapes of image, seeds and spacing do not match, or the image is not finite.
     """
     if image.ndim not in (2, 3) or seeds.shape[1:] != image.shape or len(spacing_mm) != image.ndim:
         raise InputError(
-            f"image {tuple(image.shape)}, seeds {tuple(seeds.shape)} and spacing {tuple(spacing_mm)} do not go together"
+            f"image {tuple(image.shape)}, seeds {tuple(seeds.shape)} and spacing {tuple(spacing_mm)} do not match"
         )
     if not torch.isfinite(image).all():
         raise InputError("the image holds NaN or infinite voxels; distances along it are undefined")

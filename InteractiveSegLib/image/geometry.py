@@ -1,4 +1,4 @@
-"""Where voxels lie in the patient: the grid of a volume, and the volume itself."""
+"""The position of voxels in the patient: the grid of a volume, and the volume itself."""
 
 from __future__ import annotations
 
@@ -73,11 +73,11 @@ class Geometry:
         return cls(shape_kji, matrix)
 
     def to_lps(self) -> tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]:
-        """Origin (3,) mm, spacing (3,) mm along i, j, k, and direction (9,) as ITK states them.
+        """Origin (3,) mm, spacing (3,) mm along i, j, k, and direction (9,) as in ITK.
 
         Raises
         ------
-        InputError : the axes are sheared, which ITK cannot state.
+        InputError : the axes are sheared, which ITK cannot represent.
         """
         axes = _LPS_FROM_RAS @ self.ijk_to_ras[:3, :3]
         spacing = np.linalg.norm(axes, axis=0)
@@ -112,7 +112,7 @@ class Geometry:
     def surrounded(self, box: BoundingBox, part: float, least_voxels: int = 0) -> BoundingBox:
         """A box and its surroundings within the image, as wide in mm on all sides, of at least one voxel.
 
-        part : of the largest extent of the box in mm
+        part : fraction of the largest extent of the box in mm
         least_voxels : of the finest axis
         """
         spacing = self.spacing_kji_mm
@@ -143,7 +143,7 @@ class Geometry:
 class Volume:
     """An image on its grid.
 
-    array_kji : (K, J, I) real numbers of any type; the very array that was given, neither copied nor converted
+    array_kji : (K, J, I) real numbers of any type; the given array itself, neither copied nor converted
     name : for messages and lists
     notes : sentences on what was assumed or converted when it was read
     nifti_forms : sform and qform of a NIfTI file in which they differ, for masks to keep both

@@ -39,9 +39,9 @@ def read_volume(path: str | os.PathLike[str], series: str | None = None, time: i
     """A scalar 3D image with its own voxel type (except that NIfTI and DICOM scale factors are applied).
 
     NIfTI, NRRD, MetaImage and whatever else SimpleITK reads; NIfTI-2 and FreeSurfer's files through nibabel; a DICOM
-    series as its folder, or the folder above it. What a file is, its content says. What is read is compared with what
-    the header says; the volume's notes tell what was assumed or converted. A 2D image becomes one slice of 1 mm. Where
-    a NIfTI's sform and qform differ, ITK's choice stands, which is also what Slicer shows.
+    series as its folder, or the folder above it. The type of a file is recognised by its content. The data read are
+    compared with the header; the volume's notes report what was assumed or converted. A 2D image becomes one slice of 1
+    mm. If a NIfTI's sform and qform differ, ITK's choice is used, which is also what Slicer shows.
 
     Parameters
     ----------
@@ -66,8 +66,8 @@ def read_labelmap(
 ) -> NDArray[np.integer]:
     """Labels (K, J, I) on a known grid, as the smallest integer type that holds them (mostly uint8).
 
-    Of a segmentation of 3D Slicer, the segments are the labels; it may be cropped. A labelmap whose axes are in another
-    order is reordered, one that lies less than a tenth of a voxel beside the grid is taken as on it.
+    In a segmentation from 3D Slicer, the segments are the labels; it may be cropped. A labelmap whose axes are in
+    another order is reordered, one that is off the grid by less than a tenth of a voxel is taken as on it.
 
     Parameters
     ----------
@@ -132,13 +132,14 @@ def write_image(
     header: Mapping[str, str] | None = None,
     forms: NiftiForms | None = None,
 ) -> None:
-    """An image (K, J, I) into a compressed .nii.gz, .nii, .nrrd or .mha file, which appears whole or not at all.
+    """An image (K, J, I) into a compressed .nii.gz, .nii, .nrrd or .mha file, which is written completely or not at
+    all.
 
     NRRD and MetaImage keep the grid to 1e-6 mm. NIfTI headers are float32: the grid of an image that was read from a
     NIfTI is kept so too, any other moves by up to about 1e-4 mm.
 
-    header : further entries, such as the names of segments; NIfTI keeps 80 letters of ``ITK_FileNotes`` alone
-    forms : sform and qform of the image whose grid this is, which NIfTI alone keeps
+    header : further entries, such as the names of segments; NIfTI keeps only 80 characters of ``ITK_FileNotes``
+    forms : sform and qform of the image whose grid this is, which only NIfTI keeps
 
     Raises
     ------
@@ -177,7 +178,7 @@ def require_writable_name(path: Path) -> None:
 
 
 def require_writable_folder(path: Path) -> None:
-    """OutputError where a file of this name cannot be made: no such folder, a read-only one, a folder of that name."""
+    """OutputError if a file of this name cannot be written: no such folder, a read-only one, a folder of that name."""
     path = replaced_file(path)
     if not path.parent.is_dir():
         raise OutputError(f"cannot write {path}: the folder {path.parent} does not exist")
@@ -201,14 +202,14 @@ def _read(path: Path, series: str | None, time: int | None, layered: bool = Fals
 
 
 def _require_plausible(geometry: Geometry, path: Path) -> None:
-    """InputError for lengths that no image of anything has: a damaged header, or a unit that it does not name."""
+    """InputError for impossible lengths: from a damaged header, or in a unit that it does not name."""
     low_mm, high_mm = _SPACINGS_MM
     if not all(low_mm <= spacing <= high_mm for spacing in geometry.spacing_kji_mm):
         spacing = " x ".join(f"{mm:.4g}" for mm in geometry.spacing_kji_mm[::-1])
-        raise InputError(f"{path} has voxels of {spacing} mm, which cannot be: correct the spacing in its header")
+        raise InputError(f"{path} has voxels of {spacing} mm, which is impossible: correct the spacing in its header")
     origin = geometry.ijk_to_ras[:3, 3]
     if np.abs(origin).max() > _FARTHEST_MM:
-        raise InputError(f"{path} lies at {origin.tolist()} mm, which cannot be: correct the origin in its header")
+        raise InputError(f"{path} lies at {origin.tolist()} mm, which is impossible: correct the origin in its header")
 
 
 def _smallest_integers(labels: NDArray) -> NDArray[np.integer]:
@@ -217,7 +218,7 @@ def _smallest_integers(labels: NDArray) -> NDArray[np.integer]:
 
 
 def _keep_forms(path: Path, forms: NiftiForms) -> None:
-    """Put both grids of the image into a NIfTI just written, of which ITK writes one."""
+    """Put both grids of the image into a NIfTI file just written; ITK writes only one."""
     packed = kind_of(path).packed
     opener = gzip.open if packed else open
     with opener(path, "rb") as file:

@@ -1,4 +1,4 @@
-"""The order in which people are told of voxels."""
+"""The order of indices in messages."""
 
 from collections.abc import Sequence
 

@@ -12,13 +12,13 @@ from InteractiveSegLib.image.box import BoundingBox
 from InteractiveSegLib.image.geometry import Volume
 
 _LOW_PERCENT, _HIGH_PERCENT = 0.5, 99.5
-_SAMPLE = 20_000  # voxels from which the percentiles are read
+_SAMPLE = 20_000  # voxels from which the percentiles are computed
 
 
 def normalised(crop: NDArray[np.floating]) -> NDArray[np.float32]:
     """Crop scaled to [0, 1] between its 0.5 and 99.5 percentiles and clipped there.
 
-    The percentiles of a large crop are read from an evenly spread, fixed subset of about 20,000 voxels.
+    The percentiles of a large crop are computed from an evenly spread, fixed subset of about 20,000 voxels.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def normalised(crop: NDArray[np.floating]) -> NDArray[np.float32]:
         step += 1
     low, high = np.percentile(crop.reshape(-1)[::step], (_LOW_PERCENT, _HIGH_PERCENT))
     if high - low <= 1e-6 * max(abs(low), abs(high)):
-        low, high = float(crop.min()), float(crop.max())  # nearly constant: let the rare values speak
+        low, high = float(crop.min()), float(crop.max())  # nearly constant: use the rare values
     if high - low <= 1e-6 * max(abs(low), abs(high)):
         return np.zeros(crop.shape, np.float32)
     scaled = (crop - np.float32(low)) * np.float32(1 / (high - low))
@@ -50,7 +50,8 @@ def normalised(crop: NDArray[np.floating]) -> NDArray[np.float32]:
 
 
 def crop_intensities(volume: Volume, crop: BoundingBox) -> tuple[NDArray[np.float32], int]:
-    """The crop (K, J, I) in [0, 1], and how many of its voxels are not finite (they count as the darkest finite one).
+    """The crop (K, J, I) in [0, 1], and how many of its voxels are not finite (they are treated as the darkest finite
+    value).
 
     Raises
     ------

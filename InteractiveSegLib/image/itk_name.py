@@ -1,4 +1,4 @@
-"""Names under which ITK opens files, whatever they are called."""
+"""Names under which ITK can open files, whatever their real names."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from pathlib import Path
 def itk_name(path: Path, suffixes: Sequence[str] = (), beside: Sequence[Path] = ()) -> Iterator[str]:
     """A name of this file that ITK can open.
 
-    ITK takes UTF-8 and nothing else, and some of its readers go by the suffix. Where the file's own name does not do,
+    ITK accepts only UTF-8, and some of its readers depend on the suffix. If the file's own name is not suitable,
     the file is linked (or, where the system makes no links, copied) under another into a temporary folder.
 
     Parameters
     ----------
-    suffixes : one of which the name must have; the first is given to a file that has none of them
+    suffixes : the name must have one of these; a file that has none of them gets the first
     beside : files that this one refers to by name, such as the voxels of a detached header
     """
     name = _utf8(path)
@@ -51,12 +51,14 @@ def itk_target(path: Path) -> Iterator[str]:
 
 
 def as_utf8(text: str) -> str:
-    """A file's name as text that every program can store and show: what is no UTF-8 becomes a replacement sign."""
+    """A file's name as text that every program can store and show: anything that is not UTF-8 becomes a replacement
+    character.
+    """
     return os.fsencode(text).decode("utf-8", "replace")
 
 
 def _utf8(path: Path) -> str | None:
-    """The name as ITK's bindings encode it again, None where it holds bytes that are no UTF-8."""
+    """The name as ITK's bindings encode it again, None if it contains bytes that are not UTF-8."""
     try:
         return os.fsencode(path).decode("utf-8")
     except UnicodeDecodeError:

@@ -22,7 +22,7 @@ def opened(
     Parameters
     ----------
     suffixes, beside : as for ``itk_name``
-    io : which of ITK's readers; without it ITK looks for one
+    io : which of ITK's readers; without it ITK chooses one
 
     Raises
     ------
@@ -38,13 +38,15 @@ def opened(
         except RuntimeError as error:
             said = reason(error).replace(name, str(path)).replace(Path(name).name, path.name)
             if said.startswith("Unable to determine ImageIO"):
-                said = "it is in no format that is known (NIfTI, NRRD, MetaImage, DICOM and others), or damaged"
+                said = "it is not in a known format (NIfTI, NRRD, MetaImage, DICOM and others), or it is damaged"
             raise InputError(f"{path} cannot be read: {said}") from error
 
 
 @contextmanager
 def _without_warnings() -> Iterator[None]:
-    """ITK's warnings are about what its readers assume: that is compared with the headers, and said in notes."""
+    """ITK's warnings are about assumptions of its readers: these are compared with the headers, and reported in
+    notes.
+    """
     shown = sitk.ProcessObject.GetGlobalWarningDisplay()
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     try:
@@ -56,6 +58,6 @@ def _without_warnings() -> Iterator[None]:
 def reason(error: Exception) -> str:
     """The line of a reader's complaint that says what is wrong."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    # MetaImage's reader ends on an errno of its own that misleads ("No such file or directory").
+    # MetaImage's reader ends on an errno of its own that is misleading ("No such file or directory").
     lines = [line for line in lines if not line.startswith("Reason: No such file")]
     return re.sub(r"^.*ERROR: (\w+\(0x[0-9a-f]+\): )?", "", lines[-1])

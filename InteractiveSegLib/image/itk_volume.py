@@ -1,4 +1,4 @@
-"""Images by ITK: one of several times, on a 3D grid in mm, and what the file's own header says about them."""
+"""Images read by ITK: one time point, on a 3D grid in mm, compared with the file's own header."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
 class ItkImage:
     """What a file holds.
 
-    array : (K, J, I), or (K, J, I, C) where several values a voxel were asked for
+    array : (K, J, I), or (K, J, I, C) if several values per voxel were requested
     metadata : the header's entries as ITK names them
     forms : of a NIfTI whose sform and qform differ
     """
@@ -61,12 +61,12 @@ class ItkImage:
 
 
 def read_itk_image(path: Path, kind: FileKind, time: int | None = None, layered: bool = False) -> ItkImage:
-    """Read a file, and compare with its own header what ITK makes of it.
+    """Read a file, and compare ITK's result with its header.
 
     Parameters
     ----------
     time : which of several images in the file, from 0
-    layered : keep several values a voxel, the layers of a segmentation
+    layered : keep several values per voxel, the layers of a segmentation
 
     Raises
     ------
@@ -100,7 +100,7 @@ def read_itk_image(path: Path, kind: FileKind, time: int | None = None, layered:
     if crc is not None and header is not None and array.nbytes == header.data_bytes:
         stored = array.byteswap() if header.big_endian else array
         if zlib.crc32(stored.reshape(-1).view(np.uint8)) != crc:
-            raise InputError(f"{path} is damaged: other voxels are read than it holds; save it anew")
+            raise InputError(f"{path} is damaged: the voxels read differ from those in the file; save it again")
     if nifti is not None and array.dtype.kind == "f":
         array[~np.isfinite(array)] = np.nan
     if component is not None:
@@ -114,12 +114,12 @@ def read_itk_image(path: Path, kind: FileKind, time: int | None = None, layered:
         notes += spacing_notes(path, text) + surplus_notes(path, surplus_bytes(text))
         geometry = _in_mm(geometry, text)
     elif path.suffix.lower() in _PICTURES and set(geometry.spacing_kji_mm) == {1.0}:
-        notes.append(f"{path.name} holds no distance between pixels: 1 mm is assumed")
+        notes.append(f"{path.name} holds no pixel spacing: 1 mm is assumed")
     return ItkImage(array, geometry, metadata, tuple(notes), forms)
 
 
 def nifti_forms_of(path: Path) -> NiftiForms | None:
-    """Both grids of a NIfTI image in which they differ, None for any other image. InputError as ``read_itk_image``."""
+    """Both grids of a NIfTI image if they differ, None for any other image. InputError as ``read_itk_image``."""
     kind = kind_of(path)
     if kind.format is not Format.NIFTI:
         return None
@@ -130,7 +130,7 @@ def nifti_forms_of(path: Path) -> NiftiForms | None:
 def grid_of(header: sitk.ImageFileReader | sitk.Image, slices_mm: float | None = None) -> Geometry:
     """Grid of a 3D image, of a 2D one as a slice of 1 mm, or of one time of a 4D one.
 
-    slices_mm : their distance, in place of the one that the header has
+    slices_mm : their spacing, in place of the header's
     """
     dimension = header.GetDimension()
     size, origin, spacing = header.GetSize()[:3], header.GetOrigin()[:3], header.GetSpacing()[:3]
@@ -145,7 +145,7 @@ def grid_of(header: sitk.ImageFileReader | sitk.Image, slices_mm: float | None =
 
 
 def _text_header(path: Path, kind: FileKind) -> tuple[TextHeader | None, int | None]:
-    """The header where it is text, and the CRC-32 of its voxels where they are compressed."""
+    """The header if it is text, and the CRC-32 of its voxels if they are compressed."""
     readers = {Format.NRRD: read_nrrd_header, Format.METAIMAGE: read_meta_header}
     if kind.format not in readers:
         return None, None
@@ -157,13 +157,13 @@ def _of_its_name(path: Path, kind: FileKind, suffixes: tuple[str, ...]) -> list[
     if not suffixes or path.name.lower().endswith(suffixes):
         return []
     packed = "compressed " if kind.packed else ""
-    return [f"{path.name} is read as {packed}{kind.format.value}, which its content is and its name does not say"]
+    return [f"{path.name} is read as {packed}{kind.format.value}, as its content says, not its name"]
 
 
 def _chosen(
     path: Path, reader: sitk.ImageFileReader, metadata: Mapping[str, str], time: int | None, layered: bool
 ) -> int | None:
-    """Have the reader read one time; the number of the value where the times are the values of each voxel."""
+    """Have the reader read one time point; the number of the value if the times are the values of each voxel."""
     size, components = reader.GetSize(), reader.GetNumberOfComponents()
     if components > 1 and not layered:
         if metadata.get("NRRD_kinds[pixel]") != "list":
@@ -184,7 +184,7 @@ def _chosen(
 
 
 def chosen_time(what: Path | str, count: int, time: int | None) -> int:
-    """Which of several images of one place is read. InputError where none is chosen, or one that is not there."""
+    """Which of several images at one position is read. InputError if none is chosen, or one that does not exist."""
     if time is None:
         if count == 1:
             return 0

@@ -1,4 +1,4 @@
-"""Agreement of a mask with the truth: overlap, surfaces, and whether probabilities mean what they say."""
+"""Agreement of a mask with the truth: overlap, surfaces, and the calibration of probabilities."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def surface_dice(
     spacing_kji_mm: Sequence[float],
     tolerance_mm: float = 2.0,
 ) -> float:
-    """Normalised surface Dice: the share of both surfaces that lies within the tolerance of the other one.
+    """Normalised surface Dice: the fraction of both surfaces that lies within the tolerance of the other surface.
 
     Surface voxels are those of a mask with a face neighbour outside it, or at the border of the array; each counts
     as one. In an array with one slice these are the voxels of the outline. A distance that exceeds the tolerance by
@@ -84,8 +84,8 @@ def hd95_mm(mask: NDArray[np.bool_], truth: NDArray[np.bool_], spacing_kji_mm: S
 
     Returns
     -------
-    mm; nan where both masks are empty. Where one is, no distance is defined: the diagonal of the array's extent
-    (voxels times spacing; in the plane for one slice) stands in, which no distance in it exceeds.
+    mm; nan where both masks are empty. If one is, no distance is defined, and the diagonal of the array's extent
+    (voxels times spacing; in the plane for one slice), which no distance exceeds, is used instead.
 
     Raises
     ------
@@ -108,8 +108,8 @@ def calibration_error(probability: NDArray[np.floating], truth: NDArray[np.bool_
 
     Voxels are sorted into ``bins`` bins of equal width over the probabilities 0 to 1 (the last one includes 1). The
     error is the mean over voxels of the distance, in their bin, between mean probability and share of foreground:
-    ``sum_b n_b / N |mean p in b - mean truth in b|``. It depends on the region: crop both to the box that was segmented
-    before, or the background far away, which is easy, hides the rest.
+    ``sum_b n_b / N |mean p in b - mean truth in b|``. It depends on the region: first crop both to the segmented box,
+    or the distant background, which is easy, hides the rest.
 
     Returns
     -------
@@ -160,7 +160,7 @@ def _around_both(
     """What MONAI's surfaces need: (1, 1, ...) tensors of the box around both masks, and the spacing of their axes.
 
     Beyond the box there is background only, and MONAI surrounds an array with background: the surfaces in the box are
-    those in the image. The first axis with one voxel goes: in 3D, every voxel of a slice would be surface.
+    those in the image. The first axis with one voxel is dropped: in 3D, every voxel of a slice would be surface.
     """
     import torch
 
@@ -175,7 +175,7 @@ def _around_both(
 
 @contextmanager
 def _without_monais_deprecation() -> Iterator[None]:
-    """MONAI 1.5 and 1.6 call their own function with an argument that they warn of."""
+    """MONAI 1.5 and 1.6 call their own function with an argument for which they issue a warning."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*always_return_as_numpy", FutureWarning)
         yield

@@ -1,4 +1,4 @@
-"""Formats that ITK does not read: NIfTI-2 and FreeSurfer's, by nibabel."""
+"""Formats that ITK does not read, NIfTI-2 and FreeSurfer's, read by nibabel."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SUFFIXES = {
 
 
 def read_by_nibabel(path: Path, kind: FileKind, time: int | None = None) -> ItkImage:
-    """Read a NIfTI-2 or MGH file as ``read_itk_image`` would. Of a NIfTI-2 the sform counts, where it is set.
+    """Read a NIfTI-2 or MGH file as ``read_itk_image`` would. For a NIfTI-2 the sform is used if it is set.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def read_by_nibabel(path: Path, kind: FileKind, time: int | None = None) -> ItkI
                 notes = _differing_forms(path, image, scale)
     except (InputError, MemoryError):
         raise
-    except Exception as error:  # nibabel has no common base of what damaged headers lead it into
+    except Exception as error:  # nibabel has no common base class for the errors from damaged headers
         raise InputError(f"{path} is cut short or damaged: {error}") from error
     array = np.ascontiguousarray(voxels.T)
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
@@ -78,6 +78,6 @@ def _differing_forms(path: Path, image: Any, scale: float) -> list[str]:
     if away_mm <= SAME_GRID_VOXELS * min(first.spacing_kji_mm):
         return []
     return [
-        f"the sform and the qform of {path.name} differ by up to {away_mm:.4g} mm: the sform counts, and masks keep it "
-        "alone"
+        f"the sform and the qform of {path.name} differ by up to {away_mm:.4g} mm: the sform is used, and masks keep "
+        "only the sform"
     ]

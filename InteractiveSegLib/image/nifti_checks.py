@@ -1,4 +1,4 @@
-"""A NIfTI file against what ITK makes of it."""
+"""Checks of a NIfTI file against ITK's reading of it."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from InteractiveSegLib.image.nifti_header import NiftiForms, NiftiHeader, beginn
 from InteractiveSegLib.wording.counting import counted
 
 _HEADER_BYTES, _MARK = 348, 344
-_MOST_BITS = 4  # by which a mark that is another one by accident differs; in Analyze a number stands in its place
+_MOST_BITS = 4  # by which a magic number changed by accident differs; Analyze has a number in its place
 _OTHER_UNITS = {1: "m", 3: "um"}
 SAME_GRID_VOXELS = 0.01
-"""Grids of one image that lie closer than this part of a voxel differ by rounding alone."""
+"""Grids of one image that are closer than this fraction of a voxel differ only by rounding."""
 
 
 def require_whole(path: Path, header: NiftiHeader, packed: bool, notes: list[str] | None = None) -> int | None:
-    """InputError where the voxels' file is missing, cut short or damaged: ITK reads such a file without an error.
+    """InputError if the voxels' file is missing, cut short or damaged: ITK reads such a file without an error.
 
-    notes : takes in that the file holds more than its header speaks of
+    notes : gets a note if the file contains more than its header describes
 
     Returns
     -------
@@ -38,7 +38,7 @@ def require_whole(path: Path, header: NiftiHeader, packed: bool, notes: list[str
         )
     voxels, packed, start = stored_voxels(path, header, packed)
     if not voxels.exists():
-        raise InputError(f"{path} is a header alone: {voxels.name}, which holds its voxels, is missing")
+        raise InputError(f"{path} is only a header: {voxels.name}, the file with its voxels, is missing")
     content = unpacked(voxels, 0, start, header.data_bytes) if packed else None
     found = content.size if content else voxels.stat().st_size
     expected = start + header.data_bytes
@@ -50,11 +50,11 @@ def require_whole(path: Path, header: NiftiHeader, packed: bool, notes: list[str
 
 
 def surplus_notes(path: Path, surplus: int) -> list[str]:
-    """A sentence where a file holds more bytes than its header speaks of, which may have lost a size."""
+    """A note if a file contains more bytes than its header describes; the header may have lost a size."""
     if surplus <= 0:
         return []
     return [
-        f"{path.name} holds {counted(surplus, 'byte', 'bytes')} more than the voxels that its header speaks of: if the "
+        f"{path.name} holds {counted(surplus, 'byte', 'bytes')} more than the voxels that its header describes: if the "
         "image looks torn or ends early, its header is damaged"
     ]
 
@@ -73,7 +73,7 @@ def voxels_of_header(path: Path) -> Path:
 
 
 def unit_notes(path: Path, header: NiftiHeader) -> list[str]:
-    """A sentence where lengths are not in mm."""
+    """A note if lengths are not in mm."""
     unit = _OTHER_UNITS.get(header.forms.unit & 7)
     if unit is None:
         return []
@@ -81,7 +81,7 @@ def unit_notes(path: Path, header: NiftiHeader) -> list[str]:
 
 
 def require_marked(path: Path, packed: bool) -> None:
-    """InputError for a NIfTI file that has lost its mark, which ITK would read as Analyze: without its position.
+    """InputError for a NIfTI file with a damaged magic number, which ITK would read as Analyze, without its position.
 
     Analyze files have their header and voxels in two files.
     """
@@ -92,7 +92,7 @@ def require_marked(path: Path, packed: bool) -> None:
     in_two = path.name.lower().endswith((".hdr", ".img", ".hdr.gz", ".img.gz"))
     wrong_bits = min(_differing_bits(mark, known) for known in (b"ni1\0", b"n+1\0"))
     if wrong_bits and (not in_two or wrong_bits <= _MOST_BITS):
-        raise InputError(f"{path} is damaged: it begins as NIfTI does, but its mark (magic) is {mark!r}")
+        raise InputError(f"{path} is damaged: it begins as NIfTI does, but its magic number is {mark!r}")
 
 
 def _differing_bits(one: bytes, other: bytes) -> int:
@@ -104,7 +104,7 @@ def compared(path: Path, header: NiftiHeader, geometry: Geometry) -> tuple[list[
 
     Returns
     -------
-    notes, forms : the forms where sform and qform differ, so that a mask can keep both
+    notes, forms : the forms if sform and qform differ, so that a mask can keep both
 
     Raises
     ------
@@ -123,7 +123,7 @@ def compared(path: Path, header: NiftiHeader, geometry: Geometry) -> tuple[list[
     if away_mm[chosen] > 10 * allowed_mm:
         raise InputError(
             f"{path}: neither its qform nor its sform is a grid of voxels with axes at right angles, or they "
-            f"contradict the voxel size {tuple(map(float, sizes_mm))}; save it anew with a regular grid"
+            f"contradict the voxel size {tuple(map(float, sizes_mm))}; save it again with a regular grid"
         )
     notes = []
     if away_mm[chosen] > allowed_mm:
@@ -133,7 +133,7 @@ def compared(path: Path, header: NiftiHeader, geometry: Geometry) -> tuple[list[
         return notes, None
     by = "and cannot be inverted" if math.isinf(away_mm[other]) else f"by up to {away_mm[other]:.4g} mm"
     notes.append(
-        f"the sform and the qform of {path.name} differ {by}: the {chosen} counts here, as in 3D Slicer; "
+        f"the sform and the qform of {path.name} differ {by}: the {chosen} is used, as in 3D Slicer; "
         "a mask written as NIfTI keeps both"
     )
     return notes, header.forms
@@ -141,10 +141,10 @@ def compared(path: Path, header: NiftiHeader, geometry: Geometry) -> tuple[list[
 
 def _of_sizes_alone(path: Path, sizes_mm: tuple[float, ...]) -> list[str]:
     if any(not math.isfinite(size) or size < 0 for size in sizes_mm):
-        raise InputError(f"{path} has the voxel size {tuple(map(float, sizes_mm))}, which is none")
+        raise InputError(f"{path} has the voxel size {tuple(map(float, sizes_mm))}, which is not valid")
     if not all(sizes_mm):
         return [f"{path.name} holds no voxel size and no position: 1 mm is assumed where it is 0"]
-    return [f"{path.name} holds no position and no orientation (sform and qform are not set): ITK's choice is taken"]
+    return [f"{path.name} holds no position and no orientation (sform and qform are not set): ITK's default is used"]
 
 
 def _distance_mm(geometry: Geometry, matrix: NDArray[np.float64]) -> float:

@@ -1,4 +1,4 @@
-"""Voxels of a NIfTI that are no numbers: ITK's reader silently puts 0 in their place."""
+"""Voxels of a NIfTI that are not finite: ITK's reader silently replaces them by 0."""
 
 from __future__ import annotations
 

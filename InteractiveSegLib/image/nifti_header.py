@@ -44,12 +44,12 @@ class NiftiHeader:
 
     size_ijk : without the time
     datatype : of the voxels, by NIfTI's code
-    data_bytes : that the voxels take, of all times
+    data_bytes : size of the voxels, of all times
     data_start : where they begin in their file
-    detached : their file is another one
+    detached : they are in a separate file
     scaled : the stored values are multiplied or moved by the reader
-    forms : its fields as they are
-    qform, sform : (4, 4) voxels to RAS, mm; None where the file says that it is not set
+    forms : its fields, unchanged
+    qform, sform : (4, 4) voxels to RAS, mm; None if the file says that it is not set
     """
 
     size_ijk: tuple[int, ...]
@@ -65,7 +65,7 @@ class NiftiHeader:
 
 
 def read_nifti_header(path: Path, packed: bool) -> NiftiHeader:
-    """Read it. InputError where the file ends before it does."""
+    """Read it. InputError if the file ends before the header."""
     header = beginning(path, packed)
     if len(header) < _BYTES:
         raise InputError(f"{path} is cut short: its NIfTI header takes {_BYTES} bytes, the file has {len(header)}")
@@ -97,7 +97,7 @@ def read_nifti_header(path: Path, packed: bool) -> NiftiHeader:
 
 
 def beginning(path: Path, packed: bool) -> bytes:
-    """The bytes of a header; fewer where the file is shorter. InputError where it cannot be read."""
+    """The bytes of a header; fewer if the file is shorter. InputError if it cannot be read."""
     try:
         with gzip.open(path) if packed else path.open("rb") as file:
             return file.read(_BYTES)
@@ -110,7 +110,7 @@ def _byte_order(header: bytes) -> str:
 
 
 def _of_quaternion(pixdim: tuple[float, ...], numbers: tuple[float, ...]) -> NDArray[np.float64]:
-    """The qform's matrix, as the standard of NIfTI-1 has it."""
+    """The qform's matrix, as defined by the NIfTI-1 standard."""
     b, c, d = numbers[:3]
     a = math.sqrt(max(0.0, 1 - b * b - c * c - d * d))
     turn = np.array(

@@ -1,7 +1,8 @@
-"""Files that a command is about to write: never over its inputs, and over what is there only where that is no loss.
+"""Files that a command is about to write: never over its inputs, and over an existing file only if nothing is lost.
 
-A mask that a command wrote carries, in its header, the name of the command and a digest of its voxels. A file of which
-the digest is still true is what the command once wrote, and can be written again; one that somebody changed is not.
+A mask that a command wrote carries, in its header, the name of the command and a digest of its voxels. If the digest
+still matches, the file is what the command once wrote, and can be written again; if it does not, somebody changed the
+file.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def require_no_input(outputs: Iterable[Path], inputs: Iterable[Path | None]) -> 
     identities = {_identity(path) for path in taken}
     for path in outputs:
         if path.resolve() in taken or (path.exists() and _identity(path) in identities):
-            raise InputError(f"{path} is given twice: an output replaces neither an input nor the other output")
+            raise InputError(f"{path} is given twice: an output must not replace an input or the other output")
         taken.add(path.resolve())
 
 
@@ -41,13 +42,13 @@ def require_free(
 ) -> list[str]:
     """Whether a command may write a file.
 
-    Where there is one already it must be what the same command wrote before, or a link, which was made to be written
-    through; anything else needs a person's word.
+    An existing file must be what the same command wrote before, or a link, which was made to be written through; for
+    anything else the user must agree.
 
     Parameters
     ----------
-    command : whose own output it may replace; "" for none
-    overwrite : a person said so
+    command : the command whose own output may be replaced; "" for none
+    overwrite : the user agreed
     is_own : whether a file is what the command wrote; ``is_output_of`` where None
 
     Returns
@@ -56,7 +57,7 @@ def require_free(
 
     Raises
     ------
-    InputError : what is there would be lost.
+    InputError : an existing file would be lost.
     """
     if not path.exists():
         return []
@@ -68,7 +69,7 @@ def require_free(
     if overwrite:
         return [f"{path} is replaced ({what})"]
     by = f", and is not what {command} wrote" if command else ""
-    raise InputError(f"{path} exists already{by} ({what}): say --overwrite to replace it, or give another name")
+    raise InputError(f"{path} exists already{by} ({what}): use --overwrite to replace it, or give another name")
 
 
 def is_output_of(command: str, path: Path) -> bool:
@@ -100,7 +101,7 @@ def _digest(array_kji: NDArray) -> str:
 
 
 def _files_of(path: Path) -> list[Path]:
-    """A file with those that hold its voxels, or the DICOM files of a folder."""
+    """A file with the files of its voxels, or the DICOM files of a folder."""
     from InteractiveSegLib.image.detached_header import data_files
 
     if not path.is_dir():
@@ -115,7 +116,7 @@ def _is_dicom(path: Path) -> bool:
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """Of a file, the same under all its names; None where there is none."""
+    """Identity of a file, the same under all its names; None if it does not exist."""
     try:
         found = path.stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""A mask that is kept for long: bits within its smallest box."""
+"""A mask in compact form: bits within its smallest box."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from InteractiveSegLib.image.box import BoundingBox
 class PackedMask:
     """Voxels of an image, an eighth of a byte each.
 
-    box : that holds them; of ``of`` the smallest
+    box : contains them; the smallest one if made by ``of``
     bits : (ceil(box.size / 8),) uint8, as for ``np.packbits``
     """
 

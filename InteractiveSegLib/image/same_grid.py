@@ -14,7 +14,7 @@ _EXACT_MM = 1e-3
 def on_grid(
     array_kji: NDArray, own: Geometry, grid: Geometry, what: str, notes: list[str], *, part: bool = False
 ) -> NDArray:
-    """An array of ``own`` grid on ``grid``: with its axes in that order, where the same voxels are meant.
+    """An array of ``own`` grid on ``grid``, with the axes in that order, if both describe the same voxels.
 
     Grids count as the same up to a tenth of the smallest voxel side, which is more than headers are rounded by.
 
@@ -22,7 +22,7 @@ def on_grid(
     ----------
     what : for messages, e.g. "the labelmap a.nrrd"
     notes : sentences on what was done are added
-    part : the array may cover a part of the grid, or reach beyond it; what lies outside is cut, what is missing is 0
+    part : the array may cover a part of the grid, or reach beyond it; voxels outside are cut off, missing voxels are 0
 
     Raises
     ------
@@ -38,12 +38,12 @@ def on_grid(
     if reordered is not array_kji:
         notes.append(f"{what} has its axes in another order or direction than the image; they were reordered")
     if away_mm > _EXACT_MM:
-        notes.append(f"{what} lies up to {away_mm:.2g} mm beside the image's grid, less than a tenth of a voxel")
+        notes.append(f"{what} lies up to {away_mm:.2g} mm off the image's grid, less than a tenth of a voxel")
     return placed
 
 
 def _reordered(array: NDArray, own: Geometry, grid: Geometry) -> tuple[NDArray, Geometry]:
-    """The array with its axes as those of the grid they lie along; the same objects where they do already."""
+    """The array with its axes in the order and direction of the grid; the same objects if they already are."""
     turn = np.linalg.solve(grid.ijk_to_ras[:3, :3], own.ijk_to_ras[:3, :3])
     turn = turn / np.linalg.norm(turn, axis=0)
     sources = np.abs(turn).argmax(axis=1)  # own axis (i, j, k) along each axis of the grid
@@ -62,7 +62,7 @@ def _reordered(array: NDArray, own: Geometry, grid: Geometry) -> tuple[NDArray, 
 
 
 def _pasted(array: NDArray, own: Geometry, grid: Geometry, what: str, notes: list[str]) -> tuple[NDArray, float]:
-    """The array in an empty one of the grid, and how far its voxels lie beside those of the grid."""
+    """The array placed in an empty one of the grid, and how far its voxels are off those of the grid."""
     start = np.rint(ras_to_kji(kji_to_ras(np.zeros((1, 3)), own), grid)[0]).astype(int)
     matrix = grid.ijk_to_ras.copy()
     matrix[:3, 3] = kji_to_ras(start[None], grid)[0]

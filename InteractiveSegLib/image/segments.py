@@ -31,7 +31,7 @@ def is_segmentation(metadata: Mapping[str, str]) -> bool:
 
 
 def segments_in(metadata: Mapping[str, str], layers: int, path: Path) -> list[Segment]:
-    """The segments in the order of the file. InputError for numbers that are none, and layers that are not there."""
+    """The segments in the order of the file. InputError for invalid numbers and missing layers."""
     found: dict[int, dict[str, str]] = {}
     for key, text in metadata.items():
         if match := _KEY.match(key):
@@ -39,10 +39,10 @@ def segments_in(metadata: Mapping[str, str], layers: int, path: Path) -> list[Se
     segments = []
     for order, (number, fields) in enumerate(sorted(found.items())):
         try:
-            # a file without these keys has one segment a layer
+            # a file without these keys has one segment per layer
             value, layer = int(fields.get("LabelValue", 1)), int(fields.get("Layer", order if layers > 1 else 0))
         except ValueError as error:
-            raise InputError(f"{path}: segment {number} has a LabelValue or Layer that is no integer") from error
+            raise InputError(f"{path}: segment {number} has a LabelValue or Layer that is not an integer") from error
         if not 0 < value < _MOST_LABELS:
             raise InputError(f"{path}: segment {number} has the LabelValue {value}, not 1 to {_MOST_LABELS - 1}")
         if not 0 <= layer < layers:
@@ -52,7 +52,7 @@ def segments_in(metadata: Mapping[str, str], layers: int, path: Path) -> list[Se
 
 
 def merged(array: NDArray[np.integer], metadata: Mapping[str, str], path: Path) -> tuple[NDArray, list[str]]:
-    """One label a segment.
+    """One label per segment.
 
     The labels are the values in the file, unless two segments of different layers share one: then the segments are
     numbered in their order. Where segments overlap, the later one counts.
@@ -84,7 +84,7 @@ def merged(array: NDArray[np.integer], metadata: Mapping[str, str], path: Path) 
         whole[voxels] = label
         used[..., segment.layer] |= voxels
     if overlap:
-        notes.append(f"segments of {path.name} overlap in {overlap} voxels, which count for the later segment")
+        notes.append(f"segments of {path.name} overlap in {overlap} voxels, which are given to the later segment")
     unnamed = np.count_nonzero((layered != 0) & ~used)
     if unnamed:
         notes.append(f"{unnamed} voxels of {path.name} belong to no segment of its header and are left out")

@@ -55,13 +55,13 @@ _NUMBERS = {
 class TextHeader:
     """A header as far as it is compared with what ITK reads.
 
-    fields : as they stand in the file; NRRD's key/value pairs are not among them
+    fields : as they are in the file, without NRRD's key/value pairs
     start : where the voxels begin in ``voxels``
-    voxels : the files that hold them, of which there may be one a slice; the header's own file where it is not detached
-    data_bytes : that they take unpacked; None where this is not known, such as for text
-    packed : by gzip or zlib
-    mm_a_unit : of the lengths in the header; None where it names a unit that is no length
-    unit : as the header calls it, "" where it names none
+    voxels : the files that contain them, possibly one per slice; the header's own file if it is not detached
+    data_bytes : their unpacked size; None if unknown, such as for text
+    packed : compressed with gzip or zlib
+    mm_a_unit : mm per unit of the lengths in the header; None if its unit is not a length
+    unit : as named in the header, "" if it names none
     has_spacing : the header holds a distance between voxels
     """
 
@@ -82,14 +82,14 @@ class TextHeader:
 
 
 def surplus_bytes(header: TextHeader) -> int:
-    """That the one file of the voxels holds beyond them; 0 where this is not known."""
+    """Bytes in the single file of the voxels beyond them; 0 if unknown."""
     if len(header.voxels) != 1 or header.data_bytes is None or header.packed:
         return 0
     return header.voxels[0].stat().st_size - header.start - header.data_bytes
 
 
 def read_nrrd_header(path: Path) -> TextHeader:
-    """Read the header of an NRRD file. InputError where it is damaged or holds numbers that are none."""
+    """Read the header of an NRRD file. InputError if it is damaged or contains invalid numbers."""
     text, start = _text(path, b"\n\n", b"\r\n\r\n")
     fields = {}
     for line in text.splitlines()[1:]:
@@ -115,7 +115,7 @@ def read_nrrd_header(path: Path) -> TextHeader:
 
 
 def read_meta_header(path: Path) -> TextHeader:
-    """Read the header of a MetaImage. InputError where it is damaged or holds numbers that are none."""
+    """Read the header of a MetaImage. InputError if it is damaged or contains invalid numbers."""
     text, start = _text(path, b"ElementDataFile")
     fields = {}
     for line in text.splitlines():
@@ -126,7 +126,7 @@ def read_meta_header(path: Path) -> TextHeader:
     data_file = fields.get("ElementDataFile", "")
     local = data_file.upper() == "LOCAL"
     beside = data_files(path)
-    voxels = (path,) if local else tuple(beside) if len(beside) == 1 else ()  # one file a slice: ITK opens each
+    voxels = (path,) if local else tuple(beside) if len(beside) == 1 else ()  # one file per slice: ITK opens each
     size = _META_BYTES.get(fields.get("ElementType", ""))
     skips = fields.get("HeaderSize", "0") != "0"
     packed = fields.get("CompressedData", "").lower() == "true" and not skips
@@ -144,7 +144,7 @@ def read_meta_header(path: Path) -> TextHeader:
 
 
 def require_voxels(path: Path, header: TextHeader) -> int | None:
-    """InputError where a file of voxels is missing, cut short, or does not fit its checksum.
+    """InputError where a file of voxels is missing, cut short, or does not match its checksum.
 
     Returns
     -------
@@ -152,7 +152,7 @@ def require_voxels(path: Path, header: TextHeader) -> int | None:
     """
     for voxels in header.voxels:
         if not voxels.is_file():
-            raise InputError(f"{path} is a header alone: {voxels.name}, which holds its voxels, is missing")
+            raise InputError(f"{path} is only a header: {voxels.name}, the file with its voxels, is missing")
     if len(header.voxels) != 1:
         return None
     voxels = header.voxels[0]
@@ -168,9 +168,9 @@ def require_voxels(path: Path, header: TextHeader) -> int | None:
 def spacing_notes(path: Path, header: TextHeader) -> list[str]:
     """Sentences on what is assumed or converted about lengths."""
     if not header.has_spacing:
-        return [f"{path.name} holds no distance between voxels: 1 mm is assumed"]
+        return [f"{path.name} holds no voxel spacing: 1 mm is assumed"]
     if header.mm_a_unit is None:
-        return [f"the lengths in {path.name} are in {header.unit!r}, which is no unit that is known: mm is assumed"]
+        return [f"the lengths in {path.name} are in {header.unit!r}, which is not a known unit: mm is assumed"]
     if header.mm_a_unit != 1:
         return [f"the lengths in {path.name} are in {header.unit!r} and are converted to mm; so are those of its masks"]
     return []
@@ -212,7 +212,7 @@ def _integers(path: Path, fields: Mapping[str, str], key: str) -> list[int]:
     try:
         return [int(word) for word in fields[key].split()]
     except (KeyError, ValueError):
-        raise InputError(f"{path} is damaged: its {key} {fields.get(key, '')!r} is no list of integers") from None
+        raise InputError(f"{path} is damaged: its {key} {fields.get(key, '')!r} is not a list of integers") from None
 
 
 def _unit(path: Path, units: list[str]) -> tuple[float | None, str]:

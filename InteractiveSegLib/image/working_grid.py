@@ -16,8 +16,9 @@ from InteractiveSegLib.image.geometry import Geometry
 class GridSettings:
     """How large the grid may be.
 
-    max_voxels : voxels of the working grid at most; the finest axes are made coarser first, until voxels are cubes
-    margin_voxels : seen round the box, in working voxels of the finest axis
+    max_voxels : maximum number of voxels of the working grid; the finest axes are made coarser first, until voxels are
+        cubes
+    margin_voxels : margin around the box, in working voxels of the finest axis
     """
 
     max_voxels: int = 64**3

@@ -1,4 +1,4 @@
 """The prompted network, P-Net, PC-Net, ensembles, models from elsewhere, and their files."""
 
 DEFAULT_NETWORK = "ensemble"
-"""Of the shipped networks the one that scores highest on the annotated datasets."""
+"""The shipped network that scores highest on the annotated datasets."""

@@ -55,7 +55,7 @@ class BlockSixNetwork(nn.Module):
         self.feature_channels = len(DILATIONS) * (compressed or channels)
         self.block6 = BlockSix(dimensions, self.feature_channels, channels, dropout)
         self._layout = torch.channels_last if dimensions == 2 else torch.channels_last_3d
-        self.to(memory_format=self._layout)  # an image of one channel has no layout: convolutions go by their weights
+        self.to(memory_format=self._layout)  # an image of one channel has no layout: convolutions follow their weights
 
     @property
     def members(self) -> tuple[BlockSixNetwork]:
@@ -66,7 +66,9 @@ class BlockSixNetwork(nn.Module):
         return finish(self.feature_steps(image))
 
     def feature_steps(self, image: Tensor, spacing_mm: Sequence[float] = ()) -> Steps[Tensor]:
-        """As ``features``, one report a block, so that a caller can cancel between blocks; whatever the voxel size."""
+        """As ``features``, with one report per block, so that a caller can cancel between blocks; independent of the
+        voxel size.
+        """
         if image.ndim != self.dimensions + 2 or image.shape[1] != 1:
             raise InputError(f"expected a (B, 1, ...) tensor with {self.dimensions} axes, got {tuple(image.shape)}")
         x = image.contiguous(memory_format=self._layout)
@@ -97,9 +99,8 @@ class BlockSix(nn.Sequential):
         )
 
     def on_columns(self, features: Tensor) -> Tensor:
-        """Logits (1, 2, N) of the features (F, N) of N voxels, wherever they lie, without dropout.
-
-        1x1 convolutions as matrix products, which for adaptation are an order of magnitude faster on a CPU.
+        """Logits (1, 2, N) of the features (F, N) of N arbitrary voxels, without dropout. 1x1 convolutions as matrix
+        products, which for adaptation are an order of magnitude faster on a CPU.
         """
         _, first, _, _, second = self
         hidden = torch.addmm(first.bias, features.t(), first.weight.flatten(1).t()).relu_()
@@ -107,19 +108,20 @@ class BlockSix(nn.Sequential):
 
 
 def inflate(flat: BlockSixNetwork, network: BlockSixNetwork) -> None:
-    """Give a 3D network the weights of a 2D one: it does the same, slice by slice (Carreira and Zisserman, 2017).
+    """Give a 3D network the weights of a 2D one, so that it computes the same, slice by slice (Carreira and Zisserman,
+    2017).
 
     Every 3x3 kernel becomes the middle of a 3x3x3 kernel that is zero elsewhere: a start from which training in 3D
     finds what the neighbouring slices add.
 
     Parameters
     ----------
-    flat : of two dimensions
-    network : of three dimensions and otherwise the same; changed in place
+    flat : the 2D network
+    network : 3D and otherwise the same; changed in place
 
     Raises
     ------
-    InputError : the two do not differ by a dimension alone.
+    InputError : the two differ by more than the dimension.
     """
     if (flat.dimensions, network.dimensions) != (2, 3) or flat.config != network.config:
         raise InputError(

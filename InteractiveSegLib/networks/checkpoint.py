@@ -23,7 +23,7 @@ SHIPPED = Path(__file__).parents[1] / "weights"
 
 
 def save_network(network: Member, path: Path, training: Mapping[str, str | int | float]) -> None:
-    """Write weights, architecture and the facts of the training; the file appears whole or not at all.
+    """Write weights, architecture and the facts of the training; the file is written completely or not at all.
 
     Raises
     ------
@@ -34,8 +34,8 @@ def save_network(network: Member, path: Path, training: Mapping[str, str | int |
     if not names:
         known = ", ".join(ARCHITECTURES)
         raise InputError(
-            f"{type(network).__name__} is none of the known architectures: {known}. The folder of a model from "
-            "elsewhere is copied instead"
+            f"{type(network).__name__} is not one of the known architectures: {known}. To keep a model from "
+            "elsewhere, copy its folder"
         )
     write_weights(network, path, names[0], network.config, training)
 
@@ -47,7 +47,7 @@ def write_weights(
     config: Mapping[str, Any],
     training: Mapping[str, str | int | float],
 ) -> None:
-    """A safetensors file that names what the weights belong to. OutputError where it cannot be written."""
+    """Write a safetensors file that names what the weights belong to. OutputError if it cannot be written."""
     metadata = {"architecture": architecture, "config": json.dumps(config), "training": json.dumps(dict(training))}
     tensors = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
     with replacing(path) as temporary:
@@ -62,11 +62,11 @@ def load_network(name_or_folder: str | Path, ask: Ask = refuse) -> Network:
 
     The folder holds one ``.safetensors`` file of our architectures; or a TorchScript model, ``model.ts``, with its card
     ``model.json``; or it is a MONAI bundle with ``models/model.ts`` and ``configs/metadata.json``. TorchScript is a
-    program: it runs only where a person has said so, and in a process of its own.
+    program: it runs only if the user has allowed it, and in a process of its own.
 
     Parameters
     ----------
-    ask : is asked whether a program may run that was not trusted before; ``trusting`` says yes
+    ask : called to ask whether a program that was not trusted before may run; ``trusting`` says yes
 
     >>> [type(member).__name__ for member in load_network("ensemble").members]
     ['PromptedNetwork', 'PNet']
@@ -74,8 +74,8 @@ def load_network(name_or_folder: str | Path, ask: Ask = refuse) -> Network:
     Raises
     ------
     InputError : no such model, several in the folder, a truncated file, weights of another architecture, or a model
-        that does not keep to its card.
-    UntrustedModelError : nobody has said that the model may run.
+        that violates its card.
+    UntrustedModelError : nobody has allowed the model to run.
     """
     if name_or_folder == ENSEMBLE:
         return Ensemble(*map(load_network, _MEMBERS)).eval()
@@ -98,8 +98,9 @@ def load_network(name_or_folder: str | Path, ask: Ask = refuse) -> Network:
 
 
 def trust_programs(name_or_folder: str | Path) -> None:
-    """Remember a person's word that the model in a folder may run, where it is a program. InputError as of
-    ``weights_path``."""
+    """Remember that the user allowed the model in a folder to run, if it is a program. InputError as for
+    ``weights_path``.
+    """
     for path in weights_paths(name_or_folder):
         if path.suffix == ".ts":
             read_trusted(path, trusting)

@@ -1,4 +1,4 @@
-"""Prompts as the network sees them: channels beside the image that say how near, along the image, each mark is."""
+"""Prompts as the network sees them: channels, in addition to the image, with the geodesic distance to each mark."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ _BINS = 64
 class CueSettings:
     """Lengths in units of the finest spacing, so that small and large objects are treated alike.
 
-    reach : a mark's cue falls by 1/e over this distance, as the crow flies
+    reach : distance over which a mark's cue falls by 1/e, in a straight line
     edge_reach : the same along the image
-    contrast : detour that is as far as crossing an edge over the whole intensity range
+    contrast : detour equivalent to crossing an edge over the whole intensity range
     least_blur, most_blur : bounds of the standard deviation of the smoothed intensity histograms, in parts of the range
     floor : density of intensities that nobody marked
-    prior : pseudo-count of the intensity histograms inside and outside the box; the latter is added to that of the
-        voxels marked background
-    bound : log-odds beyond which an intensity says no more
-    distance_share : of a unit of distance in the classical answer
-    intensity_share : of the intensities in the classical answer
-    box_depth, box_reach : no voxel of a box counts as farther from its object than this, while nobody marked it,
-        and then
-    surest : bound of the classical answer, in log-odds
+    prior : pseudo-count of the intensity histograms inside and outside the box; the latter is added to the histogram of
+        the voxels marked background
+    bound : maximum log-odds from an intensity
+    distance_share : weight of a unit of distance in the classical answer
+    intensity_share : weight of the intensities in the classical answer
+    box_depth, box_reach : largest distance of a voxel in the box from its object while the object is unmarked, and once
+        it is marked
+    surest : bound on the classical answer, in log-odds
     """
 
     reach: float = 10.0
@@ -65,12 +65,12 @@ class CueSettings:
 
 @dataclass(frozen=True, eq=False)
 class ShownPrompts:
-    """What networks are shown of an object: (K, J, I) tensors, or batches of them (B, K, J, I).
+    """The prompts of an object as networks see them: (K, J, I) tensors, or batches of them (B, K, J, I).
 
     box : bool, inside the drawn box; all of an image where none was drawn
     foreground, background : bool, scribbles
     start : float in [0, 1], a mask to start from; None where there is none
-    other_objects : bool each, scribbles on other objects; they are background, but of their own kind
+    other_objects : bool each, scribbles on other objects; they are background, each with its own statistics
     """
 
     box: Tensor
@@ -95,10 +95,10 @@ def encode(
 ) -> Tensor:
     """The channels named in ``CHANNELS``.
 
-    Voxels outside the box count as marked background. The classical answer is the posterior of the object among itself,
-    every other object and the background, each by the geodesic distance to its marks and their intensities. An object
-    that nobody marked is where its box is, with the box's intensities. The answer is 0 where there is neither a mark of
-    the object nor a box, or nothing else than the object.
+    Voxels outside the box count as marked background. The classical answer is the posterior of the object against every
+    other object and the background, each given by the geodesic distance to its marks and their intensities. An unmarked
+    object is taken to be where its box is, with the intensities of the box. The answer is 0 if there is neither a mark
+    of the object nor a box, or if there is nothing but the object.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def encode(
     given = [boxes, foreground, background, *others, *([] if start is None else [start])]
     if images.ndim != 4 or any(other.shape != images.shape for other in given) or len(spacing_mm) != 3:
         shapes = ", ".join(str(tuple(other.shape)) for other in (images, *given))
-        raise InputError(f"images, boxes, marks {shapes} and spacing {tuple(spacing_mm)} do not go together")
+        raise InputError(f"images, boxes, marks {shapes} and spacing {tuple(spacing_mm)} do not match")
     if not torch.isfinite(images).all():
         raise InputError("an image holds NaN or infinite voxels; distances along it are undefined")
     images = images.float()
@@ -170,7 +170,7 @@ def _geodesic(images: Tensor, marks: Tensor, spacing: Sequence[float], contrast:
     """(N, B, K, J, I) distance along the image to each kind of marks, in units of the finest spacing.
 
     Steps across thick slices are longer than in mm, by the root of the anisotropy: borders move sideways from one slice
-    to the next, so that a way straight across is less to be trusted.
+    to the next, so that a path straight across is less reliable.
     """
     lengths = [step * math.sqrt(step) for step in spacing]
     return geodesic_distances(images, marks, lengths, GeodesicSettings(contrast, sweeps=2, tolerance_mm=0.1))
@@ -185,7 +185,7 @@ def _posterior_odds(away: Tensor, log_densities: Tensor, known: Tensor, settings
 
 
 def _straight(seeds: Tensor, spacing: Sequence[float]) -> Tensor:
-    """Distance (N, B, K, J, I) to each kind of marks as the crow flies, in units of the finest spacing."""
+    """Straight distance (N, B, K, J, I) to each kind of marks, in units of the finest spacing."""
     distances = np.empty(seeds.shape, np.float32)
     for index in np.ndindex(*seeds.shape[:2]):
         marks = seeds[index].cpu().numpy()
@@ -194,7 +194,7 @@ def _straight(seeds: Tensor, spacing: Sequence[float]) -> Tensor:
 
 
 class _Densities:
-    """Densities of intensities, as histograms smoothed the less the more voxels they count (Silverman 1986).
+    """Densities of intensities: histograms, smoothed less the more voxels they count (Silverman 1986).
 
     images : (B, K, J, I) float in [0, 1]
     """
@@ -210,7 +210,9 @@ class _Densities:
         return counts.scatter_add_(1, self._bins, mask.flatten(1).float())
 
     def log(self, counts: Tensor) -> Tensor:
-        """Logarithm (B, K, J, I) of the density of every voxel's intensity; that of nothing is the floor's."""
+        """Logarithm (B, K, J, I) of the density of every voxel's intensity; for an empty histogram, that of the
+        floor.
+        """
         return self._table(counts).log().gather(1, self._bins).reshape(self._shape)
 
     def odds(self, inner: Tensor, outer: Tensor) -> Tensor:

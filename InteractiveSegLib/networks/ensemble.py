@@ -1,4 +1,4 @@
-"""Two networks that answer together: one that sees the prompts, and one that sees the image alone."""
+"""Two networks that answer together: one that sees the prompts, and one that sees only the image."""
 
 from torch import nn
 
@@ -8,9 +8,9 @@ from InteractiveSegLib.networks.prompted import PromptedNetwork
 
 
 class Ensemble(nn.Module):
-    """A prompted network and P-Net, which is fitted to the image by itself; then the mean of their log-odds counts.
+    """A prompted network and P-Net, which is fitted to the image separately; the mean of their log-odds is the answer.
 
-    They err in different places: one has learnt what a session's scribbles mean, the other learns most from this image.
+    They make different errors: one has learnt what scribbles mean, the other learns most from this image.
 
     Parameters
     ----------
@@ -18,7 +18,7 @@ class Ensemble(nn.Module):
 
     Raises
     ------
-    InputError : ``image_network`` is not 2D, so that it would want another grid.
+    InputError : ``image_network`` is not 2D, so it would need another grid.
     """
 
     takes_prompts = sees_start_masks = True

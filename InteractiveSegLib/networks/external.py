@@ -1,4 +1,4 @@
-"""Models from elsewhere: TorchScript, with a card that says what they take and give."""
+"""Models from elsewhere: TorchScript, with a card that describes their input and output."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _SIDES_TRIED = (16, 17, 19)  # uneven: an axis taken for another, a shape fixed 
 
 
 class ExternalNetwork(nn.Module):
-    """A TorchScript model behind the door of ``PromptedNetwork``; what adapts to an image is a head on its log-odds.
+    """A TorchScript model with the interface of ``PromptedNetwork``; only a head on its log-odds adapts to an image.
 
     The model itself is frozen, and runs in a process of its own. It sees the channels its card names, padded at the far
-    ends by repeating the border where its sides must be multiples of a number.
+    ends by repeating the border if its sides must be multiples of a number.
 
     Parameters
     ----------
     model : asked with one float32 tensor
-    card : its contract
+    card : describes its input and output
     """
 
     takes_prompts = True
@@ -57,7 +57,7 @@ class ExternalNetwork(nn.Module):
         Parameters
         ----------
         channels : all those of ``cues.encode``
-        spacing_mm : not used; the same door as ``PromptedNetwork``
+        spacing_mm : not used; for the same interface as ``PromptedNetwork``
 
         Raises
         ------
@@ -85,7 +85,7 @@ class ExternalNetwork(nn.Module):
         return self.block6(finish(self.feature_steps(channels, spacing_mm)))
 
     def _answer_steps(self, given: Tensor) -> Steps[Tensor]:
-        """What the model returns, held against its card."""
+        """What the model returns, checked against its card."""
         path, shape = self.card.model, tuple(given.shape)
         expected = (shape[0], self.card.outputs, *shape[2:])
         told, answer = yield from self.model.answer_steps(given, expected)
@@ -109,9 +109,9 @@ class ExternalNetwork(nn.Module):
 
 
 class LogOddsHead(nn.Module):
-    """Block 6 of a model from elsewhere: at the start its own answer, exactly.
+    """Block 6 of a model from elsewhere: initially exactly the answer of the model.
 
-    Gain and bias shift the log-odds; a share of the classical answer teaches scribbles to a model that sees none.
+    Gain and bias shift the log-odds; a share of the classical answer adds the scribbles to a model that sees none.
     """
 
     def __init__(self) -> None:
@@ -131,7 +131,7 @@ class LogOddsHead(nn.Module):
 
 
 def load_external(card: ModelCard, sha256: str, limits: ScriptLimits | None = None) -> ExternalNetwork:
-    """The model of a card, in eval mode, tried once on a small image of zeros.
+    """The model of a card, in eval mode, tested once on a small image of zeros.
 
     Parameters
     ----------
@@ -139,8 +139,8 @@ def load_external(card: ModelCard, sha256: str, limits: ScriptLimits | None = No
 
     Raises
     ------
-    InputError : the file is cut short, no TorchScript, or of operators unknown to this PyTorch; or the model does not
-        take what its card names, does not return what it promises, or takes more time or memory than its limits.
+    InputError : the file is cut short, not TorchScript, or uses operators unknown to this PyTorch; or the model does
+        not accept what its card names, does not return what it promises, or takes more time or memory than its limits.
     """
     network = ExternalNetwork(ScriptModel(card.model, sha256, limits), card).eval()
     multiple = card.multiple_of

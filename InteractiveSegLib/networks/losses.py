@@ -1,4 +1,4 @@
-"""Losses that are passed to the trainer, and the one of image-specific fine-tuning."""
+"""The losses for the trainer, and the loss of image-specific fine-tuning."""
 
 from collections.abc import Mapping
 
@@ -26,8 +26,8 @@ def soft_dice_cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor) ->
     """Soft Dice of the objects plus cross-entropy, for soft targets and weighted voxels.
 
     Both are over the voxels of each item: ``-sum_i w_i sum_c t_ic log p_ic / sum_i w_i``, and the mean over the objects
-    that occur of ``1 - 2 sum_i w_i t_ic p_ic / sum_i w_i (t_ic + p_ic)``. An object of which an item holds less than
-    half a voxel is left out of its Dice.
+    that occur of ``1 - 2 sum_i w_i t_ic p_ic / sum_i w_i (t_ic + p_ic)``. An object with less than half a voxel in an
+    item is left out of the item's Dice.
 
     Parameters
     ----------

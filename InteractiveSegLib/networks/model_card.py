@@ -1,4 +1,4 @@
-"""What a model from elsewhere takes and gives, as the JSON file beside it says."""
+"""Input and output of a model from elsewhere, as described by the JSON file beside it."""
 
 import json
 import math
@@ -19,10 +19,10 @@ class ModelCard:
     """The contract of a TorchScript model.
 
     model : the TorchScript file
-    channels : names out of ``cues.CHANNELS``, in the order the model wants
+    channels : names from ``cues.CHANNELS``, in the order that the model expects
     outputs : 1, the logit of the foreground, or 2, those of background and foreground
-    multiple_of : voxels a side must be a multiple of
-    slices_last : the model wants (B, C, I, J, K), as MONAI loads images, rather than (B, C, K, J, I)
+    multiple_of : the number of voxels along each side must be a multiple of this
+    slices_last : the model expects (B, C, I, J, K), as MONAI loads images, rather than (B, C, K, J, I)
     name, licence : as the card states them, or empty
     """
 
@@ -40,7 +40,7 @@ def read_card(model: Path) -> ModelCard:
 
     Raises
     ------
-    InputError : there is none, it is no JSON object, or what it states is missing, malformed or not supported.
+    InputError : there is none, it is not a JSON object, or what it states is missing, malformed or not supported.
     """
     path = model.with_suffix(".json")
     content = _json_object(path)
@@ -85,7 +85,7 @@ def _json_object(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"the card {path} cannot be read: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
-        raise InputError(f"the card {path} is no valid JSON: {error}") from error
+        raise InputError(f"the card {path} is not valid JSON: {error}") from error
     if not isinstance(content, dict):
         raise InputError(f"the card {path} must be a JSON object, not a {type(content).__name__}")
     return content
@@ -114,7 +114,7 @@ def _names(content: dict[str, Any]) -> tuple[str, str]:
 
 
 def _checked(stated: ModelCard, path: Path) -> ModelCard:
-    """The card as it was stated, once every part of it is known to be what it should be."""
+    """The card as stated, after checking every part of it."""
     channels, outputs, multiple_of = stated.channels, stated.outputs, stated.multiple_of
     if not isinstance(channels, list) or not channels:
         raise InputError(f"the card {path} states the channels {channels!r}; they must be a list of names")

@@ -1,6 +1,6 @@
-"""Programs that a person has said may run: TorchScript models, known by the hash of their content.
+"""Programs that the user has allowed to run: TorchScript models, identified by the hash of their content.
 
-The word is kept in a file of the person's own, not beside the model, where it would come with it.
+The permission is kept in a file of the user, not beside the model, where it could come with the model.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class UntrustedModelError(InputError):
-    """A model is a program, and nobody has said that it may run.
+    """A model is a program, and nobody has allowed it to run.
 
     Parameters
     ----------
@@ -43,17 +43,17 @@ Ask = Callable[[Path, str], bool]
 
 
 def refuse(path: Path, sha256: str) -> bool:
-    """For code that has nobody to ask."""
+    """For code that cannot ask anybody."""
     return False
 
 
 def trusting(path: Path, sha256: str) -> bool:
-    """For code that was told to trust whatever lies there."""
+    """For code that was told to trust any model."""
     return True
 
 
 def settings_folder() -> Path:
-    """Where a person's settings lie: ``INTERACTIVESEG_CONFIG``, or where this operating system keeps such."""
+    """Folder of the user's settings: ``INTERACTIVESEG_CONFIG``, or the usual place on this operating system."""
     if chosen := os.environ.get("INTERACTIVESEG_CONFIG"):
         return Path(chosen)
     if sys.platform == "win32":
@@ -73,11 +73,11 @@ def trust(sha256: str, name: str) -> None:
 
     Raises
     ------
-    InputError : that is no SHA-256.
+    InputError : not a SHA-256.
     OutputError : the file cannot be written.
     """
     if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
-        raise InputError(f"{sha256!r} is no SHA-256 of a model: 64 digits from 0 to f")
+        raise InputError(f"{sha256!r} is not the SHA-256 of a model: 64 digits from 0 to f")
     lines = _lines()
     if _is_among(sha256, lines):
         return
@@ -89,19 +89,19 @@ def trust(sha256: str, name: str) -> None:
 
 
 def is_trusted(sha256: str) -> bool:
-    """Whether the person has said so before."""
+    """Whether the user has allowed it before."""
     return _is_among(sha256, _lines())
 
 
 def read_trusted(path: Path, ask: Ask = refuse) -> tuple[bytes, str]:
-    """The content of a model that may run, and its hash: what is run is what was looked at.
+    """The content of a model that may run, and its hash: exactly the content that was checked is run.
 
-    ask : is asked for the person's word where it was not given before; it is remembered
+    ask : called for permission if it was not given before; the answer is remembered
 
     Raises
     ------
     InputError : the file cannot be read, is cut short or of another kind.
-    UntrustedModelError : nobody has said that it may run.
+    UntrustedModelError : nobody has allowed it to run.
     """
     try:
         content = path.read_bytes()

@@ -1,4 +1,4 @@
-"""What a network must offer to be worked with: a further one is a file of its own and a line in ``architectures``."""
+"""What a network must provide: another network is a file of its own and a line in ``architectures``."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ class Head(Module, Protocol):
     """Block 6: the last block, which can be fitted to one image."""
 
     def on_columns(self, features: Tensor) -> Tensor:
-        """Two-class logits (1, 2, N) of the features (F, N) of N voxels, wherever they lie, without dropout."""
+        """Two-class logits (1, 2, N) of the features (F, N) of N arbitrary voxels, without dropout."""
 
 
 class Network(Module, Protocol):
     """One network, or several that answer together.
 
-    takes_prompts : it sees the channels of ``cues.encode``, rather than the image alone
+    takes_prompts : it sees the channels of ``cues.encode``, rather than only the image
     sees_start_masks : a mask to start from changes its answer
-    members : the networks that answer, the most telling first; of a single network itself
+    members : the networks that answer, the most important first; a single network has itself
     """
 
     takes_prompts: bool
@@ -54,11 +54,11 @@ class Network(Module, Protocol):
 
 
 class Member(Network, Protocol):
-    """A network that answers by itself.
+    """A single network.
 
-    dimensions : 3, or 2 where it sees one slice at a time
-    block6 : ends it
-    config : arguments of its class that make the same network; None of a model that comes from elsewhere
+    dimensions : 3, or 2 if it sees one slice at a time
+    block6 : the last block
+    config : arguments of its class that create the same network; None for a model from elsewhere
     """
 
     dimensions: int
@@ -66,12 +66,12 @@ class Member(Network, Protocol):
     config: Mapping[str, Any] | None
 
     def feature_steps(self, shown: Tensor, spacing_mm: Sequence[float]) -> Steps[Tensor]:
-        """What block 6 takes, (B, F, ...) features of the voxels of ``shown``, with reports between which it can end.
+        """The input of block 6: (B, F, ...) features of the voxels of ``shown``, in steps that can be cancelled.
 
         Parameters
         ----------
-        shown : (B, C, K, J, I) channels of ``cues.encode``, slices along K, where the network takes prompts; else
-            images in [0, 1], (B, 1, K, J, I), or (B, 1, J, I) where it has two dimensions
+        shown : (B, C, K, J, I) channels of ``cues.encode``, slices along K, if the network takes prompts; otherwise
+            images in [0, 1], (B, 1, K, J, I), or (B, 1, J, I) for a 2D network
         spacing_mm : along K, J, I
 
         Raises

@@ -1,4 +1,4 @@
-"""The network on the working grid: features once an image, probabilities as often as block 6 changes."""
+"""The network on the working grid: features once per image, probabilities whenever block 6 changes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,9 +16,10 @@ _AS_THICK = 1 - 1e-4
 
 
 def slice_axis(shape_kji: Sequence[int], spacing_mm: Sequence[float]) -> int:
-    """The axis along which slices lie: of a single slice its own, else that of the thickest, the first among equals.
+    """The axis along which slices are stacked: that of a single slice, otherwise the one with the largest spacing; the
+    first among equals.
 
-    Equal are thicknesses that differ by less than files and transforms round them.
+    Thicknesses count as equal if they differ by less than the rounding of files and transforms.
     """
     if 1 in shape_kji:
         return list(shape_kji).index(1)
@@ -44,14 +45,15 @@ def feature_steps(network: Member, image: Tensor, spacing_mm: Sequence[float]) -
 def _voxel_by_voxel(features: Tensor, axis: int) -> Tensor:
     """Features (F, slices, rows, columns) as (F, K, J, I), with slices along ``axis``.
 
-    Those of a voxel lie side by side in memory, as convolutions leave them and as block 6 reads and draws them fastest.
+    The features of a voxel are adjacent in memory, as convolutions leave them and as block 6 reads and samples them
+    fastest.
     """
     return features.movedim(0, -1).movedim(0, axis).contiguous().movedim(-1, 0)
 
 
 @dataclass(frozen=True, eq=False)
 class PromptedFeatures:
-    """What a network that sees prompts makes of an image and the prompts on it.
+    """Output of a network that sees prompts, for an image and the prompts on it.
 
     features : (F, K, J, I)
     classical : (K, J, I) log-odds, the classical answer to the same prompts
@@ -62,7 +64,7 @@ class PromptedFeatures:
 
     @property
     def nbytes(self) -> int:
-        """Memory that they take, named as that of a tensor."""
+        """Their memory; the name is that of a tensor's attribute."""
         return self.features.nbytes + self.classical.nbytes
 
 
@@ -83,7 +85,7 @@ def prompted_feature_steps(
 
 @dataclass(frozen=True, eq=False)
 class SlicedChannels:
-    """What a network that sees prompts is given: slices along its first axis.
+    """Input of a network that sees prompts: slices along the first axis.
 
     channels : (C, S, P, Q), as for ``cues.encode``
     spacing_mm : along those axes
@@ -121,8 +123,8 @@ def classical_answer(
 def foreground_probability(head: Head, features: Tensor, classical: Tensor | None = None) -> Tensor:
     """Foreground probability (K, J, I) that block 6 gives to features (F, K, J, I).
 
-    A classical answer (K, J, I), in log-odds, is added to the network's: of two that know different things the surer
-    one wins, much as MIDeepSeg (Luo et al., Medical Image Analysis 2021) fuses a network and geodesic distances.
+    A classical answer (K, J, I), in log-odds, is added to the network's: of two sources of information the more certain
+    one wins, as MIDeepSeg (Luo et al., Medical Image Analysis 2021) fuses a network and geodesic distances.
     """
     logits = head.on_columns(features.flatten(1))[0]
     odds = (logits[1] - logits[0]).reshape(features.shape[1:])

@@ -1,4 +1,4 @@
-"""The network whose input holds the prompts: an encoder-decoder that pools thick slices last."""
+"""The network that sees the prompts: an encoder-decoder that pools across thick slices last."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _ISOTROPIC = 1.5  # slices up to this much thicker than pixels are pooled with t
 class PromptedNetwork(nn.Module):
     """U-Net on image and cues; its last block can be fitted to one image.
 
-    The classical answer is the one cue that it is not shown: a network that can copy it learns less.
+    The classical answer is the only cue that it does not see: a network that can copy it learns less.
 
-    Axis k is that of the slices. An axis is pooled once the others have become as coarse as it is, so the same weights
+    Slices are along axis k. An axis is pooled once the others have become as coarse as it is, so the same weights
     serve cubes, thick slices and single slices.
 
     Parameters
     ----------
-    widths : feature channels a level, finest first; multiples of 4
+    widths : feature channels per level, finest first; multiples of 4
     dropout : probability of dropping a channel in the last block, in training only
     """
 
@@ -54,7 +54,7 @@ class PromptedNetwork(nn.Module):
         return (self,)
 
     def feature_steps(self, channels: Tensor, spacing_mm: Sequence[float]) -> Steps[Tensor]:
-        """Features (B, ``feature_channels``, K, J, I) of encoded prompts (B, C, K, J, I); one report a level.
+        """Features (B, ``feature_channels``, K, J, I) of encoded prompts (B, C, K, J, I); one report per level.
 
         Raises
         ------
@@ -86,14 +86,16 @@ class PromptedNetwork(nn.Module):
 
 
 class _Level(nn.Module):
-    """A convolution in the slice and one through it; on single slices the latter is its middle part alone."""
+    """A convolution within the slice and one across slices; on single slices, only the middle part of the latter is
+    used.
+    """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         parts: dict[str, Any] = {"norm": ("GROUP", {"num_groups": 4}), "act": "LEAKYRELU", "bias": False}
         self.within = Convolution(3, in_channels, out_channels, kernel_size=(1, 3, 3), **parts)
         self.through = Convolution(3, out_channels, out_channels, kernel_size=3, **parts)
-        with torch.no_grad():  # slices learn from their neighbours, if they do, from nothing
+        with torch.no_grad():  # slices start without any influence of their neighbours
             self.through.conv.weight[:, :, 0] = 0
             self.through.conv.weight[:, :, 2] = 0
 
@@ -106,8 +108,8 @@ class _Level(nn.Module):
 def _convolved(x: Tensor, kernel: Tensor) -> Tensor:
     """The convolution of ``x`` with a kernel of odd sides, on the grid of ``x``.
 
-    For a batch of one on a CPU PyTorch goes without oneDNN up to 20,480 channels times slices times rows, and takes up
-    to four times as long; so oneDNN is asked outright where it is there and no gradient is wanted.
+    For a batch of one on a CPU, PyTorch does not use oneDNN up to 20,480 channels times slices times rows, and takes up
+    to four times as long; oneDNN is therefore called directly if it is available and no gradient is needed.
     """
     padding = [side // 2 for side in kernel.shape[2:]]
     on_cpu = x.device.type == "cpu" and x.dtype == kernel.dtype == torch.float32

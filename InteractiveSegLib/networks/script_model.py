@@ -1,4 +1,4 @@
-"""A TorchScript model that runs in a process of its own, which is ended when it takes too long or too much memory."""
+"""A TorchScript model that runs in a process of its own, which is stopped if it takes too long or too much memory."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from InteractiveSegLib.progress import Progress, Stage, Steps
 from InteractiveSegLib.system.python_process import library_command, library_environment
 
 _TICK_S = 0.1
-_START_S = 180.0  # for PyTorch to be imported on a busy computer
+_START_S = 180.0  # time to import PyTorch on a busy computer
 _PATIENCE_S = 1.0
 _HEADER_BYTES = 1 << 16
 _GIB = 1 << 30
@@ -34,10 +34,10 @@ _GIB = 1 << 30
 
 @dataclass(frozen=True)
 class ScriptLimits:
-    """What a model may take before it is ended; beyond these only an endless or a harmful one goes.
+    """Limits after which a model is stopped; only an endless or a harmful model exceeds them.
 
-    seconds, voxel_seconds : for loading it, or for one answer, and more for each voxel that it is given
-    memory, voxel_memory : bytes beside four times the size of its file, and more for each voxel
+    seconds, voxel_seconds : for loading it or for one answer, plus a time for each voxel of its input
+    memory, voxel_memory : bytes in addition to four times the size of its file, plus some for each voxel
     """
 
     seconds: float = 60.0
@@ -47,7 +47,7 @@ class ScriptLimits:
 
 
 class ScriptModel:
-    """Loaded when it is first asked, and again where its process was ended. Copies share it: nothing in it changes.
+    """Loaded when it is first used, and again if its process was stopped. Copies share it: nothing in it changes.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class ScriptModel:
             self.close()
 
     def close(self) -> None:
-        """Let the process go, which serves the next model."""
+        """Release the process, which then serves the next model."""
         process, self._process = self._process, None
         if process is not None:
             process.release()
@@ -77,7 +77,7 @@ class ScriptModel:
 
         Raises
         ------
-        InputError : it has changed since it was looked at, cannot be read as TorchScript, or goes beyond its limits.
+        InputError : it has changed since it was checked, cannot be read as TorchScript, or exceeds its limits.
         """
         if self._process is not None:
             return
@@ -130,13 +130,13 @@ class ScriptModel:
             found = yield from process.wait_steps(seconds, memory if question["device"] == "cpu" else None)
         except _EndedError as error:
             self._end()
-            raise InputError(f"the model {self.path} was ended {what}: {error}") from error
+            raise InputError(f"the model {self.path} was stopped {what}: {error}") from error
         finally:
-            if process.is_busy:  # it was not waited for to the end
+            if process.is_busy:  # cancelled before the answer came
                 self._end()
         if found[0]["kind"] == "memory":
-            self._end()  # what it holds is not known
-            raise InputError(f"the model {self.path} was ended {what}: {_too_much(memory)}")
+            self._end()  # its state is unknown
+            raise InputError(f"the model {self.path} was stopped {what}: {_too_much(memory)}")
         return found
 
     def _end(self) -> None:
@@ -146,14 +146,15 @@ class ScriptModel:
 
 
 class _EndedError(Exception):
-    """The process went beyond a limit, or ended by itself; why, in words."""
+    """The process exceeded a limit, or ended; the text says why."""
 
 
 class _Process:
-    """One process. It answers one question at a time, in a thread, so that nobody waits longer than he wants.
+    """One process. It answers one question at a time, in a thread, so that nobody has to wait for it.
 
-    All that live are held here: a model that is collected as part of a cycle lets its process go in its finaliser, when
-    the pipes of a process that only the model knew would have been closed by theirs.
+    All live processes are referenced here: a model that is collected as part of a cycle releases its process in its
+    finaliser, by which time the pipes of a process referenced only by the model could already have been closed by their
+    own.
     """
 
     _idle: _Process | None = None
@@ -176,14 +177,14 @@ class _Process:
 
     @classmethod
     def idle(cls) -> _Process:
-        """The one that has nothing to do, or a new one, which says that it is ready as its first answer."""
+        """The idle process, or a new one, whose first answer says that it is ready."""
         found, cls._idle = cls._idle, None
         if found is None or found._child.poll() is not None:
             return cls()
         return found
 
     def release(self) -> None:
-        """Keep it for the next model, where it is the only one."""
+        """Keep it for the next model, if it is the only one."""
         if self.is_busy or _Process._idle is not None or self._child.poll() is not None:
             self.end()
         else:
@@ -196,7 +197,7 @@ class _Process:
         self._work(json.dumps({**header, "bytes": len(content)}).encode() + b"\n" + content, most)
 
     def wait_steps(self, seconds: float, memory: int | None) -> Steps[tuple[dict[str, Any], bytes]]:
-        """The answer. ``_EndedError`` where it does not come within the limits; the process has ended then."""
+        """The answer. ``_EndedError`` if it does not come within the limits; the process has then ended."""
         if not self.is_busy:
             return {"kind": "ready"}, b""
         ends = time.monotonic() + seconds
@@ -236,7 +237,7 @@ class _Process:
         threading.Thread(target=self._exchange, args=(question, most), daemon=True).start()
 
     def _exchange(self, question: bytes, most: int) -> None:
-        """Write a question and read its answer, of which nothing is taken for granted; it has no bytes or ``most``."""
+        """Write a question and read its answer, which is checked in every respect; it has no bytes or ``most``."""
         try:
             self._child.stdin.write(question)
             self._child.stdin.flush()
@@ -250,7 +251,7 @@ class _Process:
 
 
 def resident_bytes(pid: int) -> int:
-    """Main memory that a process takes; 0 where that cannot be told."""
+    """Main memory that a process uses; 0 if unknown."""
     try:
         if sys.platform == "linux":
             return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -287,11 +288,11 @@ def _working_set(pid: int) -> int:
 
 def _end_in_words(code: int | None) -> str:
     if code is None:
-        return "what its process answered cannot be understood"
+        return "its process sent an invalid answer"
     if code in (-9, 137):
-        return "the system ended its process, most often because the memory ran out"
+        return "the system killed its process, usually because memory ran out"
     return f"its process ended with the code {code}"
 
 
 def _too_much(memory: int) -> str:
-    return f"it wanted more than {memory / _GIB:.1f} GiB of memory"
+    return f"it needed more than {memory / _GIB:.1f} GiB of memory"

@@ -1,7 +1,7 @@
-"""The process that runs a TorchScript model: within limits of time and memory, and with nothing to lose.
+"""The process that runs a TorchScript model, within limits of time and memory; it holds nothing that could be lost.
 
-``script_model`` starts it. A question is a line of JSON and raw bytes after it, and so is an answer; nothing that this
-side says is ever run by the other. It ends when its input ends.
+``script_model`` starts it. A question is a line of JSON and raw bytes after it, and so is an answer; the other side
+never executes anything that this side sends. It ends when its input ends.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_GRACE_S = 5.0  # the other side ends this process first, if it is still there
+_GRACE_S = 5.0  # the other side ends this process first, if it is still running
 
 
 def main() -> None:
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def kind_of(error: Exception) -> str:
-    """Whether there was too little memory, on a GPU or in the computer, or the model itself failed."""
+    """Whether there was not enough memory, on a GPU or in the computer, or the model itself failed."""
     text = str(error)
     if isinstance(error, torch.OutOfMemoryError) or "CUDA out of memory" in text or "ALLOC_FAILED" in text:
         return "device memory"
@@ -68,7 +68,7 @@ def reason_of(error: Exception) -> str:
 
 def _answer(model: Any, question: dict[str, Any], given: bytes) -> tuple[dict[str, Any], bytes]:
     tensor = torch.from_numpy(np.frombuffer(given, "<f4").reshape(question["shape"]).copy()).to(question["device"])
-    with torch.no_grad(), torch.jit.optimized_execution(False):  # which rounds as it profiles
+    with torch.no_grad(), torch.jit.optimized_execution(False):  # whose profiling changes the rounding
         answer = model(tensor)
     if not isinstance(answer, Tensor):
         return {"kind": "answer", "type": type(answer).__name__}, b""
@@ -84,7 +84,7 @@ def _say(sink: BinaryIO, header: dict[str, Any], content: bytes = b"") -> None:
 
 
 def _claimed_streams() -> tuple[BinaryIO, BinaryIO]:
-    """Input and output for questions and answers alone: what a model prints is not heard."""
+    """Input and output only for questions and answers: what a model prints is discarded."""
     source, sink = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     nothing = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
@@ -93,7 +93,9 @@ def _claimed_streams() -> tuple[BinaryIO, BinaryIO]:
 
 
 def _limit_memory(more: int, device: str) -> None:
-    """Let this process have so many bytes beyond those that it took to start; on Linux, and beside no GPU's driver."""
+    """Limit this process to so many bytes beyond those that it took to start; only on Linux, and without a GPU's
+    driver.
+    """
     if sys.platform != "linux" or device != "cpu":
         return
     import resource

@@ -1,1 +1,1 @@
-"""Notes for a person, and what slices are called in them."""
+"""Notes for the user, and how they name slices."""

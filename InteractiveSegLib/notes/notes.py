@@ -1,4 +1,4 @@
-"""Notes on what was converted, cut or ignored, said in the words of the one who reads them."""
+"""Notes on what was converted, cut or ignored, with the names that their reader uses."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from InteractiveSegLib.notes.slice_names import ByIndex, Place, SliceNames
 
 @dataclass(frozen=True)
 class Words:
-    """How a reader calls what a note is about.
+    """The reader's names for what a note is about.
 
-    objects : label -> name; another one is called "label 3"
+    objects : label -> name; other labels are called "label 3"
     """
 
     objects: Mapping[int, str] = field(default_factory=dict)
@@ -50,9 +50,9 @@ class Slices:
 
 
 class Note(str):
-    """A sentence that knows which objects and slices it is about.
+    """A sentence that refers to objects and slices.
 
-    As a string it calls them by label and index, as files and the command line do.
+    As a string, it names them by label and index, as files and the command line do.
 
     Parameters
     ----------
@@ -72,22 +72,22 @@ class Note(str):
 
 
 def said(note: str, words: Words) -> str:
-    """A note in the words of its reader; a plain string is about nothing that has a name."""
+    """A note with the names of its reader; a plain string has none."""
     return note.said(words) if isinstance(note, Note) else note
 
 
 def sentences(notes: Iterable[str], words: Words) -> str:
-    """Notes one after the other, each with its full stop."""
+    """All notes joined, each ending with a full stop."""
     return " ".join(f"{said(note, words).rstrip('.')}." for note in notes)
 
 
 def note_fields(notes: Iterable[str]) -> list[Any]:
-    """What JSON can hold."""
+    """JSON values."""
     return [[_part_field(part) for part in note.parts] if isinstance(note, Note) else note for note in notes]
 
 
 def notes_of(fields: Iterable[Any]) -> tuple[str, ...]:
-    """The notes of ``note_fields``. TypeError, KeyError or ValueError where they are none."""
+    """The notes of ``note_fields``. TypeError, KeyError or ValueError if they are invalid."""
     return tuple(note if isinstance(note, str) else Note(*map(_part_of, note)) for note in fields)
 
 

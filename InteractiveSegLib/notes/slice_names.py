@@ -1,4 +1,4 @@
-"""What a slice is called: by its index, as files are addressed, or by where it lies in the patient, as in 3D Slicer."""
+"""Names of slices: by index, as in files, or by position in the patient, as in 3D Slicer."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ Place = tuple[int, int]
 AXIS_NAMES = "kji"
 _PLANES = ("sagittal", "coronal", "axial")  # across R, A, S
 _LETTERS = (("R", "L"), ("A", "P"), ("S", "I"))
-_OBLIQUE_DEGREES = 1.0  # a plane that is off by less is off by less than 2 mm 100 mm from its middle
+_OBLIQUE_DEGREES = 1.0  # a plane tilted by less is off by less than 2 mm at 100 mm from its middle
 _MOST_DECIMALS = 6
 
 
 class SliceNames(Protocol):
-    """How a reader calls slices."""
+    """The reader's names for slices."""
 
     def one(self, place: Place) -> str: ...
 
     def run(self, axis: int, first: int, last: int) -> str:
-        """Of neighbours, both ends included."""
+        """For neighbours, both ends included."""
         ...
 
 
@@ -44,8 +44,8 @@ class InPatient:
     """Such as "axial, S 50 mm": the plane, and how far the middle of the slice lies from the origin across it.
 
     A plane that is more than 1 degree off the patient's is called oblique, such as "axial (oblique), S 50 mm". Each
-    voxel axis has a plane of its own: all three together are the nearest to the slices' normals. Decimals are as many
-    as it takes to tell neighbours apart, and one at least; zeros at the end are left out.
+    voxel axis has a plane of its own: together, the three are closest to the slices' normals. There are as many
+    decimals as needed to distinguish neighbours, at least one; trailing zeros are omitted.
 
     Parameters
     ----------

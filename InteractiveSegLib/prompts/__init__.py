@@ -1,1 +1,1 @@
-"""What a person draws, as plain values, and the files that hold it."""
+"""What the user draws, as plain values, and the files that contain it."""

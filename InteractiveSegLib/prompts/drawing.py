@@ -1,4 +1,4 @@
-"""What a person draws on one image, checked and noted; free of all that computes, so that a window can draw with it."""
+"""What the user draws on one image, with checks and notes; without any computing, so that a window can use it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Drawing:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Sentences on what was cut or replaced while drawing, each once."""
+        """Notes on what was cut or replaced while drawing, each once."""
         return tuple(dict.fromkeys(self._notes))
 
     def set_box(self, label: int, box: BoundingBox) -> None:
@@ -65,7 +65,7 @@ class Drawing:
         self._note_contradictions(scribbles)
 
     def add_lasso(self, label: int, lasso: Lasso) -> None:
-        """Say that the object's section in a slice lies within a curve; it becomes marks, drawn over those before.
+        """Mark the object's section in a slice as lying within a curve; it becomes marks, drawn over the previous ones.
 
         The part outside the image is cut off, and noted.
 
@@ -79,7 +79,7 @@ class Drawing:
         self._note_contradictions(marks)
 
     def set_start(self, label: int, mask_kji: NDArray) -> None:
-        """Give an object a mask to start from, such as one of another method; it is no hard mark.
+        """Give an object a mask to start from, for example from another method; it is not a hard mark.
 
         Parameters
         ----------
@@ -93,13 +93,14 @@ class Drawing:
         self._draw(self.prompts.with_start(label, PackedMask.of(mask_kji)))
 
     def add_edits(self, before_kji: NDArray, after_kji: NDArray) -> None:
-        """Keep what a person painted or erased by hand: it becomes marks (``Scribbles.from_edits``) over those before.
+        """Keep what the user painted or erased by hand: it becomes marks (``Scribbles.from_edits``) over the previous
+        ones.
 
-        Two labelmaps that are the same change nothing.
+        Two equal labelmaps change nothing.
 
         Raises
         ------
-        InputError : another shape than the image's, not integers, or painted with something else than 1 to 254.
+        InputError : another shape than the image's, not integers, or painted with a value other than 1 to 254.
         """
         for labelmap in (before_kji, after_kji):
             self._require_shape(np.shape(labelmap), "an edited labelmap")
@@ -114,7 +115,7 @@ class Drawing:
         replaced = added.contradictions + self.prompts.scribbles.contradictions
         if replaced:
             self._notes.append(
-                f"{counted(replaced, 'voxel was', 'voxels were')} scribbled with different labels; the latest counts"
+                f"{counted(replaced, 'voxel was', 'voxels were')} scribbled with different labels; the latest is used"
             )
 
     def _require_shape(self, shape: tuple[int, ...], what: str) -> None:

@@ -102,7 +102,7 @@ class Lasso:
         return section
 
     def marks(self, label: int, geometry: Geometry) -> tuple[Scribbles, BoundingBox, str]:
-        """What the lasso says of one object: its section's middle is the object, the ring just outside is not.
+        """Marks from the lasso for one object: the middle of its section is object, the ring just outside is not.
 
         The middle is the ridge of the distance to the curve (in mm) where it is at least half as deep as the deepest
         voxel; the ring is one voxel wide, corners included.
@@ -111,7 +111,7 @@ class Lasso:
         -------
         marks : of the slice, ``label`` and ``BACKGROUND``
         extent : smallest box of the voxels within the curve
-        note : says in a sentence that the lasso was cut at the border of the image, and is empty otherwise
+        note : says that the lasso was cut at the border of the image; otherwise empty
 
         Raises
         ------
@@ -149,7 +149,7 @@ class Lasso:
 
 
 def largest_loop(outline: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-    """A closed curve (N, 2) that a hand drew, without the smaller loops, such as the one where its ends meet.
+    """A closed freehand curve (N, 2) without its smaller loops, such as the one where its ends meet.
 
     Returns
     -------

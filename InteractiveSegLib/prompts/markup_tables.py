@@ -1,4 +1,4 @@
-"""Markups of older versions of 3D Slicer, which are tables: ``.fcsv`` and ``.acsv``."""
+"""Markups from older versions of 3D Slicer, which are tables: ``.fcsv`` and ``.acsv``."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 from InteractiveSegLib.errors import InputError
 
 _FRAMES = {"0": "RAS", "1": "LPS"}
-_POINT = "point"  # how rows of .acsv begin that hold a position
+_POINT = "point"  # beginnings of rows of .acsv that contain a position
 
 
 def is_table(path: Path) -> bool:
-    """Whether a file's name is one of a table."""
+    """Whether a file's name is that of a table."""
     return path.suffix.lower() in (".fcsv", ".acsv")
 
 
@@ -26,7 +26,7 @@ def markups_of_table(path: Path) -> dict[str, Any]:
     Raises
     ------
     InputError : a row without a position.
-    OSError, ValueError : the file cannot be read, or is no text.
+    OSError, ValueError : the file cannot be read, or is not text.
     """
     lines = _text(path).splitlines()
     settings = {}
@@ -64,7 +64,7 @@ def _numbers(path: Path, words: list[str]) -> list[float]:
     try:
         x, y, z = map(float, words)
     except ValueError:
-        raise InputError(f"{path}: {', '.join(words)!r} is no position of three numbers") from None
+        raise InputError(f"{path}: {', '.join(words)!r} is not a position of three numbers") from None
     return [x, y, z]
 
 

@@ -31,16 +31,16 @@ def read_roi(path: str | os.PathLike[str], geometry: Geometry) -> tuple[Bounding
 
     Returns
     -------
-    box, note : as for ``roi_box``; the note also says that an ROI is inside out, which has no meaning here
+    box, note : as for ``roi_box``; the note also says if an ROI is inside out, which has no meaning here
 
     Raises
     ------
-    InputError : no such file, no JSON, not exactly one ROI, or one without a place, size or axes.
+    InputError : no such file, not JSON, not exactly one ROI, or one without a place, size or axes.
     """
     roi, to_ras = _the_markup(Path(path), "ROI")
     ignored = ""
     if roi.get("insideOut", False) is not False:
-        ignored = f"{Path(path).name} says 'inside out', which is ignored: the object is looked for inside the ROI."
+        ignored = f"{Path(path).name} says 'inside out', which is ignored: the object is segmented inside the ROI."
     center = _numbers(roi, "center", 3, f"{path}: the ROI's")
     size_mm = _numbers(roi, "size", 3, f"{path}: the ROI's")
     axes = _numbers(roi, "orientation", 9, f"{path}: the ROI's").reshape(3, 3)
@@ -55,12 +55,11 @@ def read_points(path: str | os.PathLike[str], geometry: Geometry) -> tuple[NDArr
 
     Returns
     -------
-    indices_kji, note : (N, 3); the note says in a sentence that points without a position were left out, and is empty
-        otherwise.
+    indices_kji, note : (N, 3); the note says that points without a position were left out; otherwise it is empty.
 
     Raises
     ------
-    InputError : no such file, no JSON, not exactly one point list, no point, or one outside the image.
+    InputError : no such file, not JSON, not exactly one point list, no point, or one outside the image.
     """
     points_ras, note = _positions(Path(path), "Fiducial")
     if not len(points_ras):
@@ -79,7 +78,7 @@ def read_points(path: str | os.PathLike[str], geometry: Geometry) -> tuple[NDArr
 def read_lasso(path: str | os.PathLike[str], geometry: Geometry) -> tuple[Lasso, str]:
     """A closed curve as a lasso.
 
-    The file holds the control points alone: they are joined as Slicer does unless told otherwise, by a cubic spline
+    The file contains only the control points: they are joined as Slicer does unless told otherwise, by a cubic spline
     over their numbers (``vtkCardinalSpline``).
 
     Returns
@@ -89,7 +88,8 @@ def read_lasso(path: str | os.PathLike[str], geometry: Geometry) -> tuple[Lasso,
 
     Raises
     ------
-    InputError : no such file, no JSON, not exactly one closed curve, or points of which ``Lasso.through`` makes none.
+    InputError : no such file, not JSON, not exactly one closed curve, or points from which ``Lasso.through`` cannot
+        make a lasso.
     """
     points_ras, note = _positions(Path(path), "ClosedCurve")
     try:
@@ -138,7 +138,7 @@ def _the_markup(path: Path, kind: str) -> tuple[dict[str, Any], NDArray[np.float
     if len(markups) != 1:
         raise InputError(f"{path} must hold exactly one {kind}, not {len(markups)}")
     frame, units = markups[0].get("coordinateSystem", "LPS"), markups[0].get("coordinateUnits", "mm")
-    each = units if isinstance(units, list) else [units]  # a code, its scheme and its meaning; or one an axis
+    each = units if isinstance(units, list) else [units]  # a code, its scheme and its meaning; or one per axis
     if frame not in ("LPS", "RAS") or each[:1] != ["mm"] or not _OTHER_UNITS.isdisjoint(map(str, each)):
         raise InputError(f"{path}: the {kind} must be in mm in LPS or RAS, not {units} in {frame}")
     return markups[0], np.array([-1.0, -1.0, 1.0]) if frame == "LPS" else np.ones(3)

@@ -1,4 +1,4 @@
-"""The box an object is looked for in: the one that was drawn, or one made of all else that was drawn."""
+"""The box in which an object is searched for: the drawn one, or one derived from the other prompts."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _LEAST_MARGIN_VOXELS = 8
 def object_roi(prompts: Prompts, label: int, geometry: Geometry) -> tuple[BoundingBox, str]:
     """Box of one object of the prompts, within the image.
 
-    A drawn box is grown to hold the object's scribbles. Without one, the box holds scribbles, lassos and start mask,
-    and a margin: 0.35 of their largest extent in mm, at least 8 voxels of the finest axis.
+    A drawn box is enlarged to contain the object's scribbles. Without one, the box contains scribbles, lassos and start
+    mask, plus a margin: 0.35 of their largest extent in mm, at least 8 voxels of the finest axis.
 
     Returns
     -------
-    box, note : the note says in a sentence that a drawn box was grown, and is empty otherwise.
+    box, note : the note says that a drawn box was enlarged; otherwise it is empty.
     """
     foreground, _ = prompts.scribbles.for_label(label)
     touched = []
@@ -29,7 +29,7 @@ def object_roi(prompts: Prompts, label: int, geometry: Geometry) -> tuple[Boundi
     if label in prompts.boxes:
         drawn = prompts.boxes[label]
         grown = drawn.union(touched[0]) if touched else drawn
-        note = Note("the box of ", Labelled(label), " was grown to hold its scribbles")
+        note = Note("the box of ", Labelled(label), " was enlarged to contain its scribbles")
         return grown, "" if grown == drawn else note
     if label in prompts.lasso_boxes:
         touched.append(prompts.lasso_boxes[label])

@@ -1,4 +1,4 @@
-"""All that a person draws on one image, as plain immutable values in array indices."""
+"""Everything the user draws on one image, as plain immutable values in array indices."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BY_LABEL = ("boxes", "start_masks", "lasso_boxes")
 
 @dataclass(frozen=True, eq=False)
 class Prompts:
-    """All that was drawn on one image. Methods give changed copies.
+    """Everything drawn on one image. Methods return changed copies.
 
     boxes : label (1 to 254) -> box
     scribbles : marks of all objects together
@@ -56,14 +56,14 @@ class Prompts:
         return replace(self, boxes={kept: box for kept, box in self.boxes.items() if kept != label})
 
     def for_object(self, label: int) -> Prompts:
-        """One object's prompts alone; what marks the others is background."""
+        """The prompts of one object; marks of the others become background."""
         label = object_label(label)
         labels = np.where(self.scribbles.labels == label, label, BACKGROUND).astype(np.uint8)
         kept = {name: {label: getattr(self, name)[label]} for name in _BY_LABEL if label in getattr(self, name)}
         return Prompts(scribbles=Scribbles(self.scribbles.indices_kji, labels), **kept)
 
     def with_scribbles(self, later: Scribbles) -> Prompts:
-        """Further marks on top of those there are."""
+        """A copy with further marks on top of the existing ones."""
         return replace(self, scribbles=self.scribbles.merged(later))
 
     def with_start(self, label: int, mask: PackedMask) -> Prompts:
@@ -71,6 +71,6 @@ class Prompts:
         return replace(self, start_masks={**self.start_masks, label: mask})
 
     def with_lasso(self, label: int, marks: Scribbles, extent: BoundingBox) -> Prompts:
-        """Marks and extent of a lasso (``Lasso.marks``) on top of those there are."""
+        """A copy with marks and extent of a lasso (``Lasso.marks``) on top of the existing ones."""
         lasso_boxes = {**self.lasso_boxes, label: extent.union(self.lasso_boxes.get(label, extent))}
         return replace(self.with_scribbles(marks), lasso_boxes=lasso_boxes)

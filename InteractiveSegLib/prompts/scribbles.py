@@ -86,7 +86,7 @@ class Scribbles:
 
         Raises
         ------
-        InputError : not integers of one shape, or painted with something else than 1 to 254.
+        InputError : not integers of one shape, or painted with a value other than 1 to 254.
         """
         before, after = np.asarray(before_kji), np.asarray(after_kji)
         if before.ndim != 3 or before.shape != after.shape or {before.dtype.kind, after.dtype.kind} - set("bui"):
@@ -110,7 +110,7 @@ class Scribbles:
         return array
 
     def merged(self, later: Scribbles) -> Scribbles:
-        """With later marks on top; ``contradictions`` counts the voxels that change their label."""
+        """A copy with later marks on top; ``contradictions`` counts the voxels that change their label."""
         return Scribbles(np.concatenate([self.indices_kji, later.indices_kji]), np.append(self.labels, later.labels))
 
     def object_labels(self) -> tuple[int, ...]:

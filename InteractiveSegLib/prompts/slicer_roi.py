@@ -1,4 +1,4 @@
-"""A region of interest, a box anywhere in the patient, as a box of voxels."""
+"""A region of interest (a box anywhere in patient space) as a box of voxels."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def roi_box(
 ) -> tuple[BoundingBox, str]:
     """Box of voxels whose centres lie within an ROI.
 
-    A rotated ROI is taken as its enclosing box along the voxel axes. Where it is thinner than a voxel and holds no
-    centre, the voxel nearest to its middle counts. The box is not clipped to the image.
+    A rotated ROI is taken as its enclosing box along the voxel axes. If it is thinner than a voxel and contains no
+    centre, the voxel nearest to its middle is used. The box is not clipped to the image.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ def roi_box(
 
     Returns
     -------
-    box, note : the note says in a sentence what was done to a rotated or thin ROI, and is empty otherwise.
+    box, note : the note says what was done to a rotated or thin ROI; otherwise it is empty.
     """
     signs = np.stack(np.meshgrid(*[(-0.5, 0.5)] * 3), axis=-1).reshape(-1, 3)
     corners_kji = ras_to_kji(center_ras + (signs * size_mm) @ axes_ras.T, geometry)

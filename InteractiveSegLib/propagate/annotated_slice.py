@@ -1,4 +1,4 @@
-"""Slices with the truth on them, as a person gives them."""
+"""Slices annotated by the user."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from InteractiveSegLib.wording.counting import counted
 
 @dataclass(frozen=True, eq=False)
 class AnnotatedSlice:
-    """A slice on which every pixel is right.
+    """A slice on which every pixel is correct.
 
     axis : 0, 1, 2 for a slice across k, j, i
     index : along that axis
@@ -82,8 +82,8 @@ def annotated_slices(
 
 
 def likely_axis(labels_kji: NDArray[np.integer]) -> int:
-    """Axis along which a labelmap seems to be annotated: k, unless all neighbours along k hold labels and along
-    another axis only some slices apart from each other do.
+    """Axis along which a labelmap seems to be annotated: k, unless all neighbours along k hold labels while along
+    another axis only separate slices do.
     """
     held = [np.flatnonzero(labels_kji.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
     apart = [axis for axis in range(3) if len(held[axis]) and np.ptp(held[axis]) >= len(held[axis])]
@@ -93,7 +93,7 @@ def likely_axis(labels_kji: NDArray[np.integer]) -> int:
 
 
 def require_fitting(annotated: Sequence[AnnotatedSlice], geometry: Geometry) -> tuple[tuple[int, ...], list[str]]:
-    """The labels that occur, ascending, and notes on contradictions and on what is sparse.
+    """The labels that occur, ascending, and notes on contradictions and on axes with a single slice.
 
     Raises
     ------
@@ -120,7 +120,8 @@ def require_fitting(annotated: Sequence[AnnotatedSlice], geometry: Geometry) -> 
         filled = [each for each in annotated if each.axis == axis and each.labels.any()]
         if len(filled) == 1 and geometry.shape_kji[axis] > 1:
             only = Slices.at((axis, filled[0].index))
-            notes.append(Note(only, " alone holds a label along its axis: annotate a second for a safer end"))
+            why = " is the only slice with a label along its axis: annotate a second one for more reliable ends"
+            notes.append(Note(only, why))
     return tuple(labels), notes + _contradictions(annotated)
 
 
@@ -135,7 +136,7 @@ def _contradictions(annotated: Sequence[AnnotatedSlice]) -> list[str]:
             if differ:
                 first, second = (Slices.at((each.axis, each.index)) for each in (earlier, later))
                 where = f" contradict each other at {counted(differ, 'voxel', 'voxels')}: "
-                notes.append(Note(first, " and ", second, where, second, ", the later one, counts"))
+                notes.append(Note(first, " and ", second, where, second, ", the later one, is used"))
     return notes
 
 

@@ -1,4 +1,4 @@
-"""What the axes say, put together into one soft mask."""
+"""The results of all axes, averaged into one soft mask."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from InteractiveSegLib.propagate.axis_stack import AxisLabels
 
 _TEXT = "putting slices together"
 _LEAST_WEIGHT = 0.05
-_LEAST_TRUST = 0.5  # of a slice that no registration leads to
+_LEAST_TRUST = 0.5  # of a slice that no registration reaches
 _OBJECT = 0.05  # probability or disagreement from which an object may be there
 
 
@@ -35,7 +35,7 @@ def average_steps(
 ) -> Steps[SoftMask]:
     """Mean over the axes, weighted by confidence and by nearness to an annotated slice of the axis.
 
-    Where the axes differ, twice their standard deviation counts as disagreement. Annotated slices are then restored.
+    Where the axes differ, twice their standard deviation is the disagreement. Annotated slices are then restored.
     """
     boxes = [_box(each, [a.index for a in annotated if a.axis == each.axis]) for each in found]
     box = boxes[0]
@@ -78,7 +78,7 @@ def slice_confidence_steps(
 
 
 def _box(found: AxisLabels, indices: Sequence[int]) -> BoundingBox:
-    """What an axis says anything of, its annotated slices included."""
+    """The slices for which an axis has a result, including its annotated slices."""
     covered = [*found.levels, *indices]
     return found.plane.box(found.axis, (min(covered), max(covered) + 1))
 

@@ -58,12 +58,12 @@ def carry_steps(
 ) -> Steps[AxisLabels]:
     """Fill the gaps that the cache does not hold filled.
 
-    From each annotated slice the fields of the pairs are put one after the other, so that its labels are interpolated
-    once only. A pair that failed counts as not moved. Where all pairs of a gap failed, the shapes alone are blended.
+    From each annotated slice the fields of the pairs are composed, so that its labels are interpolated only once. For a
+    failed pair, no motion is assumed. If all pairs of a gap failed, only the shapes are blended.
 
     Parameters
     ----------
-    pairs : lower slice -> registration; none at all for interpolation by shape
+    pairs : lower slice -> registration; empty for interpolation by shape
     """
     known = cache.filled.get(stack.axis, {})
     asked = {_key(stack, gap, bool(pairs), settings): gap for gap in gaps}
@@ -90,7 +90,7 @@ def carry_steps(
             (key, index), found = answer
             if isinstance(found, Broken):
                 where = Slices.at((stack.axis, index))
-                filled[key].notes.append(Note(where, f": {found.reason}; shapes alone count there"))
+                filled[key].notes.append(Note(where, f": {found.reason}; shape-based interpolation is used there"))
                 _fill_by_shape(filled[key], index, tasks[key, index].origins, stack, settings)
             else:
                 filled[key].levels[index], filled[key].apart[index] = found[0], found[1].max(axis=0)
@@ -107,7 +107,7 @@ def carry_steps(
 
 
 def _key(stack: AxisStack, gap: Gap, by_image: bool, settings: FusionSettings) -> Hashable:
-    """All that the labels of a gap depend on, but for the images and the crop."""
+    """Everything that the labels of a gap depend on, except the images and the crop."""
     sides = [stack.annotated[index] for index in (gap.lower, gap.upper) if index is not None]
     digest = hashlib.sha256(b"".join(np.ascontiguousarray(side, np.int64).tobytes() for side in sides)).digest()
     return gap.lower, gap.upper, tuple(sorted(gap.ends.items())), digest, stack.labels, by_image, settings
@@ -118,7 +118,7 @@ def _both_sides(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float64] | None]:
     """Signed distances below and above a gap; and, beyond the last annotated slice, how far each channel's end is.
 
-    The end lies where both sides are level: the side without a slice counts as twice as far away.
+    The end lies where both sides are equal: the side without a slice is taken to be twice as far away.
     """
     if gap.lower is not None and gap.upper is not None:
         lower, upper = with_ends(stack.distances_mm(gap.lower), stack.distances_mm(gap.upper))
@@ -140,7 +140,7 @@ def _origins(
     far: NDArray[np.float64] | None,
     pairs: Mapping[int, PairRegistration],
 ) -> list[tuple[int, tuple[Origin, Origin]]]:
-    """For each slice of a gap both sides of it, with the way there and their weights."""
+    """For each slice of a gap, both sides with the fields to them and their weights."""
     still = np.zeros((2, *lower_mm.shape[1:]), np.float32)
     down, up = dict.fromkeys(gap.slices, still), dict.fromkeys(gap.slices, still)
     if pairs and gap.lower is not None:
@@ -168,7 +168,7 @@ def _origins(
 def _fill_by_shape(
     into: AxisLabels, index: int, origins: tuple[Origin, Origin], stack: AxisStack, settings: FusionSettings
 ) -> None:
-    """Blend of the signed distances where they are, and the largest disagreement of a channel."""
+    """Blend of the signed distances in place, and the largest disagreement over the channels."""
     ramp_mm = settings.ramp * min(stack.plane.working_spacing_mm)
     blended = sum(origin.weights[:, None, None] * origin.distances_mm for origin in origins)
     lower, upper = (np.tanh(origin.distances_mm / ramp_mm) for origin in origins)
@@ -178,7 +178,7 @@ def _fill_by_shape(
 
 
 def _quality(gap: Gap, index: int, pairs: Mapping[int, PairRegistration]) -> float:
-    """Mean quality of the pairs on the way to both sides, the nearer side counting more."""
+    """Mean quality of the pairs on the way to both sides; the nearer side has more weight."""
     below = [
         pairs[lower].quality for lower in range(index - 1, (gap.lower if gap.lower is not None else index) - 1, -1)
     ]
@@ -196,6 +196,7 @@ def _failures(axis: int, gap: Gap, pairs: Mapping[int, PairRegistration], by_ima
         lowers = list(run)
         if failure:
             where = Slices(axis, lowers[0], lowers[-1] + 1)
-            how = "counts as unmoved there, and shapes are blended" if by_image else "shape-based interpolation is used"
+            blended = "no motion is assumed there, and shapes are blended"
+            how = blended if by_image else "shape-based interpolation is used"
             notes.append(Note(where, f": {pairs[lowers[0]].failure}; {how}"))
     return notes

@@ -58,7 +58,7 @@ def plane_round(
 ) -> WorkingPlane:
     """The crop that holds all labels and a margin.
 
-    Its borders lie on a coarse lattice, so that most further slices leave it as it is.
+    Its borders lie on a coarse lattice, so that most additional slices do not change it.
     """
     any_label = np.logical_or.reduce([labels > 0 for labels in drawn])
     spans = []
@@ -76,7 +76,7 @@ def plane_round(
 def image_steps(
     volume: Volume, axis: int, plane: WorkingPlane, to_fill: Sequence[Gap], window: tuple[float, float] | None
 ) -> Steps[tuple[dict[int, NDArray[np.float32]], list[str]]]:
-    """Intensities of all slices that are registered, on the working grid, and what was odd about them.
+    """Intensities of all slices that are registered, on the working grid, and notes on them.
 
     Without a window the percentiles are those of the crop in all slices of the image.
     """
@@ -99,15 +99,15 @@ def image_steps(
             missing += image.size - int(np.count_nonzero(np.isfinite(image)))
             image = windowed(image, window)
         images[index] = plane.averaged(image)
-    said = counted(missing, "voxel is NaN or infinite and counts", "voxels are NaN or infinite and count")
+    said = counted(missing, "voxel is NaN or infinite and is treated", "voxels are NaN or infinite and are treated")
     notes = [f"{said} as dark"] if missing else []
     if window is not None and not any(np.ptp(image) for image in images.values()):
-        notes.append(f"nothing is seen in the window {window[0]:g} to {window[1]:g}: the image may be no CT")
+        notes.append(f"nothing is visible in the window {window[0]:g} to {window[1]:g}: the image may not be a CT")
     return images, notes
 
 
 def windowed(image: NDArray, window: tuple[float, float]) -> NDArray[np.float32]:
-    """0 to 1 within the window, clipped there; what is not finite is 0."""
+    """0 to 1 within the window, clipped outside; values that are not finite become 0."""
     low, high = window
     scaled = (np.where(np.isfinite(image), image, low).astype(np.float32) - np.float32(low)) / np.float32(high - low)
     return np.clip(scaled, 0, 1, out=scaled)
@@ -115,13 +115,13 @@ def windowed(image: NDArray, window: tuple[float, float]) -> NDArray[np.float32]
 
 @dataclass(eq=False)
 class AxisLabels:
-    """What one axis says of its slices, in the crop of ``plane``. Slices that it says nothing of are missing.
+    """The result of one axis for its slices, in the crop of ``plane``. Slices without a result are missing.
 
     levels : index -> (C, h, w) float16 on the working grid, -1 (not this label) to 1; the labels in their order, and
-        after them, where there are several, all of them as one
-    apart : index -> (h, w) float16, half the difference of what the two sides say, 0 to 1
-    quality : index -> 0 to 1, of the registrations on the way to the annotated slices
-    notes : sentences on what could not be registered
+        after them, if there are several, their union
+    apart : index -> (h, w) float16, half the difference between the two sides, 0 to 1
+    quality : index -> 0 to 1, of the registrations between it and the annotated slices
+    notes : on what could not be registered
     """
 
     axis: int

@@ -1,4 +1,4 @@
-"""Displacement fields of a plane: images carried along them, fields put one after the other, and turned round.
+"""Displacement fields of a plane: warping images, composing and inverting fields.
 
 A field is a (2, H, W) array of pixels along rows and columns: what lies at x in one slice lies at ``x + field[x]`` in
 the other.
@@ -17,7 +17,7 @@ _CONTROL_VOXELS = 2  # B-spline control points lie this many spacings beyond wha
 
 
 def carried(image: NDArray[np.floating], field: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Image (..., H, W) of the other slice, seen from this one; beyond its border the nearest value counts."""
+    """Image (..., H, W) of the other slice, seen from this one; beyond its border the nearest value is used."""
     rows, columns = _positions(field)
     planes = np.asarray(image, np.float32).reshape(-1, *image.shape[-2:])
     seen = [ndimage.map_coordinates(plane, (rows, columns), order=1, mode="nearest") for plane in planes]
@@ -25,7 +25,7 @@ def carried(image: NDArray[np.floating], field: NDArray[np.floating]) -> NDArray
 
 
 def composed(first: NDArray[np.floating], then: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Field that goes along ``first`` and from there along ``then``."""
+    """Composition: ``first``, and from there ``then``."""
     return first + carried(then, first)
 
 

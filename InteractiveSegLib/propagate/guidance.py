@@ -1,8 +1,8 @@
-"""Which slice to annotate next, why, and when it is enough.
+"""Which slice to annotate next, why, and when to stop.
 
 Residual maps show where a mask still moves (Tian, Chen and Gao, arXiv 2312.06072): between two rounds of the model (the
-back end) and between the propagated mask and the model (the front end). With them go the model's doubt and the
-disagreement of the two sides that a slice was propagated from.
+back end) and between the propagated mask and the model (the front end). They are combined with the model's uncertainty
+and the disagreement of the two sides from which a slice was propagated.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ CHANGE = "largest change in the last round"
 FRONT_END = "the propagated mask and the model disagree"
 UNSURE = "the model is unsure"
 
-_WRONG_OF_SIDES = 0.7  # wrong voxels to the sum of the map, measured on truths of five kinds of object
+_WRONG_OF_SIDES = 0.7  # ratio of wrong voxels to the sum of the map, measured on five kinds of objects
 _WRONG_OF_DOUBT = 0.15  # of the model's uncertainty, likewise
 _GOING_THERE = 0.25  # of the mean outline
 _ROUNDING = 1 + 1e-4  # of spacings in file headers
@@ -37,11 +37,11 @@ _ROUNDING = 1 + 1e-4  # of spacings in file headers
 class GuidanceSettings:
     """What is suggested.
 
-    count : slices at most
-    axes : along which, 0, 1, 2 for k, j, i; None for those with slices that a person can draw on (``drawable_axes``)
+    count : maximum number of slices
+    axes : 0, 1, 2 for k, j, i; None for those with slices that a person can draw on (``drawable_axes``)
     coarsest : longer side of a pixel, in finest voxel spacings of the image, on which a person can still draw
-    enough : gain of the best slice, as a share of the object, below which nothing more needs annotating
-    reach : slices on either side over which an annotated slice is thought to settle anything at most
+    enough : gain of the best slice, as a fraction of the object, below which no more annotation is needed
+    reach : maximum number of slices on either side that an annotated slice is assumed to correct
     """
 
     count: int = 3
@@ -70,7 +70,7 @@ class GuidanceSettings:
 class Evidence:
     """A map of where the mask may be wrong.
 
-    expected : (K, J, I) in the box, for each voxel the chance that annotating it would change it
+    expected : (K, J, I) in the box, for each voxel the probability that annotating it would change it
     reason : in words
     """
 
@@ -83,7 +83,7 @@ class Evidence:
 class Suggestion:
     """A slice to annotate.
 
-    gain : voxels that it is expected to put right, here and on its neighbours, as a share of the object
+    gain : voxels that it is expected to correct, here and on its neighbours, as a fraction of the object
     """
 
     axis: int
@@ -96,13 +96,13 @@ class Suggestion:
         return self.axis, self.index
 
     def said(self, called: SliceNames) -> str:
-        """The slice, the reason and the gain, for a person."""
+        """The slice, the reason and the gain, for the user."""
         return f"{called.one(self.place)}: {self.reason} (about {100 * self.gain:.1f} % of the object)"
 
 
 @dataclass(frozen=True)
 class Advice:
-    """The next slices, the best first, and whether annotating them is worth it.
+    """The next slices, best first, and whether annotating them is worthwhile.
 
     enough : no slice is expected to gain much
     text : a sentence that says so
@@ -116,11 +116,11 @@ class Advice:
 def drawable_axes(
     geometry: Geometry, annotated: Mapping[int, Collection[int]], settings: GuidanceSettings
 ) -> tuple[int, ...]:
-    """Axes along which slices are proposed where none are named.
+    """Axes along which slices are suggested if none are named.
 
-    Across an axis along which the image is sampled finely, but coarsely along another one, lie reformatted planes of
-    long pixels, on which nobody can draw. Kept are the axis with the largest spacing, whose slices have the finest
-    pixels; those whose pixels are within ``coarsest``; and those along which slices are annotated all the same.
+    If the image is sampled coarsely along another axis, the planes across a finely sampled axis are reformatted, with
+    elongated pixels on which nobody can draw. The axes kept are the one with the largest spacing, whose slices have the
+    finest pixels; those whose pixels are within ``coarsest``; and those along which slices are annotated anyway.
     """
     spacing = geometry.spacing_kji_mm
     longest = {axis: max(mm for other, mm in enumerate(spacing) if other != axis) for axis in range(3)}
@@ -181,19 +181,20 @@ def suggest(
     proposed: Collection[tuple[int, int]] = (),
     outlines: Mapping[int, NDArray[np.floating]] | None = None,
 ) -> Advice:
-    """Rank slices by what annotating them is expected to put right, to what is to be drawn.
+    """Rank slices by the ratio of what annotating them is expected to correct to what must be drawn.
 
-    An annotated slice settles itself, and its neighbours the less, the nearer they are to the annotated slices that
-    were there before (or to ``reach``). Of a gap in which all slices are equally wrong, the middle one comes first.
-    After each choice what it settles is taken off before the next.
+    An annotated slice corrects itself completely, and its neighbours less, the nearer they are to previously annotated
+    slices (or to ``reach``). In a gap where all slices are equally wrong, the middle one comes first. After each
+    choice, what it corrects is subtracted before the next choice.
 
     Parameters
     ----------
     geometry : of the image
     annotated : axis -> indices that are annotated
     object_voxels : of all labels together
-    proposed : (axis, index) of slices that were proposed before; like annotated ones they are not proposed again
-    outlines : axis -> (n,) pixels to be drawn on each slice (``expected_outlines``); without it all slices cost alike
+    proposed : (axis, index) of slices that were proposed before; like annotated slices they are not suggested again
+    outlines : axis -> (n,) pixels to be drawn on each slice (``expected_outlines``); without it all slices cost the
+        same
 
     Raises
     ------
@@ -251,7 +252,7 @@ def _edges(labels: NDArray[np.integer], axes: Iterable[int]) -> NDArray[np.bool_
 
 
 def _costs(axis: int, length: int, outlines: Mapping[int, NDArray[np.floating]] | None) -> NDArray[np.float64]:
-    """What a slice costs: its outline, and a fixed part for going there, a quarter of the mean outline."""
+    """The cost of a slice: its outline, plus a fixed cost for going there, a quarter of the mean outline."""
     if outlines is None or not (outlines[axis] > 0).any():
         return np.ones(length)
     return outlines[axis] + _GOING_THERE * outlines[axis][outlines[axis] > 0].mean()
@@ -259,7 +260,7 @@ def _costs(axis: int, length: int, outlines: Mapping[int, NDArray[np.floating]] 
 
 def _verdict(chosen: Sequence[Suggestion], enough: bool) -> str:
     if not chosen:
-        return "enough: no slice is left that is expected to change anything"
+        return "enough: no other slice is expected to change anything"
     gain = f"{100 * chosen[0].gain:.1f} % of the object"
     if enough:
         return f"enough: even the best next slice is expected to change only {gain}"
@@ -282,7 +283,7 @@ def _best(
     costs: Mapping[int, NDArray[np.float64]],
     reach: int,
 ) -> tuple[float, int, int, NDArray[np.float64]] | None:
-    """Gain, axis and index of the best slice not taken, and which share of each slice of its axis it settles."""
+    """Gain, axis and index of the best remaining slice, and the fraction of each slice of its axis that it corrects."""
     best, best_rate = None, 0.0
     for axis, profiles in left.items():
         total = profiles.sum(axis=0)
@@ -302,10 +303,10 @@ def _best(
 
 
 def _settled(index: int, borders: Sequence[int], length: int, reach: int) -> NDArray[np.float64]:
-    """(n,) share of what is wrong on each slice that annotating one settles: all of it there, nothing at the borders.
+    """(n,) fraction of the error on each slice that annotating one corrects: all of it there, nothing at the borders.
 
-    An error is taken to grow from the border of a gap to its middle as the product of the distances to both borders.
-    The share is what that product loses when the gap becomes two.
+    An error is assumed to grow from the border of a gap to its middle as the product of the distances to both borders.
+    The fraction is the decrease of that product when the gap is split in two.
     """
     lower = max([border for border in borders if border < index] + [index - reach])
     upper = min([border for border in borders if border > index] + [index + reach])

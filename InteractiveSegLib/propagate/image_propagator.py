@@ -1,4 +1,4 @@
-"""One image, propagated again and again: what a worker, a window or a benchmark keeps from one time to the next."""
+"""Repeated propagation in one image: what a worker, a window or a benchmark keeps between calls."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from InteractiveSegLib.propagate.slice_pool import SlicePool
 
 
 class ImagePropagator:
-    """Propagates annotated slices of one image. All that it keeps is a cache: registrations, processes, the last mask.
+    """Propagates annotated slices of one image. Everything it keeps is a cache: registrations, processes, the last
+    mask.
 
     Parameters
     ----------
-    volume : the image; its voxels in ``crops`` must not change any more once they were propagated
-    pool : processes to work with
+    volume : the image; its voxels in ``crops`` must not change once they have been used
+    pool : processes to use
     """
 
     def __init__(self, volume: Volume, pool: SlicePool) -> None:
@@ -30,7 +31,7 @@ class ImagePropagator:
         self._last: tuple[str, ProxyMask] | None = None
 
     def steps(self, annotated: Sequence[AnnotatedSlice], settings: PropagateSettings) -> Steps[ProxyMask]:
-        """As ``propagate_steps``. What was asked last is answered at once."""
+        """As ``propagate_steps``. A repetition of the last call returns at once."""
         asked = _digest(annotated, settings)
         if self._last is None or self._last[0] != asked:
             self._last = None  # its memory first
@@ -42,7 +43,7 @@ class ImagePropagator:
 def crops(
     geometry: Geometry, annotated: Sequence[AnnotatedSlice], settings: PropagateSettings
 ) -> tuple[BoundingBox, ...]:
-    """The parts of an image that are looked at, one an axis; none where shapes alone count.
+    """The parts of an image that are used, one per axis; none if only shapes are blended.
 
     Raises
     ------

@@ -1,8 +1,8 @@
-"""Labels of a slice from two slices that were carried to it, voxel by voxel, by which of them looks the same.
+"""Labels of a slice from two slices that were carried to it, weighted voxel by voxel by their similarity.
 
 Patch-based label fusion (Coupe et al., NeuroImage 2011; Rousseau et al., IEEE TMI 2011) after registration: each voxel
-asks both slices, at its own place and at the places around it, and a place counts the more, the more its patch
-resembles the voxel's own. So the image settles what the registration left, and a side on which the object has ended
+is compared with both slices, at its own place and the places around it, and a place has more weight the more its patch
+resembles the voxel's own. So the image corrects what the registration left, and a side on which the object has ended
 wins where this slice looks like that side.
 """
 
@@ -17,7 +17,7 @@ from scipy import ndimage
 
 from InteractiveSegLib.errors import InputError
 
-_SURE = 0.98  # levels beyond this on both sides are not looked at more closely
+_SURE = 0.98  # pixels with levels beyond this on both sides are not refined
 _TINY = 1e-12
 
 
@@ -25,10 +25,10 @@ _TINY = 1e-12
 class FusionSettings:
     """Lengths are in pixels of the finer axis of the plane, and the same in mm along the other.
 
-    ramp : signed distance over which a label goes from unsure to sure (a hyperbolic tangent)
+    ramp : signed distance over which a label goes from uncertain to certain (a hyperbolic tangent)
     patch : standard deviation of the patch
-    search : how far around its own place a voxel looks
-    sharpness : mean squared difference of patches, in intensities from 0 to 1, at which a place counts 1/e
+    search : radius of the search around a voxel's own place
+    sharpness : mean squared difference of patches, in intensities from 0 to 1, at which the weight of a place is 1/e
     nearness : standard deviation of the weight by the distance of a place
     """
 
@@ -68,7 +68,7 @@ def fuse(
     Returns
     -------
     levels : (C, H, W), from -1 (not this label) over 0 (the border) to 1 (this label)
-    disagreement : (C, H, W), half the difference of what each side alone says, 0 to 1
+    disagreement : (C, H, W), half the difference between the results of each side alone, 0 to 1
     """
     fine = min(spacing_mm)
     steps = [fine / mm for mm in spacing_mm]  # pixels of each axis to one of the finer axis
@@ -88,7 +88,7 @@ def fuse(
         for side, each in zip(sides, given, strict=True)
     ]
     found = next(tally for tally in tallies if tally is not None)
-    # A side without an image counts as one whose patches differ as much as those of the other side usually do.
+    # A side without an image is treated as one whose patches differ as much as those of the other side usually do.
     usual = float(np.median(found[1]))
     votes, counts = zip(
         *(

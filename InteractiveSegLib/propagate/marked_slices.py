@@ -1,4 +1,4 @@
-"""Slices that a person marked as done, one after the other, each for some of the objects: a value that can be kept."""
+"""Slices that the user marked as done, each for some of the objects: a value that can be stored."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from InteractiveSegLib.wording.counting import counted
 class MarkedSlice:
     """One slice.
 
-    masks : label -> the object on this slice, None where it is not there. Of other labels the slice says nothing.
+    masks : label -> the object on this slice, None if it is absent there. The slice says nothing about other labels.
     """
 
     axis: int
@@ -42,7 +42,7 @@ class MarkedSlice:
 
     @property
     def pixels(self) -> int:
-        """Of all objects on it."""
+        """Labels of all objects on it."""
         return sum(mask.voxels for mask in self.masks.values() if mask is not None)
 
     def equals(self, other: MarkedSlice) -> bool:
@@ -60,7 +60,7 @@ class MarkedSlice:
 
 @dataclass(frozen=True, eq=False)
 class MarkedSlices:
-    """All marked slices of an image, in the order in which they were drawn; each place is there once.
+    """All marked slices of an image, in the order of drawing; each place occurs once.
 
     shape_kji : of the image
     """
@@ -72,7 +72,7 @@ class MarkedSlices:
         return next((each for each in self.slices if each.place == place), None)
 
     def with_slice(self, drawn: MarkedSlice) -> MarkedSlices:
-        """The slice marked as well, after all others; what it said of other labels than these is kept."""
+        """A copy with this slice after all others; what it said about other labels is kept."""
         before = self.at(drawn.place)
         masks = {**(before.masks if before is not None else {}), **drawn.masks}
         others = [each for each in self.slices if each.place != drawn.place]
@@ -82,7 +82,7 @@ class MarkedSlices:
         return replace(self, slices=tuple(each for each in self.slices if each.place != place))
 
     def without_label(self, label: int) -> MarkedSlices:
-        """Slices that say nothing of any other label go."""
+        """Slices without any other label are removed."""
         kept = [
             replace(each, masks={other: mask for other, mask in each.masks.items() if other != label})
             for each in self.slices
@@ -102,7 +102,7 @@ class MarkedSlices:
         return found
 
     def indices(self, label: int) -> NDArray[np.intp]:
-        """(N, 3) voxels of an object on the slices marked for it; of crossing slices the later one counts."""
+        """(N, 3) voxels of an object on the slices marked for it; where slices cross, the later one is used."""
         found = np.zeros((0, 3), np.intp)
         for each in self.slices:
             if label not in each.masks:
@@ -135,14 +135,14 @@ class MarkedSlices:
         return (PackedMask.of_part(voxels, box) if voxels.any() else None), changed
 
     def annotated(self, names: Mapping[int, str], called: SliceNames) -> tuple[AnnotatedSlice, ...]:
-        """The slices as they are propagated, for some labels together.
+        """The slices in the form for propagation, for some labels together.
 
-        names : label -> what it is called
-        called : what slices are called
+        names : label -> name
+        called : how slices are named
 
         Raises
         ------
-        InputError : a slice is marked for some of them alone, or they overlap on it.
+        InputError : a slice is marked only for some of them, or they overlap on it.
         """
         return tuple(self._annotated(each, names, called) for each in self.slices if each.masks.keys() & names.keys())
 
@@ -162,12 +162,12 @@ class MarkedSlices:
 
     @classmethod
     def of_fields(cls, fields: Any) -> MarkedSlices:
-        """The slices of ``fields``. InputError where they are none."""
+        """The slices of ``fields``. InputError if they are invalid."""
         try:
             shape = tuple(int(length) for length in fields["shape"])
             slices = [_slice_of(each, shape) for each in fields["slices"]]
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-            raise InputError(f"these are no marked slices: {type(error).__name__} {error}") from error
+            raise InputError(f"these are not marked slices: {type(error).__name__} {error}") from error
         return cls(shape, tuple(slices))
 
     def _annotated(self, drawn: MarkedSlice, names: Mapping[int, str], called: SliceNames) -> AnnotatedSlice:

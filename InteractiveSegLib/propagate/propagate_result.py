@@ -1,4 +1,4 @@
-"""What a person gets from a propagation, as plain values that need no PyTorch: masks, maps to lay over, notes."""
+"""The result of a propagation for the user, as plain values that need no PyTorch: masks, maps to overlay, notes."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
     from InteractiveSegLib.propagate.proxy_mask import ProxyMask
 
 SHADES = 100
-"""Value of the maps that stands for 1: they are in percent."""
+"""Value of the maps for 1: they are in percent."""
 
 
 @dataclass(frozen=True, eq=False)
 class PropagateResult:
     """Annotated slices carried to all others.
 
-    masks : label -> mask; they do not overlap; a label that is nowhere is missing
-    box : where anything is said
+    masks : label -> mask; they do not overlap; a label that occurs nowhere is missing
+    box : region with a result
     confidence : (K, J, I) uint8 in the box, 0 to ``SHADES``
     residual : (K, J, I) uint8 in the box, the same: how likely annotating a voxel would change it
-    slice_confidence : axis -> (n,) float64, one a slice of the image; nan where nothing is said
-    notes : sentences on what was odd
-    seconds : that it took
+    slice_confidence : axis -> (n,) float64, one per slice of the image; nan where there is no result
+    notes : on anything unusual
+    seconds : duration
     """
 
     masks: Mapping[int, PackedMask]

@@ -32,9 +32,9 @@ METHODS = ("elastix", "shape")
 class PropagateSettings:
     """How slices are propagated.
 
-    method : "elastix" follows the image; "shape" blends the annotated shapes and needs no further package
-    margin : round the annotated objects, as a share of their extent in the plane, at least
-    least_margin_pixels : at least so many pixels of the plane's finer axis
+    method : "elastix" follows the image; "shape" blends the annotated shapes and needs no additional package
+    margin : around the annotated objects, as a fraction of their extent in the plane
+    least_margin_pixels : minimum margin, in pixels of the plane's finer axis
     """
 
     method: str = "elastix"
@@ -52,18 +52,18 @@ class PropagateSettings:
 
 @dataclass(frozen=True, eq=False)
 class ProxyMask:
-    """What the annotated slices and the image say of all others.
+    """The result for all other slices, from the annotated slices and the image.
 
     geometry : of the image
-    box : where it says anything; outside there is no object
+    box : region with a result; outside there is no object
     labels : ascending
     probabilities : (L, K, J, I) float16 in the box; those of one voxel sum to at most 1
     confidence : (K, J, I) float16 in the box, 0 to 1: by the agreement of the two sides and the registration's quality
     disagreement : (K, J, I) float16 in the box, 0 to 1: how far apart the two sides are
-    slice_confidence : axis -> (n,) float64, one a slice of the image: mean confidence where an object may be; 1 on
-        annotated slices, nan where nothing is said
+    slice_confidence : axis -> (n,) float64, one per slice of the image: mean confidence where an object may be; 1 on
+        annotated slices, nan where there is no result
     annotated : axis -> indices
-    notes : sentences on what was odd
+    notes : on anything unusual
     """
 
     geometry: Geometry
@@ -77,7 +77,7 @@ class ProxyMask:
     notes: tuple[str, ...]
 
     def labelmap(self) -> NDArray[np.integer]:
-        """(K, J, I) of the whole image: the most probable label where an object is more probable than none."""
+        """(K, J, I) of the whole image: the most probable label where any object is more probable than background."""
         whole = np.zeros(self.geometry.shape_kji, np.min_scalar_type(max(self.labels)))
         inside = whole[self.box.slices]
         for k in range(len(inside)):  # slice by slice, since float32 copies of a large image are large
@@ -94,7 +94,7 @@ class ProxyMask:
         return whole
 
     def whole_confidence(self) -> NDArray[np.float32]:
-        """(K, J, I) of the whole image; 0 where nothing is said."""
+        """(K, J, I) of the whole image; 0 where there is no result."""
         whole = np.zeros(self.geometry.shape_kji, np.float32)
         whole[self.box.slices] = self.confidence
         return whole
@@ -110,14 +110,14 @@ def propagate_steps(
 ) -> Steps[ProxyMask]:
     """Carry the labels of annotated slices to all others.
 
-    Along each axis neighbours are registered, each pair once, and the annotated slices on either side are followed
-    there and blended by nearness and by resemblance (``label_fusion``). What several axes say is averaged, the more
-    confident and the nearer one counting more. Annotated slices stay as they are.
+    Along each axis neighbours are registered, each pair once, and the annotated slices on either side are warped to
+    each slice and blended by nearness and similarity (``label_fusion``). Results of several axes are averaged, weighted
+    by confidence and nearness. Annotated slices are not changed.
 
     Parameters
     ----------
-    annotated : in the order of drawing: of two crossing slices that contradict each other, the later one counts
-    cache : keeps what was done for the next call, which then does only what a new slice changed
+    annotated : in the order of drawing: if two crossing slices contradict each other, the later one is used
+    cache : keeps results for the next call, which then computes only what a new slice changed
     pool : processes to use; without it they are started for this call and ended after it
 
     Raises
@@ -164,7 +164,7 @@ def propagate_steps(
 def working_plane(
     geometry: Geometry, axis: int, drawn: Iterable[NDArray[np.integer]], settings: PropagateSettings
 ) -> WorkingPlane:
-    """The part of the slices along an axis that is looked at where these labels were drawn on some of them."""
+    """The part of the slices along an axis that is used when these labels were drawn on some of them."""
     _, *pixel_mm = axis_first(geometry.spacing_kji_mm, axis)
     return plane_round(
         drawn, tuple(pixel_mm), settings.margin, settings.least_margin_pixels, settings.registration.largest_side

@@ -1,7 +1,7 @@
-"""Two neighbouring slices brought into register by elastix.
+"""Registration of two neighbouring slices by elastix.
 
 Slices are registered in their own plane, in mm from the first pixel of the crop. The plane has no orientation in the
-patient, so the (x, y) that elastix speaks of are simply (column, row), and no LPS coordinate occurs.
+patient, so elastix's (x, y) are simply (column, row), and no LPS coordinates occur.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Plane = tuple[float, float]
 
 _FLAT = 1e-4  # standard deviation of intensities in [0, 1] below which a slice shows nothing
 _MOST_LOSS = 0.02  # of correlation
-_COARSER = 2.0  # control points of the second attempt, by which most slices succeed on which the first one failed
+_COARSER = 2.0  # control points of the second attempt, which succeeds on most slices on which the first one failed
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,14 @@ class RegistrationSettings:
     """How slices are registered: a cubic B-spline, coarse to fine, adaptive stochastic gradient descent.
 
     window : intensities that become 0 and 1; None takes the 0.5 and 99.5 percentiles of the crop
-    metric : of elastix; neighbours in one volume share their intensities, so that mean squares serve
+    metric : of elastix; neighbours in one volume share their intensities, so mean squares are sufficient
     grid_pixels : distance of control points at the finest level, in pixels of the finer axis (the same in mm on both)
-    resolutions : levels, fewer where the shorter side of the crop is below ``side_per_resolution`` pixels a level
+    resolutions : levels, fewer if the shorter side of the crop is below ``side_per_resolution`` pixels per level
     iterations, samples : of each level
     largest_side : pixels; larger crops are averaged to this before they are registered
-    most_motion : share of the crop's longer side; a larger shift counts as diverged
-    most_folding : share of pixels at which the map may fold
-    seed : of the sampled pixels
+    most_motion : fraction of the crop's longer side; a larger shift counts as diverged
+    most_folding : fraction of pixels at which the map may fold
+    seed : for sampling pixels
     """
 
     window: tuple[float, float] | None = None
@@ -61,7 +61,7 @@ class RegistrationSettings:
         if not self.grid_pixels >= 2:
             raise InputError(f"grid_pixels must be at least 2, not {self.grid_pixels}")
         if self.window is not None and not self.window[0] < self.window[1]:
-            raise InputError(f"window must rise, not {self.window}")
+            raise InputError(f"window must be increasing, not {self.window}")
 
 
 MR = RegistrationSettings()
@@ -75,12 +75,12 @@ PRESETS = {"mr": MR, "ct": CT}
 
 @dataclass(frozen=True, eq=False)
 class PairRegistration:
-    """How one slice lies on the next.
+    """Displacement between a slice and the next.
 
     to_lower : (2, H, W) float32, pixels; what lies at x in the upper slice lies at x + to_lower[x] in the lower one
     to_upper : the same the other way round
     before, after : correlation of the two slices' intensities, -1 to 1, without and with the motion
-    failure : why the motion is not used, in words; empty where it is. The fields are then zero.
+    failure : why the motion is not used; the fields are then zero. Empty if it is used.
     """
 
     to_lower: NDArray[np.float32]
@@ -96,7 +96,7 @@ class PairRegistration:
 
     @property
     def quality(self) -> float:
-        """0 to 1: the correlation that was reached; 0 where registration failed."""
+        """0 to 1: the correlation reached; 0 if registration failed."""
         return 0.0 if self.failure else min(max(self.after, 0.0), 1.0)
 
 
@@ -106,9 +106,9 @@ def has_elastix() -> bool:
 
 
 def require_elastix() -> None:
-    """MissingPackageError, with what is left to do without it."""
+    """MissingPackageError that also says what works without it."""
     if not has_elastix():
-        feature = "propagation by registration (by shape alone, method 'shape', it works without)"
+        feature = "propagation by registration (method 'shape' works without it)"
         raise MissingPackageError(feature, "itk-elastix")
 
 
@@ -154,9 +154,9 @@ def parameter_map(shape: tuple[int, int], spacing_mm: Plane, settings: Registrat
 def register(
     lower: NDArray[np.float32], upper: NDArray[np.float32], spacing_mm: Plane, settings: RegistrationSettings
 ) -> PairRegistration:
-    """Register two slices of one volume; a second time and more stiffly where that fails.
+    """Register two slices of one volume; if that fails, once more with a stiffer transform.
 
-    Whatever goes wrong is told in ``failure``, not raised.
+    Any problem is reported in ``failure``, not raised.
 
     Parameters
     ----------
@@ -190,7 +190,7 @@ def register(
 
 
 def _what_is_wrong(field: NDArray[np.float32], before: float, after: float, settings: RegistrationSettings) -> str:
-    """Why a motion cannot be right; empty where it can."""
+    """Why a motion cannot be correct; empty if it can."""
     if not np.isfinite(field).all():
         return "the registration diverged"
     motion = math.sqrt(float((field**2).sum(axis=0).max()))
@@ -212,7 +212,9 @@ def correlation(one: NDArray[np.floating], other: NDArray[np.floating]) -> float
 
 
 def load_elastix() -> None:
-    """Load what registration takes, and no more of ITK: a fifth of the time and half of the memory of all of it."""
+    """Load only the part of ITK that registration needs: this takes a fifth of the time and half of the memory of
+    loading all of it.
+    """
     import itk.elxParameterObjectPython
     import itk.itkElastixRegistrationMethodPython
     import itk.itkPyBufferPython  # noqa: F401
@@ -221,7 +223,7 @@ def load_elastix() -> None:
 def _elastix_field(
     lower: NDArray[np.float32], upper: NDArray[np.float32], spacing_mm: Plane, settings: RegistrationSettings
 ) -> NDArray[np.float32]:
-    """Field from the upper (fixed) to the lower (moving) slice. RuntimeError where elastix gives up."""
+    """Field from the upper (fixed) to the lower (moving) slice. RuntimeError if elastix fails."""
     from itk.elxParameterObjectPython import elastixParameterObject_New
     from itk.itkElastixRegistrationMethodPython import itkElastixRegistrationMethodIF2IF2_New
 

@@ -1,4 +1,4 @@
-"""What has been registered and filled already, so that a new annotated slice costs only what it changes."""
+"""Finished registrations and gaps, so that a new annotated slice costs only what it changes."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ PairKey = tuple[int, int]
 
 @dataclass(eq=False)
 class RegistrationCache:
-    """Registered pairs of one image. The caller keeps it from one propagation to the next.
+    """Registered pairs of one image. The caller keeps it between propagations.
 
-    What it holds never changes a result: intensities and crop are functions of the image and the annotated slices.
+    Its content never changes a result: intensities and crop are functions of the image and the annotated slices.
 
     pairs : axis and lower slice -> how the two lie on each other, on the working grid of ``planes[axis]``
     planes : axis -> crop that they were registered in
@@ -31,7 +31,7 @@ class RegistrationCache:
     _belongs: tuple[Volume, RegistrationSettings] | None = field(default=None, repr=False)
 
     def prepare(self, volume: Volume, settings: RegistrationSettings) -> None:
-        """Forget everything where the image or the settings are other ones."""
+        """Forget everything if the image or the settings have changed."""
         if self._belongs is not None:
             before, with_settings = self._belongs
             if before.array_kji is volume.array_kji and with_settings == settings:
@@ -42,7 +42,7 @@ class RegistrationCache:
         self._belongs = (volume, settings)
 
     def work_in(self, axis: int, plane: WorkingPlane) -> None:
-        """Forget what is known of an axis where it is of another crop."""
+        """Forget an axis if its crop has changed."""
         if self.planes.get(axis) != plane:
             self.planes[axis] = plane
             self.filled.pop(axis, None)

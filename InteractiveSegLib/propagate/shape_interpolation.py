@@ -14,8 +14,8 @@ NOWHERE_MM = 1e4
 def signed_distance_mm(mask: NDArray[np.bool_], spacing_mm: Sequence[float]) -> NDArray[np.float32]:
     """Distance to the border between pixels in and out of a mask: positive inside, negative outside.
 
-    Pixels at the border lie half of the finer spacing from it. The array's own border is no border of the mask. A mask
-    without any pixel is ``-NOWHERE_MM`` everywhere, a full one ``NOWHERE_MM``.
+    Pixels at the border are half of the finer spacing away from it. The array's border does not count as a border of
+    the mask. A mask without any pixel is ``-NOWHERE_MM`` everywhere, a full one ``NOWHERE_MM``.
     """
     if not mask.any() or mask.all():
         return np.full(mask.shape, NOWHERE_MM if mask.any() else -NOWHERE_MM, np.float32)
@@ -30,7 +30,7 @@ def with_ends(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Signed distances (C, H, W) of two slices, where an object that one of them lacks ends half-way.
 
-    The slice that lacks it counts as lying outside by as much as the object is deep on the other one.
+    On the slice that lacks it, the distance outside is taken to be the depth of the object on the other slice.
     """
     lower, upper = lower_mm.copy(), upper_mm.copy()
     for one, other in zip(lower, upper, strict=True):

@@ -1,4 +1,4 @@
-"""Which slices lie between which annotated ones, and how far an object goes on beyond the last of them."""
+"""The gaps between annotated slices, and how far an object continues beyond the last one."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def gaps(
 ) -> list[Gap]:
     """Gaps along an axis, in their order.
 
-    Between two slices that are both empty there is nothing to fill. Beyond the first and the last one a label goes on
-    if they show it (see ``expected_end``).
+    Between two empty slices there is nothing to fill. Beyond the first and the last one, a label continues if they show
+    it (see ``expected_end``).
 
     Parameters
     ----------
@@ -77,8 +77,8 @@ def expected_end(
 ) -> float:
     """Slices beyond the last annotated one at which a label is expected to end.
 
-    Its area is taken to fall on as it fell from the annotated slice before; it goes on no longer than its own radius
-    there (that of a circle of the same area, as on a sphere cut through the middle), nor than the last gap.
+    Its area is assumed to decrease as it did from the previous annotated slice; it continues no farther than its own
+    radius there (that of a circle of the same area, as on a sphere cut through the middle), nor than the last gap.
     """
     step_mm, *pixel_mm = spacing_mm
     area = np.count_nonzero(annotated[last] == label)

@@ -1,6 +1,6 @@
-"""Slices worked on by several processes at a time.
+"""Processing of slices in several processes.
 
-Threads would not do: elastix holds Python's lock while it registers. The processes are started by their command and
+Threads would not help: elastix holds Python's lock while it registers. The processes are started by their command and
 not by ``multiprocessing``, which would run the caller's own script again.
 """
 
@@ -22,7 +22,7 @@ from InteractiveSegLib.propagate.slice_process import receive, send
 from InteractiveSegLib.propagate.slice_tasks import SliceTask
 from InteractiveSegLib.system.python_process import library_command, library_environment
 
-_TASKS_PER_PROCESS = 6  # fewer do not repay starting one
+_TASKS_PER_PROCESS = 6  # fewer are not worth starting one
 _TICK_S = 0.2
 _PATIENCE_S = 0.5
 _LONGEST_S = 120.0  # for one task, the start of a process included; a slice takes a fraction of a second
@@ -30,7 +30,7 @@ _LONGEST_S = 120.0  # for one task, the start of a process included; a slice tak
 
 @dataclass(frozen=True)
 class Broken:
-    """Stands in for a result: why there is none."""
+    """Replaces a missing result: the reason why there is none."""
 
     reason: str
 
@@ -38,7 +38,7 @@ class Broken:
 class SlicePool:
     """Processes that live until ``close`` (or the end of the ``with`` block), started when they are first needed.
 
-    jobs : processes at most; None takes one a core
+    jobs : maximum number of processes; None takes one per core
     """
 
     def __init__(self, jobs: int | None = None) -> None:
@@ -48,10 +48,10 @@ class SlicePool:
         self._processes: list[_Process] = []
 
     def results(self, tasks: Mapping[Hashable, SliceTask]) -> Iterator[tuple[Hashable, Any] | None]:
-        """Key and result of each task as they come; None now and then while there is nothing, to let a caller cancel.
+        """Key and result of each task as they arrive; None from time to time in between, so that a caller can cancel.
 
-        A task that raised, or whose process died, gives ``Broken``. When the iterator is closed, what runs is given
-        half a second and then ended.
+        A task that raised, or whose process died, gives ``Broken``. When the iterator is closed, running tasks get half
+        a second before their processes are ended.
         """
         waiting = iter(tasks.items())
         lock, stop = Lock(), Event()
@@ -87,13 +87,13 @@ class SlicePool:
                     process.end()
 
     def start(self, tasks: int) -> None:
-        """Start the processes for so many tasks, so that they load while the tasks are being prepared."""
+        """Start the processes for this many tasks, so that they load while the tasks are being prepared."""
         count = self._processes_for(tasks) if tasks else 0
         for process in self._processes[:count]:
             process.start()
 
     def _processes_for(self, tasks: int) -> int:
-        """How many work on so many tasks; they exist from now on, started or not."""
+        """The number of processes for this many tasks; they exist from now on, started or not."""
         count = min(self.jobs, max(1, tasks // _TASKS_PER_PROCESS))
         while len(self._processes) < count:
             self._processes.append(_Process())
@@ -130,7 +130,7 @@ class _Process:
             self._child = _started()
 
     def answer(self, task: SliceTask) -> Any:
-        """What became of a task. ``Broken`` where it raised, or the process ended."""
+        """The result of a task. ``Broken`` if it raised, or the process ended."""
         child, self._since = self._child, time.monotonic()
         try:
             if child is None or child.poll() is not None:

@@ -1,4 +1,4 @@
-"""The two things that are done to slices, as values that travel to a worker process."""
+"""The two tasks on slices, as values that are sent to a worker process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from InteractiveSegLib.propagate.registration import PairRegistration, Registrat
 
 
 class SliceTask(Protocol):
-    """Anything that can be pickled and run by itself."""
+    """Anything that can be pickled and run on its own."""
 
     def run(self) -> Any: ...
 
@@ -34,11 +34,11 @@ class RegisterPair:
 
 @dataclass(frozen=True, eq=False)
 class Origin:
-    """An annotated slice, where it lies, and the way to it.
+    """An annotated slice with its position and the field to it.
 
-    image : (H, W), or None where there is no slice but the end of the object that is assumed
+    image : (H, W), or None at an assumed end of the object, where there is no slice
     distances_mm : (C, H, W) signed distance to each label's border, positive inside
-    field : (2, H, W) pixels, from the slice in question to this one; None where there is no slice
+    field : (2, H, W) pixels, from the slice in question to this one; None if there is no slice
     weights : (C,)
     """
 

@@ -1,4 +1,4 @@
-"""Objects that annotated slices on either side hold and slices between them do not."""
+"""Objects that are on the annotated slices on either side but vanish between them."""
 
 from __future__ import annotations
 

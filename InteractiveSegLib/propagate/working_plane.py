@@ -1,4 +1,4 @@
-"""The part of a plane that is worked on, and the coarser grid on which large ones are."""
+"""The part of a plane that is processed, and the coarser grid for large planes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class WorkingPlane:
 
     @property
     def factors(self) -> tuple[int, int]:
-        """Pixels of the crop that make one of the working grid; where one axis is averaged, so is a finer one."""
+        """Pixels of the crop per pixel of the working grid; if one axis is averaged, a finer axis is, too."""
         factors = [math.ceil(side / self.largest_side) for side in self.shape]
         coarse = max(
             (factor * mm for factor, mm in zip(factors, self.spacing_mm, strict=True) if factor > 1), default=0

@@ -1,1 +1,1 @@
-"""One byte format for wire and disk: messages, prompts, sessions."""
+"""One byte format for messages and files: messages, prompts, sessions."""

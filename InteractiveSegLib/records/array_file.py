@@ -1,4 +1,4 @@
-"""Arrays in an ``.npz`` file, read so that whatever is wrong with one is an error of our own."""
+"""Arrays in an ``.npz`` file; any damage raises an error of our own."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DAMAGE = (
     IndexError,
     SyntaxError,
     RuntimeError,  # a flag says that it is encrypted; NotImplementedError, of an unknown compression
-    MemoryError,  # a header asks for more than there is
+    MemoryError,  # a header asks for more memory than there is
     OverflowError,
     struct.error,
     tokenize.TokenError,
@@ -32,7 +32,7 @@ _DAMAGE = (
 
 
 def read_arrays(path: Path, what: str) -> dict[str, NDArray]:
-    """All arrays of a file by their names.
+    """All arrays of a file by name.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What is being worked on, on disk, so that a crash of the program that shows it loses nothing.
+"""The current session on disk, so that nothing is lost if the program that shows it crashes.
 
 ::
 
@@ -35,7 +35,7 @@ from InteractiveSegLib.records.session_state import (
 from InteractiveSegLib.system.process_lock import ProcessLock
 
 SUBFOLDER = f"InteractiveSeg-journal{'-' + str(os.getuid()) if hasattr(os, 'getuid') else ''}"
-"""Where journals lie; of each user of the computer another, as some share one folder for temporary files."""
+"""The folder of journals; one per user, since users may share one folder for temporary files."""
 
 _SUFFIX = ".journal"
 _MOST_BYTES = 16 << 20
@@ -46,13 +46,13 @@ _JOURNALS_KEPT = 10
 class Journal:
     """Appends whole states to a file of this process; a thread does the work.
 
-    Of states that come faster than the disk takes them only the latest is written. Past 16 MiB the file begins anew
-    with the latest state. Each record is readable without those before it, so a file that was cut loses the last alone.
+    If states come faster than the disk can write, only the latest is written. Beyond 16 MiB the file starts again with
+    the latest state. Each record is readable without the previous ones, so a truncated file loses only the last.
 
     Parameters
     ----------
-    folder : in which a folder for journals is made
-    on_trouble : is told once, in words, when the journal cannot be written; from within ``record``
+    folder : in which the folder for journals is made
+    on_trouble : called once, with a text, when the journal cannot be written; from within ``record``
     """
 
     def __init__(self, folder: Path, on_trouble: Callable[[str], None] = lambda _: None) -> None:
@@ -74,7 +74,7 @@ class Journal:
         return cls(folder, on_trouble)
 
     def record(self, state: SessionState) -> None:
-        """Have a state written; returns at once. After ``close`` nothing is written."""
+        """Write a state in the background; returns at once. After ``close`` nothing is written."""
         with self._changed:
             self._next = None if self._closing else state
             if self._thread is None:
@@ -86,12 +86,12 @@ class Journal:
             self._on_trouble(self.trouble)
 
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Until what was recorded is on disk, or could not be written; False where it is not in time."""
+        """Wait until what was recorded is on disk, or could not be written; False on timeout."""
         with self._changed:
             return self._changed.wait_for(lambda: self._next is None, timeout_s)
 
     def close(self, timeout_s: float = 2.0) -> None:
-        """A clean end: there is nothing to recover. The thread tidies up, which is waited for so long at most."""
+        """A clean end: there is nothing to recover. Waits at most this long for the thread to tidy up."""
         with self._changed:
             self._closing, self._next = True, None
             self._changed.notify_all()
@@ -109,7 +109,7 @@ class Journal:
                 self._write(state)
             except (OSError, InteractiveSegError) as error:
                 reason = getattr(error, "strerror", None) or str(error)
-                self.trouble = self.trouble or f"the work is not kept for the case of a crash: {self.path}: {reason}"
+                self.trouble = self.trouble or f"the work cannot be recovered after a crash: {self.path}: {reason}"
             with self._changed:
                 if self._next is state:
                     self._next = None
@@ -147,7 +147,7 @@ class Recoverable:
     state: RecordedState
 
     def discard(self) -> None:
-        """It was recovered, or nobody wants it."""
+        """Delete it: it was recovered, or nobody wants it."""
         with contextlib.suppress(OSError):
             _remove(self.path, ProcessLock(_lock_path(self.path)))
 
@@ -176,7 +176,7 @@ def _journals(folder: Path) -> list[Path]:
 
 
 def _is_own(folder: Path) -> bool:
-    found = folder.lstat()  # a link that somebody laid here leads to what is theirs to choose
+    found = folder.lstat()  # a link placed here by somebody else could lead anywhere
     return not hasattr(os, "getuid") or (stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid())
 
 
@@ -185,7 +185,7 @@ def _lock_path(path: Path) -> Path:
 
 
 def _make_private(folder: Path) -> None:
-    """A folder that others on this computer cannot read: it tells of patients."""
+    """A folder that others on this computer cannot read, since it contains patient data."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not _is_own(folder):
         raise PermissionError(f"the folder {folder} belongs to somebody else")
@@ -194,7 +194,7 @@ def _make_private(folder: Path) -> None:
 
 
 def _append(path: Path, record: bytes, at: int) -> None:
-    """Write a whole record at the end of those before it, or leave the file as it was."""
+    """Append a complete record, or leave the file unchanged."""
     file = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
     try:
         os.lseek(file, at, os.SEEK_SET)
@@ -212,7 +212,7 @@ def _append(path: Path, record: bytes, at: int) -> None:
 
 
 def _tidy(folder: Path) -> None:
-    """Away with old sessions that nobody wanted back, and with locks that have no journal."""
+    """Delete old sessions that nobody recovered, and locks without a journal."""
     with contextlib.suppress(OSError):
         dead = sorted(_journals(folder), key=lambda path: path.stat().st_mtime, reverse=True)
         oldest = time.time() - _DAYS_KEPT * 86400

@@ -4,8 +4,8 @@ A frame is, little-endian::
 
     magic (8 bytes) | header length (uint32) | body length (uint64) | header (UTF-8 JSON) | body
 
-The header is ``{"kind": str, "fields": object, "arrays": [[name, dtype, shape], ...]}``; the body holds the arrays one
-after the other, C-contiguous. The magic shows a stream that was cut or went through a text mode.
+The header is ``{"kind": str, "fields": object, "arrays": [[name, dtype, shape], ...]}``; the body contains the arrays
+one after the other, C-contiguous. The magic reveals a stream that was cut or converted in text mode.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ _DTYPES = frozenset(["|b1", "|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<u8", "<i
 
 
 class ProtocolError(InteractiveSegError):
-    """Bytes that are no message, or a message that cannot be sent or understood."""
+    """Bytes that are not a message, or a message that cannot be sent or understood."""
 
 
 @dataclass(frozen=True, eq=False)
 class Message:
-    """What goes over the stream in one piece.
+    """The unit sent over the stream.
 
-    kind : what it is, such as "request"
+    kind : such as "request"
     fields : what JSON can hold
     arrays : name -> array of bool, integers or floating-point numbers of up to 8 bytes; those received are read-only
     """
@@ -76,11 +76,11 @@ def encode(message: Message) -> bytes:
 
 
 class Decoder:
-    """Finds the messages in a stream, however it is cut into pieces.
+    """Finds the messages in a stream that arrives in arbitrary pieces.
 
     Parameters
     ----------
-    banner_bytes : so many bytes may come before the first message, such as what a login prints; kept in ``banner``
+    banner_bytes : maximum bytes before the first message, such as the output of a login; kept in ``banner``
 
     After a ``ProtocolError`` the stream has no more messages: every further call raises the error again.
     """
@@ -97,7 +97,7 @@ class Decoder:
 
         Raises
         ------
-        ProtocolError : the bytes are no message.
+        ProtocolError : the bytes are not a message.
         """
         if self._error is not None:
             raise self._error
@@ -108,7 +108,7 @@ class Decoder:
             raise
 
     def end(self) -> None:
-        """ProtocolError where the stream ends within a message."""
+        """ProtocolError if the stream ends within a message."""
         if self._error is None and (self._filled or self._header_length >= 0 or self._lead):
             raise ProtocolError("the stream ended within a message")
 
@@ -131,7 +131,7 @@ class Decoder:
                 self._filled = 0
 
     def _after_banner(self, data: bytes) -> bytes:
-        """What belongs to messages, once the first has begun; nothing before."""
+        """The bytes that belong to messages, once the first has begun; none before."""
         self._lead += data
         start = self._lead.find(MAGIC)
         if start < 0 and len(self._lead) < self._banner_bytes + len(MAGIC):
@@ -154,7 +154,7 @@ def whole_messages(data: bytes) -> list[Message]:
 
 def _plain(name: str, values: NDArray) -> NDArray:
     if values.dtype.kind not in "buif" or values.dtype.itemsize > 8:
-        raise ProtocolError(f"the array {name!r} is of {values.dtype}; only plain numbers of up to 8 bytes travel")
+        raise ProtocolError(f"the array {name!r} is of {values.dtype}; only plain numbers of up to 8 bytes can be sent")
     if values.ndim > _MAX_AXES:
         raise ProtocolError(f"the array {name!r} has {values.ndim} axes; {_MAX_AXES} are allowed")
     return np.asarray(values, dtype=values.dtype.newbyteorder("<"), order="C")
@@ -191,7 +191,7 @@ def _message(frame: bytearray, header_length: int) -> Message:
             raise ProtocolError(f"the array {name!r} of the message {kind!r} is cut short")
         try:
             values = np.frombuffer(frame, dtype, count, position).reshape(shape)
-        except ValueError as error:  # sides beside a 0 that no array can have
+        except ValueError as error:  # sides, next to a 0, that no array can have
             raise ProtocolError(f"the array {name!r} of the message {kind!r} cannot be {shape}: {error}") from error
         values.flags.writeable = False
         arrays[name], position = values, stop
@@ -201,7 +201,7 @@ def _message(frame: bytearray, header_length: int) -> Message:
 
 
 def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON")
+    raise ValueError(f"{constant} is not JSON")
 
 
 def _finite(word: str) -> float:

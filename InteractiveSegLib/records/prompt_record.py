@@ -1,4 +1,4 @@
-"""Prompts as plain fields and small arrays, for the way to a worker and for the journal."""
+"""Prompts as plain fields and small arrays, for sending to a worker and for the journal."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def box_fields(box: BoundingBox) -> list[list[int]]:
 
 
 def box_of(fields: Any, shape_kji: Index | None = None) -> BoundingBox:
-    """The box of ``box_fields``. InputError where it is none, or not within an image of this shape."""
+    """The box of ``box_fields``. InputError if it is invalid, or not within an image of this shape."""
     try:
         start, stop = fields
     except (TypeError, ValueError):
@@ -79,14 +79,16 @@ def mask_of(box: Any, bits: NDArray, shape_kji: Index | None = None) -> PackedMa
 
 
 def prompt_parts(prompts: Prompts) -> dict[str, Scribbles | PackedMask]:
-    """The immutable values whose arrays a record holds, by the beginning of the arrays' names."""
+    """The immutable values whose arrays a record contains, by the prefix of the arrays' names."""
     return {"scribbles": prompts.scribbles, **{f"start/{label}": mask for label, mask in prompts.start_masks.items()}}
 
 
 def prompt_record(
     prompts: Prompts, shape_kji: Index, without: Collection[str] = ()
 ) -> tuple[dict[str, Any], dict[str, NDArray]]:
-    """Fields and arrays of prompts that lie within an image of this shape; no arrays of the parts named ``without``."""
+    """Fields and arrays of prompts that lie within an image of this shape; without the arrays of the parts named in
+    ``without``.
+    """
     fields = {
         "boxes": {str(label): box_fields(box) for label, box in prompts.boxes.items()},
         "lassoed": {str(label): box_fields(box) for label, box in prompts.lasso_boxes.items()},
@@ -108,7 +110,7 @@ def prompts_of(fields: Mapping[str, Any], arrays: Arrays, shape_kji: Index) -> P
 
     Raises
     ------
-    InputError : they are not whole, or reach outside the image.
+    InputError : they are damaged, or reach outside the image.
     """
     try:
         runs = {name: arrays[f"scribbles/{name}"] for name in ("first", "length", "label")}
@@ -124,4 +126,4 @@ def prompts_of(fields: Mapping[str, Any], arrays: Arrays, shape_kji: Index) -> P
     except InputError:
         raise
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise InputError(f"a record of prompts is not whole: {type(error).__name__} {error}") from error
+        raise InputError(f"a record of prompts is damaged: {type(error).__name__} {error}") from error

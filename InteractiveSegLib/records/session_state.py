@@ -1,4 +1,4 @@
-"""What a sitting at one image consists of, and as a record that brings it back."""
+"""The state of a session on one image, and a record that restores it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ from InteractiveSegLib.prompts.prompts import Prompts
 from InteractiveSegLib.records.message import Message, ProtocolError, encode, whole_messages
 from InteractiveSegLib.records.prompt_record import box_fields, mask_of, prompt_record, prompts_of
 
-_LEVEL = 1  # bits and runs compress well, and this is quick
+_LEVEL = 1  # bits and runs compress well, and this level is fast
 _MOST_BYTES = 1 << 30
 
 
 def content_hash(volume: Volume) -> str:
-    """Of the voxels and their type, whatever their order in memory; a second for some hundred megabytes."""
+    """Hash of the voxels and their type, independent of their order in memory; takes a second for some hundred
+    megabytes.
+    """
     digest = hashlib.blake2b(str(volume.array_kji.dtype.newbyteorder("<")).encode(), digest_size=16)
     for part in volume.array_kji:
         digest.update(np.ascontiguousarray(part, dtype=part.dtype.newbyteorder("<")))
@@ -32,9 +34,9 @@ def content_hash(volume: Volume) -> str:
 
 @dataclass(frozen=True, eq=False)
 class VolumeIdentity:
-    """What tells one image from another.
+    """Identifies an image.
 
-    path : where the image was read from, as far as that is known
+    path : where the image was read from, if known
     """
 
     name: str
@@ -48,7 +50,7 @@ class VolumeIdentity:
         return cls(volume.name, path, volume.geometry, content_hash(volume))
 
     def difference(self, volume: Volume) -> str:
-        """How a volume differs from this one, in words; empty where it is the same image."""
+        """A text that says how a volume differs from this one; empty if it is the same image."""
         try:
             self.geometry.require_same(volume.geometry, f"the volume {volume.name!r}")
         except InputError as error:
@@ -58,13 +60,14 @@ class VolumeIdentity:
 
 @dataclass(frozen=True, eq=False)
 class SessionState:
-    """All that is lost when the program that shows an image dies; immutable, so that it can be written later.
+    """Everything that would be lost when the program that shows an image dies; immutable, so that it can be written
+    later.
 
-    volume : its array must not change; another object counts as another image, all of which is read to know it again
+    volume : its array must not change; another object counts as another image, and is read completely to identify it
     prompts : boxes, scribbles with edits by hand, start masks, lassos
     masks : label -> mask as it is shown, accepted or not
-    settings : what JSON can hold, such as the model, and names and colours of the segments
-    path : where the image was read from, as far as that is known
+    settings : JSON values, such as the model, and names and colours of the segments
+    path : where the image was read from, if known
     """
 
     volume: Volume
@@ -76,7 +79,7 @@ class SessionState:
 
 @dataclass(frozen=True, eq=False)
 class RecordedState:
-    """A session as its record gives it back; for ``prompts``, ``masks``, ``settings`` see ``SessionState``.
+    """A session restored from its record; for ``prompts``, ``masks``, ``settings`` see ``SessionState``.
 
     time : when it was recorded, in seconds since 1970
     """
@@ -89,7 +92,7 @@ class RecordedState:
 
 
 def state_record(state: SessionState, identity: VolumeIdentity) -> bytes:
-    """A record; InputError or ProtocolError where the state cannot be recorded."""
+    """A record; InputError or ProtocolError if the state cannot be recorded."""
     prompts, arrays = prompt_record(state.prompts, identity.geometry.shape_kji)
     fields = {
         "time": time.time(),
@@ -110,7 +113,7 @@ def state_record(state: SessionState, identity: VolumeIdentity) -> bytes:
 
 
 def last_state(data: bytes) -> RecordedState | None:
-    """The last whole state in the bytes of a file of records; None where there is none."""
+    """The last complete state in the bytes of a file of records; None if there is none."""
     for message in reversed(whole_messages(data)):
         try:
             return _state(message)

@@ -1,1 +1,1 @@
-"""The way of the data from prompts to masks."""
+"""The stages from prompts to masks."""

@@ -16,14 +16,15 @@ from InteractiveSegLib.progress import Progress, Stage, Steps
 class AdaptSettings:
     """Image-specific fine-tuning (Wang et al., TMI 2018, eq. 8-10).
 
-    rounds : label step and network step alternate this often at most
+    rounds : maximum number of alternations of label step and network step
     changed_fraction : stop when fewer labels of the working grid change in a round
-    updates : gradient steps a round
+    updates : gradient steps per round
     learning_rate : of the updates
     scribble_weight : omega, weight of a scribbled voxel (the paper: 5)
     unsure_above, unsure_below : t0 and t1; voxels with a probability between them have no weight
-    contradiction_mm : epsilon; voxels within this geodesic distance of a scribble that says otherwise have no weight
-    max_voxels : voxels an update sees: all scribbled ones, others drawn at random each round (at least half as many)
+    contradiction_mm : epsilon; voxels within this geodesic distance of a contradicting scribble have no weight
+    max_voxels : voxels used in an update: all scribbled ones, and others drawn at random in each round (at least half
+        as many)
     """
 
     rounds: int = 4
@@ -41,11 +42,11 @@ class AdaptSettings:
 class SoftAdaptSettings:
     """Fine-tuning to a soft mask.
 
-    updates : gradient steps; 0 leaves the network as it is
+    updates : gradient steps; 0 leaves the network unchanged
     learning_rate : of the updates
-    sureness : power of the mask's confidence that a voxel's weight is
-    annotated_weight : of a voxel that a person annotated
-    max_voxels : drawn at random
+    sureness : exponent of the mask's confidence in the weight of a voxel
+    annotated_weight : weight of a voxel that a person annotated
+    max_voxels : number of voxels drawn at random
     """
 
     updates: int = 10
@@ -56,7 +57,9 @@ class SoftAdaptSettings:
 
 
 def load_optimizer() -> None:
-    """Have PyTorch import what its optimisers need: a second in which no step could be cancelled."""
+    """Have PyTorch import what its optimisers need in advance: it takes a second, in which no step could be
+    cancelled.
+    """
     torch.optim.Adam([torch.zeros(1)])
 
 
@@ -68,12 +71,12 @@ def interaction_weights(
     distance_mm: Tensor,
     settings: AdaptSettings,
 ) -> Tensor:
-    """Weight of each voxel in the network step: what the network and the user are unsure of does not teach.
+    """Weight of each voxel in the network step: voxels of which network and user are unsure have none.
 
     Parameters
     ----------
     probability : (*S) float, foreground probability of the network
-    first_labels : (*S) bool, of the first label step, which knew no scribbles
+    first_labels : (*S) bool, of the first label step, without scribbles
     foreground, background : (*S) bool, scribbles
     distance_mm : (2, *S) geodesic distance to the foreground and to the background scribbles
 
@@ -108,11 +111,12 @@ def adapt_steps(
     features : (F, *S), output of blocks 1-5
     labels : (*S) bool; weights : (*S) float, at least 0
     seed : of the draw of voxels
-    added : (*S) log-odds that are added to those of block 6: it learns what they leave unsaid, rather than the labels
+    added : (*S) log-odds that are added to those of block 6: it then learns what they leave open, rather than the
+        labels
 
     Returns
     -------
-    the fitted copy, or an unchanged one where no voxel has a weight or the scribbles would be met less well than before
+    the fitted copy; an unchanged one if no voxel has a weight, or if it would agree with the scribbles less than before
     """
     before, head = head, copy.deepcopy(head).eval()
     chosen, chosen_weights = _draw(weights, labels, settings, seed)
@@ -191,15 +195,18 @@ class _Columns:
 
 
 def _of_voxels(features: Tensor, chosen: Tensor) -> Tensor:
-    """Features (F, N) of the voxels ``chosen`` (N,) out of (F, *S), read in one piece a voxel where they lie so."""
+    """Features (F, N) of the voxels ``chosen`` (N,) out of (F, *S), read voxel by voxel if they are stored in that
+    order.
+    """
     return features.flatten(1).t()[chosen].t()
 
 
 def _draw(weights: Tensor, labels: Tensor, settings: AdaptSettings, seed: int) -> tuple[Tensor, Tensor]:
-    """Indices and weights of the voxels an update sees: scribbles all, others in part.
+    """Indices and weights of the voxels used in an update: all scribbles, and some of the others.
 
-    Voxels without a weight are mostly those of the object, of which networks are less sure. Left out, they would tilt
-    the head towards the background round by round; so the others of their label weigh as much as all of that label.
+    Voxels without a weight are mostly voxels of the object, where networks are less sure. Leaving them out would bias
+    the head towards the background in every round; the remaining voxels of a label therefore have as much weight as all
+    of that label.
     """
     flat, flat_labels = weights.flatten(), labels.flatten()
     is_scribble = flat == settings.scribble_weight

@@ -1,4 +1,4 @@
-"""BIFSeg for one object: the network in the box, then label step and network step in turn (Wang et al., TMI 2018)."""
+"""BIFSeg for one object: the network in the box, then alternating label and network steps (Wang et al., TMI 2018)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from InteractiveSegLib.segmenting.object_prompts import ObjectPrompts
 from InteractiveSegLib.segmenting.refine import Border, minimise_energy_steps
 from InteractiveSegLib.segmenting.settings import BifsegSettings
 
-_MARKED_FOR_START = 0.3  # part of the slices marked, from which the answer to the box is shown at full strength
+_MARKED_FOR_START = 0.3  # fraction of slices marked from which the answer to the box is shown at full strength
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +32,7 @@ class ObjectLabels:
 
     probability : (K, J, I) float32, of the foreground
     labels : (K, J, I) bool
-    rounds : of adaptation
+    rounds : number of rounds of adaptation
     classical : (K, J, I) log-odds, the classical answer to the prompts
     """
 
@@ -47,8 +47,9 @@ def corrected_answer(
 ) -> Tensor:
     """The mask (K, J, I) in [0, 1] from which scribbles in a drawn box start.
 
-    The probability of the object from its box alone, put right where it is marked and beyond the box. It is paler the
-    fewer slices are marked: a network that is shown a mask changes little of it for a short stroke or two.
+    The probability of the object from its box alone, corrected where it is marked and outside the box. If few slices
+    are marked, it is scaled down: a network that is shown a clear mask changes little of it for one or two short
+    strokes.
     """
     classical = settings.classical_share_of_box * box_features.classical
     found = foreground_probability(network.block6, box_features.features, classical)
@@ -73,10 +74,10 @@ def bifseg_steps(
     prompts : on the grid of ``crop``. Only networks that see prompts use the mask to start from; without one,
         scribbles in a drawn box correct the answer to the box alone, where ``crop`` has it
     adapt : fit block 6 to this image; the network itself is not changed. With scribbles in a box it learns what the
-        share of the classical answer, if it has one, leaves unsaid; else it learns the labels, since people's scribbles
-        without a box mark most slices, and of a box alone the classical answer knows little
-    classical : (K, J, I), the classical answer to these prompts, where another network has found it already; one
-        that sees the prompts finds it with its features
+        share of the classical answer, if it has one, leaves open. Otherwise it learns the labels, since people's
+        scribbles without a box mark most slices, and the classical answer knows little from a box alone
+    classical : (K, J, I), the classical answer to these prompts, if another network has already computed it; a network
+        that sees the prompts computes it with its features
     """
     scribbled, spacing = prompts.is_scribbled, crop.grid.spacing_kji_mm
     settings = settings.on(crop.grid, prompts.has_scribbles)
@@ -121,7 +122,7 @@ def bifseg_steps(
 def _seen_steps(
     crop: ObjectCrop, prompts: ObjectPrompts, network: Member, settings: BifsegSettings
 ) -> Steps[PromptedFeatures]:
-    """What a network that sees prompts makes of them: of a box alone what ``crop`` has already."""
+    """Features of a network that sees prompts; for a box alone, those that ``crop`` already has."""
     start = prompts.start
     box_features = crop.box_features if prompts.box_drawn and start is None else None
     if box_features is not None:

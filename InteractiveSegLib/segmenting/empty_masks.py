@@ -1,4 +1,4 @@
-"""Why an object came out empty, as far as that is known, in a sentence for the person who drew it."""
+"""Why the mask of an object is empty, as far as is known, in a sentence for the user."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from InteractiveSegLib.wording.counting import counted
 def empty_notes(
     volume: Volume, prompts: Prompts, found: Mapping[int, ObjectMask], kept: Mapping[int, ObjectMask]
 ) -> list[str]:
-    """A note for each label of a round without a voxel.
+    """A note for each label whose mask in a round is empty.
 
     Parameters
     ----------
-    found : label -> mask of each object by itself
+    found : label -> mask of each object alone
     kept : label -> the same without the voxels that went to other objects
     """
     empty = [label for label, mask in kept.items() if not mask.bits.any()]
@@ -45,11 +45,15 @@ def _reason(
         winners = winners_of[label]
         twice = [other for other in winners if box is not None and prompts.boxes.get(other) == box]
         if twice:
-            went = ", to which all voxels went; give each object a box of its own"
+            went = ", to which all voxels went; give each object its own box"
             return ["it has the same box as ", Labelled(twice[0]), went]
         listed = [part for other in winners for part in (", ", Labelled(other))][1:]
         voxels = counted(_count(own), "voxel", "voxels")
-        return [f"all {voxels} found for it are more likely of ", *listed, "; scribble on both to part them"]
+        return [
+            f"all {voxels} found for it are more likely to belong to ",
+            *listed,
+            "; scribble on both to separate them",
+        ]
     value = _only_value(volume, own.grid.crop)
     if value is not None:
         return [f"the image is constant there, every voxel has the value {value:g}"]
@@ -65,7 +69,7 @@ def _count(mask: ObjectMask) -> int:
 
 
 def _winners(lost: Mapping[int, ObjectMask], kept: Mapping[int, ObjectMask]) -> dict[int, list[int]]:
-    """For each object that lost all its voxels the labels that have them, ascending."""
+    """For each object that lost all its voxels, the labels that got them, ascending."""
     claimed = {label: own for label, own in lost.items() if own.bits.any()}
     if not claimed:
         return {}
@@ -80,7 +84,7 @@ def _winners(lost: Mapping[int, ObjectMask], kept: Mapping[int, ObjectMask]) -> 
 
 
 def _only_value(volume: Volume, crop: BoundingBox) -> float | None:
-    """The value that all finite voxels of a part of the image have; None where there are several."""
+    """The one value of all finite voxels in a part of the image; None if there are several values."""
     values = volume.array_kji[crop.slices]
     values = values[np.isfinite(values)]
     return float(values[0]) if values.min() == values.max() else None

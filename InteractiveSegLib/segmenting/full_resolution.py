@@ -1,4 +1,4 @@
-"""From the working grid to the image's own grid: the border is fitted again where the working grid was too coarse."""
+"""From the working grid to the image's own grid: the border is fitted again if the working grid was coarser."""
 
 from collections.abc import Iterator
 from itertools import product
@@ -65,7 +65,7 @@ def full_resolution_steps(
 
 
 def _without_border(labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Working voxels whose neighbours all are foreground, and those with any foreground neighbour."""
+    """Working voxels whose neighbours are all foreground, and those with any foreground neighbour."""
     values = labels.float()[None, None]
     grown = max_pool3d(values, 3, stride=1, padding=1)
     shrunk = -max_pool3d(-values, 3, stride=1, padding=1)

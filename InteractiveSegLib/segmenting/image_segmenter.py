@@ -1,4 +1,4 @@
-"""From prompts to masks: the stages of every object of an image in their order."""
+"""From prompts to masks: runs all stages, in order, for every object of an image."""
 
 import copy
 import time
@@ -35,7 +35,7 @@ from InteractiveSegLib.segmenting.rounds import ObjectMask, Round, without_overl
 from InteractiveSegLib.segmenting.settings import BifsegSettings
 from InteractiveSegLib.wording.counting import counted
 
-_BYTES_KEPT = 600_000_000  # of features of boxes, beside those of the latest
+_BYTES_KEPT = 600_000_000  # of features of boxes, besides those of the latest
 
 _CPU = torch.device("cpu")
 
@@ -45,21 +45,21 @@ Result = TypeVar("Result")
 class ImageSegmenter:
     """Computes rounds of one image.
 
-    A round is a function of image, prompts, weights, settings and seed alone: every image and every step starts from
+    A round depends only on image, prompts, weights, settings and seed: every image and every step starts from
     the network's own weights, so a step can be repeated, or computed again by another process with the same result.
-    What is kept between rounds is a cache.
+    Everything kept between rounds is a cache.
 
     Parameters
     ----------
     volume : the image
-    network : in eval mode; a copy of it is worked with
-    settings : those for this network where None
+    network : in eval mode; a copy of it is used
+    settings : None takes the defaults for this network
     seed : of the random choices of fine-tuning
-    device : where the network runs; when its memory is full the step is repeated on the CPU, and a note says so
+    device : where the network runs; if its memory is full, the step is repeated on the CPU, and a note says so
 
     Raises
     ------
-    InputError : the network is in training mode, in which looking at an image would change it.
+    InputError : the network is in training mode, in which computing features of an image would change it.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class ImageSegmenter:
         self._kept: dict[BoundingBox, ObjectCrop] = {}
 
     def crops(self, prompts: Prompts) -> tuple[BoundingBox, ...]:
-        """The parts of the image that a round from these prompts looks at; no other voxel has a say in it."""
+        """The parts of the image that a round from these prompts uses; no other voxel affects it."""
         geometry, found = self.volume.geometry, []
         for label in prompts.labels:
             if needs_region(prompts, label):
@@ -92,13 +92,13 @@ class ImageSegmenter:
         return tuple(found)
 
     def look_steps(self, prompts: Prompts, adapt: bool = True) -> Steps[None]:
-        """Have the networks look at the surroundings of drawn boxes before anything is marked there.
+        """Compute the features around drawn boxes before anything is marked there.
 
-        The next round of these boxes is quicker by that, and the same.
+        This makes the next round of these boxes faster and does not change its result.
 
         Parameters
         ----------
-        adapt : the round that is expected is to be fine-tuned
+        adapt : the expected round is to be fine-tuned
         """
         for label in sorted(prompts.boxes):
             yield from self._on_device(lambda device, label=label: self._looked(prompts, label, adapt, device), [])
@@ -116,7 +116,7 @@ class ImageSegmenter:
 
         Parameters
         ----------
-        notes : of drawing the prompts; the round's begin with them
+        notes : from drawing the prompts; the notes of the round begin with them
 
         Raises
         ------
@@ -155,13 +155,13 @@ class ImageSegmenter:
             box = region.box
             if not region.is_shown:
                 looked_for = box
-                fine_tuned = adapt and not self._network.takes_prompts  # which few marks teach less than it knows
+                fine_tuned = adapt and not self._network.takes_prompts  # which knows more than few marks teach
                 notes.append(region_note(label, box, geometry, left_untuned=adapt and not fine_tuned))
                 adapt = fine_tuned
         crop = self._cropped(box, device)
         grid = crop.grid
         if crop.not_finite:
-            verb, then = ("is", "it counts") if crop.not_finite == 1 else ("are", "they count")
+            verb, then = ("is", "it is treated") if crop.not_finite == 1 else ("are", "they are treated")
             odd = f" {verb} NaN or infinite; {then} as the darkest finite value"
             notes.append(Note(f"{counted(crop.not_finite, 'voxel', 'voxels')} round ", Labelled(label), odd))
         notes += self._start_notes(prompts, label, box)
@@ -195,13 +195,13 @@ class ImageSegmenter:
         return ObjectMask(grid, found.probability.cpu().numpy(), np.packbits(inside), looked_for)
 
     def _start_notes(self, prompts: Prompts, label: int, box: BoundingBox) -> list[Note]:
-        """What of the object's start mask, where it has one, is left out."""
+        """Notes on what is left out of the object's start mask, if it has one."""
         start = prompts.start_masks.get(label)
         if start is None:
             return []
         if not self._network.sees_start_masks:
-            use = "not used" if label in prompts.boxes else "used for its box alone"
-            return [Note("this network does not look at masks: the start mask of ", Labelled(label), f" was {use}")]
+            use = "not used" if label in prompts.boxes else "used only for its box"
+            return [Note("this network does not take start masks as input: that of ", Labelled(label), f" was {use}")]
         beyond = start.voxels - np.count_nonzero(start.within(box))
         if not beyond:
             return []
@@ -210,14 +210,14 @@ class ImageSegmenter:
         return [Note(what, Labelled(label), f" {where} left out")]
 
     def _cropped(self, box: BoundingBox, device: torch.device) -> ObjectCrop:
-        """A box as it was kept, or without features."""
+        """The crop of a box: the cached one, or one without features."""
         kept = self._kept.get(box)
         if kept is None or kept.image.device != device:
             return object_crop(self.volume, box, self.settings.grid, device)
         return kept
 
     def _keep(self, box: BoundingBox, crop: ObjectCrop) -> None:
-        """For later rounds, beside the boxes used last."""
+        """Cache a crop for later rounds, next to the crops used last."""
         self._kept.pop(box, None)
         while self._kept and sum(kept.bytes for kept in self._kept.values()) > _BYTES_KEPT:
             self._kept.pop(next(iter(self._kept)))

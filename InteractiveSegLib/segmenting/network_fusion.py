@@ -1,4 +1,4 @@
-"""The answer of one network to an object's prompts, or of several together."""
+"""The answer of one network, or of several together, to an object's prompts."""
 
 import math
 
@@ -12,15 +12,15 @@ from InteractiveSegLib.segmenting.object_prompts import ObjectPrompts
 from InteractiveSegLib.segmenting.refine import minimise_energy_steps
 from InteractiveSegLib.segmenting.settings import BifsegSettings
 
-_SUREST = 1e-4  # no network is surer than this of what it says
+_SUREST = 1e-4  # probabilities of a network are kept this far from 0 and 1
 _SHARE_OF_SCRIBBLES = 0.3  # of the first network, from scribbles alone
-_SHARE_ON_A_SLICE = 0.7  # of it where these are on a single slice, too little for the others to learn much from
-_LEAST_SHARE, _MOST_SHARE = 0.6, 0.9  # of it within a drawn box, however much or little the others can learn from
-_MARKED = 0.6  # part of the slices marked, at which the rest of its share has fallen by 1/e
+_SHARE_ON_A_SLICE = 0.7  # its weight if these are on a single slice, too few for the others to learn much from
+_LEAST_SHARE, _MOST_SHARE = 0.6, 0.9  # bounds of its weight within a drawn box
+_MARKED = 0.6  # fraction of slices marked at which the rest of its weight has fallen by 1/e
 
 
 def answering(network: Network, *, scribbled: bool, adapt: bool) -> tuple[Member, ...]:
-    """The networks that have a say: of several the first alone where the others are not fitted to scribbles."""
+    """The networks that answer: of several, only the first if the others are not fitted to scribbles."""
     return network.members if adapt and scribbled else network.members[:1]
 
 
@@ -35,10 +35,10 @@ def fused_steps(
 ) -> Steps[ObjectLabels]:
     """Segment one object on the working grid; arguments as for ``bifseg_steps``, for all networks that answer.
 
-    Of several networks each is fitted to the image by itself, but within a drawn box the first answers as it was
-    trained; the weighted mean of their log-odds meets the energy. The first, which knows from training what scribbles
-    mean, counts more on a single slice, and in a box the more the fewer slices are marked: from few marks the others
-    learn little of the object.
+    If there are several networks, each is fitted to the image separately, but within a drawn box the first answers as
+    it was trained; the weighted mean of their log-odds enters the energy. The first, which knows from training what
+    scribbles mean, has more weight on a single slice, and in a box its weight is larger the fewer slices are marked:
+    from few marks the others learn little about the object.
     """
     found: list[ObjectLabels] = []
     networks = answering(network, scribbled=prompts.has_scribbles, adapt=adapt)
@@ -73,5 +73,5 @@ def fused_steps(
 
 
 def _share_in_box(marked: float) -> float:
-    """Weight of the first network's log-odds, from the part of the box's slices on which the object is marked."""
+    """Weight of the first network's log-odds, given the fraction of the box's slices on which the object is marked."""
     return min(_MOST_SHARE, _LEAST_SHARE + (1 - _LEAST_SHARE) * math.exp(-marked / _MARKED))

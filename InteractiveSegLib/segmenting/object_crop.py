@@ -1,4 +1,4 @@
-"""The surroundings of a box as networks see them, and what these make of them before anything is marked."""
+"""The surroundings of a box as networks see them, and the networks' features before anything is marked."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,12 +18,12 @@ from InteractiveSegLib.progress import Steps
 
 @dataclass(frozen=True, eq=False)
 class ObjectCrop:
-    """What is computed once a box: the crop on the working grid and the features of the frozen blocks.
+    """What is computed once per box: the crop on the working grid and the features of the frozen blocks.
 
     image : (K, J, I) float32 in [0, 1]
-    not_finite : voxels of the crop that were NaN or infinite and count as the darkest finite value
-    features : (F, K, J, I) float32, of the network that looks at the image alone; None where none has looked yet
-    box_features : what the network that sees prompts makes of a drawn box alone; None where it was not asked
+    not_finite : voxels of the crop that were NaN or infinite and are treated as the darkest finite value
+    features : (F, K, J, I) float32, of the network that sees only the image; None if not computed yet
+    box_features : of the network that sees prompts, from a drawn box alone; None if not computed
     """
 
     grid: WorkingGrid
@@ -34,15 +34,15 @@ class ObjectCrop:
 
     @property
     def bytes(self) -> int:
-        """Memory that the image and what networks made of it take."""
+        """Memory of the image and the features."""
         return sum(held.nbytes for held in (self.image, self.features, self.box_features) if held is not None)
 
 
 def shown_box(grid: WorkingGrid, box: BoundingBox) -> Tensor:
     """A drawn box as networks are shown it, (K, J, I) bool on the working grid.
 
-    A box that leaves nothing out, such as that of a whole image, says nothing of what is not the object. The outermost
-    rows and columns of the slices then count as outside; the object may reach there all the same.
+    A box that leaves nothing out, such as that of a whole image, does not tell what background looks like. The
+    outermost rows and columns of the slices then count as outside; the object may still reach there.
     """
     inside = grid.inside(box)
     if not inside.all():
@@ -56,7 +56,7 @@ def shown_box(grid: WorkingGrid, box: BoundingBox) -> Tensor:
 
 
 def object_crop(volume: Volume, box: BoundingBox, settings: GridSettings, device: torch.device) -> ObjectCrop:
-    """The surroundings of a box that lies within the image, cropped and resampled; without features."""
+    """The surroundings of a box within the image, cropped and resampled, without features."""
     grid = working_grid(box, volume.geometry, settings)
     intensities, not_finite = crop_intensities(volume, grid.crop)
     return ObjectCrop(grid, grid.averaged(torch.from_numpy(intensities)).to(device), not_finite)
@@ -65,11 +65,11 @@ def object_crop(volume: Volume, box: BoundingBox, settings: GridSettings, device
 def encoded_steps(
     crop: ObjectCrop, networks: Sequence[Member], drawn: BoundingBox | None, cues: CueSettings
 ) -> Steps[ObjectCrop]:
-    """The same with what the networks make of it before anything is marked, as far as that lacks.
+    """The same crop with the features that are still missing, computed before anything is marked.
 
     Parameters
     ----------
-    drawn : the box, for networks that start from the answer to it; None where there is none, or a mask to start from
+    drawn : the box, for networks that start from the answer to it; None if there is no box, or a mask to start from
     """
     for network in networks:
         if not network.takes_prompts:

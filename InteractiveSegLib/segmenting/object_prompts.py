@@ -1,4 +1,4 @@
-"""What one object is shown: its box, its marks and those of the others, on its working grid."""
+"""The prompts of one object as networks see them: its box, its marks and those of the others, on its working grid."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from InteractiveSegLib.prompts.prompts import Prompts
 from InteractiveSegLib.prompts.scribbles import BACKGROUND, Scribbles
 from InteractiveSegLib.segmenting.object_crop import shown_box
 
-_MOST_OTHERS = 12  # told apart, as each takes a pass over the image: with all of 254 the time would be quadratic
+_MOST_OTHERS = 12  # treated separately, as each takes a pass over the image: with all 254 the time would be quadratic
 
 
 @dataclass(frozen=True, eq=False)
 class ObjectPrompts:
-    """What one object is shown, (K, J, I) tensors on its working grid. Outside its box there is no object.
+    """The prompts of one object, (K, J, I) tensors on its working grid. Outside its box there is no object.
 
-    box : of the image's voxels, that holds the object
-    box_drawn : it comes from the user, rather than from all else that was drawn
+    box : in voxels of the image; contains the object
+    box_drawn : it was drawn by the user, rather than derived from the other prompts
     has_scribbles : voxels of the image are marked in the crop; on a coarser grid the marks of a voxel may cancel out
     foreground, background : bool, scribbles on the object and on all else; no voxel has both
     plain_background : bool, the part of the background that marks no other object
@@ -56,11 +56,11 @@ class ObjectPrompts:
         *,
         sees_start: bool = True,
     ) -> ObjectPrompts:
-        """Those of one label. Where one working voxel has both kinds of marks it has none: full resolution settles it.
+        """The prompts of one label. A working voxel with both kinds of marks gets none: full resolution decides it.
 
         Parameters
         ----------
-        box : holds the object, within the image
+        box : contains the object, within the image
         grid : round that box
         sees_start : False leaves the mask to start from out
         """
@@ -104,7 +104,7 @@ class ObjectPrompts:
 
     @cached_property
     def marked_part(self) -> float:
-        """Part of the box's slices in which the object is marked, 0 to 1; slices as ``slice_axis`` has them."""
+        """Fraction of the box's slices in which the object is marked, 0 to 1; slices along ``slice_axis``."""
         axis = slice_axis(self.inside.shape, self.grid.spacing_kji_mm)
         marked, within = (
             int(mask.movedim(axis, 0).flatten(1).any(dim=1).sum())
@@ -113,7 +113,7 @@ class ObjectPrompts:
         return marked / within
 
     def shown(self, start: Tensor | None) -> ShownPrompts:
-        """As networks are shown them, with a mask to start from or with none."""
+        """The prompts as networks see them, with or without a mask to start from."""
         box = torch.ones_like(self.inside)
         if self.box_drawn and self.is_scribbled:  # scribbles say what is not the object
             box = self.inside
@@ -129,15 +129,15 @@ def other_objects(
     crop: BoundingBox,
     spacing_kji_mm: tuple[float, float, float],
 ) -> list[NDArray[np.int32]]:
-    """Marks (N, 3) of the other objects, each by itself, in the order of their labels.
+    """Marks (N, 3) of each of the other objects, in the order of their labels.
 
-    Of more than 12 the 11 with a mark nearest to the middle of the box come by themselves, and all others together as
-    the last.
+    If there are more than 12, the 11 with a mark nearest to the middle of the box are separate, and all others are
+    merged into the last.
 
     Parameters
     ----------
     box : of the object
-    crop : what is marked beyond it has no say
+    crop : marks outside it are ignored
     """
     inside = crop.contains(scribbles.indices_kji) & ~np.isin(scribbles.labels, (label, BACKGROUND))
     marks, labels = scribbles.indices_kji[inside], scribbles.labels[inside]

@@ -37,14 +37,14 @@ Part = tuple[slice, ...]
 
 
 class Border:
-    """Where a fit has ended; the next one on the same image, to other probabilities, is quicker from there."""
+    """The end state of a fit; starting from it makes the next fit on the same image, to other probabilities, faster."""
 
     def __init__(self) -> None:
         self._part: Part | None = None
         self._reached: tuple[list[Tensor], Tensor] | None = None
 
     def start(self, problem: "_Problem", part: Part) -> None:
-        """Have a problem on a part of the image start where the last one ended, if that was on the same part."""
+        """Start a problem on a part of the image where the last one ended, if that was on the same part."""
         if self._reached is not None and self._part == part:
             problem.start(*self._reached)
 
@@ -55,7 +55,7 @@ class Border:
 def edge_weights(image: Tensor, spacing_mm: Sequence[float], settings: EnergySettings) -> tuple[Tensor, ...]:
     """``lambda exp(-(I_i - I_j)^2 / (2 sigma^2)) / d_ij`` for the neighbours along each axis.
 
-    image : (*S) float in [0, 1]. Returns one tensor an axis, one element shorter along that axis.
+    image : (*S) float in [0, 1]. Returns one tensor per axis, one element shorter along that axis.
     """
     return tuple(
         (settings.smoothness_mm / spacing_mm[axis])
@@ -95,11 +95,11 @@ def minimise_energy_steps(
     image : (*S) float in [0, 1]
     spacing_mm : voxel size along each axis
     foreground, background : (*S) bool, voxels whose label is given
-    border : of the last fit on this image, where there was one; holds this one's afterwards
+    border : of the last fit on this image, if there was one; contains the border of this fit afterwards
 
     Returns
     -------
-    (*S) bool labels. The same labels whatever the device, up to rounding.
+    (*S) bool labels. The same labels on every device, up to rounding.
 
     Raises
     ------
@@ -108,11 +108,11 @@ def minimise_energy_steps(
     if probability.shape != image.shape or len(spacing_mm) != image.ndim:
         raise InputError(
             f"probability {tuple(probability.shape)}, image {tuple(image.shape)} and spacing {tuple(spacing_mm)} "
-            "do not go together"
+            "do not match"
         )
     for name, given in (("foreground", foreground), ("background", background)):
         if given is not None and given.shape != image.shape:
-            raise InputError(f"{name} {tuple(given.shape)} and image {tuple(image.shape)} do not go together")
+            raise InputError(f"{name} {tuple(given.shape)} and image {tuple(image.shape)} do not match")
     for name, values in (("probabilities", probability), ("intensities of the image", image)):
         if not torch.isfinite(values).all():
             raise InputError(f"the {name} hold NaN or infinite values")
@@ -190,7 +190,7 @@ class _Problem:
         self.u = torch.clamp(u, self.lower, self.upper)
 
     def iterate(self, count: int) -> None:
-        """The last step is not prolonged, so that labels and duals keep to their bounds."""
+        """The last step is not prolonged, so labels and duals stay within their bounds."""
         descent = self.cost * self.primal_step
         for left in reversed(range(count)):
             prolonged = _RELAXED if left else 1.0

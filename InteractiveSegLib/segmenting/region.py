@@ -1,7 +1,7 @@
-"""The region in which an object is looked for that few marks and no box show: several are tried, coarsely.
+"""The region in which to search for an object with few marks and no box: several are tried on a coarse grid.
 
-Too small a region cuts the object off, and too large a one holds others like it. A region fits where the network is
-sure of its voxels and the mask does not touch the region's faces.
+Too small a region cuts the object off, and too large a region contains similar objects. A region fits where the network
+is sure of its voxels and the mask does not touch the region's faces.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from InteractiveSegLib.segmenting.object_prompts import ObjectPrompts
 from InteractiveSegLib.segmenting.settings import BifsegSettings, RegionSettings
 
 _SURE_OF_SIZE = 5  # regions that are always tried
-_STROKE = 3  # voxels on a slice that are more than a click
-_MARKED_SLICES, _MARKED_PART = 3, 0.5  # least slices, and part of those between the first marked one and the last
-_MARKED_OF_FOUND = 0.75  # part of the slices of what is found, from which marks show how far an object reaches
+_STROKE = 3  # voxels on a slice that count as more than a click
+_MARKED_SLICES, _MARKED_PART = 3, 0.5  # least slices, and fraction of those from the first marked one to the last
+_MARKED_OF_FOUND = 0.75  # fraction of the slices of the object found from which marks show its extent
 
 
 def needs_region(prompts: Prompts, label: int) -> bool:
-    """Whether scribbles alone have to show how large an object is: it has no box, lasso or mask to start from."""
+    """Whether only scribbles show how large an object is: it has no box, lasso or mask to start from."""
     return not any(label in drawn for drawn in (prompts.boxes, prompts.lasso_boxes, prompts.start_masks))
 
 
@@ -57,7 +57,7 @@ def _slices_with_strokes(slices: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def regions(prompts: Prompts, label: int, geometry: Geometry, settings: RegionSettings) -> tuple[BoundingBox, ...]:
-    """Boxes round the marks of an object, each larger than the one before, within the image; at least one."""
+    """At least one box around the marks of an object, within the image; each is larger than the one before."""
     foreground, _ = prompts.scribbles.for_label(label)
     low, high = foreground.min(axis=0), foreground.max(axis=0) + 1
     marks = BoundingBox(tuple(low.tolist()), tuple(high.tolist()))
@@ -75,15 +75,17 @@ def regions(prompts: Prompts, label: int, geometry: Geometry, settings: RegionSe
 
 
 def coarse_grid(settings: BifsegSettings) -> GridSettings:
-    """On which regions are compared. It is at least as coarse as that of a round, so its margin is at least as wide."""
+    """Grid on which regions are compared. It is at least as coarse as that of a round, so its margin is at least as
+    wide.
+    """
     return replace(settings.grid, max_voxels=min(settings.region.grid_voxels, settings.grid.max_voxels))
 
 
 @dataclass(frozen=True)
 class Region:
-    """Where an object is looked for.
+    """The region in which an object is searched for.
 
-    is_shown : its marks show how large it is
+    is_shown : the object's marks show how large it is
     """
 
     box: BoundingBox
@@ -100,12 +102,12 @@ def region_steps(
     seed: int,
     device: torch.device,
 ) -> Steps[Region]:
-    """The surroundings of strokes that mark most slices of what is found there; else, of several regions, the one that
-    fits best. The same prompts give the same one.
+    """The surroundings of the strokes, if they mark most slices of what is found there; otherwise the best of several
+    regions. The same prompts give the same region.
 
     Parameters
     ----------
-    label : of an object with scribbles alone
+    label : of an object with only scribbles
     """
     region, coarse = settings.region, replace(settings, grid=coarse_grid(settings))
 
@@ -135,14 +137,14 @@ def region_steps(
 
 
 def looked_at(prompts: Prompts, label: int, geometry: Geometry, settings: BifsegSettings) -> tuple[BoundingBox, ...]:
-    """The parts of the image that ``region_steps`` and a round in its region look at."""
+    """The parts of the image that ``region_steps`` and a round in its region use."""
     roi, _ = object_roi(prompts, label, geometry)
     largest = regions(prompts, label, geometry, settings.region)[-1]  # holds the others
     return tuple(working_grid(box, geometry, coarse_grid(settings)).crop for box in (roi, largest))
 
 
 def marked_of_found(found: ObjectLabels, own: ObjectPrompts) -> float:
-    """Part of the slices of what was found or marked that are marked, 0 to 1; slices as ``slice_axis`` has them."""
+    """Fraction of the slices with found or marked voxels that are marked, 0 to 1; slices along ``slice_axis``."""
     axis = slice_axis(own.inside.shape, own.grid.spacing_kji_mm)
     marked, held = (
         mask.movedim(axis, 0).flatten(1).any(dim=1)
@@ -152,15 +154,15 @@ def marked_of_found(found: ObjectLabels, own: ObjectPrompts) -> float:
 
 
 def region_note(label: int, region: BoundingBox, geometry: Geometry, *, left_untuned: bool) -> Note:
-    """Where an object was looked for, and whether fine-tuning, which was asked for, was left out."""
+    """A note on where an object was searched for, and whether requested fine-tuning was left out."""
     k, j, i = (n * mm for n, mm in zip(region.shape_kji, geometry.spacing_kji_mm, strict=True))
-    where = f" was looked for in {i:.3g} x {j:.3g} x {k:.3g} mm round its marks"
-    untuned = ", without fine-tuning: so few marks teach the network less than it knows" if left_untuned else ""
+    where = f" was searched for within {i:.3g} x {j:.3g} x {k:.3g} mm round its marks"
+    untuned = ", without fine-tuning: there are too few marks to learn from" if left_untuned else ""
     return Note(Labelled(label), where, untuned)
 
 
 def touching_part(found: ObjectLabels, own: ObjectPrompts, geometry: Geometry) -> float:
-    """Part of the region's faces that the object touches, 0 to 1; faces at the border of the image do not count."""
+    """Fraction of the region's faces that the object touches, 0 to 1; faces at the border of the image are ignored."""
     touched, faces = 0, 0
     for axis, side in _open_faces(own.box, geometry):
         place = torch.nonzero(own.inside.movedim(axis, 0).flatten(1).any(dim=1)).flatten()[0 if side == 0 else -1]
@@ -171,7 +173,7 @@ def touching_part(found: ObjectLabels, own: ObjectPrompts, geometry: Geometry) -
 
 
 def _open_faces(box: BoundingBox, geometry: Geometry) -> Iterator[tuple[int, int]]:
-    """Axis, and 0 for its first or 1 for its last face, of the faces beyond which the image goes on."""
+    """Axis, and 0 for its first or 1 for its last face, of the faces that are not at the border of the image."""
     for axis in range(3):
         if box.start_kji[axis] > 0:
             yield axis, 0

@@ -1,4 +1,4 @@
-"""What a step leaves behind: a mask an object, with what it takes to settle where objects overlap."""
+"""The result of a step: one mask per object, with what is needed to resolve overlaps."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -17,10 +17,10 @@ from InteractiveSegLib.prompts.prompts import Prompts
 class ObjectMask:
     """One object of a round.
 
-    grid : where it was worked on
+    grid : on which it was computed
     probability : (K, J, I) float32 on the working grid
     bits : packed mask of the crop at the image's resolution
-    region : where it was looked for, since nothing that was drawn shows how large it is; None where something does
+    region : in which it was searched for, if no prompt shows how large it is; otherwise None
     """
 
     grid: WorkingGrid
@@ -37,9 +37,9 @@ class ObjectMask:
 
 @dataclass(frozen=True, eq=False)
 class Round:
-    """What a person sees after a step, and what they had drawn by then. The first round of a session is empty.
+    """What the user sees after a step, and the prompts at that time. The first round of a session is empty.
 
-    prompts : that led to it
+    prompts : from which it was computed
     objects : label -> mask
     adapted : block 6 was fitted to the image
     notes : sentences on what was converted, intersected or ignored
@@ -54,9 +54,9 @@ class Round:
 
 
 def without_overlaps(objects: Mapping[int, ObjectMask], prompts: Prompts) -> dict[int, ObjectMask]:
-    """Give voxels that several objects claim to the most probable of them; a scribble decides where there is one.
+    """Give voxels claimed by several objects to the most probable of them; a scribble takes precedence.
 
-    Of objects as probable as each other the one with the lowest label has the voxel.
+    If several objects are equally probable, the one with the lowest label gets the voxel.
     """
     kept = {label: objects[label] for label in sorted(objects)}
     near = {label: found for label, found in kept.items() if _overlap_others(found.grid.crop, kept)}

@@ -1,4 +1,4 @@
-"""What a person gets from a round, as plain values that need no PyTorch: masks, probabilities, notes."""
+"""The result of a round for the user, as plain values that need no PyTorch: masks, probabilities, notes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class WorkingProbability:
-    """Foreground probability of one object on the grid it was worked on, which may be coarser than the image's.
+    """Foreground probability of one object on its working grid, which may be coarser than the image's.
 
     crop : part of the image that the grid covers; the borders of crop and grid coincide
     values : (K, J, I) float32
@@ -58,11 +58,11 @@ class SegmentResult:
     """The objects of a round.
 
     masks : label -> mask; they do not overlap
-    probabilities : label -> probability, where they were asked for
+    probabilities : label -> probability, if requested
     notes : sentences on what was converted, cut or ignored
     seconds : that the round took
     device : that it was computed on
-    regions : label -> where an object was looked for of which nothing that was drawn shows how large it is
+    regions : label -> where the object was searched for, if no prompt shows how large it is
     """
 
     masks: Mapping[int, PackedMask]

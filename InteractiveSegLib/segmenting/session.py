@@ -22,8 +22,8 @@ _CPU = torch.device("cpu")
 class ImageSession(Drawing):
     """Segments one image, step by step.
 
-    Long steps are generators; a step that is closed or fails leaves prompts and rounds as they were. Undo and redo go
-    through prompts and rounds alike.
+    Long steps are generators; a step that is closed or fails leaves prompts and rounds unchanged. Undo and redo cover
+    both prompts and rounds.
 
     >>> from InteractiveSegLib.image.box import BoundingBox
     >>> from InteractiveSegLib.image.geometry import Geometry
@@ -80,7 +80,9 @@ class ImageSession(Drawing):
         return self._taken_back is not None or self._position + 1 < len(self._rounds)
 
     def undo(self) -> Round:
-        """Take back what was drawn since the round, if anything; else go back to the round before, with its prompts."""
+        """Undo what was drawn since the round, if anything; otherwise return to the previous round, with its
+        prompts.
+        """
         if self._has_new_prompts:
             self._taken_back, self.prompts = self.prompts, self.current.prompts
             self._notes.clear()
@@ -88,7 +90,7 @@ class ImageSession(Drawing):
         return self._move(-1, "nothing to undo")
 
     def redo(self) -> Round:
-        """Bring back what was undone last: prompts that were drawn, or a round with its prompts."""
+        """Redo what was undone last: prompts that were drawn, or a round with its prompts."""
         if self._taken_back is not None:
             self.prompts, self._taken_back = self._taken_back, None
             return self.current

@@ -11,20 +11,21 @@ from InteractiveSegLib.networks.network import Member, Network
 from InteractiveSegLib.segmenting.adapt import AdaptSettings
 from InteractiveSegLib.segmenting.refine import EnergySettings
 
-_VOXELS_OF_ONE_OF_SEVERAL = 8192  # that an update sees: half as many as of a network that answers alone
+_VOXELS_OF_ONE_OF_SEVERAL = 8192  # used in an update: half as many as for a network that answers alone
 
 
 @dataclass(frozen=True)
 class RegionSettings:
-    """How a region is looked for.
+    """How a region is searched for.
 
-    reaches_mm : round the marks; those beyond the fifth are tried while the object meets the faces of the one before
-    least_view_mm : in an image whose longest side is shorter than this the reaches are shorter in proportion
-    most_voxels : of the image in a region; larger ones are not tried, so that memory and time are bounded
-    growth : added for each larger region: of two that fit alike the larger shows the network more
+    reaches_mm : around the marks; those after the fifth are tried only while the object touches the faces of the one
+        before
+    least_view_mm : in an image whose longest side is shorter than this, the reaches are scaled down in proportion
+    most_voxels : of the image in a region; larger regions are not tried, to limit memory and time
+    growth : bonus for each larger region: of two that fit equally well, the larger one shows the network more
     grid_voxels : of the coarse grid on which regions are compared
-    touching_weight : of the part of the faces that the mask touches, against how sure the network is
-    touching : part of the faces, from which the object goes on beyond them
+    touching_weight : of the fraction of the faces that the mask touches, relative to the certainty of the network
+    touching : fraction of the faces above which the object is taken to continue beyond them
     """
 
     reaches_mm: tuple[float, ...] = (10.0, 16.0, 26.0, 42.0, 64.0, 100.0)
@@ -43,13 +44,14 @@ class BifsegSettings:
     Lengths that should grow with the object are given in voxels of the working grid along its finest axis, so that a
     hippocampus, a liver and a cell are treated alike; ``on`` turns them into mm for a grid.
 
-    smoothness_voxels, smoothness_voxels_of_box : lambda of the energy: where there are scribbles, and where there is a
-        box alone, None for the same
+    smoothness_voxels, smoothness_voxels_of_box : lambda of the energy with scribbles, and with a box alone (None for
+        the same value)
     contrast_voxels : of the geodesic distance
     contradiction_voxels : epsilon of the interaction weights
-    classical_share, classical_share_of_box : how much the classical answer counts in the log-odds, beside what the
-        network says: where there are scribbles, and where there is a box alone
-    adapt_to_box : fine-tune from a box alone, too; a network that sees the box is surer of it than its own first labels
+    classical_share, classical_share_of_box : weight of the classical answer in the log-odds, added to the network's:
+        with scribbles, and with a box alone
+    adapt_to_box : fine-tune from a box alone, too; a network that sees the box is more certain than its own first
+        labels
     """
 
     grid: GridSettings = field(default_factory=GridSettings)
@@ -111,7 +113,7 @@ class BifsegSettings:
         return replace(
             self,
             energy=replace(self.energy, smoothness_mm=smoothness * unit),
-            # what is farther contradicts nothing
+            # anything farther contradicts nothing
             geodesic=replace(self.geodesic, contrast_mm=self.contrast_voxels * unit, bound_mm=contradiction_mm),
             adapt=replace(self.adapt, contradiction_mm=contradiction_mm),
         )

@@ -1,1 +1,1 @@
-"""What the operating system gives: files, paths, processes, locks."""
+"""The operating system: files, paths, processes, locks."""

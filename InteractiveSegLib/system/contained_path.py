@@ -1,4 +1,4 @@
-"""Paths that a database, an archive or a file names: followed within the folder they belong to, and nowhere else."""
+"""Paths from a database, an archive or a file: followed only within the folder they belong to."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from pathlib import Path
 from InteractiveSegLib.errors import InputError
 
 _FORBIDDEN = re.compile(r'[\x00-\x1f\\:<>"|?*]')  # on Windows drives, streams, wildcards and the other slash
-_DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # of Windows, in every folder
+_DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # reserved on Windows, in every folder
 
 
 def contained_path(folder: Path, name: object, what: str) -> Path:
-    """The file or folder that is called so within a folder.
+    """The file or folder of this name within a folder.
 
-    Everything is refused that would leave the folder on any operating system, as what was written on one is read on
-    another: steps upwards, absolute paths, drives, names of devices, and symbolic links that lead elsewhere.
+    Everything that would leave the folder on any operating system is refused, since a path may be written on one and
+    read on another: steps upwards, absolute paths, drives, names of devices, and symbolic links that lead elsewhere.
 
     Parameters
     ----------
-    folder : that the name is counted from; it may be a link itself
+    folder : that the name is relative to; it may itself be a link
     name : as it was read: parts with slashes between them
-    what : holds the name, in words, for the error
+    what : the source of the name, for the error
 
     Returns
     -------
@@ -29,10 +29,10 @@ def contained_path(folder: Path, name: object, what: str) -> Path:
 
     Raises
     ------
-    InputError : the name is none, or leads out of the folder.
+    InputError : the name is invalid, or leads out of the folder.
     """
     if not isinstance(name, str) or not name:
-        raise InputError(f"{what} names {name!r}, which is no path within {folder}")
+        raise InputError(f"{what} names {name!r}, which is not a path within {folder}")
     parts = name.split("/")
     for part in parts:
         if part.strip(" .") == "" or part[-1] in " ." or _FORBIDDEN.search(part) or _DEVICES.fullmatch(part):

@@ -1,7 +1,8 @@
-"""Files appear whole or not at all, under names that nobody can foresee, and what a killed process left is swept.
+"""Files are written completely or not at all, with unpredictable temporary names; remains of killed processes are
+removed.
 
 A temporary file lies beside its target and is locked by the process that writes it, so that others can tell whether
-that process lives. Where a folder lets nobody but its owner in, what is made in it is for its owner alone.
+that process is alive. In a folder that only its owner can enter, new files are only for the owner.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _FULL = {errno.ENOSPC: "the disk is full", getattr(errno, "EDQUOT", -1): "your q
 _REASONS = {**_FULL, errno.ENAMETOOLONG: "its name is too long"}
 _PROBE_BYTES = 1 << 20
 _DAY_S = 86_400.0
-_SWEEP_SHARE = 0.01  # of the time at most goes into looking for what killed processes left
+_SWEEP_SHARE = 0.01  # maximum fraction of the time spent searching for remains of killed processes
 _TRIES = 100
 
 _next_sweep: dict[str, float] = {}
@@ -33,13 +34,13 @@ _next_sweep: dict[str, float] = {}
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary file to write, which takes the place of ``path`` when the block ends without an error.
+    """A temporary file to write, which replaces ``path`` when the block ends without an error.
 
-    It has the suffixes of ``path``. A symbolic link is written through, and a file that is replaced keeps its mode.
+    It has the suffixes of ``path``. A symbolic link is followed, and a replaced file keeps its mode.
 
     Raises
     ------
-    OutputError : the folder or the file cannot be written, or the disk is full; what was there is kept.
+    OutputError : the folder or the file cannot be written, or the disk is full; an existing file is kept.
     """
     with _told(path), temporary_beside(target := replaced_file(path)) as temporary:
         try:
@@ -56,14 +57,14 @@ def replacing(path: Path) -> Iterator[Path]:
 def temporary_beside(path: Path, locked: bool = True) -> Iterator[Path]:
     """An empty file of a random name in the folder of ``path``, with its suffixes; gone at the end, unless renamed.
 
-    locked : without it, for writers with locks of their own, what a killed process left is swept after a day
+    locked : without it, for writers with locks of their own, remains of a killed process are removed after a day
 
     Raises
     ------
     OSError : the folder cannot be written.
     """
     _sweep(path.parent)
-    private = _is_private(path.parent) or path.exists()  # the mode of a file that is there is given at the end
+    private = _is_private(path.parent) or path.exists()  # the mode of an existing file is set at the end
     temporary, descriptor = _made(path, 0o600 if private else 0o666, locked)
     try:
         yield temporary
@@ -75,7 +76,7 @@ def temporary_beside(path: Path, locked: bool = True) -> Iterator[Path]:
 
 
 def sweep_unlocked(path: Path) -> None:
-    """Remove what killed processes left of ``temporary_beside(path, locked=False)``, for who keeps writers out.
+    """Remove what killed processes left of ``temporary_beside(path, locked=False)``, for callers that keep writers out.
 
     Raises
     ------
@@ -87,11 +88,11 @@ def sweep_unlocked(path: Path) -> None:
 
 
 def replaced_file(path: Path) -> Path:
-    """What ``replacing`` replaces: at the end of a link the file there, as whoever made the link wants it.
+    """What ``replacing`` replaces: for a link, the file that it points to.
 
     Raises
     ------
-    OutputError : there is something that cannot be replaced.
+    OutputError : the existing file cannot be replaced.
     """
     with _told(path):
         target = Path(os.path.realpath(path)) if path.is_symlink() else path
@@ -102,14 +103,14 @@ def replaced_file(path: Path) -> Path:
         if stat.S_ISLNK(found.st_mode):
             raise OSError(errno.ELOOP, "its links lead in a circle")
         if not stat.S_ISREG(found.st_mode):
-            raise OSError(errno.EINVAL, "it is a folder" if target.is_dir() else "it is no regular file")
+            raise OSError(errno.EINVAL, "it is a folder" if target.is_dir() else "it is not a regular file")
         if not os.access(target, os.W_OK):
             raise PermissionError(errno.EACCES, "it is write-protected")
         return target
 
 
 def make_folder(path: Path) -> None:
-    """A folder and those above it, where they are missing. OutputError where it cannot be made."""
+    """Create a folder and its missing parents. OutputError if that fails."""
     if path.is_dir():
         return
     with _told(path):
@@ -130,7 +131,7 @@ def _told(path: Path) -> Iterator[None]:
 
 
 def _made(path: Path, mode: int, locked: bool) -> tuple[Path, int | None]:
-    """A new file and the descriptor that holds its lock; None on Windows, which renames no open file."""
+    """A new file and the descriptor that holds its lock; None on Windows, where open files cannot be renamed."""
     found = _SUFFIXES.search(path.name)
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
     for _ in range(_TRIES):
@@ -142,21 +143,21 @@ def _made(path: Path, mode: int, locked: bool) -> tuple[Path, int | None]:
             return temporary, None
         if not locked or (_lock(descriptor) is not False and _is_same(temporary, descriptor)):
             return temporary, descriptor
-        os.close(descriptor)  # another process took it for one that a killed process left
-    raise OSError(errno.EBUSY, "another process takes away what this one writes")
+        os.close(descriptor)  # another process mistook it for one left by a killed process
+    raise OSError(errno.EBUSY, "another process removes the files that this one writes")
 
 
 def _settle(temporary: Path, target: Path) -> None:
-    """Have a file written through to the disk, and give it its place."""
+    """Flush a file to the disk, and rename it to its final name."""
     if not stat.S_ISREG(temporary.lstat().st_mode):
-        raise OSError(errno.EINVAL, f"{temporary} was exchanged")
+        raise OSError(errno.EINVAL, f"{temporary} was replaced")
     with temporary.open("rb+") as file:
         os.fsync(file.fileno())
     with suppress(FileNotFoundError):
         temporary.chmod(stat.S_IMODE(target.stat().st_mode) & 0o777)
     temporary.replace(target)
     if os.name != "nt":
-        with suppress(OSError):  # some file systems have nothing to do for a folder
+        with suppress(OSError):  # some file systems cannot sync a folder
             folder = os.open(target.parent, os.O_RDONLY)
             try:
                 os.fsync(folder)
@@ -165,7 +166,7 @@ def _settle(temporary: Path, target: Path) -> None:
 
 
 def _fullness(temporary: Path) -> OSError | None:
-    """The disk's error, which libraries pass on in words of their own or not at all."""
+    """The disk's error, which libraries report in their own words or not at all."""
     try:
         with temporary.open("ab", buffering=0) as file:
             file.write(bytes(_PROBE_BYTES))
@@ -207,7 +208,7 @@ def _remove_dead(path: Path) -> None:
 
 
 def _lock(descriptor: int) -> bool | None:
-    """Lock a file until its descriptor is closed; False where another process has it, None where there are no locks."""
+    """Lock a file until its descriptor is closed; False if another process has it, None if there are no locks."""
     import fcntl
 
     try:

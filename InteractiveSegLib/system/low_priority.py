@@ -1,4 +1,4 @@
-"""Let this process give way to all others, by what each operating system has for that."""
+"""Give this process the lowest priority, by the means of each operating system."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _DARWIN_PROCESS, _DARWIN_BACKGROUND = 4, 0x1000  # of macOS: PRIO_DARWIN_PROCESS
 
 
 def give_way() -> None:
-    """Lower the priority of this process and of what it starts; where a system refuses, it stays as it was."""
+    """Lower the priority of this process and of what it starts; if a system refuses, it is unchanged."""
     with suppress(OSError):
         if sys.platform == "win32":
             import ctypes
@@ -34,11 +34,11 @@ def give_way() -> None:
 
 
 def _leave_autogroup() -> None:
-    """Have the scheduler give way, too, to other sessions of a desktop.
+    """Have the scheduler also prefer other sessions of a desktop.
 
-    Where it groups processes by session, niceness counts within a session alone, and the session has a niceness of its
-    own. That is lowered in a session that this process begins, so that whoever started it is not slowed down with it.
-    A job of a terminal, which the system lets begin none, keeps the session's.
+    If it groups processes by session, niceness only matters within a session, and the session has a niceness of its
+    own. This process starts a new session and lowers the priority of that, so that the process that started it is not
+    slowed down as well. A job of a terminal, which cannot start a session, keeps the niceness of its session.
     """
     with suppress(OSError):
         if _AUTOGROUP.exists():

@@ -1,4 +1,4 @@
-"""A lock that its process holds as long as it lives, however it ends."""
+"""A lock that a process holds until it ends, however it ends."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ class ProcessLock:
 
     Parameters
     ----------
-    path : made where it does not exist
+    path : created if it does not exist
 
     Raises
     ------
     BlockingIOError : another process, or another lock of this one, holds it.
-    OSError : the file cannot be made, or its file system knows no locks.
+    OSError : the file cannot be created, or its file system has no locks.
     """
 
     def __init__(self, path: Path) -> None:
@@ -31,14 +31,14 @@ class ProcessLock:
             raise
 
     def release(self, remove: bool = False) -> None:
-        """Let others have it; with ``remove`` the file goes, too."""
+        """Release it; with ``remove`` the file is deleted as well."""
         if self._descriptor is None:
             return
         if remove and sys.platform != "win32":  # before another process finds it free
             self._unlink()
         os.close(self._descriptor)
         self._descriptor = None
-        if remove and sys.platform == "win32":  # which removes no open file
+        if remove and sys.platform == "win32":  # where open files cannot be removed
             self._unlink()
 
     def _unlink(self) -> None:

@@ -1,6 +1,6 @@
-"""Python processes beside this one, which import nothing from the folder that they happen to be started in.
+"""Python processes that import nothing from the folder in which they are started.
 
-A file called ``json.py`` among somebody's images would otherwise be run: Python looks for modules in the working folder
+A file called ``json.py`` among somebody's images would otherwise be run: Python searches the working folder for modules
 first, with ``-m``, with ``-c`` and in the processes of ``multiprocessing``.
 """
 
@@ -21,20 +21,20 @@ _SAFE_PATH = "PYTHONSAFEPATH"  # known from Python 3.11 on
 
 
 def library_command(module: str, *words: str, python: str | Path = sys.executable) -> list[str]:
-    """Arguments that run the ``main()`` of a module of this very copy of the library.
+    """Arguments that run the ``main()`` of a module of this copy of the library.
 
     Parameters
     ----------
-    module : in full
+    module : full name
     words : its arguments
-    python : the interpreter; in 3D Slicer, of which ``sys.executable`` is the window itself, that of
+    python : the interpreter; in 3D Slicer, where ``sys.executable`` is the application itself, that of
         ``shutil.which("PythonSlicer")``
     """
     return [str(python), "-c", _RUN, str(_PACKAGES), module, *words]
 
 
 def library_environment(**more: str) -> dict[str, str]:
-    """Variables for such a process: this one's and more. ``PYTHONPATH`` keeps absolute entries alone."""
+    """Environment of such a process: that of this one, with changes. ``PYTHONPATH`` keeps only absolute entries."""
     environment = {**os.environ, **more, _SAFE_PATH: "1"}
     entries = environment.pop("PYTHONPATH", "").split(os.pathsep)
     absolute = os.pathsep.join(entry for entry in entries if Path(entry).is_absolute())
@@ -43,7 +43,9 @@ def library_environment(**more: str) -> dict[str, str]:
 
 @contextmanager
 def spawning_safely() -> Iterator[None]:
-    """While ``multiprocessing`` starts processes. Before Python 3.11 they start in the folder of the library."""
+    """For the time in which ``multiprocessing`` starts processes. Before Python 3.11 they start in the folder of the
+    library.
+    """
     folder, before = Path.cwd(), os.environ.get(_SAFE_PATH)
     os.environ[_SAFE_PATH] = "1"
     if sys.version_info < (3, 11):

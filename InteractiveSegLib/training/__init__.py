@@ -1,1 +1,1 @@
-"""The one trainer, its data and its recipes."""
+"""The trainer, its data and its recipes."""

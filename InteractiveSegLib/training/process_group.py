@@ -1,4 +1,4 @@
-"""The processes that train together, as ``torchrun`` starts them; alone where it did not."""
+"""The processes that train together, as started by ``torchrun``; otherwise a single process."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class ProcessGroup:
 
     @classmethod
     def joined(cls, device: torch.device) -> ProcessGroup:
-        """Meet the others that ``torchrun`` announces in the environment.
+        """Join the other processes that ``torchrun`` announces in the environment.
 
         Raises
         ------
-        InputError : this build of torch has no way for processes to talk, or there are fewer GPUs than processes.
+        InputError : this build of torch cannot communicate between processes, or there are fewer GPUs than processes.
         """
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             return cls()
@@ -46,11 +46,11 @@ class ProcessGroup:
 
     @property
     def leads(self) -> bool:
-        """Writes the files."""
+        """Whether this process writes the files."""
         return self.rank == 0
 
     def share(self, parts: int) -> range:
-        """The numbers, of 0 to ``parts`` - 1, that are this process's.
+        """The numbers from 0 to ``parts`` - 1 that belong to this process.
 
         Raises
         ------
@@ -69,6 +69,6 @@ class ProcessGroup:
                 tensor.copy_(summed.reshape(tensor.shape))
 
     def wait(self) -> None:
-        """Until all processes are here."""
+        """Wait for all processes."""
         if self.size > 1:
             distributed.barrier()

@@ -1,4 +1,4 @@
-"""Simulated sessions: what the network is shown at first, and how it learns from correcting itself."""
+"""Simulated sessions: the first prompts of the network, and how it learns from correcting itself."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from InteractiveSegLib.training.simulated_prompts import (
 
 _BOX_ALONE, _SCRIBBLES_ALONE = 0.25, 0.35  # the rest have both
 _START_MASK, _START_FROM_FOUND = 0.1, 0.4
-_CORRECTED = (0.4, 0.35, 0.25)  # of the batches go round not at all, once, twice
+_CORRECTED = (0.4, 0.35, 0.25)  # fraction of the batches with no, one, two corrections
 _EVERY_SLICE = 0.4
-_FLAT = 0.6  # a side this short against the others is a stack of thick slices
+_FLAT = 0.6  # a side this short relative to the others is a stack of thick slices
 _THICKEST = 8.0
 _OTHER_OBJECT = 0.3
 _LOOSE_BOX, _BACKGROUND_FIRST = 0.2, 0.4  # of the sessions of few marks
@@ -37,7 +37,7 @@ PROMPTS = ("box", "foreground", "background", "other", "start")
 class PromptedTasks(Dataset):
     """Binary tasks with the prompts of a session's first round; several kinds of tasks take turns.
 
-    few : part of the sessions, of each kind of tasks, in which a person begins with few marks and goes on so
+    few : fraction of the sessions, for each kind of tasks, in which a person begins and continues with few marks
 
     Each item is a dictionary of ``image`` and ``label``, float32, and ``box``, ``foreground``, ``background``,
     ``other`` (marks on another object) and ``start``, all (B, K, J, I), of one slice in 2D, and ``spacing`` (3,),
@@ -80,7 +80,7 @@ class PromptedTasks(Dataset):
 def session_loss(network: nn.Module, batch: Mapping[str, Tensor], corrected: Sequence[float] = _CORRECTED) -> Tensor:
     """Soft Dice and cross-entropy of the first answer, or of one after the network's own errors were corrected.
 
-    corrected : parts of the batches of which the errors are corrected not at all, once, twice and so on
+    corrected : fractions of the batches whose errors are corrected not at all, once, twice and so on
     """
     return dice_cross_entropy_of(session_logits(network, batch, corrected), batch["label"][:, None])
 
@@ -144,7 +144,7 @@ def few_prompts(truth: NDArray[np.bool_], rng: np.random.Generator) -> tuple[NDA
 
 
 def _few_corrections(found: NDArray[np.bool_], truth: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Marks on the largest error alone."""
+    """Marks on the largest error only."""
     missed, excess = error_regions(found, truth)
     marks = np.zeros((2, *truth.shape), bool)
     if missed.sum() >= excess.sum():
@@ -160,7 +160,7 @@ def _correction(found: NDArray[np.bool_], truth: NDArray[np.bool_], rng: np.rand
 
 
 def _spacing(shape: tuple[int, ...], rng: np.random.Generator) -> tuple[float, float, float]:
-    """Thick slices where the stack is short, as if all were cut from cubes."""
+    """Thick slices if the stack is short, as if all were cut from cubes."""
     across = float(np.mean(shape[1:]))
     if shape[0] == 1 or shape[0] > _FLAT * across:
         return 1.0, 1.0, 1.0

@@ -1,4 +1,4 @@
-"""How the shipped weights are made: network, data, loss and length by name."""
+"""How the shipped weights are trained: network, data, loss and length, by name."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ from InteractiveSegLib.training.prompted_tasks import PromptedTasks, session_los
 from InteractiveSegLib.training.trainer import Loss, TrainSettings, train
 from InteractiveSegLib.wording.counting import counted
 
-_WIDE = CropSettings(margin_voxels=(0, 20), margin_part=0.8)  # scribbles alone say less of where the object ends
+_WIDE = CropSettings(margin_voxels=(0, 20), margin_part=0.8)  # scribbles alone say less about where the object ends
 _REGION = replace(_WIDE, region=0.85)
 _OFTEN_CORRECTED = (0.3, 0.25, 0.2, 0.15, 0.1)  # of the batches, from not at all to four times, as scribbles add up
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A network, narrower than the papers' to answer in seconds on a CPU, and its training.
+    """A network, narrower than in the papers so that it answers in seconds on a CPU, and its training.
 
-    network : makes it, untrained
-    tasks : makes the batches from their number, the seed and the label maps whose shapes are to be learnt from
+    network : creates it, untrained
+    tasks : creates the batches from their number, the seed and the label maps that provide the shapes
     steps : optimiser steps
-    learning_rate : of AdamW, at the schedule's height
-    accumulated : batches a step, for that many processes at most to share
-    first : training that comes before
-    carried : gives the weights of the network trained first to this one
-    kept : share of these weights in the mean with those learnt after, which is the result: it has what was learnt and
-        forgets less (Wortsman et al., CVPR 2022)
-    stage : the name of its steps in the card of the weights, and of its folder where it comes first
+    learning_rate : of AdamW, at the maximum of the schedule
+    accumulated : batches per step, which at most that many processes can share
+    first : preceding training
+    carried : transfers the weights of the network trained first to this one
+    kept : weight of these in the mean with the weights learnt afterwards; the mean is the result, and forgets less
+        (Wortsman et al., CVPR 2022)
+    stage : name of its steps in the card of the weights, and of its folder if it comes first
     """
 
     network: Callable[[], Network]
@@ -87,8 +87,8 @@ def _sessions(count: int, seed: int, maps: LabelMapFolder | None) -> PromptedTas
 
 
 def _sessions_of_few_marks(count: int, seed: int, maps: LabelMapFolder | None) -> PromptedTasks:
-    """Regions round few marks take turns with boxes and scribbles, and real shapes with drawn ones."""
-    seed += 1  # other images than those of the stages before
+    """Regions around few marks alternate with boxes and scribbles, and real shapes with drawn ones."""
+    seed += 1  # different images from those of the preceding stages
     kinds = [
         (_on_volumes(count, seed, _REGION, maps), 0.85),
         (_on_volumes(count, seed), 0.3),
@@ -159,14 +159,15 @@ def train_steps(
     device: torch.device,
     label_maps: Path | None = None,
 ) -> Steps[Path]:
-    """Train a network from procedural images and write ``<name>.safetensors`` into ``folder``; resumes what lies there.
+    """Train a network from procedural images and write ``<name>.safetensors`` into ``folder``; resumes a training found
+    there.
 
-    With label maps the training goes on with shapes of these and with sessions of few marks.
+    With label maps, the training continues on shapes from these and with sessions of few marks.
 
     Parameters
     ----------
-    steps : optimiser steps; None takes the recipe's. The stages before are shortened or prolonged in proportion
-    label_maps : folder of them; None trains as the shipped weights were
+    steps : optimiser steps; None takes the recipe's. The preceding stages are scaled in proportion
+    label_maps : their folder; None trains like the shipped weights
 
     Returns
     -------
@@ -208,7 +209,7 @@ def _trained_steps(
     maps: LabelMapFolder | None,
     facts: dict[str, str | int | float],
 ) -> Steps[Network]:
-    """A network trained as the recipe says; ``facts`` gains the steps of the stages before."""
+    """A network trained by the recipe; the steps of the preceding stages are added to ``facts``."""
     network = _untrained(recipe, seed)
     if recipe.first is not None:
         before = max(1, round(recipe.first.steps * steps / recipe.steps))

@@ -1,4 +1,4 @@
-"""Boxes and scribbles drawn at random on known objects, as varied as people draw them."""
+"""Boxes and scribbles drawn at random on known objects, as varied as those of people."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ Mask = NDArray[np.bool_]
 Stroke = Callable[[Mask, NDArray[np.float32], np.random.Generator], Mask]
 
 _MOST_SLICES = 4
-_IMPORTANT_PART = 0.5  # of the largest component; smaller ones are rarely scribbled on
+_IMPORTANT_PART = 0.5  # of the largest component; people rarely scribble on smaller ones
 
 
 def draw_box(truth: Mask, rng: np.random.Generator, inwards: float = 0.1, outwards: float = 0.2) -> Mask:
-    """The object's box (K, J, I), each side moved by up to these parts of its length, mostly by little.
+    """The object's box (K, J, I), each side moved by up to these fractions of its length, mostly by little.
 
-    In a slice beyond the object's ends the box is any.
+    In a slice beyond the object's ends, the box is arbitrary.
     """
     box = np.zeros(truth.shape, bool)
     if not truth.any():
@@ -61,7 +61,7 @@ def draw_scribbles(region: Mask, rng: np.random.Generator, everywhere: bool = Fa
 
 
 def draw_few(region: Mask, rng: np.random.Generator) -> Mask:
-    """A click, two or three, or one stroke of a few voxels or more on a region (K, J, I), as people begin."""
+    """One to three clicks, or one stroke of at least a few voxels, on a region (K, J, I), as people begin."""
     marks = np.zeros(region.shape, bool)
     if not region.any():
         return marks
@@ -91,7 +91,7 @@ def draw_few(region: Mask, rng: np.random.Generator) -> Mask:
 
 
 def error_regions(found: Mask, truth: Mask) -> tuple[Mask, Mask]:
-    """The largest missed part and the largest part that is too much, (K, J, I) each."""
+    """The largest missed part and the largest superfluous part, (K, J, I) each."""
     return _largest(truth & ~found), _largest(found & ~truth)
 
 
@@ -111,7 +111,7 @@ def against(truth: Mask, rng: np.random.Generator) -> Mask:
 
 
 def spoiled(truth: Mask, rng: np.random.Generator) -> Mask:
-    """The object as another method might have left it: grown, shrunk, moved, cut or with a part too much."""
+    """The object as another method might have segmented it: enlarged, shrunk, moved, cut or with a superfluous part."""
     mask = truth.copy()
     kind = rng.integers(4)
     steps = int(rng.integers(1, 4))
@@ -171,7 +171,7 @@ def _in_slice(region: Mask, rng: np.random.Generator) -> Mask:
 
 
 def _depth(part: Mask) -> NDArray[np.float32]:
-    """Distance (J, I) to the nearest pixel that is no part of it."""
+    """Distance (J, I) to the nearest pixel outside it."""
     return ndimage.distance_transform_edt(np.pad(part, 1))[1:-1, 1:-1].astype(np.float32)
 
 
@@ -197,7 +197,7 @@ def _line(part: Mask, depth: NDArray[np.float32], rng: np.random.Generator) -> M
 
 
 def _middle(part: Mask, depth: NDArray[np.float32], rng: np.random.Generator) -> Mask:
-    """The ridge of the depth: about the middle line, of a ring the whole circle."""
+    """The ridge of the depth: roughly the middle line; for a ring, the whole circle."""
     padded = np.pad(depth, 1)
     rows = (depth >= padded[:-2, 1:-1]) & (depth > padded[2:, 1:-1])
     columns = (depth >= padded[1:-1, :-2]) & (depth > padded[1:-1, 2:])

@@ -1,4 +1,4 @@
-"""The trainer: a loop over numbered batches that can be stopped at any step and goes on from there."""
+"""The trainer: a loop over numbered batches that can be stopped at any step and resumed."""
 
 import math
 import pickle
@@ -26,15 +26,15 @@ Schedule = Callable[[float], float]
 class TrainSettings:
     """How long and how fast to learn.
 
-    steps : optimiser steps in all, earlier runs of the same training included
+    steps : optimiser steps in total, including earlier runs of the same training
     learning_rate : of AdamW, at the schedule's factor 1
     weight_decay : of AdamW
     gradient_norm : gradients are scaled down to this norm
     averaging : decay of the running average of the weights that is returned
     checkpoint_every : steps between two checkpoints
-    workers : processes that make batches; 0 makes them in this one
-    accumulated : batches a step; processes started together (``torchrun``) share them, so that their number changes
-        nothing but the time
+    workers : processes that create batches; 0 creates them in this process
+    accumulated : batches per step; processes started together (``torchrun``) share them, so that their number changes
+        only the time
     mixed_precision : matrix products in bfloat16
     """
 
@@ -61,7 +61,7 @@ def warm_cosine(fraction_done: float, warmup: float = 0.03) -> float:
 
 
 def steady(fraction_done: float) -> float:
-    """Factor of a learning rate that does not change."""
+    """Factor of a constant learning rate."""
     return 1.0
 
 
@@ -78,15 +78,16 @@ def train(
 
     Parameters
     ----------
-    batches : numbered batches; number n is always the same one, so a run that was stopped goes on as if it was not
-    loss : of a network and a batch
+    batches : numbered batches; number n is always the same, so a stopped run continues as if it had not been stopped
+    loss : computed from a network and a batch
     folder : holds ``checkpoint.pt`` and ``losses.csv`` (step, loss); a checkpoint found there is continued
     schedule : factor of the learning rate against the fraction of the steps done
 
     Raises
     ------
-    InputError : the checkpoint in ``folder`` is damaged, belongs to another network or is further than the steps, or
-        ``batches`` are fewer than the steps take, or those of a step cannot be shared evenly among the processes.
+    InputError : the checkpoint in ``folder`` is damaged, belongs to another network or has more than ``steps`` steps;
+        there are fewer batches than the steps need; or the batches of a step cannot be shared evenly among the
+        processes.
     TrainingDivergedError : the loss is not finite.
     """
     if settings.accumulated < 1:
@@ -117,7 +118,7 @@ def train(
         for part in mine:
             torch.manual_seed(step * settings.accumulated + part)  # dropout, too, is a function of the batch's number
             batch = {key: tensor.to(device, non_blocking=True) for key, tensor in next(loader).items()}
-            # uncached: older versions of torch reuse weights that were cast where the loss took no gradients
+            # uncached: older versions of torch reuse cast weights from parts of the loss without gradients
             with torch.autocast(device.type, torch.bfloat16, settings.mixed_precision, cache_enabled=False):
                 value = loss(network, batch) / settings.accumulated
             value.backward()
@@ -156,7 +157,7 @@ def _save(
 
 
 def _shorten_log(path: Path, steps: int) -> None:
-    """Drop what was logged after the last checkpoint: these steps are done, and logged, again."""
+    """Drop log entries after the last checkpoint: these steps are repeated and logged again."""
     rows = path.read_text().splitlines(keepends=True) if path.is_file() else []
     if len(rows) > steps:
         with replacing(path) as temporary:

@@ -1,1 +1,1 @@
-"""A worker process: what goes over to it, how it is reached, and what it does."""
+"""A worker process: what is sent to it, how it is reached, and what it does."""

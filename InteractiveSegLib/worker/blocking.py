@@ -23,15 +23,15 @@ class BlockingWorker:
     Parameters
     ----------
     command : starts a worker; ``None`` for one of this interpreter
-    environment : of the process, in place of this one's
+    environment : of the process, instead of this one's
     on_status, limits : as for ``WorkerClient``
 
     Attributes
     ----------
-    client : holds image and prompts
+    client : has image and prompts
     loop : runs the callbacks
-    transport : of the process that was started last
-    log : what the processes said on standard error
+    transport : of the last process started
+    log : standard error of the processes
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class BlockingWorker:
 
         Raises
         ------
-        InputError : what was given cannot be used.
+        InputError : the image, prompts or request are invalid.
         JobError : the request failed, or the process did.
         """
         outcomes: list[Any] = []
@@ -80,7 +80,7 @@ class BlockingWorker:
         return outcomes[0]
 
     def wait(self, job: Job, timeout_s: float | None = None) -> bool:
-        """Let the loop run until a job is over; False where it is not in time."""
+        """Run the loop until a job is over; False on timeout."""
         return self.loop.run_until(lambda: job.is_over, timeout_s)
 
     def _start(self) -> SubprocessTransport:

@@ -1,4 +1,4 @@
-"""A small event loop for where there is none: other threads post, one thread runs what they posted."""
+"""A small event loop for programs without one: other threads post callbacks, one thread runs them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import queue
 import time
 from collections.abc import Callable
 
-_LONGEST_WAIT_S = 0.5  # so that Ctrl-C is heard on every system
+_LONGEST_WAIT_S = 0.5  # so that Ctrl-C works on every system
 
 
 class CallbackLoop:
@@ -21,15 +21,15 @@ class CallbackLoop:
         self._order = itertools.count()
 
     def post(self, function: Callable[[], None]) -> None:
-        """Have a function called by the loop; from any thread."""
+        """Have the loop call a function; from any thread."""
         self._posted.put(function)
 
     def call_later(self, seconds: float, function: Callable[[], None]) -> None:
-        """Have a function called by the loop after some seconds; from the loop's thread."""
+        """Have the loop call a function after some seconds; from the loop's thread."""
         heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._order), function))
 
     def run_until(self, is_done: Callable[[], bool], timeout_s: float | None = None) -> bool:
-        """Run until something is the case; False where it is not in time."""
+        """Run until a condition is true; False on timeout."""
         end = None if timeout_s is None else time.monotonic() + timeout_s
         while not is_done():
             now = time.monotonic()

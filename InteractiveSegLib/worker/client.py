@@ -1,4 +1,4 @@
-"""The client's side of a worker process: it holds image and prompts, and a worker that is lost loses nothing.
+"""The client's side of a worker process: it has image and prompts, so nothing is lost if the worker is.
 
 The client has no thread and never waits: an event loop drives it, through a ``Transport`` and a timer. In 3D Slicer::
 
@@ -52,7 +52,7 @@ Stage = Literal["stopped", "starting", "warming up", "ready", "busy", "failed"]
 
 @dataclass(frozen=True)
 class WorkerStatus:
-    """How the worker is.
+    """State of the worker.
 
     text : a sentence for the status line; of "failed" and "stopped" it says why
     """
@@ -65,11 +65,11 @@ class WorkerStatus:
 class ClientLimits:
     """How long a client waits, in seconds, and how often it tries.
 
-    greeting_s : for the first word of a process
-    silence_s : for any sign of life of a process, which gives one every 2 s
+    greeting_s : for the first message of a process
+    silence_s : for any sign of life from a process, which sends one every 2 s
     cancel_s : for a cancel to be obeyed; then the process is killed and started again
-    stale_s : the same for work of which nobody wants the result any more
-    failures : processes in a row that end without an answer; then the client tries again only after ``try_again``
+    stale_s : the same for work whose result is no longer wanted
+    failures : number of consecutive processes that end without an answer, after which only ``try_again`` starts another
     """
 
     greeting_s: float = 60.0
@@ -80,14 +80,14 @@ class ClientLimits:
 
 
 class WorkerClient:
-    """Submits requests to a worker process, starts it when it is needed, and tells what becomes of them.
+    """Submits requests to a worker process, starts it when it is needed, and reports results.
 
     Parameters
     ----------
-    start : makes a transport for one process; a new one for every start
-    call_later : has the event loop call a function after some seconds
-    on_status : is told how the worker is
-    on_log : is told what the process says on standard error
+    start : creates a transport for one process; a new one for every start
+    call_later : makes the event loop call a function after some seconds
+    on_status : called with the state of the worker
+    on_log : called with what the process writes to standard error
     """
 
     def __init__(
@@ -118,11 +118,11 @@ class WorkerClient:
 
     @property
     def versions(self) -> Mapping[str, Any]:
-        """As of ``Connection``, of the process that runs; empty where none does."""
+        """As in ``Connection``, for the running process; empty if there is none."""
         return self._connection.versions if self._connection is not None else {}
 
     def set_image(self, volume: Volume | None) -> None:
-        """Have another image, without prompts; what was under way about the one before is stale."""
+        """Set another image, without prompts; running requests about the previous one become stale."""
         self._volume = volume
         self._image_identity += 1
         self._prompts = Prompts()
@@ -130,7 +130,7 @@ class WorkerClient:
 
     @property
     def prompts(self) -> Prompts:
-        """What was drawn on the image; setting other prompts makes stale what was under way about those before."""
+        """What was drawn on the image; setting other prompts makes running requests about the previous ones stale."""
         return self._prompts
 
     @prompts.setter
@@ -140,7 +140,7 @@ class WorkerClient:
             self._make_stale()
 
     def submit(self, request: Request, callbacks: JobCallbacks = JobCallbacks()) -> Job:
-        """Have a request done after those before it; about the image and the prompts as they are at this moment."""
+        """Queue a request after those before it, for the current image and prompts."""
         self._jobs_so_far += 1
         about = (self._volume, self._prompts) if request.needs_image else (None, None)
         job = Job(request, self._jobs_so_far, callbacks, *about, self._image_identity)
@@ -160,7 +160,7 @@ class WorkerClient:
         self._failures = 0
 
     def close(self) -> None:
-        """End the process; jobs under way are cancelled. The client can be used again."""
+        """End the process; running jobs are cancelled. The client can be used again."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -172,7 +172,7 @@ class WorkerClient:
         self._tell("stopped", "the worker process is started when it is needed")
 
     def _go_on(self) -> None:
-        """Send the next request, if the worker is there for it; start it, if it is not."""
+        """Send the next request if the worker is ready; start the worker if it is not running."""
         if self._running is not None or not self._waiting:
             return
         if self._connection is None:
@@ -217,7 +217,7 @@ class WorkerClient:
         connection.send(Message("request", fields, arrays))
 
     def _take(self, message: Message) -> Callable[[], None]:
-        """What a message means for the job it is about; messages on jobs that are over mean nothing."""
+        """Handle a message about a job; messages about finished jobs are ignored."""
         job, fields = self._running, message.fields
         if job is None or (message.kind != "need" and fields["id"] != job.identity):
             return _nothing
@@ -241,7 +241,7 @@ class WorkerClient:
             return lambda: self._end_running("failed", error)
         if message.kind == "cancelled":
             return lambda: self._end_running("cancelled")
-        raise ProtocolError(f"messages of the kind {message.kind!r} are not known")
+        raise ProtocolError(f"the message kind {message.kind!r} is unknown")
 
     def _end_running(self, state: State, outcome: object = None) -> None:
         """The worker has answered."""
@@ -277,7 +277,7 @@ class WorkerClient:
             self._call_later(patience, lambda: self._enforce_stop(job, why))
 
     def _enforce_stop(self, job: Job, why: Stopped) -> None:
-        """The work cannot be interrupted: end the process, and have another ready for what comes next."""
+        """The work cannot be interrupted: end the process, and start another for what comes next."""
         if job is self._running and job.to_stop == why and self._connection is not None:
             self._connection.close()
             self._connection, self._running = None, None

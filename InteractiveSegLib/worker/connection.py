@@ -1,4 +1,4 @@
-"""One worker process as its client sees it: greeted, warmed up, ready, and at some time ended."""
+"""One worker process as seen by its client: greeted, warmed up, ready, and eventually ended."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ Stage = Literal["starting", "warming up", "ready", "ended"]
 
 
 class Connection:
-    """Speaks to one process until that ends.
+    """Communicates with one process until it ends.
 
     Parameters
     ----------
     transport : not yet started
-    on_message : takes every message but those of the handshake, and returns who is to be told of it
+    on_message : called with every message except the handshake; returns a callback for its listener
     on_stage : the process was greeted, or is ready
-    on_end : it ended, or cannot be worked with and is killed; the text says why
-    on_log : what the process says on standard error
+    on_end : the process ended, or is unusable and was killed; the text says why
+    on_log : called with what the process writes to standard error
 
     Attributes
     ----------
     heard : messages so far, signs of life included
-    was_ready : it had been, so that it is worth another try
-    versions : what the process said it is made of, such as "python" and "torch"; "cuda" says whether there is a GPU
-    known : image, and name -> immutable part of the prompts on it, that the process was sent and keeps
+    was_ready : it was ready once, so another try is worthwhile
+    versions : reported by the process, such as "python" and "torch"; "cuda" says whether there is a GPU
+    known : the image and, by name, the immutable parts of the prompts that were sent to the process, which keeps them
     """
 
     def __init__(
@@ -57,28 +57,28 @@ class Connection:
         self.send(hello())
 
     def send(self, message: Message) -> None:
-        """ProtocolError where the message cannot be sent."""
+        """ProtocolError if the message cannot be sent."""
         self._transport.write(encode(message))
 
     def knows(self, image_identity: int, name: str, part: object) -> bool:
-        """Whether this very part of the prompts was sent with the request before, for the same image."""
+        """Whether this part of the prompts was sent with the previous request, for the same image."""
         return self.known[0] == image_identity and self.known[1].get(name) is part
 
     def close(self) -> None:
-        """End the process; nothing is told of it any more."""
+        """End the process; nothing more is reported about it."""
         if self.stage != "ended":
             self.stage = "ended"
             self._transport.kill()
 
     def fail(self, text: str) -> None:
-        """End the process because it cannot be worked with."""
+        """End the process because it is unusable."""
         if self.stage != "ended":
             self.close()
             self._on_end(text)
 
     @property
     def last_words(self) -> str:
-        """The last lines that the process said."""
+        """The last lines of the process's standard error."""
         return "".join(self._lines)
 
     def _received(self, data: bytes) -> None:
@@ -87,7 +87,7 @@ class Connection:
         try:
             messages = self._decoder.feed(data)
         except ProtocolError as error:
-            self.fail(f"the worker process cannot be understood: {error}")
+            self.fail(f"the worker process sent invalid data: {error}")
             return
         for message in messages:
             if self.stage != "ended":
@@ -114,10 +114,10 @@ class Connection:
         elif message.kind != "alive":
             try:
                 tell = self._on_message(message)
-            except Exception as error:  # whatever it is, the job that waits for the answer must hear of it
-                self.fail(f"the worker process sent a message that makes no sense: {type(error).__name__} {error}")
+            except Exception as error:  # whatever it is, the job that waits for the answer must be told
+                self.fail(f"the worker process sent an invalid message: {type(error).__name__} {error}")
             else:
-                tell()  # what a listener raises is its own affair
+                tell()  # a listener's exceptions are not handled here
 
     def _said(self, text: str) -> None:
         if self.stage != "ended":
@@ -128,4 +128,4 @@ class Connection:
         if self.stage != "ended":
             self.stage = "ended"
             last = next((line.strip() for line in reversed(self._lines) if line.strip()), "")
-            self._on_end(f"{text}; the last it said was: {last}" if last else text)
+            self._on_end(f"{text}; its last output was: {last}" if last else text)

@@ -1,4 +1,4 @@
-"""The first message of both sides: which protocol and which version they speak."""
+"""The first message of both sides: their protocol and version."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PROTOCOL = 1
 
 
 def hello() -> Message:
-    """What each side says first, and what any version understands."""
+    """The first message of each side, which every version understands."""
     return Message(
         "hello",
         {"protocol": PROTOCOL, "library": __version__, "python": platform.python_version(), "pid": os.getpid()},
@@ -21,15 +21,15 @@ def hello() -> Message:
 
 
 def disagreement(other: Message, who: str) -> str:
-    """Why the two sides do not work together, in words; empty where they do.
+    """A text that says why the two sides do not work together; empty if they do.
 
     Parameters
     ----------
     other : the first message of the other side
-    who : the other side in the sentence, such as "the worker"
+    who : name of the other side in the text, such as "the worker"
     """
     if other.kind != "hello":
-        return f"{who} began with the message {other.kind!r} instead of saying which version it is"
+        return f"{who} began with the message {other.kind!r} instead of its version"
     theirs = (other.fields.get("library"), other.fields.get("protocol"))
     if theirs == (__version__, PROTOCOL):
         return ""

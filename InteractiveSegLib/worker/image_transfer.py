@@ -1,4 +1,4 @@
-"""An image as it is sent: what it is with every request, its voxels where they are asked for, each once."""
+"""Sending an image: its description with every request, its voxels on demand, each once."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from InteractiveSegLib.progress import Progress, Steps
 from InteractiveSegLib.records.message import Message, ProtocolError
 from InteractiveSegLib.records.prompt_record import box_fields, box_of
 
-_PIECE_BYTES = 1 << 22  # so that neither side is held up long by one
+_PIECE_BYTES = 1 << 22  # so that one does not block either side for long
 _UNDER_WAY = 2
 
 
 def image_fields(volume: Volume, identity: int) -> dict[str, Any]:
-    """What goes with every request: all but the voxels."""
+    """The part sent with every request: everything but the voxels."""
     return {
         "identity": identity,
         "shape": list(volume.geometry.shape_kji),
@@ -61,12 +61,12 @@ class ArrivingImage:
             empty = np.zeros(geometry.shape_kji, np.dtype(str(fields["dtype"])))
             self.volume = Volume(empty, geometry, str(fields["name"]))
         except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"the image of a request is not described as it should be: {error}") from error
+            raise InputError(f"a request describes its image incorrectly: {error}") from error
         self._ask, self._receive = ask, receive
         self._held: list[BoundingBox] = []
 
     def fetch(self, box: BoundingBox) -> Steps[None]:
-        """Ask for what of the box has not arrived, and wait for it."""
+        """Ask for the part of the box that has not arrived, and wait for it."""
         bytes_a_voxel = self.volume.array_kji.dtype.itemsize
         missing = [
             piece for part in remainder(box, self._held) for piece in slabs(part, max(1, _PIECE_BYTES // bytes_a_voxel))
@@ -94,5 +94,5 @@ class ArrivingImage:
 
 
 def _travelling(dtype: np.dtype) -> np.dtype:
-    """The type in which voxels travel: their own, little-endian; floats longer than that as doubles."""
+    """The type in which voxels are sent: their own, little-endian; longer floats as doubles."""
     return np.dtype(np.float64) if dtype.itemsize > 8 else dtype.newbyteorder("<")

@@ -1,4 +1,4 @@
-"""One request on its way: what became of it, and who is told."""
+"""A submitted request: its state, and who is notified."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ State = Literal["waiting", "running", "done", "failed", "cancelled", "stale"]
 class Program:
     """A model that is a program, on the worker's machine.
 
-    sha256 : of its content; as ``trust`` of a request it lets it run
+    sha256 : of its content; as ``trust`` of a request, it allows the model to run
     """
 
     path: str
@@ -36,9 +36,9 @@ class JobError(InteractiveSegError):
     ----------
     type_name : of the error in the worker, such as "InputError" or "MemoryError"; "WorkerLost" where the process itself
         could not be started, ended, or was not understood
-    text : for the person
-    log : for the developer: where it happened, or what the process said last; may be empty
-    program : that nobody has said may run, where that is why
+    text : for the user
+    log : for the developer: where it happened, or the last output of the process; may be empty
+    program : the program that nobody has allowed to run, if that is the reason
     """
 
     def __init__(self, type_name: str, text: str, log: str = "", program: Program | None = None) -> None:
@@ -47,13 +47,13 @@ class JobError(InteractiveSegError):
 
     @property
     def is_input(self) -> bool:
-        """What was given is at fault, as for ``InputError``, rather than the program."""
+        """Whether the input is wrong, as for ``InputError``, rather than the program."""
         return self.type_name == InputError.__name__ or self.program is not None
 
 
 @dataclass(frozen=True)
 class JobCallbacks:
-    """Who is told; exactly one of the last three is called, once, and never from within ``submit``."""
+    """Callbacks; exactly one of the last three is called, once, and never from within ``submit``."""
 
     progress: Callable[[Progress], None] | None = None
     result: Callable[[Any], None] | None = None
@@ -66,13 +66,13 @@ class Job:
     """A request that was submitted.
 
     request : what was asked for
-    volume, prompts : what it is about, as they were when it was submitted; None where it is about no image
-    image_identity : tells images of one client apart
+    volume, prompts : at the time of submission; None if it is not about an image
+    image_identity : distinguishes the images of one client
     tries : how often it was sent
-    begun : the worker has begun with it
-    cancel : a person wants it no more; a worker that goes on with it is ended soon
-    supersede : something else takes its place; the worker has longer to leave it off, since it is needed for that
-    state : "stale" where image or prompts changed before the result came, which is then dropped
+    begun : the worker has started on it
+    cancel : the user cancelled it; a worker that continues with it is soon ended
+    supersede : something else replaces it; the worker gets more time to stop, since it is needed for the replacement
+    state : "stale" if image or prompts changed before the result came, which is then dropped
     """
 
     request: Request
@@ -90,5 +90,5 @@ class Job:
 
     @property
     def is_over(self) -> bool:
-        """Nothing more will come of it."""
+        """Whether it is finished."""
         return self.state not in ("waiting", "running")

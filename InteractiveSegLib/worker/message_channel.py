@@ -1,4 +1,4 @@
-"""The worker's end of standard input and output: what a client says, and a way to answer."""
+"""The worker's end of standard input and output: the client's messages, and a way to answer."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from InteractiveSegLib.records.message import Decoder, Message, ProtocolError, e
 from InteractiveSegLib.worker.handshake import disagreement
 
 _READ_BYTES = 1 << 20
-_PIPE_BYTES = 1 << 20  # so that image and worker change places seldom while voxels travel; 64 KiB is usual
+_PIPE_BYTES = 1 << 20  # for fewer context switches while voxels are sent; 64 KiB is the usual size
 _BEAT_S = 2.0
 _TIME_TO_END_S = 3.0
 
 
 class MessageChannel:
-    """Messages of one client. One thread reads, so that a cancel is heard at any time; another shows signs of life.
+    """Messages of one client. One thread reads, so that a cancel is received at any time; another sends signs of life.
 
     Parameters
     ----------
@@ -28,8 +28,8 @@ class MessageChannel:
     ----------
     requests : in the order in which they came; None at the end, after which ``trouble`` may say why
     voxels : that were asked for
-    trouble : in words, where the client cannot be worked with
-    greeted, ended : the client has said which version it is; it is gone, or there is trouble
+    trouble : a text, if the client is unusable
+    greeted, ended : the client has sent its version; it has gone, or there is trouble
     """
 
     def __init__(self, source: int, sink: int) -> None:
@@ -44,18 +44,18 @@ class MessageChannel:
             threading.Thread(target=work, daemon=True).start()
 
     def send(self, message: Message) -> None:
-        """Write a message. BrokenPipeError where the client is gone."""
+        """Write a message. BrokenPipeError if the client has gone."""
         data = memoryview(encode(message))
         with self._writing:
             while data:
                 data = data[os.write(self._sink, data) :]
 
     def is_cancelled(self, identity: int) -> bool:
-        """Whether the client wants the request no more, or is gone."""
+        """Whether the client has cancelled the request, or has gone."""
         return identity in self._cancelled or self.ended.is_set()
 
     def next_voxels(self, timeout_s: float) -> Message | None:
-        """Voxels that arrive within a time."""
+        """Voxels that arrive within the given time."""
         with suppress(queue.Empty):
             return self.voxels.get(timeout=timeout_s)
         return None
@@ -81,14 +81,14 @@ class MessageChannel:
                         raise ProtocolError(f"the client sent a message of the kind {message.kind!r}")
             decoder.end()
         except OSError as error:
-            self.trouble = f"the client cannot be read from: {error}"
+            self.trouble = f"cannot read from the client: {error}"
         except Exception as error:  # whatever it is, a reader that ends silently would leave the client waiting
             self.trouble = f"the client's messages cannot be understood: {error or type(error).__name__}"
         finally:
             self._end()
 
     def _end(self) -> None:
-        """Whatever runs is closed at its next step; a long native call is not waited for."""
+        """Running work is closed at its next step; a long native call is not waited for."""
         self.ended.set()
         self.greeted.set()
         self.requests.put(None)
@@ -103,7 +103,7 @@ class MessageChannel:
 
 
 def _identity(message: Message) -> int:
-    """The number by which a client knows its request. ProtocolError where there is none."""
+    """The client's number of its request. ProtocolError if there is none."""
     identity = message.fields.get("id")
     if type(identity) is not int or not 0 <= identity < 1 << 63:
         raise ProtocolError(f"a {message.kind} has an id from 0 to 2**63 - 1, not {identity!r}")
@@ -111,7 +111,7 @@ def _identity(message: Message) -> int:
 
 
 def claim_standard_streams() -> tuple[int, int]:
-    """Descriptors of standard input and output for the protocol alone.
+    """Descriptors of standard input and output for the protocol only.
 
     What a library prints goes to standard error from here on, also from C++; a child process inherits neither stream.
     """
@@ -119,7 +119,7 @@ def claim_standard_streams() -> tuple[int, int]:
     if sys.platform == "linux":
         import fcntl
 
-        with suppress(OSError):  # no pipe, or more than the system allows
+        with suppress(OSError):  # not a pipe, or more than the system allows
             fcntl.fcntl(source, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
     if sys.platform == "win32":
         import msvcrt

@@ -1,4 +1,4 @@
-"""The worker process: does what a client asks for, one request after the other, and holds nothing to lose."""
+"""The worker process: answers a client's requests one after the other, and holds nothing that could be lost."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _VOXELS_WAIT_S = 0.05
 
 
 def serve() -> None:
-    """Answer on standard output what comes on standard input, until that ends.
+    """Answer requests from standard input on standard output, until the input ends.
 
     Raises
     ------
-    ProtocolError : the client is of another version, or what it sends is not understood.
+    ProtocolError : the client has another version, or sends invalid data.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is the client's affair
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is handled by the client
     channel = MessageChannel(*claim_standard_streams())
     try:
         channel.send(hello())
@@ -45,7 +45,7 @@ def serve() -> None:
 
 
 class _Cancelled(Exception):  # noqa: N818 (no error)
-    """The client wants the request no more."""
+    """The client has cancelled the request."""
 
 
 class _Server:
@@ -80,7 +80,7 @@ class _Server:
             answer = Message("result", {"id": identity, "result": dict(result.fields)}, result.arrays)
         try:
             self._channel.send(answer)
-        except ProtocolError as error:  # the result of a request holds what cannot travel
+        except ProtocolError as error:  # the result of a request contains something that cannot be sent
             self._channel.send(Message("error", {"id": identity, **self._error_fields(error)}))
 
     def _computed(self, identity: int, message: Message) -> Message:
@@ -90,12 +90,12 @@ class _Server:
             return request.result_message(self._followed(identity, steps))
 
     def _understood(self, message: Message) -> Request:
-        """The request of a message, with its image and prompts in the context. InputError where it makes no sense."""
+        """The request of a message, with its image and prompts in the context. InputError if it is invalid."""
         try:
             self._take_over(message)
             kind = message.fields["kind"]
             if not isinstance(kind, str) or kind not in REQUEST_KINDS:
-                raise InputError(f"the worker knows no request {kind!r}, only {', '.join(REQUEST_KINDS)}")
+                raise InputError(f"the worker does not know the request {kind!r}, only {', '.join(REQUEST_KINDS)}")
             own = {name[len("own/") :]: values for name, values in message.arrays.items() if name.startswith("own/")}
             return REQUEST_KINDS[kind].from_message(Message(kind, message.fields["own"], own))
         except InteractiveSegError:
@@ -104,7 +104,7 @@ class _Server:
             raise InputError(f"the request cannot be understood: {type(error).__name__} {error}") from error
 
     def _take_over(self, message: Message) -> None:
-        """Image and prompts of a request. Arrays that the request before had are not sent again."""
+        """Image and prompts of a request. Arrays of the previous request are not sent again."""
         fields = message.fields.get("image")
         if fields is None:
             self._bench.image, self._bench.prompts = None, Prompts()
@@ -120,7 +120,7 @@ class _Server:
         self._bench.prompts = prompts_of(message.fields["prompts"], self._prompt_arrays, shape)
 
     def _followed(self, identity: int, steps: Steps[Any]) -> Any:
-        """Run the steps, report, and stop where the client wants it."""
+        """Run the steps, report progress, and stop if the client cancels."""
         report = _Reports(lambda fields: self._channel.send(Message("progress", {"id": identity, **fields})))
         while True:
             if self._channel.is_cancelled(identity):
@@ -131,7 +131,9 @@ class _Server:
                 return end.value
 
     def _error_fields(self, error: Exception) -> dict[str, Any]:
-        """What a client is told: type, text, where an unexpected error happened, and which program may not run."""
+        """Report of an error to the client: type, text, where an unexpected error happened, and which program may not
+        run.
+        """
         if is_out_of_memory(error):
             self._bench.forget()
             self._image, self._bench.image = None, None
@@ -144,7 +146,7 @@ class _Server:
 
 
 class _Reports:
-    """Sends progress on, but not more often than anybody reads it."""
+    """Sends progress, but not more often than anybody can read it."""
 
     def __init__(self, send: Callable[[dict[str, Any]], None]) -> None:
         self._send, self._last = send, 0.0
@@ -157,13 +159,13 @@ class _Reports:
 
 
 def _warm_up(bench: RequestContext) -> dict[str, Any]:
-    """Load what requests need, so that the first is as quick as the others; says what there is to compute with."""
+    """Load what requests need, so that the first is as fast as the others; returns versions and devices."""
     import torch
 
     from InteractiveSegLib.segmenting import image_segmenter  # noqa: F401
     from InteractiveSegLib.segmenting.adapt import load_optimizer
 
     load_optimizer()
-    with suppress(InputError):  # told when it is asked for
+    with suppress(InputError):  # reported when it is requested
         bench.network(DEFAULT_NETWORK)
     return {"torch": str(torch.__version__), "cuda": torch.cuda.is_available()}

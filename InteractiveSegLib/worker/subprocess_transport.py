@@ -1,4 +1,4 @@
-"""A worker process by ``subprocess``: threads read and write, so that nobody is held up by a full pipe."""
+"""A worker process by ``subprocess``: threads read and write, so that a full pipe blocks nobody."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class SubprocessTransport:
     ----------
     command : program and arguments, such as ``worker_command()`` or ``["ssh", "host", "interactiveseg", "worker"]``
     loop : runs the callbacks
-    environment : in place of this process's own
+    environment : instead of this process's own
     """
 
     def __init__(
@@ -58,17 +58,17 @@ class SubprocessTransport:
         threading.Thread(target=self._write, daemon=True).start()
 
     def write(self, data: bytes) -> None:
-        """Hand bytes to the thread that writes."""
+        """Pass bytes to the writing thread."""
         self._to_write.put(data)
 
     def kill(self) -> None:
-        """End the process; its end is waited for by the thread that reads."""
+        """End the process; the reading thread waits for its end."""
         self._to_write.put(None)
         if self.process is not None:
             self.process.kill()
 
     def _write(self) -> None:
-        with contextlib.suppress(OSError), self.process.stdin as stream:  # the reader tells of the end
+        with contextlib.suppress(OSError), self.process.stdin as stream:  # the reader reports the end
             while (data := self._to_write.get()) is not None:
                 rest = memoryview(data)
                 while rest:

@@ -1,4 +1,4 @@
-"""How a client reaches a worker process: what it needs of a process, and the command that starts one."""
+"""How a client reaches a worker process: the interface to a process, and the command that starts one."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ CallLater = Callable[[float, Callable[[], None]], object]
 
 @dataclass(frozen=True)
 class TransportEvents:
-    """What a transport tells; all from the thread of the event loop, and never from within ``start`` or ``write``.
+    """Callbacks of a transport; all from the thread of the event loop, and never from within ``start`` or ``write``.
 
     received : bytes of the worker's standard output, in any pieces
     said : text of its standard error
-    ended : the process ended or could not be started, and why, in words; once, after all bytes that it wrote
+    ended : the process ended or could not be started, with a text that says why; once, after all bytes that it wrote
     """
 
     received: Callable[[bytes], None]
@@ -29,20 +29,20 @@ class TransportEvents:
 
 
 class Transport(Protocol):
-    """One run of one process. Nothing of it may block."""
+    """One run of one process. None of its methods may block."""
 
     def start(self, events: TransportEvents) -> None:
-        """Start the process; a failure is told by ``events.ended``."""
+        """Start the process; a failure is reported by ``events.ended``."""
 
     def write(self, data: bytes) -> None:
-        """Have bytes written to its standard input, in the order of the calls; ignored where the process has ended."""
+        """Write bytes to its standard input, in the order of the calls; ignored if the process has ended."""
 
     def kill(self) -> None:
         """End the process at once."""
 
 
 def worker_command(python: str | Path = sys.executable, command: str = "worker") -> list[str]:
-    """Arguments that start a worker with this very copy of the library, wherever the process looks for packages.
+    """Arguments that start a worker with this copy of the library, wherever the process searches for packages.
 
     Parameters
     ----------
@@ -53,9 +53,9 @@ def worker_command(python: str | Path = sys.executable, command: str = "worker")
 
 
 def end_in_words(code: int) -> str:
-    """Why a process ended, from its exit code; on POSIX that is negative for a signal."""
+    """A text that says why a process ended, from its exit code; on POSIX that is negative for a signal."""
     if code in (-9, 137):
-        return "the worker process was ended by the system (signal 9), most often because the memory ran out"
+        return "the worker process was killed by the system (signal 9), usually because memory ran out"
     if code < 0:
-        return f"the worker process was ended by the signal {-code}"
+        return f"the worker process was killed by the signal {-code}"
     return f"the worker process ended with the exit code {code}"

@@ -123,7 +123,7 @@ def test_what_is_there_is_replaced_when_a_person_says_so(study, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     (out / "case0_mask.nii.gz").write_bytes(b"drawn by hand")
-    with pytest.raises(InputError, match=r"case0_mask.nii.gz exists already \(13 bytes of .*: say --overwrite"):
+    with pytest.raises(InputError, match=r"case0_mask.nii.gz exists already \(13 bytes of .*: use --overwrite"):
         finish(export_steps(study, out, "nifti"))
     assert [(path.name, path.read_bytes()) for path in out.iterdir()] == [("case0_mask.nii.gz", b"drawn by hand")]
     exported = finish(export_steps(study, out, "nifti", overwrite=True))

@@ -54,7 +54,8 @@ def run(here, capfd):
 def test_a_folder_of_images_and_labels_gives_tables_a_csv_and_plots(here, run):
     code, output, error = run(*FOLDERS, "--methods", "box,grow", "--rounds", 1, "-o", "out")
     assert code == 0
-    assert error == "note: no partner for alone.nii.gz\nnote: table, CSV, plots and pictures: out\n"
+    left_out = "note: alone.nii.gz has no matching image or labelmap and is left out"
+    assert error == f"{left_out}\nnote: table, CSV, plots and pictures: out\n"
     assert output.rstrip("\n") == (here / "out" / "report.md").read_text(encoding="utf-8").rstrip("\n")
     for title in ("The box alone", "Box and 1 round of scribbles (user: robot)", "Objects", "Seconds by stage"):
         assert f"### {title}\n" in output
@@ -157,21 +158,21 @@ def test_an_image_that_cannot_be_read_is_a_note_in_the_report(here, run):
         ((*FOLDERS, "--users", "robot,robot"), "users robot, robot: name each of them once"),
         ((*FOLDERS, "--users", "human"), "no case to run under images"),
         ((*FOLDERS, "--prompts", "lasso"), "prompts lasso: there are box, none, slice-box, loose-box"),
-        ((*FOLDERS, "--prompts", "none"), "prompts none: box can do nothing without a box"),
+        ((*FOLDERS, "--prompts", "none"), "prompts none: box cannot run without a box"),
         ((*FOLDERS, "--page", "gone.md"), "the page gone.md cannot be read: No such file"),
         ((*FOLDERS, "--objects", "liver"), "--objects chooses objects of listed datasets: it goes with --data"),
-        (("--data", ".", "--objects", "heart"), "--objects heart: no dataset lists an object of that name"),
+        (("--data", ".", "--objects", "heart"), "--objects heart: no dataset has an object with such a name"),
         ((*FOLDERS, "--methods", "box,box"), "methods box, box: name each of them once"),
         ((*FOLDERS, "--methods", "box,unet"), "no model 'unet'"),
         ((*FOLDERS, "--methods", "box,net:slow"), "the variants of a model are fixed, plain, straight, not 'slow'"),
         ((*FOLDERS, "--rounds", -1), "rounds -1 must lie between 0 and the cap"),
         ((*FOLDERS, "--rounds", 3, "--cap", 2), "rounds 3 must lie between 0 and the cap of 2"),
-        ((*FOLDERS, "--cases", 0), "'0' is not a whole number from 1 on"),
-        ((*FOLDERS, "--jobs", 0), "'0' is not a whole number from 1 on"),
+        ((*FOLDERS, "--cases", 0), "'0' is not a whole number of at least 1"),
+        ((*FOLDERS, "--jobs", 0), "'0' is not a whole number of at least 1"),
         ((*FOLDERS, "--split", "test"), "invalid choice: 'test'"),
         ((*FOLDERS, "--split", "tuning"), "no case to run under images"),
         (("--data", "gone"), "no case to run under gone"),
-        (("--data", ".", "--only", "no such set"), "--only no such set: no dataset of that name"),
+        (("--data", ".", "--only", "no such set"), "--only no such set: no dataset has such a name"),
         (("--data", ".", "--datasets", "gone.json"), "gone.json cannot be read: No such file"),
     ],
 )

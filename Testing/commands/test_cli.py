@@ -272,7 +272,7 @@ def assert_refused(ran, text, code=2):
         (("--box", 1, 2, 3, 4, 5, 6.5), "expected six integers"),
         (("--box", 6, 4, 2, 6, 17, 11), "holds no voxel"),
         (("--box", 25, 4, 2, 30, 17, 11), "outside the image"),
-        (("--box", *BOX_IJK, "--box", *BOX_IJK, "--box-label", 3, "--box-label", 3), "a label has one box"),
+        (("--box", *BOX_IJK, "--box", *BOX_IJK, "--box-label", 3, "--box-label", 3), "a label can have only one box"),
         (("--box", *BOX_IJK, "--box-label", 1, "--box-label", 2), "1 --box but 2 --box-label"),
         (("--box", *BOX_IJK, "--box-label", 255), "1 to 254, not 255"),
         (("--box", *BOX_IJK, "--box-label", "liver"), "invalid int value: 'liver'"),
@@ -461,6 +461,6 @@ def test_one_of_several_times_or_series_is_chosen(run, tmp_path):
         write_series(tmp_path / "study" / uid, volume.array_kji.astype(np.int16), uid=uid)
     assert_refused(run("--box", *BOX_IJK, image="times.nrrd"), "choose one by --time 0 to 1")
     assert_refused(run("--box", *BOX_IJK, "--time", 2, image="times.nrrd"), "no image 2 (--time)")
-    assert_refused(run("--box", *BOX_IJK, image="study"), "by --series: 1: 1.2.3")
+    assert_refused(run("--box", *BOX_IJK, image="study"), "with --series: 1: 1.2.3")
     assert run("--box", *BOX_IJK, "--no-adapt", "--time", 1, image="times.nrrd")[0] == 0
     assert run("--box", *BOX_IJK, "--no-adapt", "--series", 2, image="study")[0] == 0

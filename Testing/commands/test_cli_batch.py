@@ -275,17 +275,17 @@ def same_names():
     ("words", "text"),
     [
         (("scans", "more", *BOX, "-o", "masks"), "would both be written to masks/a_mask.nii.gz"),
-        (("scans/a.nii.gz", "scans/b.nii.gz", *BOX, "-o", "one.nii.gz"), "of several images it names a folder"),
-        (("scans", *BOX, "-o", "scans/{name}.nii.gz"), "is an input: an output replaces none"),
+        (("scans/a.nii.gz", "scans/b.nii.gz", *BOX, "-o", "one.nii.gz"), "for several images, give a folder"),
+        (("scans", *BOX, "-o", "scans/{name}.nii.gz"), "is an input, and an input is never replaced"),
         (("scans", *BOX, "-o", "one/{name}.png"), "images are written as"),
         (("scans", "nothing", *BOX, "-o", "masks"), "nothing does not exist"),
-        (("names.csv", *BOX, "-o", "masks"), "'../a' is no name for scans/a.nii.gz"),
-        (("empty", *BOX, "-o", "masks"), "there is no image"),
+        (("names.csv", *BOX, "-o", "masks"), "'../a' cannot be the name of scans/a.nii.gz"),
+        (("empty", *BOX, "-o", "masks"), "no image found"),
         (("scans", "-o", "masks"), "give a --box"),
         (("missing.txt", *BOX, "-o", "masks"), "the list missing.txt cannot be read: No such file"),
         (("wrong.csv", *BOX, "-o", "masks"), "the column 'colour'"),
         (("bare.csv", *BOX, "-o", "masks"), "has no column image"),
-        (("scans", *BOX, "-o", "masks", "--jobs", "0"), "'0' is not a whole number from 1 on"),
+        (("scans", *BOX, "-o", "masks", "--jobs", "0"), "'0' is not a whole number of at least 1"),
     ],
 )
 def test_what_cannot_be_is_refused_before_any_work(run, words, text):

@@ -206,5 +206,5 @@ def test_a_worker_in_a_terminal_says_what_it_is_for(monkeypatch, capfd):
     assert main(["worker"]) == 2
     error = capfd.readouterr().err
     assert error.count("\n") == 1
-    for words in ("computes for a window", "ssh HOST interactiveseg worker", "interactiveseg segment --help"):
+    for words in ("computes for another program", "ssh HOST interactiveseg worker", "interactiveseg segment --help"):
         assert words in error

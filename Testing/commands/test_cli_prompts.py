@@ -142,7 +142,7 @@ def test_each_label_of_a_start_mask_starts_its_object(run, geometry):
 def test_a_network_that_does_not_look_at_masks_says_so(run, geometry):
     write_labelmap("start.nrrd", ellipsoid(), geometry)
     notes = run("--start", "start.nrrd", "--box", *BOX_IJK)[1]["notes"]
-    assert notes == ["this network does not look at masks: the start mask of label 1 was not used"]
+    assert notes == ["this network does not take start masks as input: that of label 1 was not used"]
 
 
 @pytest.fixture(scope="module")

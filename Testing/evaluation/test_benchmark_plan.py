@@ -211,7 +211,7 @@ def test_an_output_that_is_a_file_cannot_be_written(images, tmp_path, below):
         ({"prompts": ()}, r"prompts \(none named\): there are box, none, slice-box, loose-box"),
         ({"prompts": ("box", "lasso")}, "prompts lasso: there are"),
         ({"prompts": ("none", "none")}, "prompts none, none: name each of them once"),
-        ({"prompts": ("none",)}, "prompts none: box can do nothing without a box"),
+        ({"prompts": ("none",)}, "prompts none: box cannot run without a box"),
         (
             {"prompts": ("none",), "methods": ("grow",), "trial": TrialSettings(0, 0)},
             "prompts none with 0 rounds: without a box nothing is drawn before the first round",

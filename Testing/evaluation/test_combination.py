@@ -91,7 +91,7 @@ def test_several_labels_share_a_voxel_and_none_is_lost_at_their_border(network):
 
 def test_a_network_that_does_not_look_at_masks_is_refused(case):
     volume, _, proxy = case
-    with pytest.raises(InputError, match="does not look at masks"):
+    with pytest.raises(InputError, match="does not take masks as input"):
         next(combine_steps(volume, proxy, load_network("pnet").eval()))
 
 

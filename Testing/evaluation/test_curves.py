@@ -82,7 +82,7 @@ def test_fine_tuning_that_harms_is_named_with_its_dataset_and_number_even_betwee
     chosen = settings(5, ("net", "net:fixed", "grow"))
     scores = [*scores, *[s for m in ("net", "net:fixed") for case in range(6) for s in last(str(case), m)]]
     found, sentences = tables(scores, chosen)
-    assert found[1][0] == ["Dice of net less that of net:fixed", "cases", "1", "2", "3", "5", "area"]
+    assert found[1][0] == ["Dice of net minus that of net:fixed", "cases", "1", "2", "3", "5", "area"]
     assert found[1][1][:2] == ["A", "6"]
     assert found[1][1][2:6] == ["+0.000 (p 1)", "+0.125 (p 0.031)", "+0.000 (p 1)", "+0.000 (p 1)"]
     assert found[1][2][0] == "all cases"
@@ -114,7 +114,7 @@ def test_networks_are_paired_with_themselves_alone():
 
 def test_methods_that_need_a_box_are_left_out_and_named_and_what_baselines_do_is_said():
     _, sentences = tables(course("A", "1", [0.5]), settings(1, ("net", "box", "grow", "grabcut")))
-    assert "Left out, as they need a box: box, grabcut. Without a box a baseline" in sentences[0]
+    assert "Left out, as they need a box: box, grabcut. Without a box, a baseline" in sentences[0]
     _, sentences = tables(
         course("A", "1", [0.4, 0.5], prompted="box", first=0),
         settings(1, ("net", "box"), prompts=("box",)),

@@ -81,8 +81,8 @@ def test_a_folder_case_without_objects_or_with_too_many_is_refused(tmp_path, val
     [
         (("a.nrrd",), "no image in .* has a label .*found a.nrrd"),
         ((), "no images at all"),
-        (("a.nrrd", "a.mha", "a_seg.nrrd"), "'a' .*not clear: a.mha, a.nrrd, a_seg.nrrd"),
-        (("a.nrrd", "a_gt.nrrd", "a_seg.nrrd"), "'a' .*not clear: a.nrrd, a_gt.nrrd, a_seg.nrrd"),
+        (("a.nrrd", "a.mha", "a_seg.nrrd"), "unclear .* 'a' belong together: a.mha, a.nrrd, a_seg.nrrd"),
+        (("a.nrrd", "a_gt.nrrd", "a_seg.nrrd"), "unclear .* 'a' belong together: a.nrrd, a_gt.nrrd, a_seg.nrrd"),
     ],
 )
 def test_files_that_cannot_be_paired_are_refused(tmp_path, names, reason):

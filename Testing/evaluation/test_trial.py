@@ -240,7 +240,7 @@ def test_a_person_who_drew_nothing_is_refused_whatever_the_method():
         for number in (1, 2):
             with pytest.raises(InputError, match=f"person {number} mark no object"):
                 trial(case(drawn), method, "human", number, TrialSettings())
-        with pytest.raises(InputError, match="scribbles of 3 people, none of number 3"):
+        with pytest.raises(InputError, match="scribbles of 3 people, not of person 3"):
             trial(case(drawn), method, "human", 3, TrialSettings())
 
 

@@ -172,7 +172,7 @@ def test_an_image_that_is_not_finite_is_refused(value):
     ],
 )
 def test_shapes_that_do_not_go_together_are_refused(image_shape, seeds_shape, spacing_mm):
-    with pytest.raises(InputError, match="do not go together"):
+    with pytest.raises(InputError, match="do not match"):
         geodesic_distance(torch.zeros(image_shape), torch.zeros(seeds_shape, dtype=torch.bool), spacing_mm)
 
 

@@ -127,7 +127,7 @@ def test_a_damaged_nifti_is_refused(tmp_path):
 
 def test_what_is_no_image_is_refused(tmp_path):
     (tmp_path / "note.nii").write_text("hello")
-    with pytest.raises(InputError, match=r"note\.nii cannot be read: it is in no format that is known"):
+    with pytest.raises(InputError, match=r"note\.nii cannot be read: it is not in a known format"):
         read_volume(tmp_path / "note.nii")
     with pytest.raises(InputError, match=r"none\.nii does not exist"):
         read_volume(tmp_path / "none.nii")

@@ -41,7 +41,7 @@ def test_a_grid_that_differs_by_less_than_a_tenth_of_a_voxel_is_the_same(tmp_pat
     write_labelmap(tmp_path / "l.nrrd", LABELS, Geometry(SHAPE_KJI, moved))
     notes = []
     np.testing.assert_array_equal(read_labelmap(tmp_path / "l.nrrd", oblique_geometry, notes), LABELS)
-    assert f"lies up to {voxels * 0.5:.2g} mm beside the image's grid" in notes[0]
+    assert f"lies up to {voxels * 0.5:.2g} mm off the image's grid" in notes[0]
 
 
 @pytest.mark.parametrize("voxels", [0.12, 0.5, 1])
@@ -128,7 +128,7 @@ def test_values_of_their_own_are_kept_and_old_files_have_a_segment_a_layer(tmp_p
     [
         ({}, "2 layers, but its header names no segment"),
         ({"Segment0_Layer": 2}, "lies in layer 2, of 2"),
-        ({"Segment0_LabelValue": "one"}, "no integer"),
+        ({"Segment0_LabelValue": "one"}, "not an integer"),
     ],
 )
 def test_layers_that_cannot_be_understood_are_refused(tmp_path, oblique_geometry, fields, text):

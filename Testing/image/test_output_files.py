@@ -44,7 +44,7 @@ def test_a_command_knows_what_it_wrote_until_somebody_changes_a_voxel(tmp_path, 
 def test_a_file_of_another_kind_is_not_a_commands_own(tmp_path, content):
     path = tmp_path / "m.nii.gz"
     path.write_bytes(content)
-    with pytest.raises(InputError, match="say --overwrite to replace it"):
+    with pytest.raises(InputError, match="use --overwrite to replace it"):
         require_free(path, "segment", overwrite=False)
     assert require_free(tmp_path / "other.nii.gz", "segment", overwrite=False) == []
 
@@ -69,6 +69,6 @@ def test_no_input_is_written_over_by_whatever_name(tmp_path, monkeypatch, name):
     (tmp_path / "series" / "one.nrrd").write_bytes(bytes(128) + b"DICM")
     (tmp_path / "series" / "mask.nrrd").write_bytes(b"of an earlier run")
     inputs = [tmp_path / "a.nrrd", None, tmp_path / "b.nhdr", tmp_path / "series"]
-    with pytest.raises(InputError, match="is given twice: an output replaces neither"):
+    with pytest.raises(InputError, match="is given twice: an output must not replace"):
         require_no_input([tmp_path / name], inputs)
     require_no_input([tmp_path / "series" / "mask.nrrd"], inputs)

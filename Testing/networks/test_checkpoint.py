@@ -119,7 +119,7 @@ def test_weights_with_a_missing_tensor_are_refused(tmp_path):
 
 
 def test_a_network_of_no_known_architecture_is_not_written(tmp_path):
-    with pytest.raises(InputError, match="BlockSixNetwork is none of the known"):
+    with pytest.raises(InputError, match="BlockSixNetwork is not one of the known"):
         save_network(BlockSixNetwork(2, 4, None, 0.3), tmp_path / "own.safetensors", {})
     assert not list(tmp_path.iterdir())
 
@@ -158,5 +158,5 @@ def test_the_ensemble_is_made_of_the_shipped_networks_and_is_no_file(tmp_path):
     for part, name in ((network.prompted, "prompted"), (network.image_network, "pnet")):
         shipped = load_network(name).state_dict()
         assert all(torch.equal(shipped[key], value) for key, value in part.state_dict().items())
-    with pytest.raises(InputError, match="Ensemble is none of the known architectures"):
+    with pytest.raises(InputError, match="Ensemble is not one of the known architectures"):
         save_network(network, tmp_path / "e.safetensors", {})

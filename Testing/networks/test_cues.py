@@ -214,15 +214,15 @@ def test_the_inputs_are_left_as_they_were():
 def test_shapes_that_do_not_go_together_are_refused(wrong):
     given = [*several(), *torch.zeros(2, *several()[0].shape, dtype=torch.bool)]
     given[wrong] = given[wrong].movedim(1, 2)
-    with pytest.raises(InputError, match=r"\(3, 8, 5, 11\).*do not go together"):
+    with pytest.raises(InputError, match=r"\(3, 8, 5, 11\).*do not match"):
         cues_of(*given)
 
 
 def test_images_without_a_batch_and_spacing_of_other_axes_are_refused():
     given = several()
-    with pytest.raises(InputError, match="do not go together"):
+    with pytest.raises(InputError, match="do not match"):
         cues_of(*(values[0] for values in given))
-    with pytest.raises(InputError, match=r"spacing \(0.75, 0.5\) do not go together"):
+    with pytest.raises(InputError, match=r"spacing \(0.75, 0.5\) do not match"):
         cues_of(*given, spacing_mm=(0.75, 0.5))
 
 

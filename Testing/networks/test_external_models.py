@@ -216,7 +216,7 @@ def test_the_command_line_takes_the_folder(tmp_path, monkeypatch, capfd):
 @pytest.mark.parametrize(
     ("card", "text"),
     [
-        ("{", "model.json is no valid JSON"),
+        ("{", "model.json is not valid JSON"),
         ("[1]", "model.json must be a JSON object, not a list"),
         ({**CARD, "spatial_axes": 2}, 'model.json states "spatial_axes": 2; it must be 3'),
         ({"channels": ["image"], "outputs": 1}, '"spatial_axes": None'),
@@ -328,7 +328,7 @@ def test_one_model_a_folder(tmp_path):
 
 
 def test_a_model_from_elsewhere_is_not_written_as_one_of_ours(tmp_path):
-    with pytest.raises(InputError, match="The folder of a model from elsewhere is copied instead"):
+    with pytest.raises(InputError, match="To keep a model from elsewhere, copy its folder"):
         save_network(load_network(folder(tmp_path)), tmp_path / "own.safetensors", {})
     assert not (tmp_path / "own.safetensors").exists()
 

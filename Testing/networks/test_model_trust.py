@@ -104,7 +104,7 @@ def test_the_word_is_kept_among_the_person_s_own_settings(tmp_path):
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert sorted(path.name for path in model.iterdir()) == before
     for wrong in ("", "A" * 64, "a" * 63, "../x", None):
-        with pytest.raises(InputError, match="no SHA-256"):
+        with pytest.raises(InputError, match="is not the SHA-256"):
             trust(wrong, "x")
     file.write_bytes(b"\xff\xfe damaged")
     assert not is_trusted(digest(model / "model.ts"))
@@ -143,7 +143,7 @@ def test_a_client_of_the_worker_is_told_which_program_and_can_let_it_run(tmp_pat
         worker.wait(job)
         assert told[0].program == Program(str(model / "model.ts"), digest(model / "model.ts"))
         assert (told[0].type_name, told[0].is_input, told[0].log) == ("UntrustedModelError", True, "")
-        with pytest.raises(InputError, match="no SHA-256"):
+        with pytest.raises(InputError, match="is not the SHA-256"):
             worker.run(SegmentRequest(str(model), adapt=False, trust="yes"))
         with pytest.raises(InputError, match="--trust-model"):
             worker.run(SegmentRequest(str(model), adapt=False, trust="0" * 64))
@@ -156,8 +156,8 @@ def test_a_client_of_the_worker_is_told_which_program_and_can_let_it_run(tmp_pat
     ("body", "limits", "text"),
     [
         (ENDLESS, QUICK, "it took longer than 5 s"),
-        (AT_ONCE, SMALL, "it wanted more than 0.5 GiB of memory"),
-        (BY_AND_BY, SMALL, "it wanted more than 0.5 GiB of memory"),
+        (AT_ONCE, SMALL, "it needed more than 0.5 GiB of memory"),
+        (BY_AND_BY, SMALL, "it needed more than 0.5 GiB of memory"),
     ],
     ids=["endless", "gigabytes at once", "gigabytes by and by"],
 )
@@ -166,7 +166,7 @@ def test_a_model_that_goes_beyond_its_limits_is_ended(tmp_path, body, limits, te
     trust_programs(model)
     with pytest.raises(InputError) as caught:
         loaded(model, limits)
-    assert f"the model {model / 'model.ts'} was ended for an input of (1, 1, 16, 17, 19): {text}" in str(caught.value)
+    assert f"the model {model / 'model.ts'} was stopped for an input of (1, 1, 16, 17, 19): {text}" in str(caught.value)
     assert script_model._Process._idle is None  # it serves no other model
 
 
@@ -174,12 +174,12 @@ def test_a_model_is_started_again_after_it_was_ended_or_died(tmp_path):
     model = strange(tmp_path / "model", tiny(IN_LARGE))
     trust_programs(model)
     network = loaded(model, QUICK)
-    with pytest.raises(InputError, match=r"was ended for an input of \(1, 1, 5, 6, 7\): it took longer than 5 s"):
+    with pytest.raises(InputError, match=r"was stopped for an input of \(1, 1, 5, 6, 7\): it took longer than 5 s"):
         finish(network.feature_steps(given(), (1, 1, 1)))
     right = given((16, 6, 7))
     assert torch.equal(finish(network.feature_steps(right, (1, 1, 1)))[:, 0], right[:, 0])
     os.kill(network.model._process._child.pid, 9)
-    with pytest.raises(InputError, match="the system ended its process"):
+    with pytest.raises(InputError, match="the system killed its process"):
         finish(network.feature_steps(right, (1, 1, 1)))
     assert torch.equal(finish(network.feature_steps(right, (1, 1, 1)))[:, 0], right[:, 0])
 
@@ -231,12 +231,12 @@ class Stream:
 @pytest.mark.parametrize(
     ("line", "text"),
     [
-        (b"", "cannot be understood"),
-        (b"cpickle\n", "cannot be understood"),
-        (b"[]\n", "cannot be understood"),
-        (b'{"kind": 3, "bytes": 0}\n', "cannot be understood"),
-        (b'{"kind": "answer", "bytes": 840}\n', "cannot be understood"),
-        (b'{"kind": "answer", "bytes": 1e30}\n', "cannot be understood"),
+        (b"", "invalid answer"),
+        (b"cpickle\n", "invalid answer"),
+        (b"[]\n", "invalid answer"),
+        (b'{"kind": 3, "bytes": 0}\n', "invalid answer"),
+        (b'{"kind": "answer", "bytes": 840}\n', "invalid answer"),
+        (b'{"kind": "answer", "bytes": 1e30}\n', "invalid answer"),
         (b'{"kind": "answer", "bytes": 0, "shape": 3, "type": [1]}\n', r"returns a \[1\] for an input"),
         (b'{"kind": "answer", "bytes": 0, "shape": [1, 1, 5, 6, 7]}\n', "returns None; logits are"),
     ],

@@ -31,8 +31,8 @@ def grown(label):
 )
 def test_an_object_is_called_by_the_name_its_reader_gave_it(label, name):
     note = grown(label)
-    assert note == f"the box of label {label} was grown to hold its scribbles"
-    assert said(note, WINDOW) == f"the box of {name} was grown to hold its scribbles"
+    assert note == f"the box of label {label} was enlarged to contain its scribbles"
+    assert said(note, WINDOW) == f"the box of {name} was enlarged to contain its scribbles"
 
 
 def test_what_was_cut_while_drawing_names_its_object():
@@ -75,7 +75,7 @@ def test_what_are_no_notes_is_not_taken_for_some(wrong):
 
 def test_notes_one_after_the_other_are_sentences():
     assert sentences((grown(1), "it was cut."), WINDOW) == (
-        "the box of left ventricle was grown to hold its scribbles. it was cut."
+        "the box of left ventricle was enlarged to contain its scribbles. it was cut."
     )
     assert sentences((), WINDOW) == ""
 

@@ -196,12 +196,12 @@ def test_notes_speak_of_segments_by_name_and_of_slices_as_the_views_do(person, m
     with monkeypatch.context() as patch:
         patch.setattr(person.controller, "run", answered)
         person.press("segmentButton")
-    assert "the box of left ventricle was grown to hold its scribbles." in person.status.text
+    assert "the box of left ventricle was enlarged to contain its scribbles." in person.status.text
     person.ui("methodBox").currentText = "By shape alone"
     draw(person, balls.inside(0), (0, 10))
     mark(person, (0, 10))
     finished(person, "propagateButton")
-    assert "axial, S 25 mm alone holds a label along its axis" in person.status.text
+    assert "axial, S 25 mm is the only slice with a label along its axis" in person.status.text
     assert "label 1" not in person.status.text
 
 

@@ -327,5 +327,5 @@ ROWS = [("p.fcsv", "a,1,2"), ("p.fcsv", "a,1,2,x"), ("p.acsv", "point|1|2"), ("p
 @pytest.mark.parametrize(("name", "content"), ROWS)
 def test_a_row_without_a_position_is_refused(tmp_path, oblique_geometry, name, content):
     (tmp_path / name).write_text(content)
-    with pytest.raises(InputError, match="no position of three numbers"):
+    with pytest.raises(InputError, match="not a position of three numbers"):
         read_points(tmp_path / name, oblique_geometry)

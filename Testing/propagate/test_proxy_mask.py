@@ -207,7 +207,7 @@ def test_an_object_at_the_border_of_the_image_is_carried(propagated):
 def test_one_annotated_slice_is_carried_as_far_as_a_ball_would_reach_and_noted(propagated):
     truth = ball()
     proxy = propagated(volume_of(image_of(truth)), slices_of(truth, (11,)))
-    assert any(note.startswith("k slice 11 alone holds a label") for note in proxy.notes)
+    assert any(note.startswith("k slice 11 is the only slice with a label") for note in proxy.notes)
     assert dice(proxy.labelmap() > 0, truth) > 0.7
     assert proxy.labelmap()[[0, 1, 21, 22]].max() == 0
     assert np.isnan(proxy.slice_confidence[0][0])
@@ -219,7 +219,7 @@ def test_constant_slices_fall_back_to_shapes_and_say_so(propagated, wandering):
     image = volume.array_kji.copy()
     image[5] = 77
     proxy = propagated(volume_of(image), slices_of(truth, (0, 4, 8, 12)))
-    assert proxy.notes == ("k slices 4 to 6: a slice is constant; counts as unmoved there, and shapes are blended",)
+    assert proxy.notes == ("k slices 4 to 6: a slice is constant; no motion is assumed there, and shapes are blended",)
     assert dice(proxy.labelmap() > 0, truth) > 0.9
     blank = propagated(volume_of(np.full(SHAPE_KJI, 5, np.int16)), slices_of(truth, (0, 12)))
     by_shape = propagated(volume, slices_of(truth, (0, 12)), SHAPES_ALONE)
@@ -274,7 +274,7 @@ def test_a_ct_window_that_shows_nothing_is_noted(propagated, wandering):
     volume, truth = wandering
     settings = PropagateSettings(registration=registration.CT)
     proxy = propagated(volume_of(volume.array_kji + np.int16(5000)), slices_of(truth, (0, 6)), settings)
-    assert any("may be no CT" in note for note in proxy.notes)
+    assert any("may not be a CT" in note for note in proxy.notes)
 
 
 def test_crossing_slices_that_contradict_each_other_are_noted_and_the_later_one_counts(propagated, wandering):
@@ -284,7 +284,7 @@ def test_crossing_slices_that_contradict_each_other_are_noted_and_the_later_one_
     wrong[:, 24] = False
     proxy = propagated(volume, along_k + slices_of(wrong, (24,), axis=1) + slices_of(truth, (30,), 1), SHAPES_ALONE)
     count = int(truth[6, 24].sum())
-    assert f"k slice 6 and j slice 24 contradict each other at {count} voxels: j slice 24, the later one, counts" in (
+    assert f"k slice 6 and j slice 24 contradict each other at {count} voxels: j slice 24, the later one, is used" in (
         proxy.notes
     )
     assert not proxy.labelmap()[6, 24].any()

@@ -264,7 +264,7 @@ def test_a_full_disk_is_told_once_and_when_there_is_room_the_work_is_kept_again(
         assert journal.wait(10)
         assert journal.path.stat().st_size == size
     assert len(told) == 1
-    assert told[0].startswith("the work is not kept for the case of a crash")
+    assert told[0].startswith("the work cannot be recovered after a crash")
     assert told[0].endswith("No space left on device")
     monkeypatch.undo()
     journal.record(state(voxel=(0, 0, 9)))

@@ -115,7 +115,7 @@ def test_text_that_never_becomes_a_message_is_refused_and_not_kept_for_ever():
         (frame(b"{"), "header of a message cannot be read"),
         (frame(b"\xff\xfe"), "header of a message cannot be read"),
         (frame(b"[" * 100_000), "header of a message cannot be read"),
-        (frame(b'{"kind": "k", "fields": {"x": NaN}, "arrays": []}'), "NaN is no JSON"),
+        (frame(b'{"kind": "k", "fields": {"x": NaN}, "arrays": []}'), "NaN is not JSON"),
         (frame([1]), "header of a message cannot be read"),
         (frame({"kind": "k"}), "header of a message cannot be read: 'fields'"),
         (frame(header(kind=7)), "no kind, fields or arrays"),

@@ -123,7 +123,9 @@ def test_where_an_object_was_looked_for_is_said_and_that_it_was_not_fine_tuned(n
     assert region.shape_kji == (k, j, i)
     assert all(region.contains(np.array([CENTRE])))
     assert SegmentResult.of_round(found, False, "cpu").regions == {1: region}
-    assert re.match(r"label 1 was looked for in \d+ x \d+ x \d+ mm round its marks(, without fine-tuning: |$)", note)
+    assert re.match(
+        r"label 1 was searched for within \d+ x \d+ x \d+ mm round its marks(, without fine-tuning: |$)", note
+    )
     assert ("without fine-tuning" in note) == adapt
 
 

@@ -485,7 +485,7 @@ def test_a_box_grows_to_hold_its_scribbles_and_that_is_noted():
     session = boxed_session(box=BoundingBox((2, 4, 6), (11, 17, 12)))
     session.add_scribbles(scribbles(((6, 10, 17), 1), ((6, 10, 2), BACKGROUND)))
     result = finish(session.segment())
-    assert result.notes == ("the box of label 1 was grown to hold its scribbles",)
+    assert result.notes == ("the box of label 1 was enlarged to contain its scribbles",)
     assert mask_of(session)[6, 10, 17]
     assert result.prompts.boxes[1] == BoundingBox((2, 4, 6), (11, 17, 12))
 
@@ -503,7 +503,7 @@ def test_of_contradicting_scribbles_the_latest_counts_and_that_is_noted():
     session.add_scribbles(scribbles((CENTRE_KJI, 1), ((6, 10, 10), 1)))
     session.add_scribbles(scribbles((CENTRE_KJI, BACKGROUND)))
     result = finish(session.segment())
-    assert result.notes == ("1 voxel was scribbled with different labels; the latest counts",)
+    assert result.notes == ("1 voxel was scribbled with different labels; the latest is used",)
     assert not mask_of(session)[CENTRE_KJI]
     assert mask_of(session)[6, 10, 10]
 
@@ -547,7 +547,7 @@ def test_voxels_that_are_not_finite_count_as_the_darkest_and_are_noted(value):
     result = finish(session.segment())
     finish(expected.segment())
     assert result.notes == (
-        f"{hole.sum()} voxels round label 1 are NaN or infinite; they count as the darkest finite value",
+        f"{hole.sum()} voxels round label 1 are NaN or infinite; they are treated as the darkest finite value",
     )
     assert dice(mask_of(session), mask_of(expected)) > 0.99
     assert np.isfinite(session.probability(1)).all()

@@ -157,7 +157,7 @@ def test_a_network_without_prompts_says_that_it_does_not_look_at_masks():
     session = session_on(blob_network())
     session.set_start(1, ellipsoid())
     notes = finish(session.segment(adapt=False)).notes
-    assert notes == ("this network does not look at masks: the start mask of label 1 was used for its box alone",)
+    assert notes == ("this network does not take start masks as input: that of label 1 was used only for its box",)
     session.set_box(1, BOX)
     with_start = finish(session.segment(adapt=False))
     assert with_start.notes[0].endswith("was not used")
@@ -238,8 +238,8 @@ def test_edits_against_earlier_marks_are_noted_and_no_edit_is_none():
     erased[6, 10, 13] = 0
     session.add_edits(labelmap, erased)
     clash, region = finish(session.segment(adapt=False)).notes
-    assert clash == "1 voxel was scribbled with different labels; the latest counts"
-    assert region == "label 1 was looked for in 25 x 20 x 14 mm round its marks"
+    assert clash == "1 voxel was scribbled with different labels; the latest is used"
+    assert region == "label 1 was searched for within 25 x 20 x 14 mm round its marks"
 
 
 def test_edits_of_another_image_are_refused():

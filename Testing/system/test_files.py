@@ -119,7 +119,7 @@ def test_what_cannot_be_replaced_is_refused_before_it_is_written(tmp_path):
     for name, text in (
         ("circle.nrrd", "its links lead in a circle"),
         ("nowhere.nrrd", r"the folder .*none/of does not exist"),
-        ("pipe.nrrd", "it is no regular file"),
+        ("pipe.nrrd", "it is not a regular file"),
         ("folder.nrrd", "it is a folder"),
         ("x" * (LONGEST - 4) + ".nrrd", "its name is too long"),
         ("ü" * 126 + ".nrrd", "its name is too long"),

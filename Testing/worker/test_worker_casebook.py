@@ -86,7 +86,7 @@ def test_a_reopened_case_shows_what_was_accepted(study):
     opened = done(study, "next").opened
     done(study, "accept", worked_on(opened))
     view = done(study, "reopen", name="case0")
-    assert view.said == "case0: reopened; Open next brings it"
+    assert view.said == "case0: reopened; Open next opens it"
     again = done(study, "next").opened
     assert (again.name, again.reason) == ("case0", "it was reopened to be corrected")
     assert again.masks[1].voxels == np.count_nonzero(box_mask())
@@ -104,7 +104,7 @@ def test_what_another_program_did_meanwhile_is_not_overwritten(study):
 def test_skipping_keeps_the_work_and_the_end_is_said(study):
     for _ in range(3):
         view = done(study, "skip", worked_on(done(study, "next").opened))
-    assert view.said == "case2: skipped; what was done is kept"
+    assert view.said == "case2: skipped; the work is kept"
     view = done(study, "next")
     assert (view.opened, view.said) == (None, "nothing is left to do: no case is new or reopened")
 
@@ -112,7 +112,7 @@ def test_skipping_keeps_the_work_and_the_end_is_said(study):
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        ({"action": "burn"}, "knows no action 'burn'"),
+        ({"action": "burn"}, "has no action 'burn'"),
         ({"action": "accept"}, "no case is open"),
         ({"action": "open", "name": "x"}, "has no case 'x'"),
         ({"action": "roll back"}, "nothing to roll back"),
@@ -125,7 +125,7 @@ def test_what_makes_no_sense_is_refused(study, words, text):
 
 def test_messages_that_are_no_requests_are_refused():
     assert set(ACTIONS) >= {"look", "next", "accept"}
-    with pytest.raises(InputError, match="no request for a casebook"):
+    with pytest.raises(InputError, match="not a valid casebook request"):
         CasebookRequest.from_message(Message("casebook", {"place": "here"}))
 
 

@@ -336,7 +336,7 @@ def test_no_call_of_the_client_takes_long_on_a_large_image_and_only_the_box_trav
 def test_a_process_that_dies_is_told_with_its_last_words_and_the_next_request_starts_another(worker, statuses):
     error = failure(worker, OddRequest("die", 3))
     assert error.type_name == "WorkerLost"
-    assert error.text == "the worker process ended with the exit code 3; the last it said was: a last word"
+    assert error.text == "the worker process ended with the exit code 3; its last output was: a last word"
     assert "a last word" in error.log
     assert "failed" in [status.stage for status in statuses]
     assert_ready(worker)
@@ -347,7 +347,7 @@ def test_a_process_that_the_system_kills_is_told_as_such(worker):
     job, outcome = started(worker, OddRequest("step", 60))
     os.kill(worker.transport.process.pid, signal.SIGKILL)
     assert worker.wait(job, 5)
-    assert "most often because the memory ran out" in outcome.told[0][1].text
+    assert "usually because memory ran out" in outcome.told[0][1].text
     assert_ready(worker)
 
 
@@ -387,8 +387,8 @@ def test_an_answer_between_crashes_ends_the_count(worker):
     [
         (["/no/such/program"], "the worker process /no/such/program cannot be started: No such file"),
         ([str(HERE)], "cannot be started: Permission denied"),
-        (odd("exit"), "exit code 1; the last it said was: no such module"),
-        (odd("noise"), "cannot be understood: the stream does not begin with a message but with b'noise"),
+        (odd("exit"), "exit code 1; its last output was: no such module"),
+        (odd("noise"), "invalid data: the stream does not begin with a message but with b'noise"),
         (odd("lacks"), "lacks a Python package"),
         ([sys.executable, "-c", "print('hello')"], "ended with the exit code 0"),
     ],
@@ -465,7 +465,7 @@ def test_a_process_says_what_it_does_not_understand():
     asked = Message("request", {"id": 1, "kind": "dance", "own": {}})
     done = run_alone(encode(hello()) + encode(asked) + encode(Message("request", {"id": 2})))
     answers = [message for message in Decoder().feed(done.stdout) if message.kind == "error"]
-    assert "no request 'dance', only segment" in answers[0].fields["text"]
+    assert "does not know the request 'dance', only segment" in answers[0].fields["text"]
     assert [answer.fields["id"] for answer in answers] == [1, 2]
 
 

@@ -188,7 +188,7 @@ def test_voxels_that_are_not_finite_are_noted(worker, model):
     result = assert_the_same(
         worker, small(array=array), lambda session: session.set_box(1, BOX), SegmentRequest(model, adapt=False)
     )
-    assert result.notes == ("4 voxels round label 1 are NaN or infinite; they count as the darkest finite value",)
+    assert result.notes == ("4 voxels round label 1 are NaN or infinite; they are treated as the darkest finite value",)
 
 
 def test_an_image_without_a_finite_voxel_is_refused_and_the_worker_lives_on(worker, model):

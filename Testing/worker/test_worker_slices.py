@@ -117,7 +117,7 @@ def test_settings_that_make_no_sense_are_refused(wrong):
 
 @pytest.mark.parametrize("request_kind", [PropagateRequest, SuggestRequest])
 def test_a_message_that_is_no_request_is_refused(request_kind):
-    with pytest.raises(InputError, match=r"these are no annotated slices|no request for suggestions"):
+    with pytest.raises(InputError, match=r"these are not valid annotated slices|not a valid request for suggestions"):
         request_kind.from_message(Message(request_kind.kind, {"annotated": [[0, 1]]}))
 
 

@@ -1,1 +1,1 @@
-"""What every method is measured against."""
+"""Baselines for every method."""

@@ -1,4 +1,4 @@
-"""Classical methods on the scribbles or the box of a user. What is learnt has to beat these."""
+"""Classical methods on the scribbles or the box of a user. Learnt methods have to beat these."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from InteractiveSegLib.segmenting.refine import EnergySettings, edge_weights
 
 # One set of constants for all data, tuned on the ACDC volumes of every fourth patient. Lengths are in voxels of the
 # finest axis, so that an electron micrograph and a CT are treated alike.
-_CONTRAST_VOXELS = 70.0  # detour that is as far as crossing the whole intensity range
-_DISTANCE_SCALE = 10.0  # voxels of distance after which a scribble speaks e times more softly
+_CONTRAST_VOXELS = 70.0  # detour equivalent to crossing the whole intensity range
+_DISTANCE_SCALE = 10.0  # distance in voxels over which the influence of a scribble falls by 1/e
 _DISTANCE_WEIGHT, _MIXTURE_WEIGHT = 2.0, 0.5
 _SCRIBBLE_COMPONENTS = 3
 _POTTS = EnergySettings(smoothness_mm=2.0, sigma=0.2, gap=0.01, iterations=150)  # used with spacings in voxels
 _WALK_BETA = 1000.0
-_WALK_VOXELS = 250_000  # solved at once; a million take minutes
+_WALK_VOXELS = 250_000  # maximum solved at once; a million take minutes
 _MIXTURE_VOXELS = 1_500_000  # likewise; two labels of eight million take half an hour
 _Solver = Callable[[NDArray[np.float32], NDArray[np.uint8], NDArray], NDArray[np.uint8]]
-THICK = 3.0  # slices this many times thicker than the pixels are wide are treated one by one
+THICK = 3.0  # slices this many times thicker than the pixel width are treated one by one
 
 _SAMPLE = 20_000  # voxels a mixture is fitted to
 _LEAST_VARIANCE = 1e-4  # of a component of a mixture, for intensities in [0, 1]
@@ -45,7 +45,7 @@ _CHECK_EVERY = 10
 def scribbled_intensities(
     image_kji: NDArray, seeds_kji: NDArray[np.uint8], spacing_kji_mm: Sequence[float]
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """The crop (K, J, I) in [0, 1], NaN as the darkest value, and the seed values that occur, ascending.
+    """The crop (K, J, I) in [0, 1], NaN set to the darkest value, and the seed values that occur, ascending.
 
     Raises
     ------
@@ -54,14 +54,14 @@ def scribbled_intensities(
     image = checked_intensities(image_kji, seeds_kji, spacing_kji_mm)
     values = np.unique(seeds_kji[seeds_kji > 0])
     if len(values) < 2:
-        raise InputError(f"scribbles of at least two labels, the background being one, are needed, not {values}")
+        raise InputError(f"scribbles of at least two labels, one of them the background, are needed, not {values}")
     return image, values
 
 
 def nearest_scribble(
     image_kji: NDArray[np.floating], seeds_kji: NDArray[np.uint8], spacing_kji_mm: Sequence[float]
 ) -> NDArray[np.uint8]:
-    """Label of the scribble that is nearest by geodesic distance (Criminisi et al., GeoS, ECCV 2008), in 3D.
+    """Label of the nearest scribble by geodesic distance (Criminisi et al., GeoS, ECCV 2008), in 3D.
 
     Arguments, result and InputError as for ``grow_from_seeds``.
     """
@@ -75,9 +75,9 @@ def geodesic_mixtures(
 ) -> NDArray[np.uint8]:
     """Geodesic distance and Gaussian mixtures of the scribbled intensities, smoothed by a Potts energy.
 
-    A voxel's cost of a label is ``2 (-log softmax(-distance)) + 0.5 (-log posterior of the mixtures)``, the price of a
-    border falls with the contrast, and all labels are found together. A volume of more than 1,500,000 voxels is solved
-    coarser, as the random walker does it.
+    A voxel's cost of a label is ``2 (-log softmax(-distance)) + 0.5 (-log posterior of the mixtures)``, the cost of a
+    border decreases with the contrast, and all labels are found together. A volume of more than 1,500,000 voxels is
+    solved on a coarser grid, as for the random walker.
 
     Arguments, result and InputError as for ``grow_from_seeds``.
 
@@ -95,10 +95,10 @@ def random_walker(
 ) -> NDArray[np.uint8]:
     """Label whose scribble a random walk most probably reaches first (Grady, PAMI 2006).
 
-    Thick slices with scribbles of two labels are solved one by one; where there are others, they are solved in 3D.
-    A volume or slice of more than 250,000 voxels is solved coarser, on averaged intensities, and its labels are brought
-    back by nearest neighbour. Where labels share a coarse voxel, objects win over background; every label keeps one
-    at least, and the scribbles themselves always keep their labels.
+    Thick slices with scribbles of two labels are solved one by one; otherwise they are solved in 3D.
+    A volume or slice of more than 250,000 voxels is solved on a coarser grid, on averaged intensities, and its labels
+    are resampled by nearest neighbour. If labels share a coarse voxel, objects win over background; every label keeps
+    at least one, and the scribbles themselves always keep their labels.
 
     Arguments, result and InputError as for ``grow_from_seeds``.
 
@@ -131,14 +131,14 @@ def checked_intensities(image_kji: NDArray, seeds_kji: NDArray, spacing_kji_mm: 
     """
     if image_kji.ndim != 3 or seeds_kji.shape != image_kji.shape or len(spacing_kji_mm) != 3:
         raise InputError(
-            f"image {image_kji.shape}, seeds {seeds_kji.shape} and spacing {tuple(spacing_kji_mm)} do not go together"
+            f"image {image_kji.shape}, seeds {seeds_kji.shape} and spacing {tuple(spacing_kji_mm)} do not match"
         )
     volume = Volume(image_kji, crop_geometry(image_kji.shape, spacing_kji_mm))
     return crop_intensities(volume, BoundingBox.whole(image_kji.shape))[0]
 
 
 def crop_geometry(shape_kji: tuple[int, ...], spacing_kji_mm: Sequence[float]) -> Geometry:
-    """Geometry of a crop whose place does not matter."""
+    """Geometry of a crop whose position does not matter."""
     return Geometry(shape_kji, np.diag([*spacing_kji_mm[::-1], 1.0]))
 
 
@@ -173,7 +173,7 @@ def _distances(image: NDArray, seeds: NDArray, values: NDArray, spacing_mm: Sequ
     """(N, K, J, I), voxels of the finest axis.
 
     Steps across thick slices are longer than in mm, by the root of the anisotropy: borders move sideways from one slice
-    to the next, so that a way straight across is less to be trusted. Slices without scribbles are still reached.
+    to the next, so that a path straight across is less reliable. Slices without scribbles are still reached.
     """
     lengths = [voxels * math.sqrt(voxels) for voxels in in_voxels(spacing_mm)]
     marked = torch.from_numpy(np.stack([seeds == value for value in values]))
@@ -183,7 +183,7 @@ def _distances(image: NDArray, seeds: NDArray, values: NDArray, spacing_mm: Sequ
 def _coarser(
     solve: _Solver, image: NDArray[np.float32], seeds: NDArray[np.uint8], voxels: NDArray, most: int
 ) -> NDArray[np.uint8]:
-    """Seed value of every voxel of a volume or of a slice, worked out on a grid of at most ``most`` voxels."""
+    """Seed value of every voxel of a volume or of a slice, computed on a grid of at most ``most`` voxels."""
     if image.size <= most:
         return solve(image, seeds, voxels)
     missing = 3 - image.ndim
@@ -200,7 +200,7 @@ def _coarser(
 
 
 def _working_seeds(seeds_kji: NDArray[np.uint8], grid: WorkingGrid) -> NDArray[np.uint8]:
-    """Seeds on the working grid, objects over background. A label all covered takes the nearest voxel to spare."""
+    """Seeds on the working grid, objects over background. A completely covered label takes the nearest free voxel."""
     values = sorted(np.unique(seeds_kji[seeds_kji > 0]), key=lambda value: value % BACKGROUND)
     places = [grid.working_indices(np.argwhere(seeds_kji == value)) for value in values]
     marks = np.zeros(grid.shape_kji, np.uint8)
@@ -246,9 +246,9 @@ def _solved(image: NDArray[np.float32], seeds: NDArray[np.uint8], voxels: NDArra
     data = image.astype(np.float64)
     if data.std() < 1e-6:  # it divides by the deviation
         data = np.linspace(0, 1e-6, data.size).reshape(data.shape)
-    # It divides changes by the spacing, which would bind voxels the more, the farther apart they are: so the inverse.
+    # It divides changes by the spacing, which would bind distant voxels more strongly: so the inverse is passed.
     mode = "bf" if data.ndim == 2 else "cg_j"  # solving directly is faster and exact, but not feasible in 3D
-    with warnings.catch_warnings():  # of rounding in flat regions without a scribble, and of having nothing to do
+    with warnings.catch_warnings():  # from rounding in flat regions without a scribble, and from having nothing to do
         warnings.simplefilter("ignore", UserWarning)
         walked = segmentation.random_walker(data, numbers, beta=_WALK_BETA, mode=mode, tol=1e-4, spacing=1 / voxels)
     return values[walked - 1]
@@ -270,7 +270,7 @@ def _potts(cost: Tensor, weights: Sequence[Tensor]) -> Tensor:
     (K, J, I) int64, 0 to N - 1
     """
     axes = [axis for axis in range(3) if cost.shape[axis + 1] > 1]
-    bounds = [weights[axis] / 2 for axis in axes]  # a border counts for the label on either side
+    bounds = [weights[axis] / 2 for axis in axes]  # a border counts for the labels on both sides
     duals = [torch.zeros((len(cost), *bound.shape)) for bound in bounds]
     mean = sum(bound.sum().item() for bound in bounds) / sum(bound.numel() for bound in bounds)
     ratio = min(max(mean, 0.25), 10.0)

@@ -1,4 +1,4 @@
-"""What a user of 3D Slicer has already: Fill between slices, ITK's morphological contour interpolation."""
+"""3D Slicer's Fill between slices: ITK's morphological contour interpolation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from InteractiveSegLib.image.box import BoundingBox
 class FillBetween:
     """A task for a process of its own, since the filter may damage the memory of the one it runs in.
 
-    labels_kji : right on the annotated slices
+    labels_kji : correct on the annotated slices
     indices : of those, along k
     """
 
@@ -28,7 +28,7 @@ class FillBetween:
 
 
 def fill_between_slices(labels_kji: NDArray[np.uint8], indices: Sequence[int]) -> NDArray[np.uint8]:
-    """Labels between annotated k slices (Zukic et al., The Insight Journal 2016). The image is not looked at.
+    """Labels between annotated k slices (Zukic et al., The Insight Journal 2016). The image is not used.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What a script without more thought would do: elastix, pair after pair."""
+"""A straightforward script: elastix, pair after pair."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-_SAMPLE = 8  # pairs that are timed
+_SAMPLE = 8  # number of pairs timed
 
 
 @dataclass(frozen=True, eq=False)
 class PlainLoop:
-    """What a script would write, timed in a process of its own.
+    """The loop of such a script, timed in a process of its own.
 
     parameters : of elastix; None takes those that it proposes for B-splines
     threads : of elastix
@@ -28,7 +28,7 @@ class PlainLoop:
         """Seconds of one registration, without the time to load ITK."""
         import itk
 
-        itk.ElastixRegistrationMethod  # noqa: B018 (loads ITK before the clock runs)
+        itk.ElastixRegistrationMethod  # noqa: B018 (loads ITK before timing starts)
         itk.MultiThreaderBase.SetGlobalMaximumNumberOfThreads(self.threads)
         itk.MultiThreaderBase.SetGlobalDefaultNumberOfThreads(self.threads)
         lowers = np.linspace(0, len(self.images) - 2, _SAMPLE).round().astype(int)

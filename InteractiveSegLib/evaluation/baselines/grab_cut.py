@@ -35,10 +35,10 @@ def grab_cut(
     seeds_kji: NDArray[np.uint8],
     spacing_kji_mm: Sequence[float],
 ) -> NDArray[np.bool_]:
-    """GrabCut in 3D (Rother et al. 2004): Gaussian mixtures of object and background, and a maximal flow, in turns.
+    """GrabCut in 3D (Rother et al. 2004): alternating Gaussian mixtures of object and background and a maximal flow.
 
-    Where a round would leave no object, the one before it is the result. Crops of more than 1.5 million voxels are
-    worked on coarser.
+    If a round would leave no object, the result is that of the previous round. Crops of more than 1.5 million voxels
+    are processed on a coarser grid.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What every Slicer user already has, run on the same scribbles."""
+"""3D Slicer's own method, run on the same scribbles."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def grow_from_seeds(
 ) -> NDArray[np.uint8]:
     """3D Slicer's Grow from seeds (``vtkImageGrowCutSegment``, fast GrowCut of Zhu et al. 2014).
 
-    The spacing is passed on, but by default the filter goes by intensities alone.
+    The spacing is passed on, but by default the filter uses only intensities.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def grow_from_seeds(
     except ImportError as error:
         raise MissingPackageError("comparing with Grow from seeds", "slicer-core") from error
     grow = slicer.vtkImageGrowCutSegment()
-    # The filter copies the outermost voxels from those inside, and takes no image thinner than three voxels.
+    # The filter copies the outermost voxels from those inside, and does not accept images thinner than three voxels.
     padded = np.pad(image, 1, mode="edge")
     grow.SetIntensityVolume(_vtk_image(padded, spacing_kji_mm))
     grow.SetSeedLabelVolume(_vtk_image(np.pad(seeds_kji, 1), spacing_kji_mm))

@@ -1,1 +1,1 @@
-"""Annotated images that results are measured on."""
+"""Annotated images on which results are measured."""

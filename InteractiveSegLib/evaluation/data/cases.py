@@ -1,4 +1,4 @@
-"""An annotated image, and how its files are read."""
+"""An annotated image, and reading its files."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _LISTED_VALUES = 10
 class Case:
     """An image with its truth.
 
-    truth : (K, J, I), 0 background, else the number of the object
+    truth : (K, J, I), 0 background, otherwise the number of the object
     objects : number -> name, of the objects that occur in this case
-    scribbles : one labelmap (K, J, I) a person: 0 not marked, 255 background, else the number of the object
-    notes : what a reader of the scores should know, e.g. "label values 7, 9 belong to no object"
+    scribbles : one labelmap (K, J, I) per person: 0 not marked, 255 background, otherwise the number of the object
+    notes : for the reader of the scores, e.g. "label values 7, 9 belong to no object"
     """
 
     dataset: str
@@ -46,7 +46,7 @@ def require_split(split: str) -> None:
 
 
 def file_names(folder: Path) -> list[str]:
-    """Sorted names of the files in a folder, without hidden ones. InputError where it cannot be read."""
+    """Sorted names of the files in a folder, without hidden ones. InputError if it cannot be read."""
     try:
         return sorted(path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
     except OSError as error:
@@ -54,7 +54,7 @@ def file_names(folder: Path) -> list[str]:
 
 
 def read_pair(image: Path, label: Path, notes: list[str]) -> tuple[Volume, NDArray[np.integer]]:
-    """Image and labels (K, J, I). InputError where a file is missing or unusable, or the grids differ.
+    """Image and labels (K, J, I). InputError if a file is missing or unusable, or the grids differ.
 
     notes : sentences on what was assumed or converted are added
     """
@@ -107,7 +107,7 @@ def numbered_truth(
 ) -> tuple[NDArray[np.uint8], dict[int, str]]:
     """Labels by the objects' numbers (1, 2, ... in their order), and the names of those that occur.
 
-    Label values of no object are background and are noted.
+    Label values that belong to no object become background and are noted.
 
     Raises
     ------
@@ -130,7 +130,7 @@ def numbered_truth(
 
 
 def listed(values: Iterable[int]) -> str:
-    """Numbers in words, the first ten of them."""
+    """The first ten numbers, as text."""
     ordered = sorted(values)
     rest = len(ordered) - _LISTED_VALUES
     return ", ".join(map(str, ordered[:_LISTED_VALUES])) + (f" and {rest} more" if rest > 0 else "")

@@ -1,4 +1,4 @@
-"""The annotated images that results are reported on, as a declarative list that users extend in JSON."""
+"""The annotated images on which results are reported, as a declarative list that users extend in JSON."""
 
 from __future__ import annotations
 
@@ -62,21 +62,21 @@ class Dataset:
 
     name : for tables
     folder : below the root of the data
-    objects : name -> values of the labelmap that make it; they get the numbers 1, 2, ... in this order
+    objects : name -> its values in the labelmap; objects get the numbers 1, 2, ... in this order
     image, label : endings of ``<case><image>`` and ``<case><label>``
     scribbles : files with scribbles, or None
     kind : "volumes"; or "medscribble", where ``<case><image>`` is a .npz of img (H, W), seg (H, W) and scribble_0, ...
         (2, H, W; positive, negative), which becomes a volume of one slice of 1 mm, and ``label`` is not used
     reference : who made the labels: "manual", "model" or "automatic"
-    group : regular expression; cases in whose names it finds the same text stay on the same side of the split
-    unlabelled : what an image without labels is: "refuse", a case that does not load; or "skip", no case
-    spacing_ijk_mm : instead of the spacing in the files, where that is untrue
+    group : regular expression; cases in whose names it matches the same text stay on the same side of the split
+    unlabelled : how an image without labels is treated: "refuse", a case that does not load; or "skip", not a case
+    spacing_ijk_mm : replaces the spacing in the files if that is wrong
     terms : of use
-    note : what a reader of the scores should know; goes with every case
+    note : for the reader of the scores; added to every case
 
     Raises
     ------
-    InputError : a value of the wrong type or range, or a label value that two objects share.
+    InputError : a value of the wrong type or range, or a label value shared by two objects.
     """
 
     name: str
@@ -96,10 +96,10 @@ class Dataset:
     def __post_init__(self) -> None:
         for key in ("name", "folder", "image", "label"):
             value = getattr(self, key)
-            self._require(isinstance(value, str) and value, key, "a text that is not empty")
+            self._require(isinstance(value, str) and value, key, "a non-empty string")
         for key in ("terms", "note"):
             self._require(isinstance(getattr(self, key), str), key, "a text")
-        self._require(self.image != self.label, "image", "another ending than that of the labels")
+        self._require(self.image != self.label, "image", "an ending other than that of the labels")
         self._require(self.kind in KINDS, "kind", f"one of {', '.join(KINDS)}")
         self._require(self.reference in REFERENCES, "reference", f"one of {', '.join(REFERENCES)}")
         self._require(self.unlabelled in UNLABELLED, "unlabelled", f"one of {', '.join(UNLABELLED)}")
@@ -107,7 +107,7 @@ class Dataset:
         try:
             re.compile(self.group or "")
         except (re.error, RecursionError, OverflowError) as error:
-            raise InputError(f"group of {self.name} is no regular expression: {self.group!r} ({error})") from error
+            raise InputError(f"group of {self.name} is not a regular expression: {self.group!r} ({error})") from error
         if self.spacing_ijk_mm is not None:
             object.__setattr__(self, "spacing_ijk_mm", self._checked_spacing())
         object.__setattr__(self, "objects", self._checked_objects())
@@ -118,19 +118,19 @@ class Dataset:
 
     @property
     def has_scribbles(self) -> bool:
-        """Whether persons drew on its cases, as far as the list says."""
+        """Whether people drew on its cases, according to the list."""
         return self.scribbles is not None or self.kind == "medscribble"
 
     def with_objects(self, words: Sequence[str]) -> Dataset | None:
-        """With only those objects whose name holds one of these words, in small letters; None where there is none.
+        """The dataset with only those objects whose name contains one of these lower-case words; None if there is none.
 
-        What is left out is background, and the cases stay on their sides of the split.
+        Other objects become background, and the cases stay on their sides of the split.
         """
         kept = {name: values for name, values in self.objects.items() if any(word in name.lower() for word in words)}
         return replace(self, objects=kept) if kept else None
 
     def cases(self, root: Path, split: str = "report") -> list[str]:
-        """Names of the cases found under ``root``, sorted; none where the folder is absent.
+        """Names of the cases found under ``root``, sorted; none if the folder does not exist.
 
         Every fourth group of cases (see ``group``), in the order of their names, is for tuning; scores are reported on
         the others.
@@ -197,7 +197,7 @@ class Dataset:
                 raise InputError(f"object {name!r} of {self.name} needs a list of label values, not {values!r}")
             for value in values:
                 if type(value) is not int or value < 1:
-                    raise InputError(f"object {name!r} of {self.name}: {value!r} is no label value (1, 2, ...)")
+                    raise InputError(f"object {name!r} of {self.name}: {value!r} is not a label value (1, 2, ...)")
                 if owner.setdefault(value, name) != name:
                     raise InputError(f"{self.name}: label value {value} belongs to both {owner[value]!r} and {name!r}")
         return {name: tuple(values) for name, values in self.objects.items()}
@@ -214,7 +214,7 @@ class Dataset:
             )
 
     def _is_image(self, name: str) -> bool:
-        """Whether the ending of images fits, and no longer one (``.nii.gz`` fits ``_label.nii.gz`` too)."""
+        """Whether the ending of images matches, and no longer one (``.nii.gz`` fits ``_label.nii.gz`` too)."""
         others = [self.label] + ([self.scribbles.ending] if self.scribbles else [])
         longer = any(name.endswith(other) and len(other) > len(self.image) for other in others)
         return name.endswith(self.image) and len(name) > len(self.image) and not longer
@@ -295,7 +295,7 @@ def _require_keys(entry: Any, kind: type, what: str) -> None:
 
 
 def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """As JSON's own objects, but a key that is given twice is an error instead of the last one's."""
+    """As JSON's own objects, but a duplicate key is an error instead of overwriting the first."""
     content = dict(pairs)
     if len(content) != len(pairs):
         keys = [key for key, _ in pairs]

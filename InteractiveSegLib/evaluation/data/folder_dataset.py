@@ -45,12 +45,12 @@ class FolderDataset:
     has_scribbles: bool = False
 
     def cases(self, root: Path | None = None, split: str = "report") -> list[str]:
-        """Names of all cases; none for the split "tuning", as nothing is tuned on them. ``root`` is not used."""
+        """Names of all cases; none for the split "tuning", since they are not used for tuning. ``root`` is not used."""
         require_split(split)
         return [] if split == "tuning" else sorted(self.pairs)
 
     def load(self, root: Path | None, case: str) -> Case:
-        """Image and truth. Objects are called "label N" and numbered by rising N. ``root`` is not used.
+        """Image and truth. Objects are named "label N" and numbered in ascending order of N. ``root`` is not used.
 
         Raises
         ------
@@ -69,10 +69,10 @@ class FolderDataset:
 
 
 def folder_dataset(images: Path, labels: Path) -> FolderDataset:
-    """Images and labels of the same name, or of the same name but for words such as ``_image`` and ``_label``.
+    """Images and labels of the same name, or of the same name except for words such as ``_image`` and ``_label``.
 
-    NIfTI, NRRD and MetaImage files count; suffixes may differ. Equal names go together first. Both folders may be the
-    same one: then files with a word for labels are the labels. ``case_0000`` is the image of the label ``case``.
+    NIfTI, NRRD and MetaImage files are used; suffixes may differ. Equal names are matched first. Both folders may be
+    the same: then files with a word for labels are the labels. ``case_0000`` is the image of the label ``case``.
 
     Raises
     ------
@@ -89,7 +89,7 @@ def folder_dataset(images: Path, labels: Path) -> FolderDataset:
         for key in sorted(set(image_of) & set(label_of)):
             several = [*image_of[key], *label_of[key]]
             if len(several) > 2 or key in pairs:
-                raise InputError(f"which files of case {key!r} belong together is not clear: {', '.join(several)}")
+                raise InputError(f"it is unclear which files of case {key!r} belong together: {', '.join(several)}")
             pairs[key] = (images / image_of[key][0], labels / label_of[key][0])
         taken = {path for pair in pairs.values() for path in pair}
         image_names = [name for name in image_names if images / name not in taken]
@@ -110,7 +110,7 @@ def _stem(name: str) -> str:
 
 
 def _without(word: re.Pattern[str]) -> Callable[[str], str]:
-    """Name -> stem without the first such word; the whole stem where nothing would remain."""
+    """Name -> stem without the first such word; the whole stem if nothing would remain."""
     return lambda name: word.sub("", _stem(name), count=1) or _stem(name)
 
 

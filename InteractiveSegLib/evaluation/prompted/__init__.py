@@ -1,1 +1,1 @@
-"""Methods that take prompts, measured: the benchmark, its report, speed, the demo."""
+"""Measuring methods that take prompts: the benchmark, its report, speed, the demo."""

@@ -1,4 +1,4 @@
-"""Methods, users and datasets in one run that can be stopped anywhere and goes on from there."""
+"""Methods, users and datasets in one run that can be stopped at any time and resumed."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ from InteractiveSegLib.wording.plain_text import spreadsheet_row
 class BenchmarkSettings:
     """What to run.
 
-    methods : as in ``methods.segmenter``; the first network is the one that others are compared with
+    methods : as in ``methods.segmenter``; the others are compared with the first network
     users : robot, sloppy, clicks, strokes, short, human
     prompts : what every robot draws before its first round: box, none, slice-box, loose-box, as ``trial`` explains
     cases : of each dataset, evenly spread over it; None takes all
     split : as in ``Dataset.cases``
-    jobs : processes at a time
+    jobs : number of parallel processes
     """
 
     methods: tuple[str, ...]
@@ -78,7 +78,7 @@ class BenchmarkSettings:
             if not self.trial.rounds:
                 raise InputError("prompts none with 0 rounds: without a box nothing is drawn before the first round")
             if set(self.methods) <= set(NEED_A_BOX):
-                raise InputError(f"prompts none: {', '.join(self.methods)} can do nothing without a box")
+                raise InputError(f"prompts none: {', '.join(self.methods)} cannot run without a box")
         if self.cases is not None and self.cases < 1:
             raise InputError(f"cases {self.cases} must be at least 1")
         if self.jobs < 1:
@@ -86,20 +86,20 @@ class BenchmarkSettings:
 
     @property
     def sessions(self) -> tuple[tuple[str, str], ...]:
-        """Every user with every prompt it starts from, as (user, prompted); people's scribbles come without a box."""
+        """Every combination (user, prompted) of a user and a first prompt; people's scribbles come without a box."""
         return tuple(
             (user, prompted) for user in self.users for prompted in ((NONE,) if user == HUMAN else self.prompts)
         )
 
     def methods_of(self, user: str, prompted: str) -> tuple[str, ...]:
-        """All that can work with what is drawn; round a person's scribbles those that need a box are given one."""
+        """All methods that can use what is drawn; with a person's scribbles, methods that need a box are given one."""
         boxless = prompted == NONE and user != HUMAN
         return tuple(method for method in self.methods if not (boxless and method in NEED_A_BOX))
 
 
 @dataclass(frozen=True)
 class Unit:
-    """What one process does at a time."""
+    """One unit of work of a process."""
 
     dataset: Dataset | FolderDataset
     case: str
@@ -118,7 +118,7 @@ class Unit:
 
     @staticmethod
     def slug(word: str) -> str:
-        """A word without what file systems dislike."""
+        """A word without characters that file systems do not allow."""
         return re.sub(r"[^A-Za-z0-9.-]+", "-", word)
 
 
@@ -126,7 +126,7 @@ class Unit:
 class Outcome:
     """Scores of all trials of a run, in the order of the plan.
 
-    notes : sentences on cases that failed, and on what was odd in others
+    notes : on cases that failed, and on anything unusual in others
     """
 
     scores: tuple[Score, ...]
@@ -138,8 +138,8 @@ def benchmark_steps(
 ) -> Steps[Outcome]:
     """Run every method with every user on the cases found under ``data``.
 
-    Every finished unit lies in ``output/trials``; a run that finds it there does not repeat it. A case that cannot be
-    read is reported and the rest goes on.
+    Every finished unit is stored in ``output/trials`` and is not repeated by a later run. A case that cannot be read is
+    reported, and the rest continue.
 
     Raises
     ------
@@ -163,11 +163,11 @@ def benchmark_steps(
     missing = [unit for unit in plan if not (trials / f"{unit.name}.json").is_file()]
     done = len(plan) - len(missing)
     yield Progress(done, len(plan), "starting")
-    # every process starts afresh and uses one thread, so that numbers depend neither on the jobs nor on their order
+    # every process starts fresh and uses one thread, so that results depend neither on the jobs nor on their order
     failures: list[str] = []
     running: dict[Future[str | None], Unit] = {}
     spawn = multiprocessing.get_context("spawn")
-    with spawning_safely():  # a process of its own watches over its locks
+    with spawning_safely():  # a separate process tracks its locks
         pool = ProcessPoolExecutor(settings.jobs, spawn, _prepare_process, (Path.cwd(),))
     try:
         with spawning_safely():
@@ -182,8 +182,8 @@ def benchmark_steps(
         undone = (unit for future, unit in running.items() if not future.done() or future.exception())
         which = ", ".join(f"{unit.dataset.name}: {unit.case}, {unit.method}" for unit in islice(undone, settings.jobs))
         raise InteractiveSegError(
-            f"a process died, perhaps at {which}: the memory may not have sufficed (fewer --jobs need less); "
-            "run the command again to go on"
+            f"a process died, perhaps at {which}: there may not have been enough memory (use fewer --jobs); run the "
+            "command again to resume"
         ) from error
     finally:
         for future in running:  # a pool that is collected before its own thread wakes up does not cancel them
@@ -193,7 +193,7 @@ def benchmark_steps(
 
 
 def write_csv(scores: Sequence[Score], path: Path) -> None:
-    """One row a case, object and round."""
+    """One row per case, object and round."""
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, [entry.name for entry in fields(Score)])
         writer.writeheader()
@@ -201,13 +201,13 @@ def write_csv(scores: Sequence[Score], path: Path) -> None:
 
 
 def load_mask(output: Path, unit: Unit) -> np.ndarray | None:
-    """The labelmap a unit ended with, where it is kept."""
+    """Path of the final labelmap of a unit."""
     path = output / "trials" / f"{unit.name}.npz"
     return np.load(path)["labelmap"] if path.is_file() else None
 
 
 def _run(unit: Unit, data: Path, trials: Path, settings: TrialSettings) -> str | None:
-    """One unit, in a process of its own; what it found becomes a file. Returns why it failed."""
+    """Run one unit in a process of its own and write its result to a file. Returns why it failed."""
     try:
         case = unit.dataset.load(data, unit.case)
         scores: list[Score] = []
@@ -244,7 +244,7 @@ def _outcome(plan: Sequence[Unit], trials: Path, failures: Sequence[str]) -> Out
 
 
 def _remember(output: Path, datasets: Sequence[Dataset | FolderDataset], settings: BenchmarkSettings) -> None:
-    """Write down what the numbers depend on, or compare with what is written there."""
+    """Write down what the results depend on, or compare with what is written there."""
     weights = {}
     for method in settings.methods:
         if method not in BASELINES:
@@ -277,7 +277,9 @@ def _remember(output: Path, datasets: Sequence[Dataset | FolderDataset], setting
 
 
 def _origin(dataset: Dataset | FolderDataset) -> str:
-    """What a name stands for: folders of one name may hold different images, and a listed dataset may be redefined."""
+    """What a name stands for: folders with the same name may contain different images, and a listed dataset may be
+    redefined.
+    """
     if isinstance(dataset, FolderDataset):
         folders = {str(path.parent.resolve()): None for pair in dataset.pairs.values() for path in pair}
         return ", ".join(folders)
@@ -293,7 +295,7 @@ def evenly_spread(cases: Sequence[str], count: int | None) -> Iterator[str]:
 
 
 def _prepare_process(folder: Path) -> None:
-    """folder : that relative paths are counted from"""
+    """folder : to which relative paths are relative"""
     import torch
 
     os.chdir(folder)

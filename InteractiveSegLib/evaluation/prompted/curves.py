@@ -25,16 +25,17 @@ def curve_title(user: str, prompted: str) -> str:
 
 
 def curve_tables(scores: Sequence[Score], settings: BenchmarkSettings, user: str, prompted: str) -> str:
-    """What one robot reaches with every method, from what it draws first.
+    """Dice reached by one robot with every method, for one kind of first prompt.
 
-    Mean Dice after 1, 2, 3, 5 and 10 interactions and after the last that all sessions have, as far as there are so
-    many; after 0 that of the box alone. The area under the curve is the mean of the Dice after each interaction from
-    the first to that last one, so it lies between 0 and 1 and needs no Dice before the first. p is of the paired test
-    over all cases. Where a network ran with and without fine-tuning, a further table has the difference.
+    Mean Dice after 1, 2, 3, 5 and 10 interactions, as far as there are that many, and after the last one that all
+    sessions have; after 0, the Dice of the box alone. The area under the curve is the mean of the Dice after each
+    interaction from the first to that last one, so it lies between 0 and 1 and needs no Dice before the first. p is
+    from the paired test over all cases. If a network ran with and without fine-tuning, another table has the
+    difference.
 
     Returns
     -------
-    tables and the sentences below them; empty where there are no scores
+    tables and the sentences below them; empty if there are no scores
     """
     rounds = settings.trial.rounds
     methods = settings.methods_of(user, prompted)
@@ -51,7 +52,7 @@ def curve_tables(scores: Sequence[Score], settings: BenchmarkSettings, user: str
 
 
 def curves(scores: Sequence[Score], methods: Sequence[str], rounds: int) -> Curves:
-    """method -> case -> (rounds + 1,) mean Dice of its objects after each number of interactions, nan where none is.
+    """method -> case -> (rounds + 1,) mean Dice of its objects after each number of interactions, nan if there is none.
 
     scores : of one user who began with one kind of prompt
     """
@@ -71,7 +72,7 @@ def tuned_and_fixed(methods: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def _cells(curve: NDArray[np.float64], counts: Sequence[int]) -> list[float]:
-    """Of one curve, the Dice after these numbers of interactions, and the area under it."""
+    """The Dice after these numbers of interactions, and the area under the curve."""
     return [*(float(curve[number]) for number in counts), float(curve[1:].mean())]
 
 
@@ -116,8 +117,8 @@ def _notes(settings: BenchmarkSettings, user: str, prompted: str) -> str:
         text += f" Left out, as {'it needs' if len(left_out) == 1 else 'they need'} a box: {', '.join(left_out)}."
     if prompted == NONE and any(method in BASELINES and method not in NEED_A_BOX for method in settings.methods):
         text += (
-            " Without a box a baseline works in the surroundings of the object's marks (0.35 of their extent, at least "
-            "8 voxels), all of which it takes for objects until background is marked as well."
+            " Without a box, a baseline works within a margin around the object's marks (0.35 of their extent, at "
+            "least 8 voxels), and takes all of that region for objects until background is marked as well."
         )
     return text
 
@@ -125,7 +126,7 @@ def _notes(settings: BenchmarkSettings, user: str, prompted: str) -> str:
 def _differences(
     tuned: Mapping[CaseKey, NDArray[np.float64]], fixed: Mapping[CaseKey, NDArray[np.float64]]
 ) -> dict[str, NDArray[np.float64]]:
-    """dataset -> (cases, rounds + 1) Dice with fine-tuning less that without; "all cases" comes last."""
+    """dataset -> (cases, rounds + 1) Dice with fine-tuning minus that without; "all cases" comes last."""
     shared = {case: tuned[case] - fixed[case] for case in tuned if case in fixed}
     if not shared:
         return {}
@@ -141,7 +142,7 @@ def _difference_table(
         cells = np.array([_cells(curve, counts) for curve in kept])
         shown = [f"{column.mean():+.3f} (p {_p(column):.2g})" for column in cells.T]
         rows.append([name, str(len(kept)), *shown])
-    return markdown_table((f"Dice of {tuned} less that of {fixed}", "cases", *map(str, counts), "area"), rows)
+    return markdown_table((f"Dice of {tuned} minus that of {fixed}", "cases", *map(str, counts), "area"), rows)
 
 
 def _p(differences: NDArray[np.float64]) -> float:
@@ -149,7 +150,7 @@ def _p(differences: NDArray[np.float64]) -> float:
 
 
 def _verdict(differences: Mapping[str, NDArray[np.float64]], tuned: str, fixed: str) -> str:
-    """Where fine-tuning is worse than none, after any number of interactions, tabulated or not."""
+    """Where fine-tuning is worse than no fine-tuning, after any number of interactions, tabulated or not."""
     columns = {
         f"{name} after {number}": column
         for name, kept in differences.items()

@@ -1,4 +1,4 @@
-"""The main job on a real scan: box, scribbles, fine-tuning on the ICBM152 brain template."""
+"""The main workflow on a real scan: box, scribbles and fine-tuning on the ICBM152 brain template."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,7 +31,7 @@ def ventricles() -> tuple[Volume, NDArray[np.bool_]]:
     """The T1 template of ICBM152 (2009a, symmetric) and its lateral ventricles, (K, J, I) bool.
 
     The ventricles are the connected cavity, round a voxel within them, that the template's own tissue maps leave free
-    of grey and white matter. Image and maps lie in the Python package nilearn.
+    of grey and white matter. Image and maps are in the Python package nilearn.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def demo_steps(folder: Path, seed: int, device: torch.device) -> Steps[str]:
 
     Returns
     -------
-    a table of Dice and seconds by round
+    a table of Dice and seconds for each round
     """
     folder.mkdir(parents=True, exist_ok=True)
     volume, truth = ventricles()

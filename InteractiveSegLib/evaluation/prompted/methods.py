@@ -1,4 +1,4 @@
-"""What is compared: every way from an image and prompts to masks, behind one door."""
+"""The methods that are compared, all with one interface: image and prompts in, masks out."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ _LEAST_MARGIN_VOXELS = 2
 
 @dataclass(frozen=True, eq=False)
 class Segmentation:
-    """What a method answers to prompts.
+    """A method's answer to prompts.
 
-    labelmap : (K, J, I) uint8, 0 background, else the object
-    probabilities : label -> (K, J, I) float32, where the method has them
+    labelmap : (K, J, I) uint8, 0 background, otherwise the object
+    probabilities : label -> (K, J, I) float32, if the method has them
     stages : name -> seconds; their sum is the time of the step
     """
 
@@ -59,7 +59,7 @@ class Segmentation:
 
 
 class Segmenter(Protocol):
-    """A method at work on one image; it is given all prompts drawn so far."""
+    """A method on one image; it is given all prompts drawn so far."""
 
     def segment(self, prompts: Prompts) -> Segmentation: ...
 
@@ -89,9 +89,9 @@ def segmenter(name: str, volume: Volume, seed: int, device: torch.device) -> Seg
 
 
 def model_of(name: str) -> tuple[str, str]:
-    """Model and variant of a network's name. InputError for a variant there is none of."""
+    """Model and variant of a network's name. InputError for an unknown variant."""
     model, colon, variant = name.rpartition(":")
-    if not colon or len(model) == 1:  # a drive letter of Windows is no model
+    if not colon or len(model) == 1:  # a Windows drive letter is not a model
         return name, ""
     if variant not in VARIANTS[1:]:
         raise InputError(f"method {name!r}: the variants of a model are {', '.join(VARIANTS[1:])}, not {variant!r}")
@@ -126,7 +126,7 @@ class _Seeded:
         seeds = prompts.scribbles.within(crop).to_labelmap(crop.shape_kji)
         if prompts.boxes:
             seeds[_outside(boxes.values(), crop) & (seeds == 0)] = BACKGROUND
-        if len(np.unique(seeds[seeds > 0])) < 2:  # nothing to tell the object from
+        if len(np.unique(seeds[seeds > 0])) < 2:  # no background to distinguish it from
             return _Boxes(self.volume).segment(prompts)
         found = self.method(intensities, seeds, self.volume.geometry.spacing_kji_mm)
         labelmap = np.zeros(self.volume.geometry.shape_kji, np.uint8)
@@ -164,7 +164,7 @@ class _GrabCut:
 
 
 class _Network:
-    """A session with a network: as it ships, without fine-tuning, or the bare prediction."""
+    """A session with a network: as shipped, without fine-tuning, or the raw prediction."""
 
     def __init__(self, volume: Volume, model: str, variant: str, seed: int, device: torch.device) -> None:
         self._session = ImageSession(volume, load_network(model), seed=seed, device=device)
@@ -184,7 +184,7 @@ class _Network:
 
 
 def _timed(steps: Steps[Round]) -> tuple[Round, dict[str, float]]:
-    """Run a step; its seconds by stage."""
+    """Run a step; returns its seconds by stage."""
     seconds: dict[str, float] = defaultdict(float)
     doing = Stage.READING.value
     while True:
@@ -199,12 +199,12 @@ def _timed(steps: Steps[Round]) -> tuple[Round, dict[str, float]]:
 
 
 def _boxes(prompts: Prompts, volume: Volume) -> dict[int, BoundingBox]:
-    """The boxes that a session works in where prompts show how large an object is, so that baselines see as much."""
+    """The boxes in which a session works if prompts show the size of an object, so that baselines see as much."""
     return {label: object_roi(prompts, label, volume.geometry)[0] for label in prompts.labels}
 
 
 def _crop(boxes: Sequence[BoundingBox], volume: Volume) -> BoundingBox:
-    """What a baseline sees: the boxes and a margin, within the image."""
+    """The region a baseline sees: the boxes and a margin, within the image."""
     first, *others = boxes
     for box in others:
         first = first.union(box)

@@ -1,4 +1,4 @@
-"""Tables of a benchmark put into a page, between marks that do not show: docs/results.md is kept so."""
+"""Writes tables of a benchmark into a page, between invisible marks, as in docs/results.md."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from InteractiveSegLib.system.files import replacing
 
 
 def places_in(page: Path, names: Iterable[str]) -> list[str]:
-    """Those of the names that a Markdown page has a place for, ``<!-- begin NAME -->`` to ``<!-- end NAME -->``.
+    """Those of the names for which a Markdown page has a place, ``<!-- begin NAME -->`` to ``<!-- end NAME -->``.
 
     Raises
     ------
-    InputError : the page cannot be read, has a place for none of them, or a mark is missing or there twice.
+    InputError : the page cannot be read, has a place for none of them, or a mark is missing or occurs twice.
     """
     names, text = list(names), _read(page)
     found = []
@@ -32,7 +32,7 @@ def places_in(page: Path, names: Iterable[str]) -> list[str]:
 
 
 def write_into(page: Path, tables: Mapping[str, str]) -> None:
-    """Put each table into its place in a page; all else stays.
+    """Write each table to its place in a page; the rest is unchanged.
 
     Raises
     ------

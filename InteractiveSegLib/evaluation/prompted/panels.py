@@ -1,4 +1,4 @@
-"""What is compared: users who began with one kind of prompt, after a round; and the means of their scores."""
+"""The panels that are compared: users with one kind of first prompt, after a round; and the means of their scores."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ class Panel:
 
     @property
     def name(self) -> str:
-        """A word for files."""
+        """A name for files."""
         return self.user if self.prompted == BOX or self.user == HUMAN else f"{self.prompted}_{self.user}"
 
     @property
     def who(self) -> str:
-        """The user, and what was drawn first where it was no box as usual."""
+        """The user, and the first prompt unless it was a box as usual."""
         drawn_first = self.prompted != BOX and self.user != HUMAN
         return f"{self.user}, {DRAWN_FIRST[self.prompted]}" if drawn_first else self.user
 
@@ -64,7 +64,7 @@ def of_session(score: Score, user: str, prompted: str) -> bool:
 
 
 def panels(settings: BenchmarkSettings) -> Iterator[Panel]:
-    """What is tabulated: each box alone once, then every user after the last round that all of them made."""
+    """The panels in the tables: each box alone once, then every user after the last round that every user makes."""
     robots = [user for user in settings.users if user != HUMAN]
     if robots:
         yield from (Panel(robots[0], 0, prompted) for prompted in settings.prompts if prompted != NONE)
@@ -76,7 +76,7 @@ def panels(settings: BenchmarkSettings) -> Iterator[Panel]:
 
 
 def reference(methods: Sequence[str]) -> str:
-    """The method others are compared with: the first network, or the first method where there is none."""
+    """The method with which others are compared: the first network, or the first method if there is none."""
     return next((method for method in methods if method not in BASELINES), methods[0])
 
 
@@ -100,6 +100,6 @@ def dataset_means(scores: Sequence[Score], measure: str) -> dict[str, float]:
 
 
 def mean_of(values: Sequence[float]) -> float:
-    """nan are left out; nan where nothing is left."""
+    """Mean without nan; nan if nothing is left."""
     kept = [value for value in values if not np.isnan(value)]
     return float(np.mean(kept)) if kept else float("nan")

@@ -16,7 +16,7 @@ from InteractiveSegLib.system.files import replacing
 
 
 def save_plots(scores: Sequence[Score], settings: BenchmarkSettings, folder: Path) -> list[Path]:
-    """Dice against rounds and against seconds a robot user, and box plots of all panels; returns the PNG files.
+    """Dice against rounds and against seconds for each robot user, and box plots of all panels; returns the PNG files.
 
     Raises
     ------
@@ -41,7 +41,7 @@ def save_plots(scores: Sequence[Score], settings: BenchmarkSettings, folder: Pat
             continue
         by_round.set(xlabel="rounds of scribbles", ylabel="mean Dice", ylim=(0, 1))
         by_round.set_xticks(range(settings.trial.rounds + 1))
-        by_seconds.set(xlabel="seconds of computing, in all", xscale="log")
+        by_seconds.set(xlabel="seconds of computing, in total", xscale="log")
         by_round.legend(fontsize=8)
         for axes in (by_round, by_seconds):
             axes.grid(alpha=0.3)
@@ -63,7 +63,7 @@ def save_plots(scores: Sequence[Score], settings: BenchmarkSettings, folder: Pat
 
 
 def _course(scores: Sequence[Score], settings: BenchmarkSettings) -> tuple[list[int], list[float], list[float]]:
-    """Rounds that every case has, and of one method the means as in the tables: Dice, and seconds since the start."""
+    """Rounds that every case has, and the means of one method as in the tables: Dice, and seconds since the start."""
     by_round: dict[int, list[Score]] = defaultdict(list)
     for score in scores:
         if score.round <= settings.trial.rounds:

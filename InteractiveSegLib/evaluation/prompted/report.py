@@ -54,14 +54,14 @@ def report(outcome: Outcome, settings: BenchmarkSettings) -> str:
 
 
 def page_names(settings: BenchmarkSettings) -> list[str]:
-    """Names of the tables that ``page_tables`` makes: "none clicks" of the interactions, "box robot 3" of a panel."""
+    """Names of the tables that ``page_tables`` makes: "none clicks" for the interactions, "box robot 3" for a panel."""
     robots = [(user, prompted) for user, prompted in settings.sessions if user != HUMAN]
     curves = [f"{prompted} {user}" for user, prompted in robots if settings.trial.rounds]
     return [*curves, *(panel.place for panel in panels(settings))]
 
 
 def page_tables(outcome: Outcome, settings: BenchmarkSettings, command: str) -> dict[str, str]:
-    """The tables for a page by name, each below the command that made it; of panels, the Dice by dataset."""
+    """The tables for a page by name, each below the command that made it; for panels, the Dice by dataset."""
     tables = {
         f"{prompted} {user}": curve_tables(outcome.scores, settings, user, prompted)
         for user, prompted in settings.sessions
@@ -74,7 +74,9 @@ def page_tables(outcome: Outcome, settings: BenchmarkSettings, command: str) -> 
 
 
 def _by_dataset(scores: Sequence[Score], methods: Sequence[str]) -> str:
-    """Dice with its 95 % interval a dataset and method; then means over datasets and paired tests over all cases."""
+    """Dice with its 95 % interval for each dataset and method; then means over datasets and paired tests over all
+    cases.
+    """
     means = case_means(scores, "dice")
     names = list(dict.fromkeys(score.dataset for score in scores))
     rows = []
@@ -108,7 +110,7 @@ def _by_measure(scores: Sequence[Score], methods: Sequence[str]) -> str:
 
 
 def _efforts(scores: Sequence[Score], settings: BenchmarkSettings) -> str:
-    """Rounds, strokes and mm of scribbles to a goal; who does not get there counts with the cap."""
+    """Rounds, strokes and mm of scribbles to reach a goal; cases that do not reach it count with the cap."""
     rows = []
     for user, prompted in (session for session in settings.sessions if session[0] != HUMAN):
         for goal in GOALS:
@@ -149,7 +151,7 @@ def _by_object(scores: Sequence[Score], settings: BenchmarkSettings) -> str:
 
 
 def _stages(scores: Sequence[Score]) -> str:
-    """Mean seconds a round, by what was being done."""
+    """Mean seconds per round, by stage."""
     seconds: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     rounds: dict[str, set[tuple[str, str, str, str, int, int]]] = defaultdict(set)
     for score in scores:

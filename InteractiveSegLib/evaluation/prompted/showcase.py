@@ -25,7 +25,7 @@ def save_showcase(
 ) -> Steps[list[Path]]:
     """Write ``cases/<dataset>_<user>_<best|median|worst>.png`` into ``output``, of the first network.
 
-    Each shows the mask after the last tabulated round, in three planes through the object that it missed most.
+    Each shows the mask after the last tabulated round, in three planes through the object with the lowest Dice.
     """
     folder = output / "cases"
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Seconds of each stage, and as ratios to what a person knows, within one run."""
+"""Seconds of each stage, and ratios to a familiar method, within one run."""
 
 import time
 from collections.abc import Callable
@@ -30,9 +30,9 @@ _IMAGE_SIDE, _BOX_SIDE = 128, 96
 def speed_steps(model: str, seed: int, device: torch.device) -> Steps[str]:
     """Time first masks and scribble rounds for a box of 96^3 voxels in a procedural image of 128^3.
 
-    The same scribbles go to 3D Slicer's Grow from seeds, in the same box. An update of block 6 on cached features is
-    compared with a pass forward and backward through the whole network, of several the first, on the same grid. Medians
-    of five runs each.
+    3D Slicer's Grow from seeds gets the same scribbles in the same box. An update of block 6 on cached features is
+    compared with a forward and backward pass through the whole network (the first one, if there are several) on the
+    same grid. All values are medians of five runs.
 
     Returns
     -------
@@ -93,7 +93,7 @@ def speed_steps(model: str, seed: int, device: torch.device) -> Steps[str]:
             ("Grow from seeds, in the box", grown),
         )
     ]
-    table = markdown_table(("step", "seconds", "to Grow from seeds"), rows)
+    table = markdown_table(("step", "seconds", "relative to Grow from seeds"), rows)
     return (
         f"{table}\n\nupdate on cached features: {1000 * update:.1f} ms, "
         f"pass forward and backward: {1000 * whole:.0f} ms, ratio 1/{whole / update:.0f} "

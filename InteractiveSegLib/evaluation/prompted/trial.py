@@ -1,4 +1,4 @@
-"""One user, one method, one image: prompts in rounds, and what the masks score."""
+"""One user, one method, one image: prompts in rounds, and the scores of the masks."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ BOX, NONE, SLICE_BOX, LOOSE_BOX = PROMPTS = ("box", "none", "slice-box", "loose-
 
 @dataclass(frozen=True)
 class TrialSettings:
-    """How long a user goes on.
+    """How long a user continues.
 
-    rounds : of corrections that every robot user makes
+    rounds : of corrections by every robot user
     cap : rounds after which a robot gives up; between ``rounds`` and ``cap`` it stops when every object is good enough
-    enough : the Dice that is good enough
+    enough : Dice that is good enough
     seed, device : as in ``ImageSession``
     """
 
@@ -65,8 +65,8 @@ class Score:
     strokes, length_mm : drawn so far, for all objects of the image
     seconds : of the round, for all objects of the image
     stages : ``name=seconds`` separated by semicolons
-    peak_mb : largest memory of the process so far in the round; nan where the system does not tell
-    prompted : what a robot drew before the first round, out of ``PROMPTS``; a person's scribbles come without any box
+    peak_mb : peak memory of the process so far in the round; nan if the system does not report it
+    prompted : what a robot drew before the first round, one of ``PROMPTS``; a person's scribbles come without any box
     """
 
     dataset: str
@@ -93,21 +93,22 @@ def trial(
 ) -> tuple[list[Score], NDArray[np.uint8]]:
     """Scores of every round and object, and the labelmap after the last of the ``settings.rounds`` rounds.
 
-    A robot draws what ``prompted`` says of every object, then in each round corrects the method's own errors. A round
-    in which it finds nothing to correct leaves the mask as it is.
+    For every object, a robot draws what ``prompted`` says, then in each round corrects the method's own errors. A round
+    in which it finds nothing to correct leaves the mask unchanged.
 
     user
-        robot, sloppy : strokes on both the largest missed part and the largest that is too much, of every object, in
+        robot, sloppy : strokes on both the largest missed part and the largest superfluous part of every object, in
             three views
         short : one short stroke each on these two parts, of every object
-        clicks : one voxel for every object, where its largest error is deepest (mm); the first is on the object
+        clicks : one voxel for every object, at the deepest point (in mm) of its largest error; the first is on the
+            object
         strokes : one line for every object, along the middle of its largest error, in the slice that shows most of it;
-            the first is on the object, and where no box is drawn an arc goes half round it on the same slice
+            the first is on the object, and if no box is drawn, an arc goes half round it on the same slice
         human : the scribbles of a person, all at once and without a box
     prompted
-        box : the object's own box, with jitter (``jittered_box``)
-        loose-box : a box that is larger by a tenth to three tenths on every side (``loose_box``)
-        slice-box : a box drawn on the object's largest slice alone, its depth guessed (``slice_box``)
+        box : the object's own box, jittered (``jittered_box``)
+        loose-box : a box that is larger by 10 to 30 % on every side (``loose_box``)
+        slice-box : a box drawn only on the object's largest slice, with a guessed depth (``slice_box``)
         none : nothing; there is no round 0, and the first round marks the objects themselves
 
     Raises
@@ -117,14 +118,14 @@ def trial(
     attempt = segmenter(method, case.volume, settings.seed, torch.device(settings.device))
     if user == HUMAN:
         if person >= len(case.scribbles):
-            raise InputError(f"{case.name} has scribbles of {len(case.scribbles)} people, none of number {person}")
+            raise InputError(f"{case.name} has scribbles of {len(case.scribbles)} people, not of person {person}")
         prompts = Prompts(scribbles=Scribbles.from_labelmap(case.scribbles[person]))
         if not prompts.labels:
             raise InputError(f"the scribbles of person {person} mark no object")
         _reset_peak()
         found = attempt.segment(prompts)
         return list(_scores(case, method, user, person, 0, prompts, found, 0, 0.0, NONE)), found.labelmap
-    # the draws depend on the case and the round alone, so every method meets the same user
+    # the draws depend only on case and round, so every method meets the same user
     robot = ROBOTS[user] if prompted == NONE else replace(ROBOTS[user], arc_share=0.0)
     name = zlib.crc32(f"{case.dataset}/{case.name}/{user}".encode())
     rng = np.random.default_rng([settings.seed, name])
@@ -203,7 +204,7 @@ def _scores(
 
 
 def _reset_peak() -> None:
-    """Let the system count the peak from here on; only Linux can."""
+    """Reset the system's record of the peak; only possible on Linux."""
     if sys.platform == "linux":
         try:
             Path("/proc/self/clear_refs").write_text("5")

@@ -1,1 +1,1 @@
-"""Propagation of annotated slices, measured."""
+"""Measuring the propagation of annotated slices."""

@@ -1,5 +1,5 @@
-"""The propagated mask and the network, put together: the network counts where the propagation is unsure and far from
-what was drawn.
+"""The propagated mask combined with the network: the network has weight where the propagation is uncertain and far from
+the annotated slices.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ _MARGIN = 0.1  # of the object's largest extent
 
 @dataclass(frozen=True)
 class CombinationSettings:
-    """How much each counts.
+    """Weights of the two.
 
-    trust : power of the confidence that weighs the propagated mask's log-odds; what is left weighs the network's
-    reach : slices from the nearest annotated one; nearer than that, the network counts less in proportion, since few
-        registrations lie between that could be wrong
+    trust : exponent of the confidence that weights the propagated mask's log-odds; the rest weights the network's
+    reach : slices from the nearest annotated one; nearer than that, the network has proportionally less weight, since
+        there are few registrations in between that could be wrong
     adapt : fine-tuning of the network's last block to the propagated mask
     """
 
@@ -58,17 +58,17 @@ def combine_steps(
     seed: int = 0,
     device: torch.device = _CPU,
 ) -> Steps[ProxyMask]:
-    """The propagated mask, corrected by a network where the registration is unsure.
+    """The propagated mask, corrected by a network where the registration is uncertain.
 
     For each label the network sees the propagated mask as a mask to start from and the annotated slices as marks; its
     last block is fitted to the propagated mask, softly. The log-odds of both are then added, weighted voxel by voxel
-    by the propagation's confidence and the distance from the annotated slices. Annotated slices stay as they are.
+    by the propagation's confidence and the distance from the annotated slices. Annotated slices are not changed.
     Outside ``proxy.box`` there is no object.
 
     Parameters
     ----------
-    network : one that sees start masks, in eval mode; it is not changed. Of several the first
-    seed : of the voxels that fine-tuning looks at
+    network : one that sees start masks, in eval mode; it is not changed. If there are several, the first is used
+    seed : for drawing the voxels of fine-tuning
 
     Returns
     -------
@@ -76,12 +76,12 @@ def combine_steps(
 
     Raises
     ------
-    InputError : the network does not look at start masks.
+    InputError : the network does not take start masks as input.
     """
     settings = settings or CombinationSettings()
     network = network.members[0]
     if not network.sees_start_masks:
-        raise InputError("this network does not look at masks: it cannot be combined with propagated slices")
+        raise InputError("this network does not take masks as input: it cannot be combined with propagated slices")
     drawn = annotated_voxels(proxy)
     of_network = np.full(proxy.probabilities.shape, np.nan, np.float16)
     for channel in range(len(proxy.labels)):
@@ -109,7 +109,7 @@ def annotated_voxels(proxy: ProxyMask) -> NDArray[np.bool_]:
 
 
 def slices_away(proxy: ProxyMask, k: int) -> NDArray[np.float32]:
-    """(J, I) in slice k of a propagated mask's box: slices from the nearest annotated one, along whichever axis."""
+    """(J, I) in slice k of a propagated mask's box: slices from the nearest annotated one, along any axis."""
     nearest = np.full(proxy.box.shape_kji[1:], np.inf, np.float32)
     for axis, indices in proxy.annotated.items():
         start, stop = proxy.box.start_kji[axis], proxy.box.stop_kji[axis]
@@ -129,7 +129,7 @@ def _odds_steps(
     seed: int,
     device: torch.device,
 ) -> Steps[tuple[BoundingBox, NDArray[np.float32]] | None]:
-    """The network's log-odds of one label and the part of the proxy's box that they are of; None without an object."""
+    """The network's log-odds of one label and their part of the proxy's box; None without an object."""
     possible = proxy.probabilities[channel] > _POSSIBLE
     if not possible.any():
         return None
@@ -181,7 +181,7 @@ def _odds_steps(
 
 
 def _without_shared(marks: list[Tensor]) -> list[Tensor]:
-    """Marks without the working voxels that hold several kinds of them."""
+    """Marks without the working voxels that contain several kinds of them."""
     kinds = torch.stack(marks)
     return list(kinds & (kinds.sum(dim=0) == 1))
 
@@ -193,8 +193,8 @@ def _blended(
 
     Parameters
     ----------
-    of_network : (L, J, I) log-odds, nan where the network said nothing
-    share : (J, I) weight of the probabilities' own log-odds; that of the network's is the rest
+    of_network : (L, J, I) log-odds, nan where the network has no answer
+    share : (J, I) weight of the probabilities' own log-odds; the rest is the network's weight
     """
     nothing = np.maximum(1 - probabilities.sum(axis=0), _FLOOR)
     own = np.log(np.maximum(probabilities, _FLOOR) / nothing)

@@ -1,4 +1,4 @@
-"""Slices propagated through annotated images: how good, with how much drawing, against what users have already."""
+"""Slices propagated through annotated images: accuracy and amount of drawing, compared with existing methods."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ _FACTS = ("every", "methods", "model", "draws", "seed")
 class PropagationSettings:
     """What to run.
 
-    every : annotate every so many slices, and the last one of the object
+    every : annotate every n-th slice, and the last one of the object
     cases, split : as in ``BenchmarkSettings``
     jobs : processes that register
     draws : of the random strategy, averaged
-    methods : of ``METHODS``; the first one is compared with the others
+    methods : from ``METHODS``; the first one is compared with the others
     model : network of the methods that have one
 
     Raises
     ------
-    InputError : a method that is none.
+    InputError : an unknown method.
     """
 
     every: tuple[int, ...] = (3, 5, 8, 12)
@@ -63,7 +63,7 @@ class PropagationSettings:
 
 @dataclass(frozen=True)
 class Between:
-    """Agreement on the slices between the annotated ones. The same for each object, and its mean over the slices."""
+    """Agreement on the slices between the annotated ones, as the mean over the slices, for each object."""
 
     dataset: str
     case: str
@@ -77,7 +77,7 @@ class Between:
 
 @dataclass(frozen=True)
 class Effort:
-    """What it took to reach a Dice over the whole volume; the full effort where nothing less did."""
+    """Effort to reach a Dice over the whole volume; the full effort if nothing less was enough."""
 
     dataset: str
     case: str
@@ -99,8 +99,8 @@ def propagation_steps(
 ) -> Steps[PropagationOutcome]:
     """Score propagation on the cases found under ``data``, along k.
 
-    Images with values down to -500 count as CT. Every finished case lies in ``output/propagation``; a run that finds it
-    there does not repeat it.
+    Images with values down to -500 count as CT. Every finished case is stored in ``output/propagation`` and is not
+    repeated by a later run.
 
     Raises
     ------
@@ -150,7 +150,7 @@ def propagation_steps(
 
 
 def _case_steps(case: Case, pool: SlicePool, settings: PropagationSettings, here: Progress) -> Steps[dict]:
-    """All scores of one case, as what JSON can hold."""
+    """All scores of one case, as JSON values."""
     held = np.flatnonzero(case.truth.any(axis=(1, 2)))
     if len(held) < 3:
         reason = f"{case.dataset}: {case.name}: left out, its objects lie on {len(held)} slices only"

@@ -1,4 +1,4 @@
-"""The ways from annotated slices to a labelmap that are compared."""
+"""The methods that are compared, from annotated slices to a labelmap."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ TITLES = {
 }
 METHODS = tuple(TITLES)
 _CT_LIKE = -500
-_MARGIN = 0.1  # of the largest extent of what was annotated
+_MARGIN = 0.1  # of the largest extent of the annotated objects
 
 
 @dataclass(eq=False)
 class SliceMethods:
-    """One annotated image. The truth of the annotated slices is all that a method sees of it.
+    """One annotated image. A method sees only the truth of the annotated slices.
 
     pool : processes that register, and in which Fill between slices runs
     model, seed : of the network, and of its random choices
@@ -57,7 +57,7 @@ class SliceMethods:
         self._propagator = ImagePropagator(self.case.volume, self.pool)
 
     def labels(self, method: str, indices: Sequence[int]) -> tuple[NDArray[np.integer], tuple[str, ...]]:
-        """Labelmap (K, J, I), and notes. InteractiveSegError where Fill between slices fails twice."""
+        """Labelmap (K, J, I), and notes. InteractiveSegError if Fill between slices fails twice."""
         if method == "fill":
             return self._filled(indices), ()
         slices = [AnnotatedSlice(0, index, self.case.truth[index]) for index in indices]
@@ -89,7 +89,7 @@ class SliceMethods:
         return finish(combine_steps(self.case.volume, proxy, self.network, settings, seed=self.seed))
 
     def _by_network(self, slices: Sequence[AnnotatedSlice]) -> NDArray[np.uint8]:
-        """The network with all pixels of the annotated slices as scribbles, in boxes round what was annotated."""
+        """The network with all pixels of the annotated slices as scribbles, in boxes around the annotated objects."""
         from InteractiveSegLib.segmenting.session import ImageSession
 
         volume = self.case.volume

@@ -1,4 +1,4 @@
-"""Tables of how well slices were propagated."""
+"""Tables of the accuracy of propagation."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def propagation_report(outcome: PropagationOutcome, settings: PropagationSetting
 
 
 def write_scores(outcome: PropagationOutcome, folder: Path) -> None:
-    """``between.csv`` and ``effort.csv``, one row a score."""
+    """``between.csv`` and ``effort.csv``, one row per score."""
     for name, kind, scores in (("between", Between, outcome.between), ("effort", Effort, outcome.efforts)):
         with (
             replacing(folder / f"{name}.csv") as temporary,

@@ -24,9 +24,9 @@ _SLICES, _SIDE, _EVERY = 61, 100, 12
 def propagation_speed_steps(jobs: int | None = None) -> Steps[str]:
     """Time 60 pairs of 100 x 100 pixels, every 12th slice annotated.
 
-    The plain loop registers each pair both ways, as carrying masks from both sides needs, with as many threads as the
-    propagation has processes: with the same parameters, and with those that elastix proposes for B-splines. Its time
-    to load ITK does not count; the time to start processes does, unless it says warm.
+    The plain loop registers each pair both ways, as needed for carrying masks from both sides, with as many threads as
+    the propagation has processes: with the same parameters, and with those that elastix proposes for B-splines. Its
+    time to load ITK is not counted; the time to start processes is, except in rows marked warm.
 
     Returns
     -------
@@ -57,7 +57,7 @@ def propagation_speed_steps(jobs: int | None = None) -> Steps[str]:
         ("plain loop, same parameters", f"{2 * pairs * same:.2f}", "1.00"),
         ("plain loop, elastix's own parameters", f"{2 * pairs * proposed:.2f}", f"{proposed / same:.2f}"),
     ]
-    table = markdown_table(("step", "seconds", "to the plain loop"), rows)
+    table = markdown_table(("step", "seconds", "relative to the plain loop"), rows)
     return f"{table}\n\nplain loop: {1 / same:.1f} registrations a second"
 
 

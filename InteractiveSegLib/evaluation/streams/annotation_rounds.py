@@ -1,6 +1,6 @@
-"""The rounds of one case (Tian, Chen and Gao, arXiv 2312.06072): predict, propose slices, propagate, train, go round.
+"""The rounds of one case (Tian, Chen and Gao, arXiv 2312.06072): predict, suggest slices, propagate, train, repeat.
 
-A person in a window or a simulated annotator drives them: it asks for proposals, annotates, and takes the mask.
+A user in a window or a simulated annotator drives them: it asks for suggestions, annotates, and takes the mask.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class StreamPlace:
-    """Where in the stream the case is. number : from 0. replayed : lessons of earlier cases."""
+    """Position of the case in the stream. number : from 0. replayed : lessons of earlier cases."""
 
     number: int
     replayed: Sequence[ImageLesson] = ()
@@ -58,15 +58,15 @@ class AnnotationRounds:
 
     Parameters
     ----------
-    network : as the cases before left it; None for the first case. It is trained in place
-    learn : of which ``updates`` are those of one round
+    network : as left by the previous cases; None for the first case. It is trained in place
+    learn : its ``updates`` are those of one round
     folder : of the checkpoints
     axes : along which slices are annotated
     pool : processes for the registration
 
     Attributes
     ----------
-    network : as the rounds so far have left it; None before the first training
+    network : as left by the rounds so far; None before the first training
     first : probabilities (1 + labels, K, J, I) before the first round, P0; None for the first case
     proxy : what was propagated last; None before the first slices
     """
@@ -99,7 +99,7 @@ class AnnotationRounds:
         self._alpha = trust(place.number, learn.expected_cases) if learn.smoothing else 1.0
 
     def proposals(self, count: int) -> tuple[Suggestion, ...]:
-        """Slices that are worth annotating next, the best first; none twice. Empty where nothing is known yet."""
+        """Slices that are worth annotating next, best first; none twice. Empty if nothing is known yet."""
         evidence: list[Evidence] = []
         foreground = None if self.now is None else 1 - self.now[0]
         if self.proxy is not None:
@@ -119,7 +119,7 @@ class AnnotationRounds:
         return suggest(evidence, self.volume.geometry, drawn, voxels, settings, outlines=outlines).suggestions
 
     def annotate_steps(self, slices: Sequence[AnnotatedSlice]) -> Steps[ProxyMask]:
-        """Add slices that a person annotated, and carry all of them through the volume.
+        """Add annotated slices, and carry all annotated slices through the volume.
 
         Raises
         ------
@@ -131,12 +131,12 @@ class AnnotationRounds:
         return self.proxy
 
     def teach_steps(self) -> Steps[AutomaticNetwork]:
-        """Train on the proxy mask and what is replayed, and predict again.
+        """Train on the proxy mask and the replayed lessons, and predict again.
 
         Raises
         ------
         InputError : nothing was annotated yet.
-        TrainingDivergedError : the loss is not finite; the network is as it was.
+        TrainingDivergedError : the loss is not finite; the network is unchanged.
         """
         proxy = self._required_proxy()
         network = self.teacher.started(self.network, self.volume, proxy.labels)
@@ -149,7 +149,7 @@ class AnnotationRounds:
         return self.network
 
     def taught(self, labels: Sequence[int]) -> CaseTargets:
-        """What is to be learnt: the proxy mask, sharpened and blended with the first answer, never thresholded."""
+        """The training target: the proxy mask, sharpened and blended with the first answer, never thresholded."""
         proxy = self._required_proxy()
         origins = self.origins()
         inside = sharpened(proxy.probabilities, self.learn.sharpness)
@@ -170,7 +170,7 @@ class AnnotationRounds:
         return origins
 
     def accepted(self) -> AcceptedMask:
-        """The mask as it stands, with its origins and the first answer, ready to be accepted."""
+        """The current mask with its origins and the first answer, ready to be accepted."""
         labels = self._required_proxy().labelmap()
         first = {label: values for label in self.first_labels if (values := self._first(label)) is not None}
         return AcceptedMask(labels, self.origins(), Prompts(), first)

@@ -37,9 +37,9 @@ _PROPOSED = 12
 
 @dataclass(frozen=True)
 class AutomaticStreamSettings:
-    """streamed, tested : cases. after : numbers of cases after which the test is taken.
+    """streamed, tested : numbers of cases. after : numbers of cases after which the network is tested.
 
-    learn : ``updates`` are those of one round
+    learn : its ``updates`` are those of one round
     """
 
     streamed: int = 80
@@ -52,7 +52,7 @@ class AutomaticStreamSettings:
     jobs: int = 1
 
     def with_seed(self, seed: int) -> AutomaticStreamSettings:
-        """The same stream in another order, with other weights at the start."""
+        """The same stream in another order, with other initial weights."""
         return replace(self, learn=replace(self.learn, seed=seed))
 
     def shortened(self, cases: int) -> AutomaticStreamSettings:
@@ -64,9 +64,10 @@ class AutomaticStreamSettings:
 
 @dataclass(frozen=True)
 class StreamResult:
-    """records : one a streamed case. curve : cases -> mean Dice on the test cases. offline : that of the full truth.
+    """records : one per streamed case. curve : cases -> mean Dice on the test cases. offline : the same for offline
+    training.
 
-    seed : of the order and of the first weights
+    seed : for the order and the initial weights
     """
 
     records: Sequence[dict[str, Any]]
@@ -80,7 +81,7 @@ def automatic_stream_steps(
 ) -> Steps[StreamResult]:
     """Stream, and then train offline with the truth of the same cases and the same number of updates.
 
-    A run that was stopped goes on.
+    A stopped run is resumed.
 
     Raises
     ------
@@ -128,7 +129,7 @@ def mean_dice(network: AutomaticNetwork, cases: Iterable[Case]) -> float:
 
 
 def truth_taught(case: Case, known_labels: Sequence[int]) -> CaseTargets:
-    """The whole truth, every voxel alike, as a mask that speaks of these labels."""
+    """The full truth, with equal weight for every voxel, as a mask of these labels."""
     targets = {value: (case.truth == value).astype(np.float32) for value in known_labels}
     return CaseTargets(case.volume, targets, np.ones(case.truth.shape, np.float32), Prompts())
 
@@ -141,7 +142,7 @@ def _dice_of(network: AutomaticNetwork, case: Case) -> list[float]:
 def _case_steps(
     state: StreamState, case: Case, settings: AutomaticStreamSettings, pool: SlicePool
 ) -> Steps[tuple[AnnotationRounds, dict[str, Any]]]:
-    """All rounds of one case, and what they took."""
+    """All rounds of one case, and their cost."""
     started = time.perf_counter()
     annotator = SimulatedAnnotator(case.truth, settings.annotator)
     record: dict[str, Any] = {"case": case.name, "before": None}

@@ -1,6 +1,6 @@
-"""What a case costs along the stream: a robot scribbles until the mask is good, puts the rest right by hand, accepts.
+"""Cost of each case along the stream: a robot scribbles until the mask is good, corrects the rest by hand, and accepts.
 
-The accepted mask is the truth: a person who accepts a mask stands for it. What is put right by hand is counted.
+The accepted mask is the truth, since a person who accepts a mask vouches for it. Corrections by hand are counted.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class EffortStreamSettings:
 
     cases : of the stream
     goal : Dice of every object at which the robot stops scribbling
-    cap : rounds after which it does so in any case
-    learning : False streams the same cases with the network as it was, for comparison
+    cap : maximum number of rounds
+    learning : False streams the same cases with the unchanged network, for comparison
     """
 
     cases: int = 30
@@ -63,7 +63,7 @@ class EffortStreamSettings:
 class CaseCost:
     """rounds : of scribbles. first, last : mean Dice before the first mark and after the last.
 
-    edited : voxels that are put right by hand after the last round
+    edited : voxels that are corrected by hand after the last round
     """
 
     case: str
@@ -78,7 +78,7 @@ class CaseCost:
 def effort_stream_steps(
     dataset: Dataset, data: Path, output: Path, settings: EffortStreamSettings
 ) -> Steps[list[CaseCost]]:
-    """Cost of every case, in the order of the stream. A run that was stopped goes on.
+    """Cost of every case, in the order of the stream. A stopped run is resumed.
 
     Raises
     ------
@@ -132,7 +132,7 @@ def _worked_on(
 
 
 def _accepted(casebook: Casebook, image: Path, case: Case, labels: np.ndarray, prompts: Prompts) -> None:
-    """Accept the truth, of which the network's labels were right in part."""
+    """Accept the truth; part of it comes from the network's labels."""
     known = {entry.name: entry for entry in casebook.cases()}
     entry = known.get(case.name) or casebook.add(ImageReference.of(image), case.name, split=TRAIN)
     if entry.state is not State.ACCEPTED:

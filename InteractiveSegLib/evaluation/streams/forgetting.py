@@ -1,4 +1,4 @@
-"""How much a network forgets of one kind of image while it learns another, with replay and without."""
+"""How much a network forgets about one kind of image while it learns another, with and without replay."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ _CPU = torch.device("cpu")
 class ForgettingSettings:
     """How many cases.
 
-    first, second, again : of the first dataset, of the second, and of the first once more
-    tested : of the first; of the second all that are left
+    first, second, again : from the first dataset, the second, and the first again
+    tested : from the first; from the second, all that are left
     """
 
     first: int = 16
@@ -60,7 +60,7 @@ class Memory:
 
     @property
     def lost(self) -> float:
-        """Dice of the first dataset that the second one cost."""
+        """Decrease of the Dice on the first dataset due to the second."""
         return self.first[0] - self.first[1]
 
 
@@ -72,9 +72,9 @@ def forgetting_steps(
     settings: ForgettingSettings,
     replays: Sequence[str] = REPLAYS,
 ) -> Steps[list[Memory]]:
-    """Learn the first dataset, the second one, and the first again, once for every way of replay.
+    """Learn the first dataset, the second, and the first again, once for every kind of replay.
 
-    The labels of the second dataset follow those of the first. A run that was stopped goes on.
+    The labels of the second dataset follow those of the first. A stopped run is resumed.
 
     Raises
     ------
@@ -114,7 +114,7 @@ def forgetting_steps(
 
 
 def _taught_steps(state: StreamState, case: Case, known: Sequence[int]) -> Steps[tuple[AutomaticNetwork, ImageLesson]]:
-    """Train on the whole truth of a case."""
+    """Train on the full truth of a case."""
     teacher, learn, folder = state.teacher, state.learn, state.training_folder()
     network = teacher.started(state.network, case.volume, known)
     lesson = teacher.lesson(truth_taught(case, known), network)

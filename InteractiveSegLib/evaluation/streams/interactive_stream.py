@@ -1,6 +1,6 @@
-"""Patients accepted one by one: how good the interactive network becomes on patients it never sees.
+"""Patients accepted one by one: accuracy of the interactive network on patients it never sees.
 
-The network gets people's own scribbles, in learning and in the test. All goes through a casebook and its learner.
+The network gets people's own scribbles, in learning and in testing. Everything goes through a casebook and its learner.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ _CPU = torch.device("cpu")
 class InteractiveStreamSettings:
     """What is streamed.
 
-    after : the test is taken when so many patients have been accepted
-    tested : patients set aside for it
-    fine_tuned : test with fine-tuning to each image, too
+    after : numbers of accepted patients after which the network is tested
+    tested : patients set aside for testing
+    fine_tuned : test also with fine-tuning to each image
     start : shipped network, or folder with one
     """
 
@@ -77,9 +77,9 @@ class StreamScore:
 def interactive_stream_steps(
     dataset: Dataset, data: Path, output: Path, settings: InteractiveStreamSettings
 ) -> Steps[list[StreamScore]]:
-    """Scores of the classical method, and of the network with and without fine-tuning after so many patients.
+    """Scores of the classical method, and of the network with and without fine-tuning after these numbers of patients.
 
-    Every fourth patient, on which settings are tuned, is streamed and never tested. A run that was stopped goes on.
+    Every fourth patient, on which settings are tuned, is streamed and never tested. A stopped run is resumed.
 
     Raises
     ------
@@ -126,7 +126,7 @@ def _patients(dataset: Dataset, data: Path, settings: InteractiveStreamSettings)
 
 
 def accepted_steps(casebook: Casebook, dataset: Dataset, data: Path, cases: Sequence[str]) -> Steps[None]:
-    """Take a patient's cases in and accept them with the truth and the scribbles."""
+    """Add a patient's cases and accept them with the truth and the scribbles."""
     for number, name in enumerate(cases):
         yield Progress(number, len(cases), f"accepting {name}")
         known = {case.name: case for case in casebook.cases()}
@@ -152,7 +152,7 @@ def _learnt_steps(learner: StreamLearner, output: Path) -> Steps[None]:
 def _tested_steps(
     dataset: Dataset, data: Path, cases: Sequence[str], method: str, name: str, after: int, output: Path
 ) -> Steps[list[StreamScore]]:
-    """Scores of all test cases, each kept in a file of its own as soon as it is there."""
+    """Scores of all test cases, each written to a file of its own as soon as it is computed."""
     folder = output / "scores" / f"{name.replace(', ', '-')}-{after}"
     folder.mkdir(parents=True, exist_ok=True)
     scores: list[StreamScore] = []

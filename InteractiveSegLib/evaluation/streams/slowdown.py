@@ -1,4 +1,4 @@
-"""How much slower a round of scribbles is while the learner trains beside it, in its own process, on the same cores."""
+"""How much slower a round of scribbles is while the learner trains in its own process on the same cores."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from InteractiveSegLib.networks.checkpoint import load_network
 from InteractiveSegLib.progress import Progress, Steps, finish
 from InteractiveSegLib.segmenting.session import ImageSession
 
-_START_S = 120.0  # within which the learner must have trained a little
+_START_S = 120.0  # within which the learner must have started training
 _POLL_S = 0.2
-_UPDATES = 100_000  # more than fit into the time: the learner is stopped
+_UPDATES = 100_000  # more than can finish in the time: the learner is stopped
 
 
 @dataclass(frozen=True)
 class SlowdownSettings:
     """What is timed.
 
-    blocks : of rounds without the learner, and as many with it, in turn
-    rounds : a block, after one that is not counted
-    learnt : cases that are accepted for the learner
+    blocks : of rounds without the learner, alternating with as many with it
+    rounds : per block, after one that is not counted
+    learnt : number of cases accepted for the learner
     model : shipped network, or folder with one, whose rounds are timed
     """
 
@@ -58,20 +58,20 @@ class RoundTimes:
 
     @property
     def ratio(self) -> float:
-        """Median round beside the learner to median round alone."""
+        """Ratio of the median round beside the learner to the median round alone."""
         return median(self.loaded) / median(self.alone)
 
 
 def slowdown_steps(dataset: Dataset, data: Path, output: Path, settings: SlowdownSettings) -> Steps[RoundTimes]:
     """Time rounds of people's scribbles on one image, with fine-tuning, alone and beside a learner at low priority.
 
-    The learner is the process that ``start_learner`` starts, on a casebook of other images. A block is timed when it
-    has begun to train, and it is stopped after each.
+    The learner is the process that ``start_learner`` starts, on a casebook of other images. A block is timed once it
+    has started to train, and it is stopped after each block.
 
     Raises
     ------
     InputError : too few images.
-    InteractiveSegError : the learner does not begin, or ends before a block does.
+    InteractiveSegError : the learner does not start, or ends before a block does.
     """
     names = dataset.cases(data, "all")
     if len(names) <= settings.learnt:
@@ -117,7 +117,7 @@ def _timed(session: ImageSession, rounds: int) -> list[float]:
 
 @contextmanager
 def _learner(casebook: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A learner that has begun to train."""
+    """A learner that has started to train."""
     before = _checkpoints(casebook)
     process = start_learner(casebook, "prompted", ("--updates", str(_UPDATES)))
     try:
@@ -135,12 +135,12 @@ def _learner(casebook: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def _checkpoints(casebook: Path) -> set[tuple[Path, int]]:
-    """Those of trainings that are under way, and when they were written."""
+    """Files of running trainings, and when they were written."""
     return {(path, path.stat().st_mtime_ns) for path in casebook.glob("learning/prompted/training-*/checkpoint.pt")}
 
 
 def _said(process: subprocess.Popen[bytes]) -> str:
-    """What it printed, where it has ended."""
+    """Its output, if it has ended."""
     if process.poll() is None or process.stdout is None:
-        return "it said nothing"
+        return "it gave no output"
     return process.stdout.read().decode(errors="replace").strip()[-500:] or f"exit code {process.returncode}"

@@ -1,4 +1,4 @@
-"""What learning from accepted cases brings, as tables and plots."""
+"""The benefit of learning from accepted cases, as tables and plots."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from InteractiveSegLib.evaluation.streams.interactive_stream import StreamScore
 from InteractiveSegLib.evaluation.tables import markdown_table
 from InteractiveSegLib.system.files import replacing
 
-_COSTS = (  # field of CaseCost, title, digits, the way to better
+_COSTS = (  # field of CaseCost, title, digits, sign of an improvement
     ("strokes", "strokes until the mask is good", 1, -1),
-    ("edited", "voxels put right by hand after them", 0, -1),
+    ("edited", "voxels corrected by hand after them", 0, -1),
     ("first", "Dice from the box alone", 3, 1),
 )
 
 
 def interactive_table(scores: Sequence[StreamScore]) -> str:
-    """Mean Dice a method and number of accepted patients, its interval, and p against the first row."""
+    """Mean Dice per method and number of accepted patients, its interval, and p against the first row."""
     by_case: dict[tuple[str, int], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     by_object: dict[tuple[str, int], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for score in scores:
@@ -47,7 +47,7 @@ def interactive_table(scores: Sequence[StreamScore]) -> str:
 
 
 def automatic_table(results: Sequence[StreamResult]) -> str:
-    """Test Dice along the stream and offline, and what the annotation cost; one row a seed."""
+    """Test Dice along the stream and offline, and the cost of annotation; one row per seed."""
     after = sorted({number for result in results for number in result.curve})
     rows = []
     for result in results:
@@ -76,9 +76,9 @@ def forgetting_table(found: Sequence[Memory], first: str, second: str) -> str:
 
 
 def effort_table(learning: Sequence[CaseCost], fixed: Sequence[CaseCost]) -> str:
-    """What a case costs in the first and in the last third of the stream, and the test of the trend.
+    """Cost per case in the first and in the last third of the stream, and the test for a trend.
 
-    The difference to the network that does not learn, on the same cases, is free of how hard each case is.
+    The difference to the network that does not learn, on the same cases, does not depend on how hard each case is.
     """
     alike = [case for case in zip(learning, fixed, strict=False) if case[0].case == case[1].case]
     rows = []
@@ -95,12 +95,12 @@ def effort_table(learning: Sequence[CaseCost], fixed: Sequence[CaseCost]) -> str
             tau, p = trend([-better * value for value in values])
             ends = [f"{np.mean(values[:part]):.{digits}f}", f"{np.mean(values[-part:]):.{digits}f}"]
             rows.append([title, network, *ends, f"{-better * tau:+.2f}", f"{p:.3g}"])
-    header = ["a case", "network", "first third", "last third", "Kendall's tau", "p of getting better"]
+    header = ["a case", "network", "first third", "last third", "Kendall's tau", "p of improvement"]
     return markdown_table(header, rows)
 
 
 def save_curve(results: Sequence[StreamResult], path: Path) -> None:
-    """Test Dice against the number of streamed cases, a line a seed, with the offline Dice dashed."""
+    """Test Dice against the number of streamed cases, one line per seed, with the offline Dice dashed."""
     figure, axes = _figure()
     for result in results:
         line = axes.plot(list(result.curve), list(result.curve.values()), "o-", label=f"stream, seed {result.seed}")[0]
@@ -114,7 +114,7 @@ def save_curve(results: Sequence[StreamResult], path: Path) -> None:
 
 
 def save_effort(learning: Sequence[CaseCost], fixed: Sequence[CaseCost], path: Path) -> None:
-    """Strokes a case along the stream."""
+    """Strokes per case along the stream."""
     figure, axes = _figure()
     for name, costs in (("learning", learning), ("not learning", fixed)):
         if not costs:

@@ -1,4 +1,4 @@
-"""A simulated stream on disk: the network after every case, the lessons for replay, and what was measured."""
+"""A simulated stream on disk: the network after every case, the lessons for replay, and the results."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from InteractiveSegLib.system.files import replacing
 
 
 class StreamState:
-    """Goes on where it was left.
+    """Resumes where it stopped.
 
     Attributes
     ----------
-    network : as the cases so far have left it; None before the first
-    records : one a case
+    network : as left by the cases so far; None before the first
+    records : one per case
     """
 
     def __init__(self, folder: Path, teacher: AutomaticTeacher, learn: LearnSettings) -> None:
@@ -35,19 +35,19 @@ class StreamState:
 
     @property
     def done(self) -> int:
-        """Cases so far."""
+        """Number of cases so far."""
         return len(self.records)
 
     def replayed(self) -> list[ImageLesson]:
-        """Lessons that the next case is mixed with."""
+        """Lessons for replay with the next case."""
         return [] if self.learn.replay == NONE else list(self._lessons.values())
 
     def training_folder(self) -> Path:
-        """Of the checkpoints of the case at work."""
+        """Folder for the checkpoints of the current case."""
         return self.folder / f"training-{self.done}"
 
     def keep(self, network: AutomaticNetwork, lesson: ImageLesson, record: dict[str, Any]) -> None:
-        """A case is done. The record is written last."""
+        """Store a finished case. The record is written last."""
         if self.learn.replay == DARK:
             lesson = self.teacher.remembered(lesson, network)
         number = self.done
@@ -63,7 +63,7 @@ class StreamState:
         self._store.prune(kept)
 
     def _weights(self, cases: int | None = None) -> Path:
-        """Two folders in turn: the one that is in use is never written."""
+        """Two alternating folders: the one in use is never written."""
         return self.folder / f"network-{(self.done if cases is None else cases) % 2}"
 
     def _replayed_numbers(self) -> list[int]:

@@ -11,13 +11,14 @@ from InteractiveSegLib.evaluation.users.error_regions import worst_slice
 from InteractiveSegLib.evaluation.users.robot import RobotSettings, jittered_box, view_axes
 from InteractiveSegLib.image.box import BoundingBox
 
-_LOOSE = (0.1, 0.3)  # of a box's length: how far a loose box's sides lie outside it
+_LOOSE = (0.1, 0.3)  # fraction of a box's length by which a loose box's sides lie outside it
 
 
 def loose_box(truth: NDArray[np.bool_], rng: np.random.Generator) -> BoundingBox:
-    """The object's own box (K, J, I), each side moved outwards by a tenth to three tenths of its length there.
+    """The object's own box (K, J, I), each side moved outwards by 10 to 30 % of its length there.
 
-    Every share in this range is as likely, each side has its own, at least one voxel, and the image's border stops it.
+    The fraction is uniformly distributed and drawn for each side; a side moves by at least one voxel, and not beyond
+    the image.
 
     Raises
     ------
@@ -37,14 +38,14 @@ def slice_box(
     rng: np.random.Generator,
     settings: RobotSettings | None = None,
 ) -> BoundingBox:
-    """What two clicks on a single slice give: a rectangle, and a depth that is only guessed.
+    """The box from two clicks on a single slice: a rectangle with a guessed depth.
 
-    The rectangle is drawn round all of the object that its largest slice shows, in the view with the smallest pixels,
-    with the jitter of ``jittered_box``. How far the object reaches across the slices is not known then, but there is no
-    prompt without a depth: a box promises that nothing lies outside it. So this box has the depth that 3D Slicer gives
-    an ROI of two corners on a slice, which the panel takes over until somebody sets it: the rectangle's shorter side in
-    mm, half of it on either side of the slice's middle. Slices whose middle lies within belong to it. Where the object
-    reaches farther, the box cuts it off.
+    The rectangle is drawn around the whole object on its largest slice, in the view with the smallest pixels, with the
+    jitter of ``jittered_box``. The extent of the object across the slices is not known then, but a prompt needs a
+    depth: a box means that nothing lies outside it. So this box has the depth that 3D Slicer gives an ROI from two
+    corners on a slice, and that the panel uses until somebody sets it: the rectangle's shorter side in mm, half of it
+    on either side of the slice's middle. Slices whose middle lies within belong to it. If the object extends farther,
+    the box cuts it off.
 
     Parameters
     ----------

@@ -17,13 +17,13 @@ _Box = tuple[slice, ...]
 
 @dataclass(frozen=True, eq=False)
 class ErrorRegion:
-    """Voxels that share faces.
+    """A connected part: voxels that share faces.
 
-    owner : the object that misses them or has them too much
-    label : what they should be marked as
+    owner : the object that lacks them or has them in excess
+    label : with which they should be marked
     mask : (k, j, i) bool, of their bounding box
     corner_kji : (3,) the box's first voxel in the image
-    size : how many they are
+    size : number of voxels
     """
 
     owner: int
@@ -34,9 +34,9 @@ class ErrorRegion:
 
 
 def largest_errors(found: NDArray[np.uint8], truth: NDArray[np.uint8]) -> list[ErrorRegion]:
-    """Of each object in one of two labelmaps (K, J, I), the largest missed part and the largest that is too much.
+    """For each object in one of two labelmaps (K, J, I), the largest missed part and the largest superfluous part.
 
-    What is missed is labelled as the object. Too much is what is found where the truth has no object at all.
+    Missed parts are labelled as the object. Superfluous is what is found where the truth has no object at all.
     """
     parts = []
     own, others = object_boxes(truth), object_boxes(found)
@@ -49,7 +49,7 @@ def largest_errors(found: NDArray[np.uint8], truth: NDArray[np.uint8]) -> list[E
 
 
 def object_itself(truth: NDArray[np.uint8], label: int) -> ErrorRegion:
-    """The largest part of an object of a labelmap (K, J, I). KeyError where it does not occur."""
+    """The largest part of an object of a labelmap (K, J, I). KeyError if it does not occur."""
     box = object_boxes(truth)[label]
     return _largest(truth[box] == label, label, label, box)
 
@@ -60,19 +60,19 @@ def object_boxes(labelmap: NDArray[np.uint8]) -> dict[int, _Box]:
 
 
 def worst_slice(mask: NDArray[np.bool_], axis: int) -> int:
-    """The slice across an axis that shows most; of several, the one nearest to their mean."""
+    """The slice across an axis that shows most of it; of several, the one nearest to their mean."""
     areas = np.count_nonzero(mask, axis=tuple(other for other in range(3) if other != axis))
     return int(middle_of_deepest(areas.astype(float))[0])
 
 
 def largest_piece(region: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The largest piece of a slice; pixels that share a corner hang together, as they do to the eye."""
+    """The largest piece of a slice; pixels that share a corner are connected, as they appear to the eye."""
     pieces, count = ndimage.label(region, np.ones((3, 3)))
     return region if count == 1 else pieces == 1 + np.bincount(pieces.ravel())[1:].argmax()
 
 
 def _largest(mask: NDArray[np.bool_], owner: int, label: int, box: _Box) -> ErrorRegion:
-    """The largest part of a mask that was cut out of an image at a box; of size 0 where there is none."""
+    """The largest part of a mask that was cut out of an image at a box; of size 0 if there is none."""
     if not mask.any():
         return ErrorRegion(owner, label, mask, np.zeros(3, int), 0)
     around = BoundingBox.of_mask(mask)

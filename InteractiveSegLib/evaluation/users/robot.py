@@ -1,4 +1,4 @@
-"""A robot that draws as a person does: a box round the object, and strokes where it sees the largest errors."""
+"""A robot that draws like a person: a box around the object, and strokes on the largest errors."""
 
 from __future__ import annotations
 
@@ -25,33 +25,33 @@ from InteractiveSegLib.prompts.scribbles import BACKGROUND, Scribbles
 
 Style = Literal["careful", "sloppy", "click"]
 
-_BOX_OUTWARDS = 0.8  # part of a box's sides that move outwards
-_TELLING_PART = 0.1  # of an object: a mark on less says little of where it is
-_BOX_KEEPS = 0.9  # part of the object that a jittered box holds at the least
-_LEAST_ARC_VOXELS = 4.0  # nearer by, an arc is nearly the outline
-_SEARCHED_VOXELS = 1_000_000  # the deepest point of a larger part is sought on every second voxel, third, ...
-_WAVELENGTH_THICKNESSES = 8.0  # an unsteady hand swings once over about so many thicknesses of the brush
+_BOX_OUTWARDS = 0.8  # fraction of a box's sides that move outwards
+_TELLING_PART = 0.1  # of an object: a mark on less says little about its position
+_BOX_KEEPS = 0.9  # minimum fraction of the object within a jittered box
+_LEAST_ARC_VOXELS = 4.0  # any nearer, an arc is almost the outline
+_SEARCHED_VOXELS = 1_000_000  # the deepest point of a larger part is searched for on every second voxel, third, ...
+_WAVELENGTH_THICKNESSES = 8.0  # an unsteady hand swings once over about this many brush diameters
 
 
 @dataclass(frozen=True)
 class RobotSettings:
-    """How the robot draws. Lengths are in voxels of the slice drawn in, of the finer of their two sides.
+    """How the robot draws. Lengths are in voxels of the slice drawn on, along the finer of its two axes.
 
     style : "careful" draws lines that stay in the part to correct; "sloppy" ones wander, break off and spill over its
-        border; "click" sets a single dot where that part is deepest
-    thickness_voxels : diameter of the round brush, which paints in the slice that it is drawn in, never across slices
-    share : part of the centreline that is drawn, about its middle
+        border; "click" sets a single dot at the deepest point of that part
+    thickness_voxels : diameter of the round brush, which paints only within its slice
+    share : fraction of the centreline that is drawn, around its middle
     longest_voxels : of a stroke
-    views : in how many of the three views it draws lines, those of the slices with the smallest pixels first
-    one_error : whether each object gets one mark a round, on its largest error, missed or too much; the first one is on
-        the object itself. Otherwise both errors are marked
-    arc_share : how far outside an object an arc goes half round it, on the slice of its first mark, as a part of the
-        longer side of what that slice shows of it, at least 4 voxels; 0 draws none
-    smallest_voxels : parts of fewer voxels (of the volume) are left alone, unless there is no larger one anywhere
+    views : number of the three views in which it draws lines, starting with the smallest pixels
+    one_error : whether each object gets one mark per round, on its largest error, missed or superfluous; the first one
+        is on the object itself. Otherwise both errors are marked
+    arc_share : distance from an object of an arc half round it, on the slice of its first mark, as a fraction of the
+        longer side of the object there, at least 4 voxels; 0 draws none
+    smallest_voxels : parts of fewer voxels (of the volume) are ignored, unless there is no larger one anywhere
     wander_voxels : sloppy: 95 % of a line's displacement; in parts narrower than that, half their width
     spill_voxels : sloppy: how far beyond the part the brush may paint
-    lift_every_voxels, lift_voxels : sloppy: how often on average, and for how long, the brush leaves the paper
-    box_jitter : largest shift of a box's side, as a part of the box's length there; at least one voxel
+    lift_every_voxels, lift_voxels : sloppy: how often on average, and for how long, the brush is lifted
+    box_jitter : largest shift of a box's side, as a fraction of the box's length there; at least one voxel
 
     Raises
     ------
@@ -93,7 +93,7 @@ class Correction:
     """What the robot drew in one round.
 
     strokes : how often the brush was put down; dots count
-    length_mm : along the middle of the lines; a dot counts as its thickness
+    length_mm : along the middle of the lines; a dot counts with its diameter
     """
 
     scribbles: Scribbles
@@ -113,7 +113,8 @@ def jittered_box(
 
     Returns
     -------
-    a box within the image that holds at least 90 % of the object; sides that cut off more go back to the object's own
+    a box within the image that contains at least 90 % of the object; sides that cut off more are reset to the object's
+    own
 
     Raises
     ------
@@ -140,25 +141,25 @@ def correct(
     settings: RobotSettings | None = None,
     scribbled: Scribbles | None = None,
 ) -> Correction:
-    """One round of strokes on what the robot sees to be wrong.
+    """One round of strokes on the errors.
 
-    Of every object, the largest missed part gets its label, and the largest part that is too much the background's.
-    What one object has of another is the other's missed part, so marks never contradict each other. In each of the
-    views the slice that shows most of a part gets one stroke along the part's centreline; images of one slice have
-    one view. A part that the strokes would fill gets a dot of one voxel. An object that has no mark yet, of which
-    little or nothing is missed, gets one stroke or dot in its own middle: a tool that grows from seeds must be shown
-    where it is. A robot that marks one error at a time draws this in place of the object's largest error.
+    For every object, the largest missed part gets its label, and the largest superfluous part gets the background's.
+    What one object wrongly takes from another is the other's missed part, so marks never contradict each other. In each
+    view, the slice that shows most of a part gets one stroke along the part's centreline; images of one slice have one
+    view. A part that the strokes would fill gets a dot of one voxel. An object without any mark yet, and with little or
+    nothing missed, gets one stroke or dot in its own middle: a tool that grows from seeds must be shown where it is. A
+    robot that marks one error at a time draws this instead of the object's largest error.
 
     Parameters
     ----------
     found, truth : (K, J, I) whole numbers, 0 for background and 1 to 254 for objects
     spacing_kji_mm : (3,) positive
     rng : used by the sloppy style and for arcs only; the same state gives the same strokes
-    scribbled : what was drawn in earlier rounds; None stands for nothing
+    scribbled : marks of earlier rounds; None if there are none
 
     Raises
     ------
-    InputError : labelmaps of different shapes, of other numbers or not (K, J, I), or a spacing that is not positive.
+    InputError : labelmaps of different shapes, with other values or not (K, J, I), or a spacing that is not positive.
     MissingPackageError : scikit-image is not installed.
     """
     settings = settings or RobotSettings()
@@ -186,7 +187,7 @@ def correct(
 
 
 def view_axes(shape_kji: Index, spacing_kji_mm: NDArray[np.float64]) -> list[int]:
-    """Axes across which the slices of an image are looked at, those with the smallest pixels first."""
+    """Axes across which the slices of an image are viewed, those with the smallest pixels first."""
     shape = np.array(shape_kji)
     axes = [axis for axis in range(3) if np.delete(shape, axis).min() > 1] or [int(shape.argmin())]
     return sorted(axes, key=lambda axis: -spacing_kji_mm[axis])
@@ -194,7 +195,7 @@ def view_axes(shape_kji: Index, spacing_kji_mm: NDArray[np.float64]) -> list[int
 
 @dataclass(frozen=True, eq=False)
 class _Stroke:
-    """indices_kji : (N, 3). ``inside``: (N,) bool, which of them lie in the part that the stroke is for."""
+    """indices_kji : (N, 3). ``inside``: (N,) bool, which of them lie in the part to correct."""
 
     label: int
     indices_kji: NDArray[np.int64]
@@ -205,7 +206,7 @@ class _Stroke:
 class _Pen:
     """Draws on parts of one image.
 
-    views : axes across which slices are looked at; the first is that of the slices with the smallest pixels
+    views : axes across which slices are viewed; the first has the smallest pixels
     """
 
     def __init__(
@@ -228,7 +229,7 @@ class _Pen:
         return [self._dot(part, 1.0)]
 
     def arc(self, part: ErrorRegion, truth: NDArray[np.uint8]) -> list[_Stroke]:
-        """Half a line round an object, on the slice of its first one, on background; none where there is no room."""
+        """An arc half round an object, on the slice of its first mark, on background; none if there is no room."""
         axis, plane = self.views[0], np.delete(self.spacing, self.views[0])
         voxel = plane.min()
         index = worst_slice(part.mask, axis) + int(part.corner_kji[axis])
@@ -280,7 +281,7 @@ class _Pen:
     def _painted(
         self, part: ErrorRegion, axis: int, index: int, line: strokes.Line, thickness_mm: float, spill_mm: float
     ) -> _Stroke:
-        """The stroke on slice ``index`` of the part, without what lies farther than ``spill_mm`` outside the part."""
+        """The stroke on slice ``index`` of the part, cut where it is farther than ``spill_mm`` outside the part."""
         plane = np.delete(self.spacing, axis)
         margin = int(spill_mm / plane.min())
         region = np.pad(part.mask.take(index, axis), margin)
@@ -297,7 +298,7 @@ class _Pen:
 
 
 def _merged(drawn: list[_Stroke], scribbled: Scribbles, shape: Index) -> Scribbles:
-    """All strokes. What spills over never paints over a mark: neither an earlier round's nor one that lies right."""
+    """All strokes. What spills over never paints over a mark: neither one of an earlier round nor a correct one."""
     if not drawn:
         return Scribbles.none()
     labels = np.repeat([stroke.label for stroke in drawn], [len(stroke.inside) for stroke in drawn])

@@ -1,4 +1,4 @@
-"""An annotator for the rounds of a case: annotates the slices that are proposed with the truth, within its patience."""
+"""An annotator for the rounds of a case: annotates suggested slices with the truth, within its patience."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from InteractiveSegLib.propagate.guidance import Suggestion
 class AnnotatorSettings:
     """rounds : of a case. first, later : slices in the first round and in each later one.
 
-    patience : boundary pixels that are drawn at most, as a share of those on all slices of the object
+    patience : maximum number of boundary pixels drawn, as a fraction of those on all slices of the object
     """
 
     rounds: int = 4
@@ -53,14 +53,14 @@ class SimulatedAnnotator:
 
     @property
     def effort(self) -> float:
-        """Boundary pixels on the annotated slices, as a share of those on all."""
+        """Boundary pixels on the annotated slices, as a fraction of those on all slices."""
         return float(self._outline[self.indices].sum() / self._outline.sum())
 
     def annotate(self, proposals: Sequence[Suggestion], count: int) -> list[AnnotatedSlice]:
-        """At most so many of the proposed slices that show the object, the best first, as far as the patience goes.
+        """At most ``count`` of the suggested slices that show the object, best first, within the patience.
 
-        A proposed slice that shows nothing costs nothing: it is answered with an empty one, which says that the object
-        has ended there. Where too few proposals show the object, slices are taken from the middle of the widest gaps.
+        A suggested slice that shows nothing costs nothing: it is annotated as empty, which says that the object has
+        ended there. If too few suggestions show the object, slices are taken from the middle of the widest gaps.
         """
         wanted = [each.index for each in proposals if each.axis == 0]
         given: list[AnnotatedSlice] = []
@@ -81,7 +81,7 @@ class SimulatedAnnotator:
         return not anything or self.effort + self._outline[index] / self._outline.sum() <= self.settings.patience
 
     def _middle_of_widest_gap(self) -> int | None:
-        """Of the object's slices, the one farthest from an annotated slice and from the object's ends."""
+        """The object's slice that is farthest from an annotated slice and from the object's ends."""
         left = [index for index in self._held if index not in self.indices]
         walls = [self._held[0] - 1, self._held[-1] + 1, *self.indices]
         return max(left, key=lambda index: min(abs(index - wall) for wall in walls), default=None)

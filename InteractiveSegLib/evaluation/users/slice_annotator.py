@@ -1,4 +1,4 @@
-"""A person who annotates slice after slice until the mask is good: which slices, and how much is drawn."""
+"""A simulated person who annotates slices until the mask is good: which slices, and how much is drawn."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _FIRST = 3
 
 @dataclass(frozen=True)
 class Stage:
-    """How far annotation has come.
+    """Progress of annotation.
 
-    effort : boundary pixels drawn, as a share of those on all slices
+    effort : boundary pixels drawn, as a fraction of those on all slices
     dice : of the whole volume, mean over the objects
     """
 
@@ -34,7 +34,7 @@ class Stage:
 
 
 def boundary_pixels(labels_kji: NDArray[np.integer]) -> NDArray[np.int64]:
-    """(K,) pixels on the inner outline of every label, each label for itself, slice by slice."""
+    """(K,) pixels on the inner outlines of all labels, each label separately, slice by slice."""
     cross = ndimage.generate_binary_structure(2, 1)[None]
     counts = np.zeros(len(labels_kji), np.int64)
     for label in np.unique(labels_kji[labels_kji > 0]):
@@ -53,9 +53,9 @@ def stages(
     """Annotate k slices of the object with the truth until a Dice is reached.
 
     All strategies know on which slices the object begins and ends. "guided" starts with these two and the middle one
-    and goes on with the slice that is suggested; "halved gaps" starts with the same and goes on with the middle of the
-    widest gap; "fixed interval" spreads so many slices evenly, anew for every number of them; "random" draws them.
-    From ten slices on, every round adds a tenth.
+    and continues with the suggested slice; "halved gaps" starts with the same and continues with the middle of the
+    widest gap; "fixed interval" spaces the slices evenly, from scratch for every number of them; "random" draws them.
+    From ten slices on, every round adds 10 %.
     """
     truth = case.truth
     held = np.flatnonzero(truth.any(axis=(1, 2)))
@@ -87,7 +87,7 @@ def _even(held: NDArray[np.integer], count: int) -> list[int]:
 
 
 def _halved(held: Sequence[int], chosen: Sequence[int], count: int) -> list[int]:
-    """With so many more slices, each in the middle of the widest gap there was."""
+    """A copy with this many more slices, each in the middle of the widest gap."""
     places = sorted(held.index(index) for index in chosen)
     for _ in range(count):
         lower, upper = max(pairwise(places), key=lambda gap: gap[1] - gap[0])
@@ -96,7 +96,7 @@ def _halved(held: Sequence[int], chosen: Sequence[int], count: int) -> list[int]
 
 
 def _suggested(proxy: ProxyMask, held: Sequence[int], chosen: Sequence[int], count: int) -> list[int]:
-    """The best slices of the object; the first ones left where nothing is expected to change."""
+    """The best slices of the object; the first remaining ones if nothing is expected to change."""
     outside = {(0, index) for index in range(proxy.geometry.shape_kji[0])} - {(0, index) for index in held}
     voxels = float(proxy.probabilities.sum(dtype=np.float64))
     settings = GuidanceSettings(count, axes=(0,))

@@ -1,4 +1,4 @@
-"""Lines as a person draws them in one slice: along the middle of a region, with a round brush.
+"""Lines like those a person draws on one slice: along the middle of a region, with a round brush.
 
 Positions in a slice are (N, 2) float64 in mm, rows and columns, counted from the centre of pixel (0, 0).
 """
@@ -12,7 +12,7 @@ from InteractiveSegLib.errors import MissingPackageError
 
 Line = NDArray[np.float64]
 
-_NEAR_BORDER = 0.25  # a straight line through a round region ends where this part of the largest depth is left
+_NEAR_BORDER = 0.25  # a straight line through a round region ends at this fraction of the largest depth
 _NEXT_PIXELS = ((0, 1), (1, -1), (1, 0), (1, 1))
 
 
@@ -21,7 +21,7 @@ def depth_mm(
 ) -> NDArray[np.float64]:
     """Distance to the nearest voxel outside a region, mm.
 
-    ends : for each axis, whether all beyond the array is outside; not so across an image of a single slice
+    ends : for each axis, whether everything beyond the array is outside; False across an image of a single slice
     """
     padding = np.broadcast_to(ends, region.ndim).astype(int)
     depth = ndimage.distance_transform_edt(np.pad(region, np.stack([padding, padding], axis=1)), spacing_mm)
@@ -35,9 +35,9 @@ def middle_of_deepest(depth: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def centreline(region: NDArray[np.bool_], spacing_mm: NDArray[np.float64]) -> Line:
-    """One line through the middle of a region: the longest way through its skeleton, smoothed.
+    """One line through the middle of a region: the longest path through its skeleton, smoothed.
 
-    A ring gives a C. A round region, whose skeleton is hardly more than a point, gives a straight line through its
+    A ring gives a C. A round region, whose skeleton is little more than a point, gives a straight line through its
     deepest point along its longest direction.
 
     Parameters
@@ -73,17 +73,17 @@ def arc_round(
     distance_mm: float,
     rng: np.random.Generator,
 ) -> Line:
-    """An arc outside a region, at one distance from it: at most half of the way round, from a place that is drawn.
+    """An arc outside a region, at a constant distance from it: at most half way round, from a random point.
 
     Parameters
     ----------
-    region : (R, C) bool, one connected piece; what it encloses counts to it
-    allowed : (R, C) bool, pixels that the arc may pass; beyond the array it never does
+    region : (R, C) bool, one connected piece; what it encloses belongs to it
+    allowed : (R, C) bool, pixels that the arc may pass through; it never leaves the array
     spacing_mm : (2,) side of a pixel along rows' and columns' index
 
     Returns
     -------
-    (N, 2) mm; the longest piece on allowed pixels, where there is none as long as half; empty where there is none
+    (N, 2) mm; the longest piece on allowed pixels, if none is as long as half way round; empty if there is none
 
     Raises
     ------
@@ -103,7 +103,7 @@ def arc_round(
     free = ((pixels >= 0) & (pixels < region.shape)).all(axis=1)
     free[free] = allowed[tuple(pixels[free].T)]
     half = (len(line) + 1) // 2
-    pieces, _ = ndimage.label(np.tile(free, 2))  # twice round, so that no piece is cut at the beginning
+    pieces, _ = ndimage.label(np.tile(free, 2))  # twice around, so that no piece is cut at the start
     lengths = np.minimum(np.bincount(pieces)[1:], half)
     if not lengths.size:
         return np.empty((0, 2))
@@ -130,7 +130,7 @@ def resampled(line: Line, step_mm: float) -> Line:
 
 
 def wandering(line: Line, amplitude_mm: float, wavelength_mm: float, rng: np.random.Generator) -> Line:
-    """The line as an unsteady hand draws it: displaced by smooth noise, 95 % of it within ``amplitude_mm``."""
+    """The line as drawn by an unsteady hand: displaced by smooth noise, 95 % of it within ``amplitude_mm``."""
     if len(line) < 2:
         return line + rng.normal(scale=amplitude_mm / 4, size=(1, 2))
     sigma = max(wavelength_mm / 4 * (len(line) - 1) / max(length_mm(line), 1e-9), 0.5)  # in points
@@ -140,7 +140,7 @@ def wandering(line: Line, amplitude_mm: float, wavelength_mm: float, rng: np.ran
 
 
 def with_breaks(line: Line, every_mm: float, gap_mm: float, step_mm: float, rng: np.random.Generator) -> list[Line]:
-    """The pieces of a line that are left where the brush is lifted for ``gap_mm``, on average once ``every_mm``."""
+    """The pieces of a line that remain if the brush is lifted for ``gap_mm``, on average once every ``every_mm``."""
     total = length_mm(line)
     starts = np.sort(rng.uniform(0.0, total, rng.poisson(total / every_mm)))
     bounds = [0.0, *np.stack([starts, starts + gap_mm], axis=1).ravel(), total]
@@ -164,7 +164,7 @@ def painted(line: Line, spacing_mm: NDArray[np.float64], thickness_mm: float) ->
 
 
 def _longest_way(pixels: NDArray[np.int64], spacing_mm: NDArray[np.float64]) -> Line:
-    """The longest way in the tree of shortest ways from an end of a skeleton (Q, 2); the tree cuts loops open."""
+    """The longest path in the tree of shortest paths from an end of a skeleton (Q, 2); the tree cuts loops open."""
     number = {pixel: index for index, pixel in enumerate(map(tuple, pixels.tolist()))}
     links = [
         (index, number[row + down, column + across])
@@ -215,7 +215,7 @@ def _through_the_deepest(
 
 
 def _smoothed(line: Line) -> Line:
-    """Without the stairs of the pixel grid. The ends stay, and straight lines stay straight."""
+    """The line without the staircase of the pixel grid. Its ends and straight lines are preserved."""
     if len(line) < 3:
         return line
     sigma, extra = 3.0, 12  # points, which are half a pixel apart

@@ -1,1 +1,1 @@
-"""Training images that never were."""
+"""Procedural training images."""

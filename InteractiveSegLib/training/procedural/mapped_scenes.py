@@ -1,8 +1,7 @@
-"""Scenes whose shapes are those of real label maps; their intensities are drawn at random as those of any scene.
+"""Scenes with shapes from real label maps; their intensities are drawn at random as for any scene.
 
-A network that learns from shapes that occur, whatever they are and however they look, also meets what no procedure
-draws: organs in organs, thin shells, neighbours that differ little (Billot et al., SynthSeg, Medical Image Analysis
-2023).
+Real shapes, with any meaning and appearance, also show a network what no procedure draws: organs in organs, thin
+shells, neighbours that differ little (Billot et al., SynthSeg, Medical Image Analysis 2023).
 """
 
 from __future__ import annotations
@@ -28,15 +27,15 @@ _THICKEST = 8.0
 
 @dataclass(frozen=True)
 class MappedSceneSettings:
-    """How a part of a label map becomes a scene. Pairs are ranges.
+    """How a part of a label map is turned into a scene. Pairs are ranges.
 
     step : length of a scene's finest voxels, in voxels of the map, drawn log-uniformly
     uneven : standard deviation of the logarithm of the length of each axis
-    turned : standard deviation of the angles of rotation, degrees; axes are exchanged and flipped besides
-    bent : largest displacement, in parts of the scene's longest side
-    merged : probability that labels beside each other become one, again and again
+    turned : standard deviation of the angles of rotation, degrees; axes are also exchanged and flipped
+    bent : largest displacement, as a fraction of the scene's longest side
+    merged : probability that adjacent labels are merged, applied repeatedly
     tissue : probability that voxels without a label are tissue rather than air
-    whole : most labels that together make one more object
+    whole : maximum number of labels that together form one more object
     """
 
     step: tuple[float, float] = (0.8, 2.5)
@@ -49,7 +48,7 @@ class MappedSceneSettings:
 
 
 class LabelMapFolder:
-    """Scenes drawn from the label maps of a folder and the folders in it; each file is read once, when it is needed.
+    """Scenes drawn from the label maps in a folder and its subfolders; each file is read once, when it is needed.
 
     Raises
     ------
@@ -65,7 +64,7 @@ class LabelMapFolder:
         self.settings = settings or MappedSceneSettings()
 
     def scene(self, shape: Sequence[int], rng: np.random.Generator, settings: SceneSettings) -> Scene:
-        """A part of a random map, as ``shape`` (J, I) or (K, J, I) voxels; a short axis is one of thick slices.
+        """A part of a random map, as ``shape`` (J, I) or (K, J, I) voxels; a short axis has thick slices.
 
         Raises
         ------
@@ -77,7 +76,7 @@ class LabelMapFolder:
 
 @cache
 def _read(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """Labels (K, J, I) numbered 0 for none, 1..n, and the voxels' sides in units of the finest."""
+    """Labels (K, J, I), 0 for none and 1..n, and the sides of the voxels in units of the finest."""
     volume = read_volume(path)
     values, numbers = np.unique(volume.array_kji, return_inverse=True)
     if not (values == np.rint(values)).all() or values[0] < 0:
@@ -106,7 +105,8 @@ def _drawn(
         one, other = np.unravel_index(rng.choice(pairs.size, p=(pairs / pairs.sum()).ravel()), pairs.shape)
         classes = _renumbered(np.where(classes == max(one, other), min(one, other), classes))
     count = int(classes.max())
-    classes = np.array([0, *(1 + rng.permutation(count))], np.int16)[classes]  # any of two neighbours is drawn first
+    # either of two neighbours may be drawn first
+    classes = np.array([0, *(1 + rng.permutation(count))], np.int16)[classes]
     borders = _borders(classes)
     near = [int(borders[number, :number].argmax()) for number in range(1, count + 1)]
     groups = tuple(group for _ in range(count // 2) if len(group := _group(borders, rng, settings.whole)) > 1)
@@ -129,7 +129,7 @@ def _part(
     rng: np.random.Generator,
     settings: MappedSceneSettings,
 ) -> NDArray[np.int16]:
-    """Classes of ``shape`` 0 for none, 1..n, from round a random voxel of a random label; turned and bent."""
+    """Classes of ``shape`` 0 for none, 1..n, around a random voxel of a random label; rotated and deformed."""
     sides = np.array((1, *shape) if len(shape) == 2 else shape)
     steps = np.exp(rng.uniform(*np.log(settings.step)) + settings.uneven * rng.standard_normal(3))
     longest = sides.max()
@@ -166,7 +166,7 @@ def _rotation(angles: Array) -> NDArray[np.float64]:
 
 
 def _renumbered(classes: NDArray[np.int16]) -> NDArray[np.int16]:
-    """The labels that occur as 1..n, 0 as it was."""
+    """The occurring labels renumbered as 1..n; 0 is unchanged."""
     occurs = np.bincount(classes.ravel(), minlength=1) > 0
     occurs[0] = False
     return (np.cumsum(occurs) * occurs).astype(np.int16)[classes]
@@ -194,7 +194,7 @@ def _tissue(shape: Sequence[int], count: int, rng: np.random.Generator) -> NDArr
 
 
 def _group(borders: NDArray[np.int64], rng: np.random.Generator, most: int) -> tuple[int, ...]:
-    """Labels beside each other, from a random one outwards."""
+    """Adjacent labels, from a random one outwards."""
     members = [int(rng.integers(1, len(borders)))]
     for _ in range(int(rng.integers(1, most))):
         beside = borders[members].sum(axis=0)

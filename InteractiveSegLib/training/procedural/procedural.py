@@ -1,7 +1,7 @@
-"""Endless training data made by procedure: scenes, crops round their objects, batches of binary tasks.
+"""Endless procedural training data: scenes, crops around their objects, batches of binary tasks.
 
-A network that is to segment whatever fills a box learns it from boxes round shapes that mean nothing, under
-intensities, textures and machines drawn at random. Everything is a function of a seed.
+A network that is to segment whatever fills a box learns this from boxes around meaningless shapes, with random
+intensities, textures and scanners. Everything is a function of a seed.
 """
 
 from __future__ import annotations
@@ -24,18 +24,19 @@ _ATTEMPTS = 100  # scenes drawn for one batch before the settings are blamed
 
 
 class BinaryTasks(Dataset):
-    """Batches of binary tasks. Item n depends on ``(seed, n)`` alone, so runs resume exactly and workers share freely.
+    """Batches of binary tasks. Item n depends on ``(seed, n)`` alone, so runs resume exactly and workers can share the
+    batches.
 
     Parameters
     ----------
     dimensions : 2, or 3
-    batch_size : crops a batch
+    batch_size : crops per batch
     length : batches in the data set
     seed : of the whole data set
     max_voxels : upper bound of the voxels of one crop
-    scenes_per_batch : scenes the crops of a batch come from
-    scene, crop : what is drawn
-    maps : real label maps whose shapes are drawn; without them shapes that mean nothing
+    scenes_per_batch : number of scenes for the crops of a batch
+    scene, crop : settings of the drawing
+    maps : real label maps for the shapes; without them, shapes are meaningless
 
     Each item is a dictionary of ``image`` and ``label``, float32 of (B, 1, *S); S is drawn for each batch. In 3D the
     sides are 20-56 in steps of 4 and one batch in four is flat (8-16 slices); in 2D they are 40-128 in steps of 4, and
@@ -97,7 +98,7 @@ class BinaryTasks(Dataset):
             slices = int(rng.choice([8, 12, 16]))
             left = self.max_voxels // slices
             shape = (slices, *_plane(left, 20 if left < 40**2 else 36, 56, rng))
-            if rng.random() < 0.9:  # slices are thick along k, as scanners have them, save for a few turned volumes
+            if rng.random() < 0.9:  # slices are thick along k, as from scanners, except in a few rotated volumes
                 return shape
         else:
             depth = 4 * int(rng.integers(5, min(56, self.max_voxels // 20**2) // 4 + 1))

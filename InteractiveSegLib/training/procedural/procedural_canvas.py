@@ -1,4 +1,4 @@
-"""A scene while it is painted, and the label map it becomes."""
+"""A scene while it is painted, and the resulting label map."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ AIR = 0  # class of the air round a body; further background classes follow
 
 @dataclass(frozen=True, eq=False)
 class LabelMap:
-    """Classes of a scene and what is known of them, all indexed by class.
+    """Classes of a scene and their properties, all indexed by class.
 
     classes : int16, the scene
     object_of : object number of each class, 0 for background
     near : class that surrounded each class when it was drawn, -1 for background
     kin : class that each class resembles in intensity, -1 for none
-    groups : tuples of objects that make a whole, such as a ring and its cavity
+    groups : tuples of objects that form a whole, such as a ring and its cavity
     """
 
     classes: NDArray[np.int16]
@@ -64,7 +64,7 @@ class Canvas:
     def paint(
         self, window: Window, mask: Mask, kin: int = -1, patches: float = 0.2, rim: Array | None = None
     ) -> tuple[int, int] | None:
-        """Add an object; returns (object, class), or None where nothing of it is in the scene.
+        """Add an object; returns (object, class), or None if no part of it is in the scene.
 
         ``patches`` : probability of parts of another intensity (necrosis, cysts); ``rim`` : where they are likelier
         """
@@ -100,7 +100,7 @@ class Canvas:
         return tuple(slices)
 
     def offsets(self, window: Window, centre: Array) -> list[Array]:
-        """Coordinates from ``centre``, one open-grid array an axis."""
+        """Coordinates from ``centre``, one open-grid array per axis."""
         return list(np.ix_(*(axis[s] - c for axis, s, c in zip(self.axes, window, centre, strict=True))))
 
     def place(self, radius: float) -> Array:

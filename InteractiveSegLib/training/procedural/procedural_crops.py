@@ -1,4 +1,4 @@
-"""Binary tasks cut from a scene: an object, its box, a margin; in 3D, or as the slices a 2D network is given."""
+"""Binary tasks cut from a scene: an object, its box and a margin; in 3D, or as slices for a 2D network."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class CropSettings:
     """How objects are cut out.
 
     margin_voxels : background kept on each side of the object's box, drawn for every side
-    margin_part : a margin is at most this part of the object's own length along the axis
-    region : probability that the crop is a region round a voxel of the object instead, as it is looked for where no box
-        is drawn: it may cut the object off, or hold much more
-    region_part : sides of a region, in parts of the object's mean length
+    margin_part : a margin is at most this fraction of the object's own length along the axis
+    region : probability that the crop is instead a region around a voxel of the object, as in the search without a box:
+        it may cut the object off, or contain much more
+    region_part : sides of a region, as a fraction of the object's mean length
     whole : probability that an object in a group (ring and cavity, touching parts) is replaced by the whole group
     fresh_noise : probability of noise added at the crop's own resolution
     """
@@ -66,7 +66,7 @@ def object_crops(
 
     Returns
     -------
-    (image, mask) pairs: float32 in [0, 1] and uint8 {0, 1}. Fewer than ``count``, or none, where the scene has no
+    (image, mask) pairs: float32 in [0, 1] and uint8 {0, 1}. Fewer than ``count``, or none, if the scene has no
     visible object of at least 30 (2D) or 100 (3D) voxels.
     """
     if len(shape) != scene.image.ndim or min(shape) < 1:
@@ -88,7 +88,7 @@ def object_crops(
 def object_slices(
     scene: Scene, shape: Sequence[int], count: int, rng: np.random.Generator, settings: CropSettings | None = None
 ) -> list[Crop]:
-    """Slices of 3D crops, as a 2D network meets them: the object off-centre, smaller than the box, or absent.
+    """Slices of 3D crops, as a 2D network gets them: the object off-centre, smaller than the box, or absent.
 
     Three in four slices are anywhere in the object, most of the others at its ends, about one in twenty beyond them.
     Intensities are mostly scaled over the whole box, as they are when a volume is segmented slice by slice.
@@ -146,14 +146,14 @@ class _Candidates:
         return bool(self.numbers)
 
     def draw(self, shape: Sequence[int], rng: np.random.Generator, settings: CropSettings) -> _Task:
-        """The one of three random tasks whose box suits ``shape`` best: little stretched and not magnified."""
+        """Of three random tasks, the one whose box fits ``shape`` best: least stretched and not magnified."""
         tasks = [self._any(rng, settings) for _ in range(3)]
         members, box, outer = min(tasks, key=lambda task: _stretch(task[2], shape))
         wanted = np.zeros(len(self.boxes), bool)
         wanted[list(members)] = True
         own = wanted[self.labels[box]]
         parts, count = ndimage.label(own)
-        if count > 1:  # what other objects cut off is no part of the task
+        if count > 1:  # parts cut off by other objects do not belong to the task
             sizes = np.bincount(parts.ravel())
             sizes[0] = 0
             own = (sizes > 0.1 * sizes.max())[parts]
@@ -212,7 +212,7 @@ def _counted_from(outer: Box, inner: Box) -> Box:
 
 
 def _stretch(box: Box, shape: Sequence[int]) -> float:
-    """How far a box is from the grid it goes to: unequal factors along the last axes of ``shape``, magnification."""
+    """How far a box is from its target grid: unequal factors along the last axes of ``shape``, magnification."""
     factors = np.log([(s.stop - s.start) / n for s, n in zip(box[-len(shape) :], shape, strict=True)])
     return float(np.std(factors) + np.clip(-factors, 0, None).mean())
 
@@ -242,7 +242,7 @@ def _resampled(
 
 
 def _is_visible(image: NDArray[np.float32], mask: NDArray[np.uint8]) -> bool:
-    """Whether the border of the mask shows: steps across it, averaged over 3 blocks an axis, stand out of the noise."""
+    """Whether the border of the mask shows: steps across it, averaged over 3 blocks per axis, exceed the noise."""
     low, high = np.percentile(image.ravel()[::7], (0.5, 99.5))
     signed = mask.astype(np.float32)
     shown = expected = faces = 0.0
@@ -256,7 +256,7 @@ def _is_visible(image: NDArray[np.float32], mask: NDArray[np.uint8]) -> bool:
         total = along_axes(step * border, pools)
         count = along_axes(np.abs(border), pools)
         shown += float(np.abs(total).sum())
-        noise = 1.5 * float(np.median(np.abs(step).ravel()[::5]))  # standard deviation, structures left aside
+        noise = 1.5 * float(np.median(np.abs(step).ravel()[::5]))  # standard deviation, excluding structures
         expected += 0.8 * noise * float(np.sqrt(count).sum())
         faces += float(count.sum())
     return faces > 0 and shown / faces > 0.02 * (high - low) and shown > _VISIBLE * expected

@@ -1,4 +1,4 @@
-"""Smooth random fields, and what acts on each axis of an array by itself: interpolation, blur, slices."""
+"""Smooth random fields, and separable operations on the axes of an array: interpolation, blur, slices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From label maps to images: intensities, texture and what a CT, an MR or an ultrasound machine does to them."""
+"""From label maps to images: intensities, texture and the effects of a CT, MR or ultrasound scanner."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class SceneSettings:
     objects : objects drawn
     distractors : small bodies that look like an object and are background
     modes : weights of the machines: MR, CT, ultrasound
-    air : probability of a body outline in dark air
+    air : probability of a body outlined in dark air
     low_contrast : probability that an object's mean is near that of what surrounds it
     texture : standard deviation of the texture within a class
     bias : standard deviation of the logarithm of the multiplicative field (MR)
@@ -157,7 +157,7 @@ def _white(shape: Sequence[int], rng: np.random.Generator) -> Array:
 
 
 def _correlated(shape: Sequence[int], sigmas: Sequence[float], rng: np.random.Generator) -> Array:
-    """White noise blurred by ``sigmas`` voxels an axis, of unit variance."""
+    """White noise blurred by ``sigmas`` voxels per axis, with unit variance."""
     matrices = [blur_matrix(n, s) for n, s in zip(shape, sigmas, strict=True)]
     matrices = [m / np.linalg.norm(m, axis=1, keepdims=True) for m in matrices]
     return along_axes(_white(shape, rng), matrices)
@@ -224,7 +224,7 @@ def _ultrasound(image: Array, settings: SceneSettings, rng: np.random.Generator)
 
 
 def _fan(shape: Sequence[int], rng: np.random.Generator) -> NDArray[np.bool_]:
-    """What an ultrasound probe sees of a plane."""
+    """The part of a plane that an ultrasound probe sees."""
     depth, across = np.linspace(0, 1, shape[-2])[:, None], np.linspace(-1, 1, shape[-1])[None]
     return np.abs(across) < rng.uniform(0.6, 1.1) * (depth + rng.uniform(0.1, 0.6))
 

@@ -218,7 +218,7 @@ def draw_labels(
     radii[0] = rng.uniform(0.4, 0.75)
     chances = np.array([chance for _, chance in _KINDS])
     picks = rng.choice(len(_KINDS), count, p=chances / chances.sum())
-    for pick, radius in zip(picks, radii, strict=True):  # the large ones first: they are not to bury the small
+    for pick, radius in zip(picks, radii, strict=True):  # the large ones first, so that they do not bury the small ones
         if len(canvas.painted) > count:  # compound shapes count as several
             break
         _KINDS[pick][0](canvas, float(radius))

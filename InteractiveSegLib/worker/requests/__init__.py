@@ -1,1 +1,1 @@
-"""What a worker can be asked."""
+"""The requests that a worker answers."""

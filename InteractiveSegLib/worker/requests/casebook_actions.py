@@ -1,4 +1,4 @@
-"""What a window does with a casebook, in the worker: every action opens the casebook, acts, and looks at it again."""
+"""The actions of a window on a casebook, in the worker: each opens the casebook, acts, and returns a new view of it."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from InteractiveSegLib.prompts.prompts import Prompts
 from InteractiveSegLib.wording.counting import counted
 
 _INTERACTIVE = "prompted"
-_IN_WORK: dict[Path, WorkLocks] = {}  # the cases that windows have open, for as long as this process lives
+_IN_WORK: dict[Path, WorkLocks] = {}  # the cases open in windows, for the lifetime of this process
 
 
 def act(folder: Path, action: str, work: CaseWork | None = None, name: str = "", order: str = "fixed") -> CasebookView:
-    """Do one of the ``ACTIONS``, and look.
+    """Run one of the ``ACTIONS``, and return a view of the casebook.
 
     Parameters
     ----------
@@ -40,10 +40,10 @@ def act(folder: Path, action: str, work: CaseWork | None = None, name: str = "",
 
     Raises
     ------
-    InputError, OutputError : as what is done raises; nothing is changed then.
+    InputError, OutputError : as raised by the action; nothing is changed then.
     """
     if action not in ACTIONS:
-        raise InputError(f"a casebook knows no action {action!r}, only {', '.join(ACTIONS)}")
+        raise InputError(f"a casebook has no action {action!r}, only {', '.join(ACTIONS)}")
     place = Path(folder).resolve()
     with Casebook(folder, _IN_WORK.setdefault(place, WorkLocks(place))) as casebook:
         return ACTIONS[action](casebook, work, name, order)
@@ -112,21 +112,21 @@ def _keep(casebook: Casebook, work: CaseWork | None, name: str, order: str) -> C
     work = _required(work)
     entry = casebook.case(work.case)
     if entry.state in (State.IN_WORK, State.REOPENED):
-        casebook.work.take(entry.id)  # which a worker that was started anew does not have yet
+        casebook.work.take(entry.id)  # which a restarted worker does not have yet
     keep_round(casebook, entry, work.prompts, _labels(work.masks, entry.image.geometry.shape_kji))
     casebook.record(entry, work.events)
-    return _look(casebook, f"{work.case}: kept as it stands")
+    return _look(casebook, f"{work.case}: saved")
 
 
 def _leave(casebook: Casebook, work: CaseWork | None, name: str, order: str) -> CasebookView:
-    """Keep the work, and let others have the case."""
+    """Save the work, and release the case for others."""
     work = _required(work)
     _keep(casebook, work, name, order)
     entry = casebook.case(work.case)
     if entry.state is State.IN_WORK:
         casebook.give_back(entry)
     casebook.work.give_back(entry.id)  # of a reopened case, too
-    return _look(casebook, f"{work.case}: kept for another time")
+    return _look(casebook, f"{work.case}: saved for later")
 
 
 def _accept(casebook: Casebook, work: CaseWork | None, name: str, order: str) -> CasebookView:
@@ -151,12 +151,12 @@ def _skip(casebook: Casebook, work: CaseWork | None, name: str, order: str) -> C
     entry = _as_opened(casebook, work)
     _keep(casebook, work, name, order)
     casebook.skip(entry)
-    return _look(casebook, f"{work.case}: skipped; what was done is kept")
+    return _look(casebook, f"{work.case}: skipped; the work is kept")
 
 
 def _reopen(casebook: Casebook, work: CaseWork | None, name: str, order: str) -> CasebookView:
     casebook.reopen(casebook.case(name))
-    return _look(casebook, f"{name}: reopened; Open next brings it")
+    return _look(casebook, f"{name}: reopened; Open next opens it")
 
 
 def _roll_back(casebook: Casebook, work: CaseWork | None, name: str, order: str) -> CasebookView:
@@ -173,7 +173,7 @@ def _required(work: CaseWork | None) -> CaseWork:
 
 
 def _as_opened(casebook: Casebook, work: CaseWork) -> CaseEntry:
-    """The case, where it still is as the person knows it. ConflictError where it is not."""
+    """The case, if it is still as the user last saw it; otherwise ConflictError."""
     entry = casebook.case(work.case)
     if entry.revision != work.revision:
         raise ConflictError(

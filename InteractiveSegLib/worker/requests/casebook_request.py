@@ -1,4 +1,4 @@
-"""The request ``casebook``: what a window does with a study."""
+"""The request ``casebook``: the actions of a window on a study."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class CasebookRequest:
 
     @classmethod
     def from_message(cls, message: Message) -> CasebookRequest:
-        """InputError where the fields are none of a request."""
+        """InputError if the fields are not those of a request."""
         fields = dict(message.fields)
         try:
             given, shape = fields.pop("work", None), fields.pop("shape_kji", None)
@@ -87,10 +87,10 @@ class CasebookRequest:
             )
             return cls(**fields, work=work, shape_kji=shape_kji)
         except (KeyError, TypeError) as error:
-            raise InputError(f"this is no request for a casebook: {error!r}") from error
+            raise InputError(f"this is not a valid casebook request: {error!r}") from error
 
     def steps(self, bench: RequestContext) -> Steps[CasebookView]:
-        """Do it."""
+        """Run the action."""
         from InteractiveSegLib.worker.requests.casebook_actions import act
 
         yield Progress(0, 1, f"casebook: {self.action}")
@@ -120,7 +120,7 @@ class CasebookRequest:
 
     @staticmethod
     def result_of(message: Message) -> CasebookView:
-        """The result of ``result_message``. TypeError or KeyError where it is none."""
+        """The result of ``result_message``. TypeError or KeyError if it is invalid."""
         fields, arrays = dict(message.fields), message.arrays
         given = fields.pop("opened", None)
         rows = tuple(CaseRow(**{**row, "effort": Effort(**row["effort"])}) for row in fields.pop("rows"))

@@ -1,4 +1,4 @@
-"""The request ``prepare``: have at hand what a round needs before it is asked for."""
+"""The request ``prepare``: prepare what a round needs before it is requested."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PrepareRequest:
-    """All that a round waits for but what the person has yet to mark. Cancelled in the middle, what has arrived stays.
+    """Everything that a round needs except the user's next marks. If cancelled, what has arrived is kept.
 
-    round : that is expected
+    round : the expected round
     """
 
     kind: ClassVar[str] = "prepare"
@@ -30,11 +30,11 @@ class PrepareRequest:
 
     @classmethod
     def from_message(cls, message: Message) -> PrepareRequest:
-        """InputError where the fields are none of a request to segment."""
+        """InputError if the fields are not those of a request to segment."""
         return cls(SegmentRequest.from_message(message))
 
     def steps(self, bench: RequestContext) -> Steps[None]:
-        """Load the network, fetch what a round from the prompts looks at, and look at what is in boxes."""
+        """Load the network, fetch the voxels that a round from the prompts uses, and compute the features in boxes."""
         segmenter = yield from self.round.prepared(bench)
         yield from segmenter.look_steps(bench.prompts, self.round.adapt)
 
@@ -44,4 +44,4 @@ class PrepareRequest:
 
     @staticmethod
     def result_of(_message: Message) -> None:
-        """There is nothing to tell."""
+        """There is no result."""

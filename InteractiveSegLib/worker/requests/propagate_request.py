@@ -31,7 +31,7 @@ class PropagateRequest:
 
     @classmethod
     def from_message(cls, message: Message) -> PropagateRequest:
-        """InputError where the fields are none of a request."""
+        """InputError if the fields are not those of a request."""
         return cls(SlicesToPropagate.of(message.fields, message.arrays))
 
     def steps(self, bench: RequestContext) -> Steps[PropagateResult]:
@@ -41,7 +41,7 @@ class PropagateRequest:
 
     @staticmethod
     def result_message(result: PropagateResult) -> Message:
-        """The result as it travels: bits of the masks, a byte a voxel of the maps."""
+        """The result as sent: bits of the masks, one byte per voxel of the maps."""
         fields = {
             "masks": {str(label): box_fields(mask.box) for label, mask in result.masks.items()},
             "box": box_fields(result.box),
@@ -55,7 +55,7 @@ class PropagateRequest:
 
     @staticmethod
     def result_of(message: Message) -> PropagateResult:
-        """The result of ``result_message``. InputError or KeyError where it is none."""
+        """The result of ``result_message``. InputError or KeyError if it is invalid."""
         fields, arrays = message.fields, message.arrays
         return PropagateResult(
             {int(label): mask_of(box, arrays[f"mask/{label}"]) for label, box in fields["masks"].items()},

@@ -1,4 +1,4 @@
-"""What requests work with: the image and its prompts, and networks that are kept from one request to the next."""
+"""The context of requests: the image and its prompts, and networks that are kept between requests."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NETWORKS_KEPT = 3
 
 
 class Image(Protocol):
-    """An image of which the voxels may have to be sent for.
+    """An image whose voxels may have to be fetched.
 
     volume : its grid is that of the whole image; only voxels that were fetched are those of the image
     """
@@ -31,12 +31,12 @@ class Image(Protocol):
     volume: Volume
 
     def fetch(self, box: BoundingBox) -> Steps[None]:
-        """Have the voxels of a box that lies within the image."""
+        """Fetch the voxels of a box within the image."""
 
 
 @dataclass(frozen=True, eq=False)
 class WholeImage:
-    """An image that is all there."""
+    """An image that is completely available."""
 
     volume: Volume
 
@@ -46,9 +46,9 @@ class WholeImage:
 
 
 class RequestContext:
-    """The same for a command and in a worker process; all that it keeps is a cache.
+    """Used in a command and in a worker process; everything it keeps is a cache.
 
-    image, prompts : those of the request at hand; ``None`` and empty where it is about none
+    image, prompts : those of the current request; ``None`` and empty if it has none
     """
 
     def __init__(self, image: Image | None = None, prompts: Prompts | None = None) -> None:
@@ -61,24 +61,24 @@ class RequestContext:
 
     @property
     def required_image(self) -> Image:
-        """The image. InputError where there is none."""
+        """The image. InputError if there is none."""
         if self.image is None:
             raise InputError("there is no image to work on")
         return self.image
 
     def network(self, model: str) -> Network:
-        """A shipped network or that of a folder, in eval mode; loaded anew when its file has changed."""
+        """A shipped network or one from a folder, in eval mode; loaded again when its file has changed."""
         return self._loaded(model)[1]
 
     def segmenter(
         self, model: str, device: str, seed: int, changed: Callable[[BifsegSettings], BifsegSettings]
     ) -> ImageSegmenter:
-        """Computes rounds of the image; the one of the request before where image, network and device are its.
+        """Computes rounds of the image; reuses that of the previous request if image, network and device are the same.
 
         Parameters
         ----------
         model, device, seed : as for ``SegmentRequest``
-        changed : gives the settings to work with, from those for the network
+        changed : maps the settings for the network to those to use
         """
         from InteractiveSegLib.device import device_named
         from InteractiveSegLib.segmenting.image_segmenter import ImageSegmenter
@@ -95,7 +95,7 @@ class RequestContext:
         return segmenter
 
     def propagator(self) -> ImagePropagator:
-        """Propagates slices of the image; the one of the request before where the image is its."""
+        """Propagates slices of the image; reuses that of the previous request if the image is the same."""
         from InteractiveSegLib.propagate.image_propagator import ImagePropagator
         from InteractiveSegLib.propagate.slice_pool import SlicePool
 
@@ -107,7 +107,7 @@ class RequestContext:
         return self._propagator
 
     def forget(self) -> None:
-        """Give back the memory of all that is kept."""
+        """Release everything that is kept."""
         self._networks.clear()
         self._segmenter, self._propagator = None, None
         if self._pool is not None:

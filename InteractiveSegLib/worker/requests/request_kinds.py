@@ -1,4 +1,4 @@
-"""The kinds of requests that a worker answers. A further kind is a class in a file of its own and a line here."""
+"""The kinds of requests that a worker answers. A new kind is a class in a file of its own and a line here."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
 
 class Request(Protocol):
-    """Something a worker can be asked for; a frozen dataclass that imports nothing heavy outside ``steps``.
+    """A request to a worker; a frozen dataclass that imports nothing heavy outside ``steps``.
 
     kind : its name in the table
-    needs_image : it is about the image and its prompts, so they go with it, and its result is dropped when they change
+    needs_image : it concerns the image and its prompts, so they are sent with it, and its result is dropped when they
+        change
     """
 
     kind: ClassVar[str]
@@ -31,13 +32,13 @@ class Request(Protocol):
 
     @classmethod
     def from_message(cls, message: Message) -> Request:
-        """The request that ``to_message`` made. InputError where it is none."""
+        """The request that ``to_message`` made. InputError if it is invalid."""
 
     def steps(self, bench: RequestContext) -> Steps[Any]:
-        """Do the work; in the worker, or at once in a command."""
+        """Do the work; in the worker, or directly in a command."""
 
     def result_message(self, result: Any) -> Message:
-        """The result as it travels."""
+        """The result as sent."""
 
     def result_of(self, message: Message) -> Any:
         """The result that ``result_message`` made; on the client's side."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SegmentRequest:
-    """How to segment; image and prompts are those of the context. ``None`` leaves the network's own setting.
+    """How to segment; image and prompts are those of the context. ``None`` keeps the network's own setting.
 
     model : a shipped network, or a folder with a model on the worker's machine
     adapt : fine-tune the last block to this image
@@ -31,13 +31,13 @@ class SegmentRequest:
     seed : of the random choices of fine-tuning, 0 to 2**32 - 1
     smoothness : lambda of the energy, in voxels of the working grid, 0 to 1000
     sigma : intensity change, on [0, 1], that counts as an edge, above 0 to 10
-    rounds : label step and network step alternate this often at most, 0 to 50
-    with_probability : the result holds the probabilities, too
-    trust : SHA-256 of a model that is a program, where the person has said that it may run; it is remembered
+    rounds : maximum number of alternations of label step and network step, 0 to 50
+    with_probability : the result includes the probabilities
+    trust : SHA-256 of a model that is a program, if the user has allowed it to run; this is remembered
 
     Raises
     ------
-    InputError : a value is none of those.
+    InputError : a value is invalid.
     """
 
     kind: ClassVar[str] = "segment"
@@ -70,19 +70,19 @@ class SegmentRequest:
             raise InputError(f"sigma lies above 0 and is at most 10, not {self.sigma}")
 
     def to_message(self) -> Message:
-        """The request alone."""
+        """The request without image and prompts."""
         return Message(self.kind, asdict(self))
 
     @classmethod
     def from_message(cls, message: Message) -> SegmentRequest:
-        """InputError where the fields are none of a request."""
+        """InputError if the fields are not those of a request."""
         try:
             return cls(**message.fields)
         except TypeError as error:
-            raise InputError(f"this is no request to segment: {error}") from error
+            raise InputError(f"this is not a valid request to segment: {error}") from error
 
     def changed(self, settings: BifsegSettings) -> BifsegSettings:
-        """Settings of a network, changed by those of the request."""
+        """Settings of a network with the changes of the request."""
         if self.smoothness is not None:
             settings = replace(settings, smoothness_voxels=self.smoothness, smoothness_voxels_of_box=None)
         if self.sigma is not None:
@@ -92,13 +92,13 @@ class SegmentRequest:
         return settings
 
     def steps(self, bench: RequestContext) -> Steps[SegmentResult]:
-        """Compute the masks; where voxels have to be sent for, those that a round looks at."""
+        """Compute the masks; if voxels have to be fetched, only those that a round uses."""
         segmenter = yield from self.prepared(bench)
         round_ = yield from segmenter.round_steps(bench.prompts, self.adapt)
         return SegmentResult.of_round(round_, self.with_probability, str(segmenter.device))
 
     def prepared(self, bench: RequestContext) -> Steps[ImageSegmenter]:
-        """The segmenter of the round, once all voxels are there that it will look at."""
+        """The segmenter of the round, once all voxels that it will use have arrived."""
         if self.trust:
             from InteractiveSegLib.networks.model_trust import trust
 
@@ -110,7 +110,7 @@ class SegmentRequest:
 
     @staticmethod
     def result_message(result: SegmentResult) -> Message:
-        """The result as it travels: bits within crops, probabilities on their working grids."""
+        """The result as sent: bits within crops, probabilities on their working grids."""
         fields = {
             "masks": {str(label): box_fields(mask.box) for label, mask in result.masks.items()},
             "crops": {str(label): box_fields(found.crop) for label, found in result.probabilities.items()},
@@ -125,7 +125,7 @@ class SegmentRequest:
 
     @staticmethod
     def result_of(message: Message) -> SegmentResult:
-        """The result of ``result_message``. InputError or KeyError where it is none."""
+        """The result of ``result_message``. InputError or KeyError if it is invalid."""
         fields, arrays = message.fields, message.arrays
         return SegmentResult(
             {int(label): mask_of(box, arrays[f"mask/{label}"]) for label, box in fields["masks"].items()},

@@ -1,4 +1,4 @@
-"""What the requests about annotated slices share: the slices and how they are propagated."""
+"""Common part of the requests about annotated slices: the slices and how they are propagated."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class SlicesToPropagate:
 
     annotated : in the order of drawing
     method : "elastix" follows the image; "shape" blends the annotated shapes
-    preset : how intensities are read, "mr" or "ct"
-    seed : of the registrations' random samples, 0 to 2**32 - 1
+    preset : intensity window, "mr" (percentiles of the image) or "ct" (soft tissue)
+    seed : for the random samples of the registrations, 0 to 2**32 - 1
 
     Raises
     ------
-    InputError : a value is none of those.
+    InputError : a value is invalid.
     """
 
     annotated: tuple[AnnotatedSlice, ...]
@@ -55,7 +55,7 @@ class SlicesToPropagate:
 
     @classmethod
     def of(cls, fields: Mapping[str, Any], arrays: Mapping[str, NDArray]) -> SlicesToPropagate:
-        """InputError where the fields and arrays are none of annotated slices."""
+        """InputError if the fields and arrays are not those of annotated slices."""
         try:
             slices = [
                 AnnotatedSlice(axis, index, arrays[f"slice/{number}"])
@@ -63,10 +63,10 @@ class SlicesToPropagate:
             ]
             return cls(tuple(slices), fields["method"], fields["preset"], fields["seed"])
         except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"these are no annotated slices: {error!r}") from error
+            raise InputError(f"these are not valid annotated slices: {error!r}") from error
 
     def steps(self, bench: RequestContext) -> Steps[ProxyMask]:
-        """Propagate; where voxels have to be sent for, those that are looked at."""
+        """Propagate; if voxels have to be fetched, only those that are used."""
         from InteractiveSegLib.propagate.image_propagator import crops
         from InteractiveSegLib.propagate.proxy_mask import PropagateSettings
         from InteractiveSegLib.propagate.registration import PRESETS as REGISTRATIONS

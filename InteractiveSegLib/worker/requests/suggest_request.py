@@ -36,10 +36,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class SuggestRequest:
-    """Rank slices by the propagated mask and, where there are any, by the network's last two rounds.
+    """Rank slices by the propagated mask and, if there are any, by the network's last two rounds.
 
-    proposed : (axis, index) of slices that were proposed before and are not proposed again
-    prediction, before : label -> probability of the network's last round, and of the one before
+    proposed : (axis, index) of slices that were suggested before and are not suggested again
+    prediction, before : label -> probability in the network's last round, and in the previous one
     """
 
     kind: ClassVar[str] = "suggest"
@@ -61,7 +61,7 @@ class SuggestRequest:
 
     @classmethod
     def from_message(cls, message: Message) -> SuggestRequest:
-        """InputError where the fields are none of a request."""
+        """InputError if the fields are not those of a request."""
         fields, arrays = message.fields, message.arrays
         try:
             axes = fields["settings"]["axes"]
@@ -75,11 +75,11 @@ class SuggestRequest:
                 for name in ("prediction", "before")
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"this is no request for suggestions: {error!r}") from error
+            raise InputError(f"this is not a valid request for suggestions: {error!r}") from error
         return cls(SlicesToPropagate.of(fields, arrays), settings, proposed, prediction, before)
 
     def steps(self, bench: RequestContext) -> Steps[Advice]:
-        """Propagate, or take the mask that was propagated last, and rank."""
+        """Propagate, or reuse the last propagated mask, and rank."""
         proxy = yield from self.slices.steps(bench)
         geometry = bench.required_image.volume.geometry
         voxels = float(proxy.probabilities.sum(dtype=np.float64))
@@ -102,7 +102,7 @@ class SuggestRequest:
 
     @staticmethod
     def result_of(message: Message) -> Advice:
-        """The result of ``result_message``. TypeError or KeyError where it is none."""
+        """The result of ``result_message``. TypeError or KeyError if it is invalid."""
         fields = message.fields
         return Advice(tuple(Suggestion(**each) for each in fields["suggestions"]), fields["enough"], fields["text"])
 
@@ -112,7 +112,7 @@ def _on_image(found: Mapping[int, WorkingProbability], shape: Index) -> NDArray[
         crop, values = each.crop, each.values
         fits = values.ndim == 3 and values.dtype.kind == "f" and values.size > 0
         if not fits or any(n > full for n, full in zip(values.shape, crop.shape_kji, strict=True)):
-            raise InputError(f"the probability {values.dtype} {values.shape} of label {label} is none of {crop}")
+            raise InputError(f"the probability {values.dtype} {values.shape} of label {label} does not match {crop}")
         if crop.clipped(shape) != crop:
             raise InputError(f"the probability of label {label} in {crop} reaches outside the image")
     return SegmentResult({}, found).probability_map(shape)
