@@ -227,7 +227,7 @@ def require_exportable(casebook: Casebook, paths: Sequence[Path], overwrite: boo
     if there and not overwrite:
         more = f", and {len(there) - 1} more of the files are there, too" if len(there) > 1 else ""
         raise InputError(
-            f"{there[0]} exists already ({what_is_there(there[0])}){more}: say --overwrite to replace what is there, "
+            f"{there[0]} exists already ({what_is_there(there[0])}){more}: use --overwrite to replace what is there, "
             "or name another folder"
         )
     return [f"{path} is replaced ({what_is_there(path)})" for path in there]

@@ -41,7 +41,7 @@ class ImportSettings:
         try:
             re.compile(self.patient or "")
         except re.error as error:
-            raise InputError(f"patient is no regular expression: {self.patient!r} ({error})") from error
+            raise InputError(f"patient is not a regular expression: {self.patient!r} ({error})") from error
 
 
 @dataclass(frozen=True, eq=False)

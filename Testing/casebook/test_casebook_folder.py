@@ -285,7 +285,7 @@ def test_a_folder_is_taken_in_with_what_is_wrong_in_it_noted(tmp_path):
             finish(import_steps(casebook, tmp_path / "in", ImportSettings("*.mha")))
         with pytest.raises(InputError, match="does not exist"):
             finish(import_steps(casebook, tmp_path / "nowhere"))
-        with pytest.raises(InputError, match="no regular expression"):
+        with pytest.raises(InputError, match="not a regular expression"):
             ImportSettings(patient="(")
         write_case_image(tmp_path / "in" / "deeper" / "p1_a.nrrd", 11)
         imported = finish(import_steps(casebook, tmp_path / "in" / "deeper"))

@@ -232,5 +232,5 @@ def test_a_name_in_brackets_is_no_markup_for_the_progress_bar(tmp_path, monkeypa
 
 
 def test_settings_of_patients_are_checked_before_they_are_used():
-    with pytest.raises(InputError, match="no regular expression"):
+    with pytest.raises(InputError, match="not a regular expression"):
         ImportSettings(patient="(")

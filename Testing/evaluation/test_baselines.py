@@ -115,7 +115,7 @@ def test_one_label_alone_is_refused(method):
 @every_method
 def test_seeds_of_another_shape_are_refused(method):
     image, seeds, _ = three_bands()
-    with pytest.raises(InputError, match="go together"):
+    with pytest.raises(InputError, match="do not match"):
         method(image, seeds[:-1], ISOTROPIC)
 
 

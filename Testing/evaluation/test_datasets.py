@@ -282,7 +282,7 @@ def test_a_list_of_ones_own_takes_a_few_lines(tmp_path):
         ({"objects": {"ring": [True]}}, "True is not a label value"),
         ({"objects": {"ring": [1.5]}}, "1.5 is not a label value"),
         ({"objects": {str(n): [n] for n in range(1, 256)}}, "1 to 254 names"),
-        ({"group": "(p[0-9]+"}, r"no regular expression: '\(p\[0-9\]\+'"),
+        ({"group": "(p[0-9]+"}, r"not a regular expression: '\(p\[0-9\]\+'"),
         ({"group": 3}, "group.*3"),
         ({"kind": "movie"}, "volumes, medscribble, not 'movie'"),
         ({"reference": "guess"}, "manual, model, automatic, not 'guess'"),

@@ -11,7 +11,7 @@ from typing import Any
 import slicer
 import slicer.util
 import vtk
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QObject, QSettings, Signal
 from PySide6.QtWidgets import QApplication, QMainWindow, QWidget
 from trame_slicer.core import SlicerApp
 
@@ -106,6 +106,7 @@ def start() -> SlicerApp:
     """Make this process look like Slicer's Python, once."""
     application = QApplication.instance() or QApplication(["slicer_host"])
     application.setOrganizationName("InteractiveSegTests")
+    QSettings.setPath(QSettings.NativeFormat, QSettings.UserScope, str(temporary_folder("slicer-settings-")))
     qt_modules.CUSTOM_WIDGETS.update(mrml_widgets.WIDGETS)
     qt_modules.CUSTOM_WIDGETS["qMRMLSegmentEditorWidget"] = qMRMLSegmentEditorWidget
     qt_modules.install()
