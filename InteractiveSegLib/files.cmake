@@ -112,6 +112,7 @@ set(PACKAGE_SCRIPTS
   image/dicom_series.py
   image/dicom_stack.py
   image/file_kind.py
+  image/file_pairs.py
   image/geodesic.py
   image/geometry.py
   image/image_io.py

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,19 +11,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from InteractiveSegLib.casebook.importing import IMAGE_SUFFIX
 from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.image.file_pairs import file_pairs, listed
 from InteractiveSegLib.image.geometry import Volume
 from InteractiveSegLib.image.image_io import read_labelmap, read_volume
 from InteractiveSegLib.image.itk_reading import opened
 
 MOST_SOURCE_VOXELS = 512**3
 """Of an image: what bounds the memory that reading it takes."""
-
-_IMAGE_WORD = re.compile(r"[-_. ](image|img|volume|vol|scan|0000)$", re.IGNORECASE)
-_LABEL_WORD = re.compile(r"[-_. ](labels?|labelmap|seg|segmentation|mask|gt|truth)$", re.IGNORECASE)
-_SCRIBBLE_WORD = re.compile(r"[-_. ]scribbles?$", re.IGNORECASE)
-_LISTED = 4
 
 
 @dataclass(frozen=True)
@@ -76,32 +70,17 @@ class LabelTable:
 def source_pairs(images: Path, labels: Path, notes: list[str]) -> list[SourcePair]:
     """Images and labelmaps of the same name, or of the same name but for words such as ``_image`` and ``_label``.
 
-    NIfTI, NRRD and MetaImage files in the folders themselves count; suffixes may differ. Both folders may be the same
-    one. Files without a partner are left out, with a note.
+    Which belong together, ``file_pairs`` says. Files without a partner are left out, with a note.
 
     Raises
     ------
-    InputError : a folder is missing, no image has a labelmap, or several files could be the partner of one.
+    InputError : as ``file_pairs``.
     """
-    image_files, label_files = _files(images), _files(labels)
-    if images.resolve() == labels.resolve():
-        label_files = [path for path in image_files if _LABEL_WORD.search(_stem(path))]
-        image_files = [path for path in image_files if path not in label_files]
-    image_of, label_of = _keyed(image_files, _IMAGE_WORD), _keyed(label_files, _LABEL_WORD)
-    found = [
-        SourcePair(key, _one(key, image_of[key]), _one(key, label_of[key]))
-        for key in sorted(image_of.keys() & label_of)
-    ]
-    if not found:
-        raise InputError(
-            f"no image in {images} has a labelmap of the same name in {labels}: there are "
-            f"{_listed(image_files)} and {_listed(label_files)}"
-        )
-    used = {path for pair in found for path in (pair.image, pair.labels)}
-    for files, what in ((image_files, "labelmap"), (label_files, "image")):
-        if alone := [path for path in files if path not in used]:
-            notes.append(f"left out, as they have no {what}: {_listed(alone)}")
-    return found
+    found = file_pairs(images, labels)
+    for alone, what in ((found.images_alone, "labelmap"), (found.labels_alone, "image")):
+        if alone:
+            notes.append(f"left out, as they have no {what}: {listed([path.name for path in alone])}")
+    return [SourcePair(name, *found.pairs[name]) for name in sorted(found.pairs)]
 
 
 def read_names(path: Path) -> dict[int, str]:
@@ -199,35 +178,3 @@ def _folded(name: str) -> str:
 
 def _table(names: Mapping[int, str]) -> str:
     return ", ".join(f"{value} {name}" for value, name in names.items())
-
-
-def _files(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise InputError(f"{folder} is no folder")
-    files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-    images = [path for path in files if IMAGE_SUFFIX.search(path.name)]
-    return [path for path in images if not _SCRIBBLE_WORD.search(_stem(path))]
-
-
-def _stem(path: Path) -> str:
-    return IMAGE_SUFFIX.sub("", path.name).removesuffix(".seg")
-
-
-def _keyed(files: Iterable[Path], word: re.Pattern[str]) -> dict[str, list[Path]]:
-    keyed: dict[str, list[Path]] = defaultdict(list)
-    for path in files:
-        keyed[word.sub("", _stem(path), count=1) or _stem(path)].append(path)
-    return keyed
-
-
-def _one(key: str, paths: Sequence[Path]) -> Path:
-    if len(paths) > 1:
-        raise InputError(f"which files belong to {key!r} is not clear: {_listed(paths)}")
-    return paths[0]
-
-
-def _listed(files: Sequence[Path]) -> str:
-    if not files:
-        return "no files"
-    more = f" and {len(files) - _LISTED} more" if len(files) > _LISTED else ""
-    return f"{', '.join(path.name for path in files[:_LISTED])}{more}"

@@ -65,7 +65,7 @@ def test_a_study_is_started_accepted_organ_by_organ_and_exported(study, tmp_path
     ("change", "text"),
     [
         ({"--names": "none.json"}, "none.json cannot be read"),
-        ({"--images": "nowhere"}, "nowhere is no folder"),
+        ({"--images": "nowhere"}, "nowhere cannot be read"),
         ({"--names": None}, "holds label 5, which the study does not have (1 liver): say with --names"),
         ({"--labels": "in"}, "no image in"),
         ({"STUDY": "nowhere"}, "is no casebook"),

@@ -47,13 +47,15 @@ def test_folders_that_do_not_match_are_refused(tmp_path):
     images = touch(tmp_path / "images", "a.nii.gz", "a.nrrd", "b.nii.gz")
     labels = touch(tmp_path / "labels", "c.nii.gz")
     with pytest.raises(
-        InputError, match=r"no image in .* of the same name in .* a\.nii\.gz, a\.nrrd, b\.nii\.gz and c\.nii\.gz"
+        InputError, match=r"no image in .* of the same name in .*: found a\.nii\.gz, a\.nrrd, b\.nii\.gz, c\.nii\.gz"
     ):
         source_pairs(images, labels, [])
-    with pytest.raises(InputError, match="no folder"):
+    with pytest.raises(InputError, match="nowhere cannot be read"):
         source_pairs(tmp_path / "nowhere", labels, [])
     touch(labels, "a_label.nii.gz")
-    with pytest.raises(InputError, match="which files belong to 'a' is not clear"):
+    with pytest.raises(
+        InputError, match=r"unclear which files of case 'a' belong together: a\.nii\.gz, a\.nrrd, a_label"
+    ):
         source_pairs(images, labels, [])
 
 

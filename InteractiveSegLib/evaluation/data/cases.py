@@ -45,14 +45,6 @@ def require_split(split: str) -> None:
         raise InputError(f"split must be one of {', '.join(SPLITS)}, not {split!r}")
 
 
-def file_names(folder: Path) -> list[str]:
-    """Sorted names of the files in a folder, without hidden ones. InputError if it cannot be read."""
-    try:
-        return sorted(path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-    except OSError as error:
-        raise InputError(f"the folder {folder} cannot be read: {error.strerror or error}") from error
-
-
 def read_pair(image: Path, label: Path, notes: list[str]) -> tuple[Volume, NDArray[np.integer]]:
     """Image and labels (K, J, I). InputError if a file is missing or unusable, or the grids differ.
 

@@ -18,7 +18,6 @@ from InteractiveSegLib.evaluation.data.cases import (
     MOST_OBJECTS,
     SPLITS,
     Case,
-    file_names,
     listed,
     numbered_truth,
     read_npz,
@@ -26,6 +25,7 @@ from InteractiveSegLib.evaluation.data.cases import (
     require_split,
 )
 from InteractiveSegLib.evaluation.data.folder_dataset import FolderDataset, folder_dataset
+from InteractiveSegLib.image.file_pairs import file_names
 from InteractiveSegLib.image.geometry import Geometry, Volume
 from InteractiveSegLib.image.image_io import read_labelmap
 from InteractiveSegLib.prompts.scribbles import BACKGROUND
