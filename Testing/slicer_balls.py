@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from InteractiveSegLib.image.geometry import Geometry
+from InteractiveSegLib.worker.job import Job
 
 SHAPE_KJI = (20, 48, 72)
 SPACING_IJK = (1.0, 1.0, 2.5)
@@ -41,3 +42,17 @@ def box_round(person: Any, ball: int) -> None:
     """Two clicks round a ball."""
     (k, j, i), (_, rj, ri) = BALLS[ball]
     person.place_box((k, j - rj - 2, i - ri - 2), (k, j + rj + 2, i + ri + 2))
+
+
+def rounds_asked_for(person: Any, monkeypatch: Any) -> list[Job]:
+    """The rounds that the panel asks its worker for from here on; none is computed."""
+    jobs: list[Job] = []
+
+    def submit(request: Any, callbacks: Any = None) -> Job:
+        job = Job(request, len(jobs), callbacks, None, None, 0)
+        if request.kind == "segment":
+            jobs.append(job)
+        return job
+
+    monkeypatch.setattr(person.controller.client, "submit", submit)
+    return jobs

@@ -9,7 +9,6 @@ import slicer_balls as balls
 from InteractiveSegLib.image.box import BoundingBox
 from InteractiveSegLib.image.packed_mask import PackedMask
 from InteractiveSegLib.segmenting.segment_result import SegmentResult
-from InteractiveSegLib.worker.job import Job
 
 K, J, I = balls.BALLS[0][0]  # noqa: E741 (the names of the axes)
 SMALL, LARGE = BoundingBox((5, 10, 12), (16, 39, 37)), BoundingBox((2, 4, 7), (18, 44, 70))
@@ -36,16 +35,7 @@ def drawing(person):
 @pytest.fixture
 def worker(drawing, monkeypatch):
     """Requests wait for an answer that the test gives."""
-    jobs = []
-
-    def submit(request, callbacks=None):
-        job = Job(request, len(jobs), callbacks, None, None, 0)
-        if request.kind == "segment":
-            jobs.append(job)
-        return job
-
-    monkeypatch.setattr(drawing.controller.client, "submit", submit)
-    return jobs
+    return balls.rounds_asked_for(drawing, monkeypatch)
 
 
 def answer(person, worker, mask, region, label=1):

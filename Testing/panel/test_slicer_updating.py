@@ -6,7 +6,6 @@ import slicer_balls as balls
 from scene_by_command import by_command_line
 
 from InteractiveSegLib.image.packed_mask import PackedMask
-from InteractiveSegLib.worker.job import Job
 
 K, J, I = balls.BALLS[0][0]  # noqa: E741 (the names of the axes)
 PAUSE_S = 0.5  # longer than that after which a round starts
@@ -26,16 +25,7 @@ def drawing(person):
 @pytest.fixture
 def asked(drawing, monkeypatch):
     """The rounds that are asked for; none is computed."""
-    jobs = []
-
-    def submit(request, callbacks=None):
-        job = Job(request, len(jobs), callbacks, None, None, 0)
-        if request.kind == "segment":
-            jobs.append(job)
-        return job
-
-    monkeypatch.setattr(drawing.controller.client, "submit", submit)
-    return jobs
+    return balls.rounds_asked_for(drawing, monkeypatch)
 
 
 def pause(person):
