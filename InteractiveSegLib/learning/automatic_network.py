@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.geometry import Volume
 from InteractiveSegLib.learning.image_lesson import PatientAxes, resized, seen
+from InteractiveSegLib.networks.attention import AttentiveNetwork, SpatialAttention
 
 THICK = 3.0  # slices this many times thicker than the pixels are wide are looked at one by one
 _SHY = 2.0  # what a new label's logit starts below
@@ -41,6 +42,7 @@ class AutomaticNetwork(nn.Module):
         widths: Sequence[int] = (16, 32, 64),
         slices_first: bool = False,
         window: int = 0,
+        attention: str = "",
     ) -> None:
         super().__init__()
         if not labels or len(set(labels)) < len(labels) or min(labels) < 1:
@@ -53,6 +55,7 @@ class AutomaticNetwork(nn.Module):
             "widths": list(widths),
             "slices_first": slices_first,
             "window": window,
+            "attention": attention,
         }
         self.slices_first, self.window = slices_first, window
         self.axes_of = PatientAxes.slices_first if slices_first else PatientAxes.of
@@ -63,6 +66,14 @@ class AutomaticNetwork(nn.Module):
         self.head = nn.Conv2d(widths[0], 1 + len(labels), 1) if self.dimensions == 2 else None
         self.head = self.head or nn.Conv3d(widths[0], 1 + len(labels), 1)
         self.multiple = 2 ** (len(widths) - 1)
+        if attention:
+            example = torch.zeros(1, 1, *[2 * self.multiple] * self.dimensions)
+            self.body = AttentiveNetwork(self.body, attention, example)
+
+    @property
+    def attention(self) -> SpatialAttention | None:
+        """That on a layer of the U-Net; None where there is none."""
+        return self.body.attention if isinstance(self.body, AttentiveNetwork) else None
 
     @staticmethod
     def dimensions_of(spacing_mm: Sequence[float]) -> int:
