@@ -23,13 +23,14 @@ _DEGREES = 20.0
 class ScribblePatches:
     """What a batch holds.
 
-    side, count : of the patches, in voxels
+    sides : of a patch in 3D and in 2D, in voxels; multiples of 16
+    count : patches a batch in 3D and in 2D
     on_object : part of the patches whose middle lies near marks of an object, every object as often as any other
     strong : augmentation that also changes intensities, contrast and resolution; None mirrors and turns alone
     """
 
-    side: int = 128
-    count: int = 8
+    sides: tuple[int, int] = (64, 112)
+    count: tuple[int, int] = (2, 8)
     on_object: float = 0.7
     strong: AugmentationSettings | None = field(default_factory=AugmentationSettings)
 
@@ -60,7 +61,7 @@ class ScribbleBatches(Dataset):
 
     def __getitem__(self, n: int) -> dict[str, Tensor]:
         rng = np.random.default_rng([self.seed, n, 26])
-        patches = [self._patch(rng) for _ in range(self.settings.count)]
+        patches = [self._patch(rng) for _ in range(self.settings.count[self.axis is not None])]
         stacked = {name: torch.stack([patch[name] for patch in patches]) for name in patches[0]}
         return {**stacked, "done": torch.tensor(n / self.length)}
 
@@ -72,7 +73,7 @@ class ScribbleBatches(Dataset):
         pool = places[objects[rng.integers(len(objects))]] if drawn and objects else places[
             list(places)[rng.integers(len(places))]
         ]
-        sides = [self.settings.side] * 3
+        sides = [self.settings.sides[self.axis is not None]] * 3
         if self.axis is not None:
             sides[self.axis] = 1
         middle = np.array(np.unravel_index(pool[rng.integers(len(pool))], lesson.image.shape))

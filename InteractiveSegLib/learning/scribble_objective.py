@@ -34,6 +34,8 @@ class ScribbleLossSettings:
     radius : in cells, of the attentive similarity
     held : part of the training in which the similarities themselves learn nothing from the attentive similarity:
         without it they all fall to 0 before the network knows anything
+    ramp : part of the training in which CRF and attentive similarity grow to their weights: at once, they would be
+        content with one class everywhere
     """
 
     crf: float = 0.0
@@ -42,6 +44,7 @@ class ScribbleLossSettings:
     pairs: CrfSettings = field(default_factory=CrfSettings)
     radius: int = 5
     held: float = 0.3
+    ramp: float = 0.4
 
     def __post_init__(self) -> None:
         if min(self.crf, self.attentive, self.dice) < 0:
@@ -71,16 +74,17 @@ class ScribbleObjective:
         if settings.dice and bool((marks != UNMARKED).any()):
             parts["dice"] = settings.dice * _soft_dice(logits, marks, known) - settings.dice * parts["marks"]
         probabilities = logits.softmax(dim=1)
+        grown = min(1.0, float(batch["done"]) / settings.ramp) if settings.ramp else 1.0
         if settings.crf:
-            spacing = _spacing(network)
-            parts["crf"] = settings.crf * masked_crf(probabilities, batch["image"], marks, spacing, settings.pairs)
+            found = masked_crf(probabilities, batch["image"], marks, _spacing(network), settings.pairs)
+            parts["crf"] = grown * settings.crf * found
         watched: dict[str, float] = {}
         if settings.attentive and network.attention is not None and network.attention.latest is not None:
             latest = network.attention.latest
             similarity = latest.similarity.detach() if batch["done"] < settings.held else latest.similarity
             on_cells = _POOL[network.dimensions](probabilities, latest.cells)
             found = attentive_similarity(on_cells, similarity, settings.radius)
-            parts["attentive"] = settings.attentive * found
+            parts["attentive"] = grown * settings.attentive * found
             watched["similarity"] = float(mean_similarity(similarity, latest.cells, settings.radius))
         self.terms = {name: float(value.detach()) for name, value in parts.items()} | watched
         return torch.stack(list(parts.values())).sum()
