@@ -130,13 +130,16 @@ def export_model(network: AutomaticNetwork, card: AutomaticCard, folder: Path) -
     plain.load_state_dict(network.state_dict())
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore", torch.jit.TracerWarning)  # of sizes, which a window fixes
+        warnings.simplefilter("ignore", DeprecationWarning)  # TorchScript is what models are exchanged in here
         script = torch.jit.trace(plain, torch.zeros(2, 1, *sides), check_trace=False)
     make_folder(folder)
     with replacing(folder / CARD) as temporary:
         temporary.write_text(json.dumps(card.as_json(), indent=1), "utf-8")
     with replacing(folder / MODEL) as temporary:
         try:
-            torch.jit.save(script, str(temporary))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)
+                torch.jit.save(script, str(temporary))
         except RuntimeError as error:  # of a full disk
             raise OSError(str(error).splitlines()[0]) from error
     trust(hashlib.sha256((folder / MODEL).read_bytes()).hexdigest(), str((folder / MODEL).resolve()))
@@ -161,10 +164,9 @@ class AutomaticModel:
         self.card = AutomaticCard.read(self.folder / CARD)
         self._model = ScriptModel(self.folder / MODEL, read_trusted(self.folder / MODEL, ask)[1])
 
-    def labelmap_steps(self, volume: Volume) -> Steps[NDArray[np.uint8]]:
-        """What it finds in an image, (K, J, I)."""
-        soft = yield from self.probabilities_steps(volume)
-        labels = np.array([0, *self.card.labels], np.uint8)[soft.argmax(axis=0)]
+    def labelmap(self, probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """The most probable label of every voxel (K, J, I), of some labels the largest part alone."""
+        labels = np.array([0, *self.card.labels], np.uint8)[probabilities.argmax(axis=0)]
         return largest_parts(labels, self.card.largest_part)
 
     def probabilities_steps(self, volume: Volume) -> Steps[NDArray[np.float32]]:

@@ -29,7 +29,8 @@ from InteractiveSegLib.system.files import make_folder
 from InteractiveSegLib.system.process_lock import ProcessLock
 from InteractiveSegLib.wording.counting import counted
 
-_SHARE = 5  # one patient in so many is for validation
+_SHARE = 5  # one patient in so many is for validation, and one at least
+_FEW = 3  # patients below which all are learnt from
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,9 @@ def _divided(
     read: ScribbleSet, source: ScribbleSource, settings: ScribbleSettings, notes: list[str]
 ) -> tuple[list[ScribbledImage], list[ScribbledImage]]:
     patients = read.patients
-    count = len(patients) // _SHARE if source.validation is None else source.validation
+    count = source.validation
+    if count is None:
+        count = max(1, len(patients) // _SHARE) if len(patients) >= _FEW else 0
     train, validation = split_patients(patients, count, settings.seed)
     if not validation:
         notes.append(

@@ -25,6 +25,8 @@ MIDDLE = "model.1.submodule.1.submodule.0"
 """The third stage of the U-Net on the way down, at an eighth of the resolution."""
 _BEST, _CURVE = "best.pt", "validation.csv"
 _CHECKPOINT_EVERY = 25
+_AVERAGING = 0.99
+_AVERAGED_PARTS = 10  # of a short training: weights are averaged over the last tenth of it
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,10 @@ def taught_steps(
     axis = network.axis if network.dimensions == 2 else None
     batches = ScribbleBatches(lessons, axis, settings.steps, settings.seed, settings.patches)
     objective = ScribbleObjective(settings.loss)
-    training = TrainSettings(settings.steps, settings.learning_rate, checkpoint_every=_CHECKPOINT_EVERY)
+    averaging = min(_AVERAGING, max(0.0, 1 - _AVERAGED_PARTS / settings.steps))
+    training = TrainSettings(
+        settings.steps, settings.learning_rate, averaging=averaging, checkpoint_every=_CHECKPOINT_EVERY
+    )
     watch = _Validation(AutomaticNetwork(**network.config), held_out, folder)
     yield from watch.missed_steps(settings)
     steps = train(network, batches, objective, training, folder, device)

@@ -116,8 +116,9 @@ class SpatialAttention(nn.Module):
         """The layer's own grid, or a coarser one of the same proportions that has few enough cells."""
         cells = tuple(int(side) for side in sides)
         while math.prod(cells) > self.most_cells:
-            longest = max(range(len(cells)), key=lambda axis: cells[axis])
-            cells = tuple(-(-n // 2) if axis == longest else n for axis, n in enumerate(cells))
+            axes = sum(n > 1 for n in cells)
+            factor = (self.most_cells / math.prod(cells)) ** (1 / axes)
+            cells = tuple(max(1, math.floor(n * factor + 1e-6)) for n in cells)
         return cells
 
     def __deepcopy__(self, memo: dict[int, Any]) -> SpatialAttention:
