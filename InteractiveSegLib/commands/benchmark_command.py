@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from InteractiveSegLib.commands.scribble_command import add_scribble_options
 from InteractiveSegLib.commands.stream_command import PARTS
 from InteractiveSegLib.commands.terminal import add_common, add_trust, count_of, say, shown
 from InteractiveSegLib.device import device_named
@@ -29,11 +30,15 @@ def add_benchmark(commands: argparse._SubParsersAction) -> None:
         "benchmark",
         help="compare methods on annotated images, with the same prompts",
         description="Score methods with the same robot users, or people's scribbles, on annotated images; time the "
-        "stages (--task speed); annotate slices and propagate them (--task propagate); or accept cases one after the "
-        "other and learn from them (--task stream). Start a stopped run again with the same --output to resume it.",
+        "stages (--task speed); annotate slices and propagate them (--task propagate); accept cases one after the "
+        "other and learn from them (--task stream); or teach networks by scribbles (--task scribbles). Start a "
+        "stopped run again with the same --output to resume it.",
     )
     command.add_argument(
-        "--task", choices=("accuracy", "speed", "propagate", "stream"), default="accuracy", help="what to measure"
+        "--task",
+        choices=("accuracy", "speed", "propagate", "stream", "scribbles"),
+        default="accuracy",
+        help="what to measure",
     )
     data = command.add_argument_group("images")
     data.add_argument("--data", type=Path, metavar="FOLDER", help="folder that contains the listed datasets")
@@ -64,7 +69,8 @@ def add_benchmark(commands: argparse._SubParsersAction) -> None:
         "--methods",
         metavar="A,B,...",
         help=f"default: MODEL,MODEL:fixed,MODEL:plain,{_BASELINES}; other models and MODEL:straight are possible. "
-        "MODEL:fixed is never fine-tuned (--no-adapt of segment)",
+        "MODEL:fixed is never fine-tuned (--no-adapt of segment). For networks that scribbles teach, "
+        "the one that makes masks of the scribbles (default: ensemble)",
     )
     users.add_argument(
         "--users",
@@ -91,6 +97,7 @@ def add_benchmark(commands: argparse._SubParsersAction) -> None:
         help=f"of {', '.join(PARTS)}",
     )
     streams.add_argument("--seeds", type=count_of, default=1, metavar="N", help="orders of the automatic stream")
+    add_scribble_options(command)
     command.add_argument(
         "--quick",
         action="store_true",
@@ -133,6 +140,11 @@ def _benchmark(options: argparse.Namespace) -> None:
         from InteractiveSegLib.commands.stream_command import run_streams
 
         run_streams(options)
+        return
+    if options.task == "scribbles":
+        from InteractiveSegLib.commands.scribble_command import run_scribbles
+
+        run_scribbles(options)
         return
     from InteractiveSegLib.evaluation.prompted.benchmark import BenchmarkSettings, benchmark_steps, write_csv
     from InteractiveSegLib.evaluation.prompted.pages import places_in, write_into

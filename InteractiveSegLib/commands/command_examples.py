@@ -40,7 +40,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "train pcnet": ("train pcnet -o weights",),
     "train scribbles": (
         "train scribbles --images scans --scribbles drawn -o heart",
-        "train scribbles --images scans --scribbles scans --unmarked 4 --background 0 --patient 'patient[0-9]+' -o heart",
+        "train scribbles --images acdc --scribbles acdc --unmarked 4 --background 0 --patient 'patient[0-9]+' -o heart",
     ),
     "demo": ("demo -o demo_output",),
     "benchmark": ("benchmark --data data --quick", "benchmark --images scans --labels masks --users robot"),

@@ -61,7 +61,8 @@ def add_segment(commands: argparse._SubParsersAction) -> None:
         "--model",
         default=DEFAULT_NETWORK,
         help="ensemble (of prompted and pnet), prompted (sees the prompts), pnet (2D, slice by slice), pcnet (3D), or "
-        "a folder with a model; one that was trained from scribbles needs no prompts, and scribbles correct what it found",
+        "a folder with a model; one that was trained from scribbles needs no prompts, and takes scribbles as "
+        "corrections",
     )
     add_overwrite(command)
     add_trust(command)
@@ -182,9 +183,7 @@ def _written(
         model, kept = DEFAULT_NETWORK, start_corrections(drawing, answer.labels)
         notes.append(f"corrections start from what {options.model} found, and are taken by the {model} network")
     with_probability = options.probability is not None
-    request = SegmentRequest(
-        model, options.adapt, options.device, options.seed, with_probability=with_probability
-    )
+    request = SegmentRequest(model, options.adapt, options.device, options.seed, with_probability=with_probability)
     result = compute(volume, drawing.prompts, request)
     shape = volume.geometry.shape_kji
     mask = result.labelmap(shape)

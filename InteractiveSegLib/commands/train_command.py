@@ -83,7 +83,7 @@ def _add_scribbles(networks: argparse._SubParsersAction) -> None:
         "--masks",
         type=Path,
         metavar="FOLDER",
-        help="full masks, by which the checkpoint is chosen where a validation case has one; nothing is learnt from them",
+        help="full masks, by which the checkpoint is chosen where a validation case has one; nothing else uses them",
     )
     command.add_argument("--steps", type=count_of, default=1500, metavar="N", help="of the training")
     command.add_argument(

@@ -44,9 +44,7 @@ class HeldOut:
 
     def scores(self, found: NDArray[np.integer]) -> dict[int, float]:
         """Label -> Dice of a labelmap (K, J, I) where anything is known; of the labels that occur."""
-        return {
-            label: dice((found == label) & self.known, where) for label, where in self.truth.items() if label > 0
-        }
+        return {label: dice((found == label) & self.known, where) for label, where in self.truth.items() if label > 0}
 
 
 def mean_score(network: AutomaticNetwork, cases: Sequence[HeldOut]) -> float:

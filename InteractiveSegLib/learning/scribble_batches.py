@@ -17,6 +17,7 @@ from InteractiveSegLib.learning.strong_augmentation import AugmentationSettings,
 from InteractiveSegLib.networks.scribble_losses import UNMARKED
 
 _DEGREES = 20.0
+_STRONG = AugmentationSettings(turned_degrees=30.0, scaled=0.2, shifted=8, inverted=0.0)  # one set, one contrast
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,10 @@ class ScribblePatches:
     strong : augmentation that also changes intensities, contrast and resolution; None mirrors and turns alone
     """
 
-    sides: tuple[int, int] = (64, 112)
-    count: tuple[int, int] = (2, 8)
+    sides: tuple[int, int] = (64, 128)
+    count: tuple[int, int] = (2, 4)
     on_object: float = 0.7
-    strong: AugmentationSettings | None = field(default_factory=AugmentationSettings)
+    strong: AugmentationSettings | None = field(default_factory=lambda: _STRONG)
 
 
 class ScribbleBatches(Dataset):
@@ -70,9 +71,11 @@ class ScribbleBatches(Dataset):
         lesson, places = self.lessons[which], self.places[which]
         objects = [value for value in places if value > 0]
         drawn = rng.random() < self.settings.on_object
-        pool = places[objects[rng.integers(len(objects))]] if drawn and objects else places[
-            list(places)[rng.integers(len(places))]
-        ]
+        pool = (
+            places[objects[rng.integers(len(objects))]]
+            if drawn and objects
+            else places[list(places)[rng.integers(len(places))]]
+        )
         sides = [self.settings.sides[self.axis is not None]] * 3
         if self.axis is not None:
             sides[self.axis] = 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -48,7 +48,7 @@ class ScribbleSource:
     images: Path
     scribbles: Path
     masks: Path | None = None
-    values: ScribbleValues = ScribbleValues()
+    values: ScribbleValues = field(default_factory=ScribbleValues)
     patient: str | None = None
     validation: int | None = None
     names: Mapping[int, str] | None = None
@@ -132,9 +132,7 @@ def _divided(
     return learnt, [each for each in read.images if each.patient in validation]
 
 
-def _held_out(
-    held: list[ScribbledImage], source: ScribbleSource, read: ScribbleSet, notes: list[str]
-) -> list[HeldOut]:
+def _held_out(held: list[ScribbledImage], source: ScribbleSource, read: ScribbleSet, notes: list[str]) -> list[HeldOut]:
     masks = file_pairs(source.images, source.masks).pairs if source.masks is not None else {}
     cases, masked = [], 0
     for each in held:

@@ -34,8 +34,8 @@ def scribble_lesson(
 ) -> ScribbleLesson:
     """A lesson of an image.
 
-    On coarser voxels, thin strokes stay: a voxel is marked where any of its part was, as the label of which it has most,
-    and as background only where it has no label.
+    On coarser voxels, thin strokes stay: a voxel is marked where any part of it was, as the label of which it has
+    most, and as background only where it has no label.
 
     Parameters
     ----------

@@ -49,7 +49,7 @@ class ScribbleSettings:
     patches: ScribblePatches = field(default_factory=ScribblePatches)
     loss: ScribbleLossSettings = field(default_factory=lambda: ScribbleLossSettings(crf=0.1, attentive=0.1))
     attention: str = MIDDLE
-    looks: int = 5
+    looks: int = 4
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -66,9 +66,7 @@ class ScribbleSettings:
         """Steps between two looks, when there is a checkpoint, too."""
         return _CHECKPOINT_EVERY * max(1, round(self.steps / self.looks / _CHECKPOINT_EVERY))
 
-    def network(
-        self, labels: Sequence[int], spacing_mm: Sequence[float], slices_first: bool
-    ) -> AutomaticNetwork:
+    def network(self, labels: Sequence[int], spacing_mm: Sequence[float], slices_first: bool) -> AutomaticNetwork:
         """A fresh one. InputError where it has no layer of the name that gets attention."""
         torch.manual_seed(self.seed)
         window = self.patches.sides[AutomaticNetwork.dimensions_of(spacing_mm) == 2]
@@ -151,9 +149,7 @@ def taught_steps(
     return Taught(best, step, watch.curve[step], dict(watch.curve), parts, seconds, notes)
 
 
-def _told(
-    terms: dict[str, float], curve: dict[int, float], first: int, begun: float, progress: Progress
-) -> str:
+def _told(terms: dict[str, float], curve: dict[int, float], first: int, begun: float, progress: Progress) -> str:
     """The terms of the loss, the latest validation, and the time that is left."""
     parts = [", ".join(f"{name} {value:.3f}" for name, value in terms.items())]
     if curve:

@@ -125,7 +125,7 @@ def test_contradictory_scribbles_on_one_image_count_as_none(tmp_path):
 def test_scribbles_on_another_grid_are_refused(tmp_path):
     write_case(tmp_path, "a", 0)
     write_labelmap(tmp_path / "a_scribble.nii.gz", scribbles(0), Geometry(SHAPE, np.diag([-1.0, -1.0, 5.0, 1.0])))
-    with pytest.raises(InputError, match="a_scribble.nii.gz"):
+    with pytest.raises(InputError, match=r"a_scribble\.nii\.gz"):
         read(tmp_path)
 
 

@@ -66,7 +66,9 @@ def test_it_says_what_is_learnt_and_how_long_it_will_take(ended):
     for word in ("marks ", "crf ", "attentive ", "similarity ", "validation Dice ", "less than a minute left"):
         assert word in last
     assert "learns from 4 images of 2 patients" in found.notes
-    assert "the checkpoint is chosen on 2 validation images: on 2 by the full mask, else by what is marked" in found.notes
+    assert (
+        "the checkpoint is chosen on 2 validation images: on 2 by the full mask, else by what is marked" in found.notes
+    )
 
 
 def test_the_checkpoint_is_the_best_on_validation_and_the_card_says_so(ended):
@@ -140,7 +142,7 @@ def test_attention_on_a_layer_that_does_not_exist_is_refused(tmp_path):
 
 def test_a_loss_that_is_no_number_stops_the_training(tmp_path):
     write_cases(tmp_path / "data", 2)
-    with pytest.raises(TrainingDivergedError, match="the loss is (nan|inf)"):
+    with pytest.raises(TrainingDivergedError, match=r"the loss is (nan|inf)"):
         taught(tmp_path / "data", tmp_path / "out", replace(QUICK, learning_rate=1e30))
 
 

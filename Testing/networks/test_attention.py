@@ -71,7 +71,9 @@ def test_what_is_attended_to_is_worked_out_by_hand():
     assert torch.allclose(attention.latest.attention, expected, atol=1e-4)
 
 
-@pytest.mark.parametrize(("sides", "most", "cells"), [((32, 16), 128, (16, 8)), ((8, 12, 4), 60, (4, 6, 2)), ((1, 40), 10, (1, 10))])
+@pytest.mark.parametrize(
+    ("sides", "most", "cells"), [((32, 16), 128, (16, 8)), ((8, 12, 4), 60, (4, 6, 2)), ((1, 40), 10, (1, 10))]
+)
 def test_large_layers_are_pooled(sides, most, cells):
     attention = SpatialAttention(4, len(sides), most).train()
     features = torch.rand(1, 4, *sides)
