@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from InteractiveSegLib.commands.ignite_command import tell_started
-from InteractiveSegLib.commands.terminal import PARTLY_DONE, add_common, say, shown
+from InteractiveSegLib.commands.scribble_learn import learn_from_scribbles
+from InteractiveSegLib.commands.terminal import PARTLY_DONE, add_common, count_of, say, shown
 from InteractiveSegLib.device import device_named
 from InteractiveSegLib.wording.counting import counted
 from InteractiveSegLib.wording.plain_text import printable
@@ -36,6 +37,16 @@ def add_learn(commands: argparse._SubParsersAction) -> None:
         help="the one that is taught; sustainer goes on from the network of casebook ignite",
     )
     command.add_argument("--updates", type=int, default=150, metavar="N", help="optimiser steps a case")
+    command.add_argument(
+        "--from",
+        choices=("masks", "scribbles"),
+        default="masks",
+        dest="source",
+        help="scribbles teach a network of their own, all at once: those of cases in which no mask was accepted",
+    )
+    command.add_argument(
+        "--steps", type=count_of, metavar="N", help="with --from scribbles: optimiser steps in all (default: 1500)"
+    )
     command.add_argument("--replay", choices=_REPLAYS, default=_REPLAYS[0], help="how earlier cases are kept in mind")
     command.add_argument("--buffer", type=int, default=24, metavar="N", help="earlier cases kept for replay")
     command.add_argument(
@@ -63,10 +74,14 @@ def _learn(options: argparse.Namespace) -> int:
 
     with Casebook(options.casebook) as casebook:
         try:
+            if options.source == "scribbles":
+                options.network = options.source
             if options.versions:
                 _show(casebook, options)
             elif options.roll_back:
                 _roll_back(casebook, options)
+            elif options.source == "scribbles":
+                return learn_from_scribbles(casebook, options)
             else:
                 return _teach(casebook, options)
         finally:

@@ -22,7 +22,9 @@ def add_scribble_options(command: argparse.ArgumentParser) -> None:
         help="of partial, strong, crf, attentive, both, ensemble, ensemble-attentive and full (default: all)",
     )
     group.add_argument("--folds", default="0", metavar="A,B,...", help="of the five folds by patient, from 0 to 4")
-    group.add_argument("--updates", type=count_of, default=1500, metavar="N", help="optimiser steps of every training")
+    group.add_argument(
+        "--updates", type=count_of, metavar="N", help="optimiser steps of every training (default: 1500)"
+    )
     group.add_argument("--sets", default="acdc", metavar="A,B", help="any of acdc and mscmr")
 
 
@@ -54,11 +56,13 @@ def run_scribbles(options: argparse.Namespace) -> None:
         folds = tuple(int(word) for word in options.folds.split(","))
     except ValueError:
         raise InputError(f"--folds {options.folds}: expected numbers such as 0,1,2") from None
+    training = ScribbleSettings(seed=options.seed)
+    training = replace(training, steps=options.updates or training.steps)
     settings = ScribbleBenchmarkSettings(
         tuple(variants),
         folds,
         method=options.methods or "ensemble",
-        training=ScribbleSettings(steps=options.updates, seed=options.seed),
+        training=training,
     )
     for word in sets:
         found = {"acdc": ACDC, "mscmr": MSCMR}[word]
@@ -72,7 +76,7 @@ def run_scribbles(options: argparse.Namespace) -> None:
         results = shown_in_lines(scribble_benchmark_steps(cases, parts, folder, own), options)
         write_scribble_scores(results, folder / "scores.csv")
         save_learning_curves(results, folder / "curves.png")
-        text = f"### {found.name}, {options.updates} updates\n\n{scribble_table(results)}\n"
+        text = f"### {found.name}, {training.steps} updates\n\n{scribble_table(results)}\n"
         with replacing(folder / "scribbles.md") as temporary:
             temporary.write_text(text, encoding="utf-8")
         print(text, flush=True)

@@ -93,7 +93,7 @@ def _segment(options: argparse.Namespace) -> int:
 
 def _require_prompts(options: argparse.Namespace) -> None:
     """A model that a person taught by scribbles needs none."""
-    from InteractiveSegLib.learning.automatic_model import is_automatic
+    from InteractiveSegLib.learning.automatic_card import is_automatic
 
     if has_prompts(options) or not is_automatic(options.model):
         require_prompts(options)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.geometry import Volume
 from InteractiveSegLib.learning.image_lesson import PatientAxes, resized, seen
-from InteractiveSegLib.networks.attention import AttentiveNetwork, SpatialAttention
+from InteractiveSegLib.networks.attention import SpatialAttention, attached
 
 THICK = 3.0  # slices this many times thicker than the pixels are wide are looked at one by one
 _SHY = 2.0  # what a new label's logit starts below
@@ -66,14 +66,9 @@ class AutomaticNetwork(nn.Module):
         self.head = nn.Conv2d(widths[0], 1 + len(labels), 1) if self.dimensions == 2 else None
         self.head = self.head or nn.Conv3d(widths[0], 1 + len(labels), 1)
         self.multiple = 2 ** (len(widths) - 1)
+        self.attention: SpatialAttention | None = None
         if attention:
-            example = torch.zeros(1, 1, *[2 * self.multiple] * self.dimensions)
-            self.body = AttentiveNetwork(self.body, attention, example)
-
-    @property
-    def attention(self) -> SpatialAttention | None:
-        """That on a layer of the U-Net; None where there is none."""
-        return self.body.attention if isinstance(self.body, AttentiveNetwork) else None
+            self.attention = attached(self.body, attention, torch.zeros(1, 1, *[2 * self.multiple] * self.dimensions))
 
     @staticmethod
     def dimensions_of(spacing_mm: Sequence[float]) -> int:
@@ -93,6 +88,8 @@ class AutomaticNetwork(nn.Module):
         config = {**self.config, "labels": [*self.labels, *new]}
         larger = AutomaticNetwork(**config)
         larger.body.load_state_dict(self.body.state_dict())
+        if self.attention is not None and larger.attention is not None:
+            larger.attention.load_state_dict(self.attention.state_dict())
         with torch.no_grad():
             known = 1 + len(self.labels)
             larger.head.weight[:known], larger.head.bias[:known] = self.head.weight, self.head.bias

@@ -11,7 +11,8 @@ import torch
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.file_pairs import file_pairs
 from InteractiveSegLib.image.image_io import read_labelmap
-from InteractiveSegLib.learning.automatic_model import AutomaticCard, export_model
+from InteractiveSegLib.learning.automatic_card import AutomaticCard
+from InteractiveSegLib.learning.automatic_model import export_model
 from InteractiveSegLib.learning.automatic_network import THICK
 from InteractiveSegLib.learning.held_out import HeldOut
 from InteractiveSegLib.learning.scribble_lesson import scribble_lesson

@@ -16,7 +16,6 @@ from InteractiveSegLib.learning.held_out import HeldOut, helpful_parts, mean_sco
 from InteractiveSegLib.learning.scribble_batches import ScribbleBatches, ScribblePatches
 from InteractiveSegLib.learning.scribble_lesson import ScribbleLesson
 from InteractiveSegLib.learning.scribble_objective import ScribbleLossSettings, ScribbleObjective
-from InteractiveSegLib.networks.attention import layer_named
 from InteractiveSegLib.progress import Progress, Steps
 from InteractiveSegLib.system.files import make_folder, replacing
 from InteractiveSegLib.training.trainer import TrainSettings, train
@@ -70,10 +69,6 @@ class ScribbleSettings:
         """A fresh one. InputError where it has no layer of the name that gets attention."""
         torch.manual_seed(self.seed)
         window = self.patches.sides[AutomaticNetwork.dimensions_of(spacing_mm) == 2]
-        plain = AutomaticNetwork(sorted(labels), spacing_mm, self.widths, slices_first, window)
-        if not self.attention:
-            return plain
-        layer_named(plain.body, self.attention)
         return AutomaticNetwork(sorted(labels), spacing_mm, self.widths, slices_first, window, self.attention)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +14,19 @@ from InteractiveSegLib.casebook.splits import TEST
 from InteractiveSegLib.casebook.starting_masks import keep_starting_mask, obstacle, starting_masks
 from InteractiveSegLib.casebook.uncertainties import keep_uncertainties
 from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.image.geometry import Geometry
 from InteractiveSegLib.learning.automatic_network import AutomaticNetwork
-from InteractiveSegLib.learning.organ_layout import OrganLayout
 from InteractiveSegLib.learning.uncertainty import uncertainty
 from InteractiveSegLib.progress import Progress, Steps
 from InteractiveSegLib.wording.counting import counted
+
+
+class Layout(Protocol):
+    """What is known of how organs lie, such as an ``OrganLayout``."""
+
+    def likely(
+        self, probabilities: NDArray[np.floating], geometry: Geometry, network: AutomaticNetwork
+    ) -> NDArray[np.uint8]: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +44,7 @@ class Started:
 
 
 def start_steps(
-    casebook: Casebook, network: AutomaticNetwork, version: int, layout: OrganLayout, most: int | None = None
+    casebook: Casebook, network: AutomaticNetwork, version: int, layout: Layout, most: int | None = None
 ) -> Steps[Started]:
     """Give cases that nobody has begun a starting mask, and write down how unsure the network is of each.
 

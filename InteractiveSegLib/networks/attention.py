@@ -138,6 +138,23 @@ class AttentiveNetwork(nn.Module):
 
     Parameters
     ----------
+    backbone, layer, example, most_cells : as for ``attached``
+    """
+
+    def __init__(self, backbone: nn.Module, layer: str, example: Tensor, most_cells: int = MOST_CELLS) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.attention = attached(backbone, layer, example, most_cells)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.backbone(image)
+
+
+def attached(backbone: nn.Module, layer: str, example: Tensor, most_cells: int = MOST_CELLS) -> SpatialAttention:
+    """Put attention on a layer. Whoever holds the network must hold it, too: it is no part of the network.
+
+    Parameters
+    ----------
     backbone : fully convolutional
     layer : its name, as in ``named_modules``
     example : an input, to see what the layer returns
@@ -146,17 +163,11 @@ class AttentiveNetwork(nn.Module):
     ------
     InputError : there is no such layer, or what it returns is not (B, C, ...) of an image or a volume.
     """
-
-    def __init__(self, backbone: nn.Module, layer: str, example: Tensor, most_cells: int = MOST_CELLS) -> None:
-        super().__init__()
-        self.backbone, self.layer = backbone, layer
-        place = layer_named(backbone, layer)
-        shape = _shape_of(backbone, place, layer, example)
-        self.attention = SpatialAttention(shape[1], len(shape) - 2, most_cells)
-        place.register_forward_hook(self.attention.replaced)
-
-    def forward(self, image: Tensor) -> Tensor:
-        return self.backbone(image)
+    place = layer_named(backbone, layer)
+    shape = _shape_of(backbone, place, layer, example)
+    attention = SpatialAttention(shape[1], len(shape) - 2, most_cells)
+    place.register_forward_hook(attention.replaced)
+    return attention
 
 
 def layer_named(network: nn.Module, name: str) -> nn.Module:

@@ -11,7 +11,8 @@ from scribbled_rings import GEOMETRY, SHAPE, image, scribbles, truth, write_case
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.geometry import Geometry, Volume
 from InteractiveSegLib.image.metrics import dice
-from InteractiveSegLib.learning.automatic_model import AutomaticCard, AutomaticModel, is_automatic
+from InteractiveSegLib.learning.automatic_card import AutomaticCard, is_automatic
+from InteractiveSegLib.learning.automatic_model import AutomaticModel
 from InteractiveSegLib.learning.held_out import HeldOut, largest_parts
 from InteractiveSegLib.learning.scribble_batches import ScribbleBatches, ScribblePatches
 from InteractiveSegLib.learning.scribble_folder import ScribbleSource, folder_steps

@@ -31,7 +31,9 @@ def save_cases(
     -------
     their names
     """
-    means = {case.name: float(np.nanmean([row["dice"] for row in scores if row["case"] == case.name])) for case in cases}
+    means = {
+        case.name: float(np.nanmean([row["dice"] for row in scores if row["case"] == case.name])) for case in cases
+    }
     ranked = sorted(means, key=lambda name: -means[name])
     names = [ranked[0], ranked[len(ranked) // 2], ranked[-1]]
     by_name = {case.name: case for case in cases}
@@ -60,7 +62,10 @@ def save_attention(network: AutomaticNetwork, case: ScribbledCase, path: Path) -
     truth = torch.from_numpy(axes_of.turned(case.truth.astype(np.float32))).movedim(network.axis, 0)
     k = int((truth > 0).flatten(1).sum(dim=1).argmax())
     middle = torch.nonzero(truth[k] > 0).float().mean(dim=0).round().int().tolist()
-    starts = [min(max(0, m - network.window // 2), max(0, n - network.window)) for m, n in zip(middle, truth[k].shape, strict=True)]
+    starts = [
+        min(max(0, m - network.window // 2), max(0, n - network.window))
+        for m, n in zip(middle, truth[k].shape, strict=True)
+    ]
     window = tuple(slice(start, start + network.window) for start in starts)
     part, labels = image[k][window], truth[k][window]
     if part.shape != (network.window, network.window):
