@@ -160,7 +160,9 @@ def _written(
     inputs = (options.image, options.scribbles, options.start)
     replaced = require_outputs((options.output, options.probability), inputs, "segment", options.overwrite)
 
-    if options.trust_model:
+    from InteractiveSegLib.learning.automatic_card import is_automatic
+
+    if options.trust_model and not is_automatic(options.model):
         from InteractiveSegLib.networks.checkpoint import trust_programs
 
         trust_programs(options.model)

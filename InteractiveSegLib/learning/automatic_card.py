@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.networks import AUTOMATIC
 
 if TYPE_CHECKING:
     from InteractiveSegLib.learning.automatic_network import AutomaticNetwork
 
 MODEL, CARD = "model.ts", "model.json"
-_KIND = "automatic"
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class AutomaticCard:
     slices_first : as for ``AutomaticNetwork``
     dimensions : 2 where it looks at slices one by one, else 3
     window : side of the parts in which it looks at them
-    largest_part : labels of which only the largest connected part is taken
+    largest_part : labels of which only the largest connected part is taken, as for ``largest_parts``
     facts : how it was taught, for whoever reads the card
     """
 
@@ -53,7 +53,7 @@ class AutomaticCard:
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "kind": _KIND,
+            "kind": AUTOMATIC,
             "spatial_axes": self.dimensions,
             "channels": ["image"],
             "outputs": 1 + len(self.labels),
@@ -96,6 +96,6 @@ def is_automatic(folder: str | Path) -> bool:
     """Whether a folder holds an automatic model, which needs no prompts."""
     card = Path(folder) / CARD
     try:
-        return (Path(folder) / MODEL).is_file() and json.loads(card.read_text("utf-8")).get("kind") == _KIND
+        return (Path(folder) / MODEL).is_file() and json.loads(card.read_text("utf-8")).get("kind") == AUTOMATIC
     except (OSError, ValueError, AttributeError):
         return False

@@ -12,6 +12,7 @@ from scipy import ndimage
 from InteractiveSegLib.image.geometry import Volume
 from InteractiveSegLib.image.metrics import dice
 from InteractiveSegLib.learning.automatic_network import AutomaticNetwork
+from InteractiveSegLib.learning.organ_layout import ALL
 
 _NEIGHBOURS = np.ones((3, 3, 3), bool)
 
@@ -53,26 +54,46 @@ def mean_score(network: AutomaticNetwork, cases: Sequence[HeldOut]) -> float:
 
 
 def helpful_parts(network: AutomaticNetwork, cases: Sequence[HeldOut]) -> tuple[int, ...]:
-    """Labels of which the largest part alone scores at least as well as all that is found."""
+    """Labels of which to take the largest part alone, as for ``largest_parts``: what scores best of nothing, of those
+    labels that it helps, and of these after all labels together.
+    """
     found = [network.labelmap(network.probabilities(case.volume)) for case in cases]
-    plain = [case.scores(labels) for case, labels in zip(cases, found, strict=True)]
-    alone = [case.scores(largest_parts(labels, network.labels)) for case, labels in zip(cases, found, strict=True)]
 
-    def mean_of(scores: Sequence[Mapping[int, float]], label: int) -> float:
-        return float(np.mean([each[label] for each in scores if label in each] or [np.nan]))
+    def scores(of: Collection[int]) -> list[Mapping[int, float]]:
+        return [case.scores(largest_parts(labels, of)) for case, labels in zip(cases, found, strict=True)]
 
-    return tuple(label for label in network.labels if mean_of(alone, label) >= mean_of(plain, label))
+    def helped(before: Collection[int]) -> tuple[int, ...]:
+        without, alone = scores(before), scores((*before, *network.labels))
+        each = [label for label in network.labels if _mean_of(alone, label) >= _mean_of(without, label)]
+        return (*before, *each)
+
+    return max(((), helped(()), helped((ALL,))), key=lambda of: _mean(scores(of)))
 
 
 def largest_parts(labels: NDArray[np.integer], of: Collection[int]) -> NDArray[np.integer]:
-    """A labelmap (K, J, I) in which only the largest connected part of some labels is left."""
+    """A labelmap (K, J, I) in which only the largest connected part of some labels is left.
+
+    of : labels; with ``ALL`` what belongs together is looked for first: of the parts of all labels taken together, the
+        one with the largest geometric mean of what it holds of each label
+    """
     kept = labels.copy()
+    if ALL in of:
+        parts, count = ndimage.label(labels > 0, _NEIGHBOURS)
+        occurring = [label for label in np.unique(labels) if label]
+        if count > 1:
+            held = [np.bincount(parts[labels == label], minlength=count + 1)[1:] for label in occurring]
+            best = 1 + int(np.argmax(np.log1p(held).mean(axis=0)))
+            kept[parts != best] = 0
     for label in of:
-        parts, count = ndimage.label(labels == label, _NEIGHBOURS)
+        parts, count = ndimage.label(kept == label, _NEIGHBOURS) if label != ALL else (None, 0)
         if count > 1:
             largest = 1 + int(np.argmax(np.bincount(parts.ravel())[1:]))
             kept[(parts > 0) & (parts != largest)] = 0
     return kept
+
+
+def _mean_of(scores: Sequence[Mapping[int, float]], label: int) -> float:
+    return float(np.mean([each[label] for each in scores if label in each] or [np.nan]))
 
 
 def _mean(scores: Sequence[Mapping[int, float]]) -> float:

@@ -26,13 +26,14 @@ class ScribblePatches:
 
     sides : of a patch in 3D and in 2D, in voxels; multiples of 16
     count : patches a batch in 3D and in 2D
-    on_object : part of the patches whose middle lies near marks of an object, every object as often as any other
+    on_object : part of the patches whose middle lies near marks of an object, every object as often as any other; that
+        of the others lies near marks of the background
     strong : augmentation that also changes intensities, contrast and resolution; None mirrors and turns alone
     """
 
     sides: tuple[int, int] = (64, 128)
     count: tuple[int, int] = (2, 4)
-    on_object: float = 0.7
+    on_object: float = 0.6
     strong: AugmentationSettings | None = field(default_factory=lambda: _STRONG)
 
 
@@ -69,13 +70,9 @@ class ScribbleBatches(Dataset):
     def _patch(self, rng: np.random.Generator) -> dict[str, Tensor]:
         which = int(rng.integers(len(self.lessons)))
         lesson, places = self.lessons[which], self.places[which]
-        objects = [value for value in places if value > 0]
-        drawn = rng.random() < self.settings.on_object
-        pool = (
-            places[objects[rng.integers(len(objects))]]
-            if drawn and objects
-            else places[list(places)[rng.integers(len(places))]]
-        )
+        objects = [value for value in places if value > 0] or [0]
+        on_object = rng.random() < self.settings.on_object or 0 not in places
+        pool = places[objects[rng.integers(len(objects))] if on_object else 0]
         sides = [self.settings.sides[self.axis is not None]] * 3
         if self.axis is not None:
             sides[self.axis] = 1

@@ -78,7 +78,7 @@ class Taught:
 
     step, score : of the checkpoint that was best on the validation cases; the last step and nan without any
     curve : step -> mean Dice on the validation cases
-    largest_part : labels of which the largest part alone is taken, as it was no worse there
+    largest_part : what scored best there, as for ``largest_parts``
     seconds : of this process, not counting earlier runs of the same training
     notes : sentences
     """
@@ -119,6 +119,8 @@ def taught_steps(
     training = TrainSettings(
         settings.steps, settings.learning_rate, averaging=averaging, checkpoint_every=_CHECKPOINT_EVERY
     )
+    if network.dimensions == 2:
+        network = network.to(memory_format=torch.channels_last)  # a tenth faster on CPUs
     watch = _Validation(AutomaticNetwork(**network.config), held_out, folder)
     yield from watch.missed_steps(settings)
     steps = train(network, batches, objective, training, folder, device)

@@ -14,6 +14,7 @@ from InteractiveSegLib.image.metrics import dice
 from InteractiveSegLib.learning.automatic_card import AutomaticCard, is_automatic
 from InteractiveSegLib.learning.automatic_model import AutomaticModel
 from InteractiveSegLib.learning.held_out import HeldOut, largest_parts
+from InteractiveSegLib.learning.organ_layout import ALL
 from InteractiveSegLib.learning.scribble_batches import ScribbleBatches, ScribblePatches
 from InteractiveSegLib.learning.scribble_folder import ScribbleSource, folder_steps
 from InteractiveSegLib.learning.scribble_lesson import ScribbleLesson, scribble_lesson
@@ -103,7 +104,7 @@ def test_it_goes_on_where_it_was_stopped_and_ends_the_same(ended, tmp_path):
 
 
 def test_a_model_of_the_prompted_kind_is_not_made_of_it(ended):
-    with pytest.raises(InputError, match="spatial_axes"):
+    with pytest.raises(InputError, match="marks images by itself and takes no prompts"):
         load_network(ended[2] / "out")
 
 
@@ -220,3 +221,13 @@ def test_the_largest_part_is_kept_of_the_labels_that_are_named():
     kept = largest_parts(labels, [1])
     assert int((kept == 1).sum()) == 3
     assert int((kept == 2).sum()) == 4
+
+
+def test_what_lies_together_is_kept_rather_than_what_is_large():
+    labels = np.zeros((1, 4, 20), int)
+    labels[0, :, :8] = 1  # large, but alone
+    labels[0, :, 10:14], labels[0, :, 14:18] = 1, 2
+    kept = largest_parts(labels, [ALL])
+    assert int((kept == 1).sum()) == 16
+    assert int((kept == 2).sum()) == 16
+    assert int((largest_parts(labels, [1]) == 1).sum()) == 32

@@ -43,7 +43,7 @@ VARIANTS: dict[str, Variant] = {
         Variant("crf", "and masked CRF", crf=0.1),
         Variant("attentive", "and attentive similarity", attentive=0.1),
         Variant("both", "and both", crf=0.1, attentive=0.1),
-        Variant("ensemble", "on the interactive networks' masks", ENSEMBLE),
+        Variant("ensemble", "on masks made of the scribbles", ENSEMBLE),
         Variant("ensemble-attentive", "on these masks, with attentive similarity", ENSEMBLE, attentive=0.1),
         Variant("full", "full supervision", MASKS),
     )
