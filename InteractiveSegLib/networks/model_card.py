@@ -47,8 +47,8 @@ def read_card(model: Path) -> ModelCard:
     content = _json_object(path)
     if content.get("kind") == AUTOMATIC:
         raise InputError(
-            f"the model {model} marks images by itself and takes no prompts: it is for 'interactiveseg segment --model', "
-            "which corrects what it finds with another network"
+            f"the model {model} marks images by itself and takes no prompts: it is for 'interactiveseg segment "
+            "--model', which corrects what it finds with another network"
         )
     if content.get("spatial_axes") != 3:
         raise InputError(f'the card {path} states "spatial_axes": {content.get("spatial_axes")!r}; it must be 3')
