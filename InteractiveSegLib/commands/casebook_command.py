@@ -216,6 +216,7 @@ def _accept(options: argparse.Namespace) -> None:
     from InteractiveSegLib.casebook.from_files import accepted_from_files
     from InteractiveSegLib.casebook.left_work import left_work
     from InteractiveSegLib.casebook.review import SliceState
+    from InteractiveSegLib.casebook.states import State
 
     named = bool(options.verified or options.not_there)
     if options.absent and (named or options.mask is not None):
@@ -236,7 +237,7 @@ def _accept(options: argparse.Namespace) -> None:
             with one_voice():
                 read = accepted_from_files(entry, options.mask, options.scribbles, notes, left)
         read = replace(read, review=review_of(casebook, entry, read.labels, left, options))
-        is_new = entry.state.value == "new"
+        is_new = entry.state is State.NEW
         if is_new:
             entry = casebook.begin(entry)
         try:

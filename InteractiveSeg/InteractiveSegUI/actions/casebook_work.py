@@ -12,6 +12,7 @@ import slicer
 
 from InteractiveSegLib.casebook.case_view import CasebookView, CaseWork, OpenedCase
 from InteractiveSegLib.casebook.effort import EDIT, OPENED, REDONE, ROUND, STROKE, UNDONE, Event
+from InteractiveSegLib.casebook.states import State
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.packed_mask import PackedMask
 from InteractiveSegLib.networks import DEFAULT_NETWORK
@@ -157,7 +158,7 @@ class CasebookWork:
         return self.folder
 
     def _on_casebook(self, view: CasebookView) -> None:
-        done = sum(row.state == "accepted" for row in view.rows)
+        done = sum(row.state == State.ACCEPTED for row in view.rows)
         self._use(view)
         self._controller.say(
             " ".join([f"{self.folder}: {counted(len(view.rows), 'case', 'cases')}, {done} accepted.", *view.notes])

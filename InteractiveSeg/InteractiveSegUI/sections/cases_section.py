@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import qt
 from slicer.i18n import tr as _
 
+from InteractiveSegLib.casebook.states import OPEN, State
 from InteractiveSegUI.actions.casebook_work import CasebookWork
 from InteractiveSegUI.controller import Controller
 from InteractiveSegUI.sections.section import Section
@@ -46,8 +47,9 @@ class CasesSection(Section):
         no_casebook = "" if has_casebook else _("Open a casebook first.")
         no_case = no_casebook or ("" if has_case else _("Open a case first."))
         chosen = self._chosen_state()
-        not_open = "" if chosen in ("new", "in work", "reopened") else _("Choose an unfinished case in the list.")
-        not_done = "" if chosen in ("accepted", "skipped") else _("Choose an accepted or skipped case in the list.")
+        not_open = "" if chosen in OPEN else _("Choose an unfinished case in the list.")
+        is_done = chosen in (State.ACCEPTED, State.SKIPPED)
+        not_done = "" if is_done else _("Choose an accepted or skipped case in the list.")
         learning = _("The learner is running.") if work.learning.is_running else ""
         no_version = "" if has_casebook and view.model else _("There is no learnt version yet.")
         self.allow(ui.openCasebookButton, busy)
@@ -94,7 +96,7 @@ class CasesSection(Section):
         return next((row.state for row in self._shown.rows if row.name == name), "") if name else ""
 
     def _effort(self) -> str:
-        done = [row.effort for row in self._shown.rows if row.state == "accepted"]
+        done = [row.effort for row in self._shown.rows if row.state == State.ACCEPTED]
         if not done:
             return _("No case has been accepted yet")
         seconds, strokes = sum(each.active_s for each in done), sum(each.strokes for each in done)
