@@ -75,7 +75,9 @@ def test_a_sound_casebook_has_nothing_to_find(study):
 def test_a_flipped_bit_is_found_and_named_and_the_rest_continues(study, name, called, place):
     found, other = stream(study)
     flip(getattr(found, name), place)
-    with pytest.raises(InputError, match=f"the {called} of case 'case0' is damaged: the content of .*{name}-.* is not"):
+    with pytest.raises(
+        InputError, match=f"the {called} of case 'case0' is damaged: the content of .*{name}-.* has changed"
+    ):
         load_accepted(study.case("case0"), found)
     assert load_accepted(study.case("case1"), other).labels.max() == 3
     [text] = texts(study)

@@ -340,5 +340,5 @@ def test_a_series_in_several_folders_is_reported(tmp_path, places):
         imported = finish(import_steps(casebook, tmp_path / "in"))
     assert len(imported.added) == len(places) + 1
     (note,) = imported.notes
-    assert note.startswith(f"the DICOM series 1.2.3 lies in {len(places)} folders")
+    assert note.startswith(f"the DICOM series 1.2.3 is in {len(places)} folders")
     assert all(str(tmp_path / "in" / place) in note for place in places)

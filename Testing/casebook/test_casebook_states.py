@@ -118,7 +118,7 @@ def test_an_empty_mask_is_accepted_only_where_it_is_meant(tmp_path):
 @pytest.mark.parametrize(
     ("accepted_mask", "text"),
     [
-        (by_hand(box_mask()[:5]), r"shape \(5, 12, 17\), but its image \(6, 12, 17\)"),
+        (by_hand(box_mask()[:5]), r"shape \(5, 12, 17\), but its image has \(6, 12, 17\)"),
         (AcceptedMask(box_mask(), np.zeros((6, 12, 17), np.uint8)), "105 labelled voxels .* no origin"),
         (AcceptedMask(box_mask(), box_mask(4)), "no origin"),
         (by_hand(box_mask(255)), "integers from 0 to 254"),

@@ -62,9 +62,9 @@ def test_reviews_come_back_from_their_text():
     assert '"1u2v1u1v1u"' in review.to_text()
     assert Review.from_text(review.to_text()) == review
     for text in ("", "[]", '{"axis": 0, "slices": 2, "states": {"1": "2x"}}', review.to_text().replace("2v", "3v")):
-        with pytest.raises(InputError, match="is no review"):
+        with pytest.raises(InputError, match="is not a review"):
             Review.from_text(text)
-    with pytest.raises(InputError, match="is no review"):
+    with pytest.raises(InputError, match="is not a review"):
         Review.from_text('{"axis": 0, "slices": 2, "states": {"1": "99999999999v"}}')
 
 
@@ -101,7 +101,7 @@ def test_a_part_of_a_mask_is_accepted_and_the_rest_is_kept_as_it_is(tmp_path):
         accepted(casebook, "case1", two_organs())
         entry = casebook.begin(casebook.case("case2"))
         wrong = Review(0, 9, {1: (VERIFIED,) * 9})
-        with pytest.raises(InputError, match="of case 'case2' is of 9 slices along k, but the image has the shape"):
+        with pytest.raises(InputError, match="of case 'case2' has 9 slices along k, but the image has the shape"):
             accept(casebook, entry, by_hand(two_organs(), review=wrong))
     with Casebook(tmp_path / "book") as casebook:
         part, whole = stream(casebook)

@@ -262,7 +262,7 @@ def test_a_series_in_several_folders_is_reported(run):
         write_series(Path("split", place), ramp(4) + len(place), uid="1.2.3")
     code, _, error = run("segment", "split", "--box", "1,1,0,6,5,4", "-o", "masks")
     assert (code, states(report())) == (0, {"one": "done", "two": "done"})
-    assert "note: the DICOM series 1.2.3 lies in 2 folders" in error
+    assert "note: the DICOM series 1.2.3 is in 2 folders" in error
 
 
 def same_names():

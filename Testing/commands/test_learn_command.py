@@ -32,7 +32,7 @@ def test_learning_versions_and_the_way_back(study, capsys):
     assert capsys.readouterr().out == "no version is in use\n"
     assert main([*words, "--versions"]) == 0
     heard = capsys.readouterr()
-    assert ("replaced" in heard.out, "what it was before the first case" in heard.err) == (True, True)
+    assert ("replaced" in heard.out, "the network is the initial one" in heard.err) == (True, True)
     assert main([*words, "--roll-back"]) == 2
     assert "nothing to roll back" in capsys.readouterr().err
 

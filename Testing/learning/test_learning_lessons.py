@@ -107,7 +107,7 @@ def test_lessons_come_back_from_their_arrays():
         assert (one.channels is None) == (other.channels is None)
         assert np.abs(one.image - other.image).max() < 1e-3
         assert one.spacing_mm == pytest.approx(other.spacing_mm)
-    with pytest.raises(InputError, match="lacks spacing, weight"):
+    with pytest.raises(InputError, match="has no spacing, weight"):
         ObjectLesson.from_arrays({"image": ones(), "target": ones()})
 
 
@@ -275,7 +275,7 @@ def test_images_come_back_from_their_arrays_with_what_was_answered():
     back = ImageLesson.from_arrays(kept.arrays())
     assert (back.labels, float(back.dark.max())) == ((1,), 1.5)
     assert np.abs(back.image - kept.image).max() < 1e-3
-    with pytest.raises(InputError, match="lacks labels"):
+    with pytest.raises(InputError, match="has no labels"):
         ImageLesson.from_arrays({"image": ones(), "targets": ones(), "weight": ones()})
 
 

@@ -73,11 +73,11 @@ def test_objects_are_expected_where_they_usually_are(tmp_path):
         assert np.allclose(usual_places(casebook, 12)[1], np.mean(each[1:], axis=0))
 
 
-def test_the_next_case_is_the_one_that_the_version_in_use_is_least_sure_of(tmp_path, teacher, capsys):
+def test_the_next_case_is_the_one_about_which_the_version_in_use_is_most_uncertain(tmp_path, teacher, capsys):
     with blob_casebook(tmp_path, ["train"] * 6) as casebook:
         accept_blob(casebook, 0)
         assert (
-            "no network has predicted at the cases"
+            "no network has predicted the cases"
             in next_case(casebook, "uncertain", known_uncertainties(casebook)).reason
         )
         finish(StreamLearner(casebook, teacher, QUICK, uncertainty=UncertaintySettings(4)).steps())

@@ -88,7 +88,7 @@ def test_names_are_read_either_way(tmp_path):
         assert read_names(file) == {1: "liver", 7: "spleen"}
     for text in ("[1]", '{"1": 2}', '{"1": ""}', '{"liver": [1, 2]}', "no json", '{"liver": true}'):
         file.write_text(text)
-        with pytest.raises(InputError, match=r"labels.json holds no names of labels, such as"):
+        with pytest.raises(InputError, match=r"labels.json contains no names of labels, such as"):
             read_names(file)
     file.write_text('{"1": "liver", "01": "spleen"}')
     with pytest.raises(InputError, match="twice"):
