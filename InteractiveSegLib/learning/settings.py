@@ -14,9 +14,10 @@ _LEAST_RATE = 0.05  # of the first one, when the expected stream is over
 
 @dataclass(frozen=True)
 class LearnSettings:
-    """One training a case.
+    """One training a case, or one for several cases.
 
-    updates : optimiser steps after a case
+    updates : optimiser steps of a training
+    together : accepted cases that one training learns, at most
     learning_rate : of the first steps
     rate : "falling" takes it to 0 with half a cosine in every training; "steady" leaves it; "annealed" leaves it within
         a training and lets it fall with half a cosine over the expected stream
@@ -24,7 +25,7 @@ class LearnSettings:
     replay : "reservoir" mixes earlier cases into every training; "dark" also holds the network to what it answered on
         them when they were new (Buzzega et al., NeurIPS 2020); "none" learns from the latest case alone
     buffer : earlier cases that are kept for replay, at most
-    latest : part of the batches that come from the latest case, while there are others
+    latest : part of the batches that come from the cases that are new in a training, while there are others
     dark_share : weight of the squared distance to the earlier answers, in logits
     expected_cases : length of the stream, over which trust in the masks grows, and over which the rate is annealed
     smoothing : targets are blended with the network's first answer, where no person decided
@@ -34,6 +35,7 @@ class LearnSettings:
     """
 
     updates: int = 150
+    together: int = 1
     learning_rate: float = 2e-3
     rate: str = FALLING
     averaging: float = 0.97
@@ -52,7 +54,7 @@ class LearnSettings:
             raise InputError(f"replay must be one of {', '.join(REPLAYS)}, not {self.replay!r}")
         if self.rate not in RATES:
             raise InputError(f"rate must be one of {', '.join(RATES)}, not {self.rate!r}")
-        for name in ("updates", "buffer", "expected_cases"):
+        for name in ("updates", "together", "buffer", "expected_cases"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} {getattr(self, name)} must be at least 1")
         if not (self.learning_rate > 0 and self.sharpness > 0 and self.person_weight >= 0 and self.dark_share >= 0):

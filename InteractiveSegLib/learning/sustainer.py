@@ -6,12 +6,14 @@ Ma et al., arXiv 2204.06243. Labelled images of the igniter's source are mixed i
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch.utils.data import Dataset
 
+from InteractiveSegLib.casebook.acceptance import load_labels, stream
 from InteractiveSegLib.casebook.casebook import Casebook
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.geometry import Volume
@@ -33,7 +35,12 @@ IGNITER, SUSTAINER = "igniter", "sustainer"
 PATCHES = PatchSettings((48, 96), (2, 8), 0.5, 0.3, 0.15)
 KEPT_SOURCES = 12
 """Labelled images of the source that are kept for replay, at most."""
+TOGETHER = 40
+"""Accepted cases that one training learns, at most: the largest batch that is advised."""
+SOURCE_SHARE = 0.25
+"""Part of the patches that come from the source, which is to be remembered, not learnt."""
 _LAYOUT, _SOURCE = "layout.json", "source-{}.npz"
+_AUGMENTATION = AugmentationSettings()
 
 
 def keep_source(folder: Path, lessons: Sequence[ImageLesson], network: AutomaticNetwork, layout: OrganLayout) -> None:
@@ -56,17 +63,46 @@ def kept_layout(folder: Path) -> OrganLayout:
     return OrganLayout.load(folder / _LAYOUT)
 
 
+@dataclass(frozen=True)
+class SourceMixture:
+    """Cases of the study as they would be drawn by themselves, and with them images of the source.
+
+    cases : of the study; they come first
+    share : part of the batches that come from the source, where it has any images
+    """
+
+    of_study: Mixture
+    cases: int
+    share: float
+
+    def draw(self, images: int, rng: np.random.Generator) -> int:
+        """Index of a case, or of an image of the source."""
+        if images > self.cases and rng.random() < self.share:
+            return int(rng.integers(self.cases, images))
+        return self.of_study.draw(self.cases, rng)
+
+
 class SustainerTeacher(AutomaticTeacher):
     """As the teacher of the automatic network, but it starts from the igniter's, and mixes in its source.
 
+    Parameters
+    ----------
     igniter : folder of its version
+    source_share : part of the patches that come from the igniter's source; 0 mixes none in
+    augmentation : None learns from patches as they are
     """
 
     name = SUSTAINER
 
-    def __init__(self, igniter: Path, patches: PatchSettings | None = None) -> None:
+    def __init__(
+        self,
+        igniter: Path,
+        patches: PatchSettings | None = None,
+        source_share: float = SOURCE_SHARE,
+        augmentation: AugmentationSettings | None = _AUGMENTATION,
+    ) -> None:
         super().__init__(patches=patches or PATCHES)
-        self.igniter = igniter
+        self.igniter, self.source_share, self.augmentation = igniter, source_share, augmentation
 
     @classmethod
     def of(cls, casebook: Casebook) -> SustainerTeacher:
@@ -91,12 +127,15 @@ class SustainerTeacher(AutomaticTeacher):
         self, lessons: Sequence[ImageLesson], network: AutomaticNetwork, settings: LearnSettings, seed: int
     ) -> Dataset[Any]:
         axis = network.axis if network.dimensions == 2 else None
-        replayed = [] if settings.replay == NONE else self.source(network)
-        mixture = Mixture(settings.latest)
+        replayed = self.source(network) if self.source_share and settings.replay != NONE else []
+        of_study = Mixture(settings.latest, settings.together)
+        mixture = SourceMixture(of_study, len(lessons), self.source_share)
         plain = ImageBatches([*lessons, *replayed], network.labels, axis, mixture, settings.updates, seed, self.patches)
-        if settings.replay == DARK:  # what was answered to an image holds for it as it was
+        if settings.replay == DARK or self.augmentation is None:  # an answer to an image holds for it as it was
             return plain
-        changes = AugmentationSettings(turned_degrees=ANY_ANGLE) if network.slices_first else AugmentationSettings()
+        changes = self.augmentation
+        if network.slices_first:
+            changes = replace(changes, turned_degrees=ANY_ANGLE)
         return AugmentedBatches(plain, axis, changes, seed)
 
     def source(self, network: AutomaticNetwork) -> list[ImageLesson]:
@@ -111,10 +150,33 @@ class SustainerTeacher(AutomaticTeacher):
         return found
 
 
-def sustain_start_steps(casebook: Casebook, teacher: SustainerTeacher, most: int) -> Steps[Started | None]:
-    """Starting masks of the version in use, for so many cases that nobody has begun; None where none is in use."""
+def study_layout(casebook: Casebook, teacher: SustainerTeacher, network: AutomaticNetwork) -> OrganLayout:
+    """How organs lie in the igniter's source and in the cases whose mask a person stands for as a whole.
+
+    Masks that cannot be read are left out with a note.
+    """
+    found = [kept_layout(teacher.igniter)]
+    for acceptance in stream(casebook):
+        entry = casebook.case_of_id(acceptance.case_id)
+        try:
+            labels = load_labels(entry, acceptance)
+            if labels.any() and acceptance.reviewed(entry).is_whole:
+                found.append(OrganLayout.of(labels, entry.image.geometry, network))
+        except InputError as error:
+            casebook.note(f"where its organs lie is not learnt from a case: {error}")
+    return OrganLayout.of_all(found)
+
+
+def sustain_start_steps(
+    casebook: Casebook, teacher: SustainerTeacher, most: int | None, names: Sequence[str] | None = None
+) -> Steps[Started | None]:
+    """Starting masks of the version in use, for so many cases that nobody has begun; None where none is in use.
+
+    names : of the cases, in the order in which they are looked at; all, as they came, where None
+    """
     version = in_use(casebook, SUSTAINER)
     if version is None or version.folder is None:
         return None
     network = teacher.load(version.folder)
-    return (yield from start_steps(casebook, network, version.id, kept_layout(teacher.igniter), most))
+    layout = study_layout(casebook, teacher, network)
+    return (yield from start_steps(casebook, network, version.id, layout, most, names))

@@ -48,7 +48,7 @@ class Teacher(Protocol, Generic[Net, Lesson]):
         ...
 
     def batches(self, lessons: Sequence[Lesson], network: Net, settings: LearnSettings, seed: int) -> Dataset[Any]:
-        """Numbered batches; the first lesson is the latest case's."""
+        """Numbered batches; the first ``settings.together`` lessons are those of the latest cases."""
         ...
 
     def loss(self, settings: LearnSettings) -> Loss: ...
@@ -84,12 +84,12 @@ def teach_steps(
     folder: Path,
     device: torch.device,
 ) -> Steps[Net]:
-    """One training: ``settings.updates`` steps on the latest case's lesson and those replayed.
+    """One training: ``settings.updates`` steps on the lessons of the latest cases and those replayed.
 
     Parameters
     ----------
     network : trained in place
-    lessons : the first is the latest case's
+    lessons : the first ``settings.together`` are those of the latest cases
     seed : of the batches
     folder : of the checkpoint; a training that is found there goes on
 
