@@ -118,12 +118,8 @@ def _told(task: TransferTask, found: Transferred) -> str:
         requirements_table,
     )
 
-    titles = {
-        "heart": "From late-enhancement to cine MR of the heart",
-        "control": "From hippocampi to others of the same kind",
-    }
     tables = [requirements_table(found), curves_table(found), organs_table(found), batches_table(found)]
-    return "\n\n".join([f"### {titles[task.name]}", *tables]) + "\n"
+    return "\n\n".join([f"### {task.title}", *tables]) + "\n"
 
 
 def _shown_command(options: argparse.Namespace, parts: list[str]) -> str:

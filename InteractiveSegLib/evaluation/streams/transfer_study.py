@@ -177,7 +177,7 @@ def study_steps(
         for number in range(len(settings.batches) + 1):
             yield from learner.steps()
             tested.append((yield from _tested_steps(casebook, teacher, parts, data, folder, settings, number)))
-            cases.append(sum(cost.split == TRAIN for cost in costs))
+            cases.append(sum(cost.split == TRAIN and cost.batch < number for cost in costs))
             if number == len(settings.batches):
                 break
             names = yield from _batch_steps(casebook, teacher, folder, settings, way, number)

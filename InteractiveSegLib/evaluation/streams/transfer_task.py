@@ -39,12 +39,14 @@ class Place:
 class TransferTask:
     """What is transferred to what. Numbers are of groups of cases, such as patients.
 
+    name : of a folder. title : of tables
     source, targets : their objects have the same names
     sources : of the source; where the source is a target as well, these are no targets
     tested, validated : of the targets
     """
 
     name: str
+    title: str
     source: Dataset
     targets: tuple[Dataset, ...]
     sources: int
@@ -104,8 +106,12 @@ def transfer_tasks(datasets: Sequence[Dataset] | None = None) -> dict[str, Trans
     hippocampus = replace(by_name["hippocampus T1 MR"], objects={"anterior": (1,), "posterior": (2,)})
     cine = tuple(each for name, each in by_name.items() if name.startswith("ACDC"))
     return {
-        "heart": TransferTask("heart", by_name["MS-CMRSeg LGE MR"], cine, 12, 20, 2),
-        "control": TransferTask("control", hippocampus, (hippocampus,), 8, 24, 4),
+        "heart": TransferTask(
+            "heart", "From late-enhancement to cine MR of the heart", by_name["MS-CMRSeg LGE MR"], cine, 12, 20, 2
+        ),
+        "control": TransferTask(
+            "control", "From hippocampi to others of the same kind", hippocampus, (hippocampus,), 8, 24, 4
+        ),
     }
 
 
