@@ -1,7 +1,7 @@
 # make demo       the main job on a real scan
 # make test       all tests but the slow ones
 # make test-all   all tests
-# make test-slow  the slow tests alone: 500 damaged inputs, kills of commands, large images
+# make test-slow  the slow tests alone: 500 damaged inputs, kills, trainings in processes, large images
 # make test-offline    the tests in a Linux namespace without any network
 # make constraints  the versions in constraints.txt again, from pyproject.toml; needs uv
 # make audit      looks these versions up among known vulnerabilities; needs uv and a network

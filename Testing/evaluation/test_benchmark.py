@@ -136,6 +136,7 @@ def test_the_masks_of_networks_are_kept(complete, images, settings):
     assert load_mask(output, replace(unit, method="box")) is None
 
 
+@pytest.mark.slow
 def test_two_processes_find_what_one_finds(complete, images, settings, tmp_path):
     outcome = finish(steps(images, tmp_path / "new" / "output", replace(settings, jobs=2, cases=3)))
     scores, notes = timeless(outcome)
@@ -238,6 +239,7 @@ class Deadly(Dataset):
         return super().load(root, case)
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_is_named_and_the_run_can_go_on(images, tmp_path, monkeypatch):
     root = Path(images).parent
     chosen = BenchmarkSettings(("box",), ("robot",), split="all", trial=ONE_ROUND)

@@ -141,6 +141,7 @@ def test_effort_is_what_a_robot_needs_until_the_mask_is_good(tmp_path, data):
     assert fixed[0] == costs[0]
 
 
+@pytest.mark.slow
 def test_rounds_are_timed_alone_and_beside_a_learner_that_trains(tmp_path, data):
     settings = SlowdownSettings(1, 3, 1, str(tiny_prompted(tmp_path).initial))
     times = finish(slowdown_steps(BLOBS, data, tmp_path / "out", settings))
@@ -153,6 +154,7 @@ def test_rounds_are_timed_alone_and_beside_a_learner_that_trains(tmp_path, data)
     assert "1.50 times as long (a," in table
 
 
+@pytest.mark.slow
 def test_a_learner_that_ends_is_told_of(tmp_path, data, monkeypatch):
     monkeypatch.setattr("InteractiveSegLib.evaluation.streams.slowdown._UPDATES", 0)
     settings = SlowdownSettings(1, 1, 1, str(tiny_prompted(tmp_path).initial))

@@ -116,6 +116,7 @@ def test_another_source_gives_another_version_and_the_first_comes_back(tmp_path)
         assert finish(check_steps(casebook)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
 def test_killed_at_any_moment_it_goes_on_and_ends_with_the_same_masks(tmp_path):
     folder = source(tmp_path / "source")

@@ -308,6 +308,7 @@ def test_a_full_disk_stops_the_learner_and_it_goes_on_when_there_is_room(tmp_pat
         assert finish(StreamLearner(casebook, teacher, QUICK).steps())[0].used
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="looks at the niceness of a process")
 def test_the_learner_runs_in_a_process_of_its_own_that_gives_way(tmp_path):
     with blob_casebook(tmp_path, ["train"]) as casebook:

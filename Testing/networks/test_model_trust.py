@@ -170,6 +170,7 @@ def test_a_model_that_goes_beyond_its_limits_is_ended(tmp_path, body, limits, te
     assert script_model._Process._idle is None  # it serves no other model
 
 
+@pytest.mark.slow
 def test_a_model_is_started_again_after_it_was_ended_or_died(tmp_path):
     model = strange(tmp_path / "model", tiny(IN_LARGE))
     trust_programs(model)

@@ -164,6 +164,7 @@ def test_a_case_that_another_program_accepted_is_not_overwritten(person, study):
     assert states(study) == ["skipped", "new", "new"]
 
 
+@pytest.mark.slow
 def test_the_learner_works_beside_the_window_and_its_version_is_used(person, study):
     opened(person, study)
     slicer_balls.box_round(person, 0)

@@ -29,6 +29,7 @@ def same(one, other):
     return one[0] == other[0] and one[1].equals(other[1]) and np.array_equal(one[2], other[2])
 
 
+@pytest.mark.slow
 def test_killing_the_worker_at_ten_random_moments_loses_nothing(person):
     rng = np.random.default_rng(11)
     balls.in_scene(person)
