@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,7 +71,6 @@ def run_transfer(options: argparse.Namespace) -> None:
 def _settings(options: argparse.Namespace) -> TransferSettings:
     from InteractiveSegLib.evaluation.streams.transfer_study import TransferSettings
     from InteractiveSegLib.learning.igniter import IgniteSettings
-    from InteractiveSegLib.learning.settings import LearnSettings
 
     default = TransferSettings()
     steps, updates, cases, tested = _QUICK if options.quick else (None, None, None, default.tested)
@@ -81,7 +81,7 @@ def _settings(options: argparse.Namespace) -> TransferSettings:
         batches += [left] if left > 0 else []
     return TransferSettings(
         IgniteSettings(steps=steps or default.ignite.steps),
-        LearnSettings(updates=updates or default.learn.updates, buffer=default.learn.buffer),
+        replace(default.learn, updates=updates or default.learn.updates),
         tuple(batches),
         tested=options.tested or tested,
     )

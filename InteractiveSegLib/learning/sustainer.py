@@ -14,6 +14,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from InteractiveSegLib.casebook.acceptance import load_labels, stream
+from InteractiveSegLib.casebook.batches import BATCHES
 from InteractiveSegLib.casebook.casebook import Casebook
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.geometry import Volume
@@ -35,8 +36,8 @@ IGNITER, SUSTAINER = "igniter", "sustainer"
 PATCHES = PatchSettings((48, 96), (2, 8), 0.5, 0.3, 0.15)
 KEPT_SOURCES = 12
 """Labelled images of the source that are kept for replay, at most."""
-TOGETHER = 40
-"""Accepted cases that one training learns, at most: the largest batch that is advised."""
+SUSTAINER_SETTINGS = LearnSettings(updates=400, together=max(BATCHES), buffer=80)
+"""One training for all that was accepted since the last one, up to the largest batch that is advised."""
 SOURCE_SHARE = 0.25
 """Part of the patches that come from the source, which is to be remembered, not learnt."""
 _LAYOUT, _SOURCE = "layout.json", "source-{}.npz"

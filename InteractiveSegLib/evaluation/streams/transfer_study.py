@@ -40,6 +40,7 @@ from InteractiveSegLib.learning.settings import LearnSettings
 from InteractiveSegLib.learning.sustainer import (
     SOURCE_SHARE,
     SUSTAINER,
+    SUSTAINER_SETTINGS,
     SustainerTeacher,
     study_layout,
     sustain_start_steps,
@@ -64,7 +65,7 @@ class TransferSettings:
     """
 
     ignite: IgniteSettings = field(default_factory=IgniteSettings)
-    learn: LearnSettings = field(default_factory=lambda: LearnSettings(updates=400, buffer=80))
+    learn: LearnSettings = field(default=SUSTAINER_SETTINGS)
     batches: tuple[int, ...] = BATCHES
     effort: EffortModel = field(default_factory=EffortModel)
     tested: int = 40
@@ -172,7 +173,7 @@ def study_steps(
         augmentation = settings.ignite.augmentation if way.augmented else None
         igniter = SustainerTeacher.of(casebook).igniter
         teacher = SustainerTeacher(igniter, settings.ignite.patches, way.source_share, augmentation)
-        learn = replace(settings.learn, seed=seed, together=max(settings.batches), smoothing=False)
+        learn = replace(settings.learn, seed=seed)
         learner = StreamLearner(casebook, teacher, learn, device=_CPU, uncertainty=UncertaintySettings(0))
         for number in range(len(settings.batches) + 1):
             yield from learner.steps()
