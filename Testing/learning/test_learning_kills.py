@@ -173,14 +173,14 @@ def test_a_study_that_labelled_images_started_survives_kills_while_it_ignites_su
     rng = np.random.default_rng(25)
     kills = seen = 0
     for _ in range(STUDY_KILLS):
-        part = rng.uniform(0.02, 0.3)  # of the whole; a run goes on where the last one was killed
+        part = rng.uniform(0.01, 0.1)  # of the whole; a run goes on where the last one was killed
         if killed_after(took_s * part, lambda: study_work(folder, source_folder, acknowledged)):
             break
         kills += 1
         count = nothing_is_lost(folder, acknowledged)
         assert count >= seen
         seen = count
-    assert kills >= STUDY_KILLS // 2
+    assert kills >= STUDY_KILLS - 3
     study_work(folder, source_folder, acknowledged)
     assert nothing_is_lost(folder, acknowledged) >= 1
     with Casebook(folder) as casebook:
