@@ -1,4 +1,4 @@
-"""Which cases are worked on together before the network learns again: batches that grow, and how they are chosen."""
+"""Batches: cases that are annotated before the network learns again. They grow, and are chosen in several orders."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.wording.counting import counted
 
 BATCHES = (5, 10, 20, 40)
-"""Ma et al., arXiv 2204.06243: the better the network, the more cases may wait for it to learn."""
+"""Ma et al., arXiv 2204.06243: the better the network, the larger the batches."""
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """The cases to work on next, and a sentence that says why these."""
+    """The next cases, and why these, as a sentence."""
 
     cases: Sequence[CaseEntry]
     reason: str
 
 
 def batch_size(done: int, sizes: Sequence[int] = BATCHES) -> int:
-    """Of the batch that comes, or goes on, after so many cases; the last size comes again and again.
+    """Number of cases left in the current batch after ``done`` cases; the last size repeats.
 
     >>> [batch_size(done) for done in (0, 3, 5, 14, 15, 75, 76)]
     [5, 2, 10, 1, 20, 40, 39]
@@ -40,7 +40,7 @@ def batch_size(done: int, sizes: Sequence[int] = BATCHES) -> int:
 
 
 def batch_sizes(done: int, sizes: Sequence[int] = BATCHES) -> list[int]:
-    """Of the batches that so many cases make up; the last one may be unfinished.
+    """Sizes of the batches of ``done`` cases; the last one may be incomplete.
 
     >>> batch_sizes(17), batch_sizes(80), batch_sizes(0)
     ([5, 10, 2], [5, 10, 20, 40, 5], [])
@@ -54,13 +54,13 @@ def batch_sizes(done: int, sizes: Sequence[int] = BATCHES) -> list[int]:
 def next_batch(
     casebook: Casebook, order: str = "fixed", size: int | None = None, splits: Collection[str] | None = None
 ) -> Batch:
-    """New cases that nobody has in work, in the worklist's order; fewer than the size where no more are left.
+    """New cases that no program has in work; fewer than the size if no more are left.
 
     Parameters
     ----------
-    order : of ``worklist.ORDERS``; "diverse" looks at all that was taken up before, too
-    size : of the batch; None for the one that ``batch_size`` gives
-    splits : of the cases; all but the test split, whose cases are annotated without help, where None
+    order : of ``worklist.ORDERS``
+    size : of the batch; that of ``batch_size`` if None
+    splits : of the cases; if None, all but the test split, whose cases are annotated without help
 
     Raises
     ------
@@ -75,12 +75,12 @@ def next_batch(
     size = size or batch_size(sum(each.state is State.ACCEPTED for each in cases))
     chosen, known = new_in_order(casebook, cases, new, order, known_uncertainties(casebook))
     chosen = chosen[:size]
-    of = f"of {counted(known, 'case', 'cases')} that a network has looked at"
+    among = f"of the {counted(known, 'case', 'cases')} that it has predicted"
     reason = {
         "fixed": "they were added first",
         "random": "drawn at random",
-        "uncertain": f"the network is least sure of them, {of}",
-        "diverse": f"as different as can be, {of}",
+        "uncertain": f"the network is most uncertain about them, {among}",
+        "diverse": f"they differ most from each other and from earlier cases for the network, {among}",
     }[order]
     if order in ("uncertain", "diverse") and known < len(chosen):
         reason += f"; {counted(len(chosen) - known, 'other was', 'others were')} added first"

@@ -1,4 +1,4 @@
-"""What a network makes of the image of a case as a whole: numbers by which cases are told apart."""
+"""Features of a case: a network's summary of its image, by which cases are compared."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _KIND = "features"
 
 
 def keep_features(casebook: Casebook, version: int, name: str, features: NDArray[np.floating]) -> None:
-    """Write down the features (n,) that a version of a network finds in a case."""
+    """Store the features (n,) of a case, as computed by a version of a network."""
     told = {"version": version, "values": [float(f"{value:.5g}") for value in features.tolist()]}
     casebook.record(casebook.case(name), [Event(_KIND, time.time(), told)])
 
 
 def known_features(casebook: Casebook) -> dict[str, NDArray[np.float64]]:
-    """Name -> features, of the version that has looked at most cases, of several the latest. Damaged ones are noted.
+    """Name -> features of the version that has predicted most cases, of several the latest. Damaged ones are noted.
 
-    Those of two versions are not compared. The igniter has looked at all cases that were new then.
+    Features of different versions are not comparable. The igniter predicts all cases that are new when it is trained.
     """
     rows = casebook.database.rows(
         "SELECT event.id AS id, name, kind, at, data FROM event JOIN case_ ON case_.id = case_id WHERE kind = ?"

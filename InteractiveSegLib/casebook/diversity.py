@@ -1,4 +1,4 @@
-"""Cases chosen so that none is far from all that were chosen, as a network sees them."""
+"""Choosing cases that differ from each other, in the features of a network."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 def diverse(
     features: Mapping[str, NDArray[np.floating]], taken: Sequence[str], candidates: Collection[str], count: int
 ) -> list[str]:
-    """Greedy k-centre: again and again the candidate that is farthest from all that were taken (Sener and Savarese).
+    """Greedy k-centre selection (Sener and Savarese, ICLR 2018): always the candidate farthest from all cases chosen.
 
-    Distances are Euclidean, each feature in units of its standard deviation over all cases; the first of all, where
-    none was taken yet, is the candidate nearest to the mean. Candidates without features are left out.
+    Distances are Euclidean, with each feature in units of its standard deviation over all cases. Without any case
+    chosen before, the first is the candidate nearest to the mean. Candidates without features are left out.
 
     Parameters
     ----------
     features : name -> (n,)
-    taken : names of the cases that a batch adds to
+    taken : names of the cases chosen before
     """
     names = sorted(name for name in candidates if name in features)
     if not names:

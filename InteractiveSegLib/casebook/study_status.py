@@ -1,4 +1,4 @@
-"""Where a study stands: what is verified, what a case costs batch by batch, and whether it is time to stop."""
+"""The status of a study: what is verified, the effort of each batch, and whether to stop annotating."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from InteractiveSegLib.wording.counting import counted
 
 @dataclass(frozen=True)
 class StopSettings:
-    """When annotating more is hardly worth it.
+    """When to suggest stopping.
 
-    fall : part by which the median time of a batch has to be below that of the batch before, or it has levelled off
-    changed : part of the organs' voxels; where fewer are changed, as the median of a batch, masks are good as they come
+    fall : relative decrease of the median time from one batch to the next, below which it has levelled off
+    changed : median fraction of changed voxels in a batch, below which starting masks need no more correction
     """
 
     fall: float = 0.1
@@ -32,17 +32,17 @@ class StopSettings:
 
     def __post_init__(self) -> None:
         if not (0 <= self.fall < 1 and 0 <= self.changed <= 1):
-            raise InputError(f"fall {self.fall} must lie within 0 and 1, changed {self.changed} as well")
+            raise InputError(f"fall {self.fall} and changed {self.changed} must be between 0 and 1")
 
 
 @dataclass(frozen=True)
 class BatchEffort:
-    """What the cases of one batch cost.
+    """Effort of one batch.
 
-    planned : cases of the batch when it is complete
-    seconds : median active time of the cases whose time is known; None where no case's is
-    changed : median over cases of the voxels changed in the starting mask, as a part of those of the organs as they
-        were accepted; None where no case had a starting mask
+    planned : number of cases of the complete batch
+    seconds : median active time of the cases whose time is known; None if none is
+    changed : median over cases of the changed voxels of the starting mask relative to the accepted voxels of all
+        organs; None if no case had a starting mask
     """
 
     cases: int
@@ -56,7 +56,7 @@ class BatchEffort:
 
 
 def stop_reason(batches: Sequence[BatchEffort], settings: StopSettings | None = None) -> str:
-    """Why it is time to stop, as a sentence; "" where it is not, or not known. Complete batches alone count."""
+    """Why to stop, as a sentence; "" if there is no reason. Only complete batches count."""
     settings = settings or StopSettings()
     complete = [batch for batch in batches if batch.is_complete]
     if not complete:
@@ -76,10 +76,10 @@ def stop_reason(batches: Sequence[BatchEffort], settings: StopSettings | None = 
 
 @dataclass(frozen=True)
 class StudyStatus:
-    """cases : state -> number of cases, those of the test split apart
+    """cases : state -> number of cases outside the test split
 
-    organs : of accepted cases that are verified in every slice. all_organs : of accepted cases
-    tested : accepted cases of the test split, which are annotated without help
+    organs, all_organs : of the accepted cases: organs verified in every slice, and all organs
+    tested : accepted cases of the test split
     batches : in the order of acceptance
     stop : as ``stop_reason``
     """
@@ -92,7 +92,7 @@ class StudyStatus:
     stop: str
 
     def lines(self) -> list[str]:
-        """For a person."""
+        """As sentences."""
         total = sum(self.cases.values())
         told = [
             f"{self.cases[State.ACCEPTED]} of {counted(total, 'case', 'cases')} accepted; "
@@ -106,18 +106,18 @@ class StudyStatus:
             of = f"{batch.cases} of {batch.planned} cases" if not batch.is_complete else f"{batch.cases} cases"
             told.append(", ".join([f"batch {number}: {of}", *known]))
         if self.stop:
-            told.append(f"it may be time to stop: {self.stop}")
+            told.append(f"consider stopping: {self.stop}")
         elif self.cases[State.ACCEPTED]:
-            told.append("nothing says yet that it is time to stop")
+            told.append("continue: the effort still decreases, or is not known yet")
         return told
 
 
 def study_status(
     casebook: Casebook, sizes: Sequence[int] = BATCHES, settings: StopSettings | None = None
 ) -> StudyStatus:
-    """Read from the database alone: no image is opened.
+    """Status of a study, from the database alone, without opening an image.
 
-    sizes : of batches; the last size comes again and again
+    sizes : of the batches; the last size repeats
     """
     states: Counter[State] = Counter()
     organs = all_organs = tested = 0
@@ -154,9 +154,9 @@ def study_status(
 
 
 def changed_part(events: Sequence[Event]) -> float | None:
-    """The voxels that a person changed in a starting mask, as a part of those of the organs; None where there was none.
+    """Changed voxels of the starting mask relative to the voxels of all organs; None if there was no starting mask.
 
-    What was verified counts alone, as of the last acceptance.
+    Counts what was verified at the last acceptance.
     """
     found = [event.data for event in events if event.kind == CHANGED]
     try:

@@ -1,6 +1,6 @@
-"""The sustainer: the igniter's network, taught on by what is verified of the study.
+"""The sustainer: the igniter's network, trained further on the verified part of the study.
 
-Ma et al., arXiv 2204.06243. Labelled images of the igniter's source are mixed in, so that it forgets none of them.
+Ma et al., arXiv 2204.06243. Labelled images of the igniter's source are mixed in, so that they are not forgotten.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ from InteractiveSegLib.system.files import replacing
 IGNITER, SUSTAINER = "igniter", "sustainer"
 PATCHES = PatchSettings((48, 96), (2, 8), 0.5, 0.3, 0.15)
 KEPT_SOURCES = 12
-"""Labelled images of the source that are kept for replay, at most."""
+"""Maximum number of labelled images of the source kept for replay."""
 SUSTAINER_SETTINGS = LearnSettings(updates=400, together=max(BATCHES), buffer=80)
-"""One training for all that was accepted since the last one, up to the largest batch that is advised."""
+"""One training for all cases accepted since the last one, up to the size of the largest batch."""
 SOURCE_SHARE = 0.25
-"""Part of the patches that come from the source, which is to be remembered, not learnt."""
+"""Share of the patches that come from the source."""
 _LAYOUT, _SOURCE = "layout.json", "source-{}.npz"
 _AUGMENTATION = AugmentationSettings()
 
 
 def keep_source(folder: Path, lessons: Sequence[ImageLesson], network: AutomaticNetwork, layout: OrganLayout) -> None:
-    """Write beside an igniter's weights what a sustainer needs of its source: images spread evenly over all of them.
+    """Write the part of the source that a sustainer needs beside an igniter's weights: evenly spaced images.
 
     Raises
     ------
@@ -60,7 +60,7 @@ def keep_source(folder: Path, lessons: Sequence[ImageLesson], network: Automatic
 
 
 def kept_layout(folder: Path) -> OrganLayout:
-    """How organs lie in an igniter's source. InputError where the file is missing or damaged."""
+    """Layout of organs in an igniter's source. InputError if the file is missing or damaged."""
     return OrganLayout.load(folder / _LAYOUT)
 
 
@@ -84,13 +84,13 @@ class SourceMixture:
 
 
 class SustainerTeacher(AutomaticTeacher):
-    """As the teacher of the automatic network, but it starts from the igniter's, and mixes in its source.
+    """Teacher of the automatic network that starts from the igniter's network and mixes in its source.
 
     Parameters
     ----------
-    igniter : folder of its version
-    source_share : part of the patches that come from the igniter's source; 0 mixes none in
-    augmentation : None learns from patches as they are
+    igniter : folder of the igniter's version
+    source_share : share of the patches that come from the igniter's source; 0 turns the replay of the source off
+    augmentation : of the patches; None for none
     """
 
     name = SUSTAINER
@@ -107,11 +107,11 @@ class SustainerTeacher(AutomaticTeacher):
 
     @classmethod
     def of(cls, casebook: Casebook) -> SustainerTeacher:
-        """InputError where the casebook has no igniter to start from."""
+        """The sustainer's teacher of a casebook. InputError if it has no igniter to start from."""
         version = in_use(casebook, IGNITER)
         if version is None or version.folder is None:
             raise InputError(
-                f"the casebook {casebook.folder} has no igniter that a sustainer could go on from: run 'casebook "
+                f"the casebook {casebook.folder} has no igniter for the sustainer to start from: run 'casebook "
                 "ignite' first"
             )
         return cls(version.folder)
@@ -132,7 +132,7 @@ class SustainerTeacher(AutomaticTeacher):
         of_study = Mixture(settings.latest, settings.together)
         mixture = SourceMixture(of_study, len(lessons), self.source_share)
         plain = ImageBatches([*lessons, *replayed], network.labels, axis, mixture, settings.updates, seed, self.patches)
-        if settings.replay == DARK or self.augmentation is None:  # an answer to an image holds for it as it was
+        if settings.replay == DARK or self.augmentation is None:  # earlier predictions hold for unchanged images alone
             return plain
         changes = self.augmentation
         if network.slices_first:
@@ -140,7 +140,7 @@ class SustainerTeacher(AutomaticTeacher):
         return AugmentedBatches(plain, axis, changes, seed)
 
     def source(self, network: AutomaticNetwork) -> list[ImageLesson]:
-        """Images of the igniter's source, those that are on this network's voxels and of its labels."""
+        """Images of the igniter's source that have this network's voxel size and labels."""
         found = []
         for path in sorted(self.igniter.glob(_SOURCE.format("*"))):
             arrays = read_arrays(path, "a labelled image of the igniter's source")
@@ -152,7 +152,7 @@ class SustainerTeacher(AutomaticTeacher):
 
 
 def study_layout(casebook: Casebook, teacher: SustainerTeacher, network: AutomaticNetwork) -> OrganLayout:
-    """How organs lie in the igniter's source and in the cases whose mask a person stands for as a whole.
+    """Layout of organs in the igniter's source and in the cases whose mask was accepted as a whole.
 
     Masks that cannot be read are left out with a note.
     """
@@ -164,16 +164,16 @@ def study_layout(casebook: Casebook, teacher: SustainerTeacher, network: Automat
             if labels.any() and acceptance.reviewed(entry).is_whole:
                 found.append(OrganLayout.of(labels, entry.image.geometry, network))
         except InputError as error:
-            casebook.note(f"where its organs lie is not learnt from a case: {error}")
+            casebook.note(f"the layout of organs leaves out a case: {error}")
     return OrganLayout.of_all(found)
 
 
 def sustain_start_steps(
     casebook: Casebook, teacher: SustainerTeacher, most: int | None, names: Sequence[str] | None = None
 ) -> Steps[Started | None]:
-    """Starting masks of the version in use, for so many cases that nobody has begun; None where none is in use.
+    """Give up to ``most`` new cases starting masks of the version in use; None if there is none.
 
-    names : of the cases, in the order in which they are looked at; all, as they came, where None
+    names : of the cases, in the order of prediction; all, as they were added, if None
     """
     version = in_use(casebook, SUSTAINER)
     if version is None or version.folder is None:

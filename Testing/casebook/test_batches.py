@@ -54,14 +54,15 @@ def test_the_next_batch_in_every_order(tmp_path):
         assert drawn == names(next_batch(casebook, "random", 7))
         batch = next_batch(casebook, "uncertain", 4)
         assert names(batch) == ["case5", "case6", "case2", "case1"]
-        assert batch.reason.endswith("of 3 cases that a network has looked at; 1 other was added first")
+        assert batch.reason.endswith("of the 3 cases that it has predicted; 1 other was added first")
         batch = next_batch(casebook, "diverse", 2)
         assert names(batch) == ["case3", "case4"]
-        assert batch.reason == "as different as can be, of 6 cases that a network has looked at"
+        assert "differ most from each other and from earlier cases" in batch.reason
+        assert batch.reason.endswith("of the 6 cases that it has predicted")
         assert names(next_batch(casebook, "diverse", 9))[-1] == "case7"
         found = next_case(casebook, "diverse")
         assert found.entry.name == "case3"
-        assert "least like those that were taken up (looked at 6 cases)" in found.reason
+        assert "differs most from the cases worked on so far (of 6 cases)" in found.reason
         with pytest.raises(InputError, match="must be one of fixed, random, uncertain, diverse, not 'best'"):
             next_batch(casebook, "best")
         with pytest.raises(InputError, match="at least 1, not 0"):
@@ -107,4 +108,4 @@ def test_the_command_names_the_cases_of_a_batch(tmp_path, capsys):
         for entry in casebook.cases():
             casebook.skip(entry)
     assert main(words) == 2
-    assert "nothing is left for a batch" in capsys.readouterr().err
+    assert "no case is left for a batch" in capsys.readouterr().err

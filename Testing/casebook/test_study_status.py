@@ -49,7 +49,7 @@ def test_when_to_stop(batches, stops):
 
 def test_other_limits_and_wrong_ones():
     assert "levelled off" in stop_reason([batch(100), batch(60)], StopSettings(fall=0.5))
-    with pytest.raises(InputError, match=r"fall 1\.0 must lie within 0 and 1"):
+    with pytest.raises(InputError, match=r"fall 1\.0 and changed 0\.02 must be between 0 and 1"):
         StopSettings(fall=1.0)
 
 
@@ -101,7 +101,7 @@ def test_a_study_tells_of_its_batches_and_that_it_may_be_over(tmp_path, capsys):
         assert lines[0] == "2 of 3 cases accepted; 2 of their 2 organs verified in every slice"
         assert lines[1] == "1 test case accepted, annotated without help"
         assert lines[2].startswith("batch 1: 2 of 5 cases, median 24 s a case, ")
-        assert lines[3] == "nothing says yet that it is time to stop"
+        assert lines[3] == "continue: the effort still decreases, or is not known yet"
     assert main(["casebook", "status", str(tmp_path / "book")]) == 0
     assert capsys.readouterr().out.splitlines() == lines
     assert main(["casebook", "status", str(tmp_path / "book"), "--json"]) == 0

@@ -1,4 +1,4 @@
-"""The igniter's network, taught on by what is verified of the study."""
+"""The igniter's network, trained further on the verified part of the study."""
 
 import shutil
 
@@ -66,7 +66,7 @@ def learnt(casebook, **more):
     return finish(StreamLearner(casebook, teacher, settings, uncertainty=UncertaintySettings(0)).steps())
 
 
-def test_it_goes_on_from_the_igniter_and_starts_the_cases_that_are_left(study):
+def test_it_starts_from_the_igniter_and_starts_the_cases_that_are_left(study):
     accept_blob(study, 0)
     accept_blob(study, 1)
     [case] = learnt(study)
@@ -128,7 +128,7 @@ def test_without_an_igniter_there_is_nothing_to_go_on_from(tmp_path, capsys):
     assert "run 'casebook ignite' first" in capsys.readouterr().err
 
 
-def test_the_command_teaches_it_and_tells_of_the_starting_masks(study, monkeypatch, capsys):
+def test_the_command_teaches_it_and_reports_the_starting_masks(study, monkeypatch, capsys):
     monkeypatch.setattr("InteractiveSegLib.learning.sustainer.PATCHES", SMALL)
     torch.set_num_threads(1)
     accept_blob(study, 0)
@@ -211,7 +211,7 @@ def test_an_organ_that_no_case_has_is_learnt_to_be_absent(study):
     assert network.labels == (1, 2)
     started = finish(sustain_start_steps(study, SustainerTeacher.of(study), 1))
     assert started.confidences["case1"][2] == 0
-    assert "spleen was found in none of the 1 case" in started.notes
+    assert "spleen was not found in any of the 1 case" in started.notes
 
 
 def test_images_are_told_apart_by_pooled_features(study):
