@@ -15,6 +15,8 @@ PAUSE_S = 30.0
 
 OPENED, STROKE, EDIT, ROUND, CLOSED = "opened", "stroke", "edit", "round", "closed"
 UNDONE, REDONE = "undone", "redone"
+CHANGED = "changed"
+"""Recorded on acceptance: how much of the starting mask was changed."""
 _BY_PERSONS = {OPENED, STROKE, EDIT, ROUND, CLOSED, UNDONE, REDONE, *(state.value for state in State)}
 
 
