@@ -11,23 +11,23 @@ from typing import TYPE_CHECKING
 from InteractiveSegLib.commands.casebook_list import json_list, table_list, told
 from InteractiveSegLib.commands.ignite_command import add_ignite
 from InteractiveSegLib.commands.review_options import add_review, review_of
-from InteractiveSegLib.commands.terminal import PARTLY_DONE, one_voice, say, shown
+from InteractiveSegLib.commands.terminal import PARTLY_DONE, count_of, one_voice, say, shown
 from InteractiveSegLib.errors import InputError, InteractiveSegError
 from InteractiveSegLib.wording.plain_text import printable
 
 if TYPE_CHECKING:
     from InteractiveSegLib.casebook.casebook import Casebook
 
-_ORDERS = ("fixed", "random", "uncertain")
+_ORDERS = ("fixed", "random", "uncertain", "diverse")
 _FORMS = ("nifti", "seg.nrrd", "dicom")
 
 
 def add_casebook(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser(
         "casebook",
-        help="keep a study: cases, accepted masks, effort",
-        description="A casebook is a folder that keeps a study: images by reference, prompts and masks, who drew what, "
-        "the effort, and the networks that were taught by it.",
+        help="manage a study: cases, accepted masks, effort",
+        description="A casebook is the folder of a study: references to the images, prompts and masks, who drew what, "
+        "the effort, and the networks trained on it.",
     )
     actions = command.add_subparsers(required=True, metavar="ACTION")
     for add in (
@@ -36,6 +36,7 @@ def add_casebook(commands: argparse._SubParsersAction) -> None:
         add_ignite,
         _add_list,
         _add_next,
+        _add_status,
         _add_accept,
         _add_moves,
         _add_export,
@@ -55,10 +56,10 @@ def _action(
 
 
 def _add_init(actions: argparse._SubParsersAction) -> None:
-    action = _action(actions, "init", "make an empty casebook", _init)
-    action.add_argument("--validation", type=float, default=0.15, metavar="PART", help="of the patients")
-    action.add_argument("--test", type=float, default=0.15, metavar="PART", help="of the patients")
-    action.add_argument("--seed", type=int, default=0, help="other seeds set other patients aside")
+    action = _action(actions, "init", "create an empty casebook", _init)
+    action.add_argument("--validation", type=float, default=0.15, metavar="SHARE", help="of the patients")
+    action.add_argument("--test", type=float, default=0.15, metavar="SHARE", help="of the patients")
+    action.add_argument("--seed", type=int, default=0, help="for the choice of these patients")
     action.add_argument(
         "--pseudonyms",
         action="store_true",
@@ -71,15 +72,15 @@ def _add_add(actions: argparse._SubParsersAction) -> None:
     action = _action(
         actions,
         "add",
-        "take in images",
+        "add images",
         _add,
-        "Take in images, which stay where they are: files, or folders of NIfTI, NRRD, MHA files and DICOM series. A "
-        "case is for training, validation or test from now on, by a hash of its patient.",
+        "Add images without copying them: files, or folders of NIfTI, NRRD, MHA files and DICOM series. A hash of the "
+        "patient decides permanently whether a case is for training, validation or test.",
     )
     action.add_argument("images", type=Path, nargs="+", metavar="IMAGES", help="files or folders")
     action.add_argument("--pattern", default="*", metavar="GLOB", help="of file names, such as '*_image.nii.gz'")
-    action.add_argument("--patient", metavar="REGEX", help="files whose names share what it finds are one patient's")
-    action.add_argument("--split", choices=("train", "validation", "test"), help="instead of the one by the hash")
+    action.add_argument("--patient", metavar="REGEX", help="files with the same match in their names are one patient's")
+    action.add_argument("--split", choices=("train", "validation", "test"), help="instead of the one by hash")
 
 
 def _add_list(actions: argparse._SubParsersAction) -> None:
@@ -88,8 +89,30 @@ def _add_list(actions: argparse._SubParsersAction) -> None:
 
 
 def _add_next(actions: argparse._SubParsersAction) -> None:
-    action = _action(actions, "next", "name the next case, and say why", _next)
+    action = _action(actions, "next", "name the next case and the reason", _next)
     action.add_argument("--order", choices=_ORDERS, default="fixed", help="which case comes first")
+    action.add_argument(
+        "--batch",
+        nargs="?",
+        type=count_of,
+        const=0,
+        metavar="N",
+        help="print the cases of the next batch instead, one per line: N cases, or the remaining ones of the current "
+        "batch (5, 10, 20, then 40 cases); none of the test split, which is annotated without help",
+    )
+
+
+def _add_status(actions: argparse._SubParsersAction) -> None:
+    action = _action(
+        actions,
+        "status",
+        "show the progress and effort of the study, and whether to stop",
+        _status,
+        "Show how many cases and organs are verified and, for each batch, the median time per case and how much of the "
+        "starting masks was changed. Suggests stopping if the median time has levelled off from one batch to the next, "
+        "or if fewer than 2 percent of the voxels change.",
+    )
+    action.add_argument("--json", action="store_true", help="one JSON object on standard output")
 
 
 def _add_accept(actions: argparse._SubParsersAction) -> None:
@@ -98,8 +121,8 @@ def _add_accept(actions: argparse._SubParsersAction) -> None:
         "accept",
         "accept a mask for a case, or a part of it",
         _accept,
-        "Accept a mask for a case. With --verified or --not-there only those organs and slices count: the rest teaches "
-        "nothing and is exported on request alone.",
+        "Accept a mask for a case. With --verified or --not-there only those organs and slices count: the rest is not "
+        "learnt from and is exported only on request.",
     )
     action.add_argument("case", metavar="CASE", help="its name")
     action.add_argument(
@@ -107,8 +130,8 @@ def _add_accept(actions: argparse._SubParsersAction) -> None:
         type=Path,
         metavar="MASK",
         nargs="?",
-        help="labelmap on the grid of the image; without it, what the case has already: its starting mask, or the mask "
-        "that was accepted before",
+        help="labelmap on the grid of the image; by default the case's present mask: its starting mask, or the one "
+        "accepted before",
     )
     add_review(action)
     action.add_argument("--scribbles", type=Path, metavar="FILE", help="labelmap of the scribbles that led to it")
@@ -116,21 +139,21 @@ def _add_accept(actions: argparse._SubParsersAction) -> None:
 
 
 def _add_moves(actions: argparse._SubParsersAction) -> None:
-    for name, text in (("skip", "leave a case out"), ("reopen", "take an accepted or skipped case up again")):
+    for name, text in (("skip", "leave a case out"), ("reopen", "reopen an accepted or skipped case")):
         action = _action(actions, name, text, _move)
         action.add_argument("case", metavar="CASE", help="its name")
         action.set_defaults(move=name)
 
 
 def _add_export(actions: argparse._SubParsersAction) -> None:
-    action = _action(actions, "export", "write accepted masks, or the effort", _export)
+    action = _action(actions, "export", "export accepted masks or the effort", _export)
     action.add_argument("output", type=Path, metavar="OUTPUT", help="folder of the masks; file of the effort")
     action.add_argument("--form", choices=_FORMS, default="nifti", help="of the masks")
     action.add_argument("--effort", action="store_true", help="a table (.csv) or a plot (.png) of the effort instead")
     action.add_argument(
         "--with-unverified",
         action="store_true",
-        help="write what nobody verified, too: the rest of masks that were accepted in part, and starting masks",
+        help="export unverified parts, too: the rest of partly accepted masks, and starting masks",
     )
     action.add_argument("--overwrite", action="store_true", help="replace files that exist already")
 
@@ -139,12 +162,12 @@ def _add_check(actions: argparse._SubParsersAction) -> None:
     action = _action(
         actions,
         "check",
-        "look whether all of it is there and undamaged",
+        "check that everything is present and undamaged",
         _check,
-        "Look at the database, every image and every file, and name what is damaged, missing, changed or left over. "
-        "The exit code is 3 where something is left to be done.",
+        "Check the database, every image and every file, and list what is damaged, missing, changed or left over. "
+        "The exit code is 3 if something is left to be done.",
     )
-    action.add_argument("--repair", action="store_true", help="put right what can be without losing anything")
+    action.add_argument("--repair", action="store_true", help="make the repairs that lose nothing")
 
 
 def _named(word: str) -> tuple[int, str]:
@@ -197,6 +220,9 @@ def _next(options: argparse.Namespace) -> None:
     from InteractiveSegLib.casebook.uncertainties import known_uncertainties
     from InteractiveSegLib.casebook.worklist import next_case
 
+    if options.batch is not None:
+        _next_batch(options)
+        return
     with _opened(options) as casebook:
         found = next_case(casebook, options.order, known_uncertainties(casebook))
         start = None if found is None else starting_mask(casebook, found.entry)
@@ -209,6 +235,33 @@ def _next(options: argparse.Namespace) -> None:
         say(options, f"its starting mask is {start.mask} (confidence: {told(start.confidences, labels)})")
 
 
+def _next_batch(options: argparse.Namespace) -> None:
+    from InteractiveSegLib.casebook.batches import next_batch
+
+    with _opened(options) as casebook:
+        found = next_batch(casebook, options.order, options.batch or None)
+    if not found.cases:
+        raise InputError(f"no case is left for a batch in {options.casebook}: no case outside the test split is new")
+    for entry in found.cases:
+        print(printable(entry.name))
+    say(options, found.reason)
+
+
+def _status(options: argparse.Namespace) -> None:
+    import json
+    from dataclasses import asdict
+
+    from InteractiveSegLib.casebook.study_status import study_status
+
+    with _opened(options) as casebook:
+        status = study_status(casebook)
+    if options.json:
+        told = {**asdict(status), "cases": {state.value: count for state, count in status.cases.items()}}
+        print(json.dumps(told))
+    else:
+        print("\n".join(status.lines()))
+
+
 def _accept(options: argparse.Namespace) -> None:
     from dataclasses import replace
 
@@ -216,27 +269,28 @@ def _accept(options: argparse.Namespace) -> None:
     from InteractiveSegLib.casebook.from_files import accepted_from_files
     from InteractiveSegLib.casebook.left_work import left_work
     from InteractiveSegLib.casebook.review import SliceState
+    from InteractiveSegLib.casebook.states import State
 
     named = bool(options.verified or options.not_there)
     if options.absent and (named or options.mask is not None):
-        raise InputError("--absent says that the image shows no object: it takes no MASK and no organs")
+        raise InputError("--absent means that the image shows no object: give neither MASK nor organs")
     if options.mask is None and not (options.absent or named):
-        raise InputError("name the MASK, or say --absent where the image shows no object")
+        raise InputError("give the MASK, or --absent if the image shows no object")
     with _opened(options) as casebook:
         entry = casebook.case(options.case)
         notes: list[str] = []
         left = left_work(casebook, entry)
         if options.mask is None and not options.absent:
             if left is None:
-                raise InputError(f"case {entry.name!r} has no mask yet: name the MASK")
+                raise InputError(f"case {entry.name!r} has no mask yet: give the MASK")
             if options.scribbles is not None:
-                raise InputError("--scribbles belong to a MASK: name it")
+                raise InputError("--scribbles belong to a MASK: give it as well")
             read = AcceptedMask(left.labels, left.origins, left.prompts)
         else:
             with one_voice():
                 read = accepted_from_files(entry, options.mask, options.scribbles, notes, left)
         read = replace(read, review=review_of(casebook, entry, read.labels, left, options))
-        is_new = entry.state.value == "new"
+        is_new = entry.state is State.NEW
         if is_new:
             entry = casebook.begin(entry)
         try:
@@ -296,5 +350,5 @@ def _check(options: argparse.Namespace) -> int:
         how = "repaired" if found.is_repaired else "with --repair"
         print(f"{found.text} ({how}: {found.remedy})" if found.remedy else found.text)
     if not findings:
-        say(options, f"{count} cases with their images, masks and prompts are as they were written")
+        say(options, f"{count} cases with their images, masks and prompts are complete and unchanged")
     return 0 if all(found.is_repaired for found in findings) else PARTLY_DONE

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from InteractiveSegLib.commands.ignite_command import tell_started
 from InteractiveSegLib.commands.scribble_learn import learn_from_scribbles
-from InteractiveSegLib.commands.terminal import PARTLY_DONE, add_common, count_of, say, shown
+from InteractiveSegLib.commands.terminal import PARTLY_DONE, add_common, say, shown
 from InteractiveSegLib.device import device_named
 from InteractiveSegLib.wording.counting import counted
 from InteractiveSegLib.wording.plain_text import printable
@@ -19,51 +20,68 @@ if TYPE_CHECKING:
 
 _NETWORKS = ("prompted", "automatic", "sustainer")
 _REPLAYS = ("reservoir", "dark", "none")
+_ORDERS = ("fixed", "random", "uncertain", "diverse")
 
 
 def add_learn(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser(
         "learn",
         help="learn from the accepted cases of a casebook",
-        description="Learn from the cases of a casebook that were accepted and not learnt yet: one training a case. A "
-        "new version is used only if it is not worse on the validation cases. Run it again to go on after an "
-        "interruption.",
+        description="Learn from the accepted cases of a casebook that were not learnt yet: one training per case, or, "
+        "for the sustainer, one for all of them. A new version is used only if it is not worse on the validation "
+        "cases. Run it again to resume after an interruption.",
     )
     command.add_argument("casebook", type=Path, metavar="CASEBOOK", help="its folder")
     command.add_argument(
         "--network",
         choices=_NETWORKS,
         default=_NETWORKS[0],
-        help="the one that is taught; sustainer goes on from the network of casebook ignite",
+        help="network to train; sustainer starts from the network of casebook ignite",
     )
-    command.add_argument("--updates", type=int, default=150, metavar="N", help="optimiser steps a case")
     command.add_argument(
         "--from",
         choices=("masks", "scribbles"),
         default="masks",
         dest="source",
-        help="scribbles teach a network of their own, all at once: those of cases in which no mask was accepted",
+        help="scribbles: train a network on the scribbles of cases without an accepted mask, on all of them at once",
     )
     command.add_argument(
-        "--steps", type=count_of, metavar="N", help="with --from scribbles: optimiser steps in all (default: 1500)"
+        "--updates",
+        type=int,
+        metavar="N",
+        help="optimiser steps per training (default: 150; sustainer: 400; scribbles: 1500)",
     )
-    command.add_argument("--replay", choices=_REPLAYS, default=_REPLAYS[0], help="how earlier cases are kept in mind")
-    command.add_argument("--buffer", type=int, default=24, metavar="N", help="earlier cases kept for replay")
     command.add_argument(
-        "--expected-cases", type=int, metavar="N", help="of the stream; all of the casebook's if unsaid"
+        "--together",
+        type=int,
+        metavar="N",
+        help="maximum number of accepted cases per training (default: 1; sustainer: 40)",
+    )
+    command.add_argument("--replay", choices=_REPLAYS, default=_REPLAYS[0], help="how earlier cases are replayed")
+    command.add_argument(
+        "--buffer", type=int, metavar="N", help="earlier cases kept for replay (default: 24; sustainer: 80)"
+    )
+    command.add_argument(
+        "--expected-cases", type=int, metavar="N", help="length of the stream; by default all cases of the casebook"
     )
     command.add_argument(
         "--look-at",
         type=int,
         default=8,
         metavar="N",
-        help="new cases at most of which the version in use is asked afterwards how unsure it is, for the order "
-        "'uncertain' of casebook next; the sustainer gives them starting masks",
+        help="maximum number of new cases to predict afterwards, for the order 'uncertain' of casebook next; the "
+        "sustainer gives them starting masks",
     )
-    command.add_argument("--low-priority", action="store_true", help="give way to all other programs, use one core")
+    command.add_argument(
+        "--order",
+        choices=_ORDERS,
+        default="fixed",
+        help="order in which the sustainer gives cases starting masks, as for casebook next --batch",
+    )
+    command.add_argument("--low-priority", action="store_true", help="yield to all other programs, use one core")
     instead = command.add_mutually_exclusive_group()
     instead.add_argument("--versions", action="store_true", help="show the versions and learn nothing")
-    instead.add_argument("--roll-back", action="store_true", help="use the version before; learn nothing")
+    instead.add_argument("--roll-back", action="store_true", help="go back to the previous version and learn nothing")
     command.add_argument("--json", action="store_true", help="with --versions: one JSON object on standard output")
     add_common(command)
     command.set_defaults(run=_learn)
@@ -91,22 +109,29 @@ def _learn(options: argparse.Namespace) -> int:
 
 def _teach(casebook: Casebook, options: argparse.Namespace) -> int:
     """The exit code: 3 where every case was postponed."""
+    from InteractiveSegLib.casebook.batches import next_batch
     from InteractiveSegLib.learning.background import lower_priority
     from InteractiveSegLib.learning.learner import StreamLearner, teacher_named
     from InteractiveSegLib.learning.settings import LearnSettings
-    from InteractiveSegLib.learning.sustainer import SUSTAINER, SustainerTeacher, sustain_start_steps
+    from InteractiveSegLib.learning.sustainer import (
+        SUSTAINER,
+        SUSTAINER_SETTINGS,
+        SustainerTeacher,
+        sustain_start_steps,
+    )
     from InteractiveSegLib.learning.uncertainty import UncertaintySettings
 
     if options.low_priority:
         lower_priority()
-    settings = LearnSettings(
-        updates=options.updates,
+    sustains = options.network == SUSTAINER
+    said = {name: getattr(options, name) for name in ("updates", "together", "buffer")}
+    settings = replace(
+        SUSTAINER_SETTINGS if sustains else LearnSettings(),
         replay=options.replay,
-        buffer=options.buffer,
         expected_cases=options.expected_cases or max(1, len(casebook.cases())),
         seed=options.seed,
+        **{name: value for name, value in said.items() if value is not None},
     )
-    sustains = options.network == SUSTAINER
     teacher = SustainerTeacher.of(casebook) if sustains else teacher_named(options.network)
     uncertainty = UncertaintySettings(0 if sustains else options.look_at)  # which go with the starting masks
     learner = StreamLearner(casebook, teacher, settings, device=device_named(options.device), uncertainty=uncertainty)
@@ -116,7 +141,8 @@ def _teach(casebook: Casebook, options: argparse.Namespace) -> int:
     for case in learnt:
         print(f"{printable(case.case)}\tversion {case.version or 'none'}\t{printable(case.reason)}")
     if sustains:
-        started = shown(sustain_start_steps(casebook, teacher, options.look_at), options)
+        batch = next_batch(casebook, options.order, options.look_at).cases if options.look_at else ()
+        started = shown(sustain_start_steps(casebook, teacher, None, [entry.name for entry in batch]), options)
         if started is not None:
             tell_started(started, casebook.labels(), options)
     return PARTLY_DONE if learnt and all(case.postponed for case in learnt) else 0
@@ -145,7 +171,7 @@ def _show(casebook: Casebook, options: argparse.Namespace) -> None:
         cases = counted(len(each.cases), "case", "cases")
         print(f"version {each.id}\t{each.state}\t{cases}\t{printable(each.reason)}")
     if not any(each.state == "in use" for each in found):
-        say(options, "no version is in use: the network is what it was before the first case")
+        say(options, "no version is in use: the network is the initial one")
 
 
 def _roll_back(casebook: Casebook, options: argparse.Namespace) -> None:

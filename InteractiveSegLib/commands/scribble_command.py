@@ -6,7 +6,7 @@ import argparse
 from dataclasses import replace
 
 from InteractiveSegLib.commands.ignite_command import shown_in_lines
-from InteractiveSegLib.commands.terminal import count_of, say
+from InteractiveSegLib.commands.terminal import say
 from InteractiveSegLib.errors import InputError
 
 SETS = ("acdc", "mscmr")
@@ -22,9 +22,6 @@ def add_scribble_options(command: argparse.ArgumentParser) -> None:
         help="of partial, strong, crf, attentive, both, ensemble, ensemble-attentive and full (default: all)",
     )
     group.add_argument("--folds", default="0", metavar="A,B,...", help="of the five folds by patient, from 0 to 4")
-    group.add_argument(
-        "--updates", type=count_of, metavar="N", help="optimiser steps of every training (default: 1500)"
-    )
     group.add_argument("--sets", default="acdc", metavar="A,B", help="any of acdc and mscmr")
 
 

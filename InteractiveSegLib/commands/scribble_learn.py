@@ -24,7 +24,7 @@ def learn_from_scribbles(casebook: Casebook, options: argparse.Namespace) -> int
     if options.low_priority:
         lower_priority()
     settings = ScribbleSettings(seed=options.seed)
-    settings = replace(settings, steps=options.steps or settings.steps)
+    settings = replace(settings, steps=options.updates or settings.steps)
     learner = ScribbleLearner(casebook, settings, device_named(options.device))
     learnt = shown_in_lines(learner.steps(options.look_at), options)
     say(options, *learnt.notes)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from monai.inferers import sliding_window_inference
+from monai.networks.layers.simplelayers import SkipConnection
 from monai.networks.nets import UNet
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -18,21 +19,21 @@ from InteractiveSegLib.image.geometry import Volume
 from InteractiveSegLib.learning.image_lesson import PatientAxes, resized, seen
 from InteractiveSegLib.networks.attention import SpatialAttention, attached
 
-THICK = 3.0  # slices this many times thicker than the pixels are wide are looked at one by one
-_SHY = 2.0  # what a new label's logit starts below
+THICK = 3.0  # slices this many times thicker than the pixel width are processed one by one
+_SHY = 2.0  # by which a new label's logit starts below that of the background
 
 
 class AutomaticNetwork(nn.Module):
-    """A compact U-Net of MONAI and a last layer that grows with the labels of the study.
+    """A compact U-Net of MONAI with a last layer that grows with the labels of the study.
 
     Parameters
     ----------
-    labels : of the outputs after the background, in the order in which they came
-    spacing_mm : of the voxels it sees, along S, A and R
-    widths : feature channels a level
-    slices_first : it sees slices, whatever their direction in the patient, as ``PatientAxes.slices_first``
-    window : side in voxels of the parts in which it looks at an image, those that it learnt from; 0 looks at slices as
-        a whole, and at volumes in parts of 96 where they are large
+    labels : of the outputs after the background, in the order in which they were added
+    spacing_mm : of its input voxels, along S, A and R
+    widths : feature channels per level
+    slices_first : its input is slices in any direction of the patient, as for ``PatientAxes.slices_first``
+    window : side in voxels of the sliding window, equal to that of the training patches; 0 processes whole slices, and
+        large volumes in windows of 96
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class AutomaticNetwork(nn.Module):
 
     @staticmethod
     def dimensions_of(spacing_mm: Sequence[float]) -> int:
-        """2 where slices are looked at one by one, as they are thick; else 3."""
+        """2 if slices are thick and so processed one by one, otherwise 3."""
         *others, longest = sorted(spacing_mm)
         return 2 if longest >= THICK * others[-1] else 3
 
@@ -81,7 +82,7 @@ class AutomaticNetwork(nn.Module):
         return self.head(self.body(image))
 
     def grown(self, labels: Sequence[int]) -> AutomaticNetwork:
-        """The same with outputs for further labels, which start as unlikely background; itself where there are none."""
+        """A copy with outputs for further labels, which start less likely than background; itself if there are none."""
         new = [label for label in labels if label not in self.labels]
         if not new:
             return self
@@ -123,13 +124,44 @@ class AutomaticNetwork(nn.Module):
         shape = tuple(volume.geometry.shape_kji[axis] for axis in axes.order)
         return axes.turned_back(resized(soft, shape).numpy())
 
+    def described(self, volume: Volume) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """As ``probabilities``, and with it features (n,) of the image as a whole, by which images are told apart.
+
+        They are the deepest level's, averaged over the parts in which the network looks at the image, each as much as
+        it shows of the labels.
+        """
+        pooled: list[Tensor] = []
+        shown: list[Tensor] = []
+
+        def pool(_module: nn.Module, _inputs: Any, found: Tensor) -> None:
+            pooled.append(found.flatten(2).mean(dim=2))
+
+        def weigh(_module: nn.Module, _inputs: Any, logits: Tensor) -> None:
+            shown.append(1 - logits.softmax(dim=1)[:, 0].flatten(1).mean(dim=1))
+
+        handles = [self._deepest().register_forward_hook(pool), self.register_forward_hook(weigh)]
+        try:
+            probabilities = self.probabilities(volume)
+        finally:
+            for handle in handles:
+                handle.remove()
+        weights = torch.cat(shown).double() + 1e-6  # nothing shown anywhere: all parts alike
+        features = (torch.cat(pooled).double() * weights[:, None]).sum(dim=0) / weights.sum()
+        return probabilities, features.float().cpu().numpy()
+
+    def _deepest(self) -> nn.Module:
+        level = self.body.model
+        while isinstance(level, nn.Sequential) and len(level) > 1 and isinstance(level[1], SkipConnection):
+            level = level[1].submodule
+        return level
+
     def labelmap(self, probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
         """The most probable label of every voxel, (K, J, I)."""
         return np.array([0, *self.labels], np.uint8)[probabilities.argmax(axis=0)]
 
 
 def _padded(network: AutomaticNetwork, stack: Tensor, multiple: int) -> Tensor:
-    """Logits of a stack (B, 1, ...) whose sides are not multiples of what the network takes."""
+    """Logits of a stack (B, 1, ...) whose sides need not be multiples of what the network requires."""
     sides = stack.shape[2:]
     room = [math.ceil(n / multiple) * multiple - n for n in sides]
     padding = [pad for extra in reversed(room) for pad in (0, extra)]

@@ -1,13 +1,13 @@
-"""The streaming learner: one training for every accepted case, and a version of the network after each."""
+"""The streaming learner: trainings on accepted cases, one by one or several at once, and a version after each."""
 
 from __future__ import annotations
 
 import json
 import shutil
 import sqlite3
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -50,10 +50,11 @@ _CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class Learnt:
-    """What came of one case.
+    """The result of one training.
 
-    version : its number; None where the training was dropped or postponed
-    postponed : something it needs cannot be read; it is tried again the next time
+    case : its name; of several cases, the first name and the number of others
+    version : its number; None if the training was dropped or postponed
+    postponed : a file that it needs cannot be read; it is tried again the next time
     """
 
     case: str
@@ -65,10 +66,11 @@ class Learnt:
 
 @dataclass(frozen=True)
 class _Plan:
-    """A training as it was decided on; it stays the same however often it is taken up again.
+    """A training as planned at its start; it does not change however often the training is resumed.
 
-    replayed : numbers of the acceptances
-    alpha : trust in the mask
+    together : numbers of the further acceptances that are new in it
+    replayed : numbers of the acceptances that were learnt before
+    alpha : trust in the masks
     """
 
     id: int
@@ -77,16 +79,17 @@ class _Plan:
     settings: LearnSettings
     alpha: float
     replayed: tuple[int, ...]
+    together: tuple[int, ...] = ()
 
 
 class StreamLearner:
-    """Learns from the cases of a casebook that are for training, in the order of their acceptance.
+    """Learns from the training cases of a casebook, in the order of their acceptance.
 
     Parameters
     ----------
     teacher : for the kind of network
-    uncertainty : how many cases that are still to be done the version in use looks at when all is learnt
-    device : where it trains
+    uncertainty : how many unfinished cases the version in use predicts when all is learnt
+    device : for training
     """
 
     def __init__(
@@ -105,15 +108,15 @@ class StreamLearner:
         self.store = LessonStore(contained_path(self.folder, "lessons", f"the {teacher.name} network"))
 
     def steps(self) -> Steps[list[Learnt]]:
-        """Learn from every case that was accepted and not learnt yet; a training that was interrupted goes on.
+        """Learn from every accepted case that was not learnt yet; an interrupted training is resumed.
 
         A case whose image was moved or has changed, or whose accepted mask is damaged, is postponed, and the others are
-        learnt; where it was to be replayed or to judge, it is left out with a note. Then the version in use looks at
-        new cases, for the worklist's order of uncertainty.
+        learnt; in replay and validation it is left out with a note. Then the version in use predicts new cases, for
+        the worklist's order of uncertainty.
 
         Raises
         ------
-        InputError : another process learns for this network.
+        InputError : another process is learning for this network.
         OutputError : the folder cannot be written, or the disk is full.
         """
         learnt: list[Learnt] = []
@@ -123,7 +126,7 @@ class StreamLearner:
             while (plan := self._next_plan(unreadable)) is not None:
                 try:
                     learnt.append((yield from self._training(plan)))
-                except InputError as error:  # an image may be back the next time
+                except InputError as error:  # the image may be available the next time
                     unreadable.add(plan.acceptance.id)
                     case = self.casebook.case_of_id(plan.acceptance.case_id)
                     learnt.append(Learnt(case.name, None, False, f"postponed: {error}", postponed=True))
@@ -144,7 +147,7 @@ class StreamLearner:
             return ProcessLock(self.folder / "lock")
         except BlockingIOError as error:
             raise InputError(
-                f"the learner of the {self.teacher.name} network is at work already in another process"
+                f"the learner of the {self.teacher.name} network is already running in another process"
             ) from error
         except OSError as error:
             raise OutputError(f"cannot write {self.folder}: {error.strerror or error}") from error
@@ -173,16 +176,17 @@ class StreamLearner:
         waiting = [found for found in self.waiting() if found.id not in unreadable]
         if not waiting:
             return None
-        return self._begun(waiting[0], [row for row in self._trainings() if row["state"] == DONE], current)
+        return self._begun(waiting, [row for row in self._trainings() if row["state"] == DONE], current)
 
-    def _begun(self, found: Acceptance, done: list[sqlite3.Row], current: dict[int, Acceptance]) -> _Plan:
-        """Write down what the next training is to be."""
-        settings = self.settings
+    def _begun(self, waiting: list[Acceptance], done: list[sqlite3.Row], current: dict[int, Acceptance]) -> _Plan:
+        """Plan the next training and store the plan."""
+        settings, found = self.settings, waiting[0]
+        together = [each.id for each in waiting[1 : settings.together]]
         earlier = [done[number]["acceptance_id"] for number in reservoir(len(done), settings.buffer, settings.seed)]
         replayed = [] if settings.replay == NONE else [number for number in earlier if number in current]
         alpha = trust(len(done), settings.expected_cases) if settings.smoothing else 1.0
         parent = in_use(self.casebook, self.teacher.name)
-        plan = {"settings": asdict(settings.at(len(done))), "alpha": alpha, "replayed": replayed}
+        plan = {"settings": asdict(settings.at(len(done))), "alpha": alpha, "replayed": replayed, "together": together}
         with self.casebook.database.writing() as rows:
             cursor = rows.execute(
                 "INSERT INTO training (learner, acceptance_id, parent, state, plan) VALUES (?, ?, ?, ?, ?)",
@@ -196,11 +200,11 @@ class StreamLearner:
             rows.execute("UPDATE training SET state = ?, reason = ? WHERE id = ?", [state, reason, number])
 
     def _forget(self, number: int) -> None:
-        """A training whose plan is damaged is begun anew."""
+        """Delete a training whose plan is damaged, so that it starts again."""
         with self.casebook.database.writing() as rows:
             rows.execute("DELETE FROM training WHERE id = ?", [number])
         shutil.rmtree(training_folder(self.folder, number), ignore_errors=True)
-        self.casebook.note(f"the plan of training {number} is damaged in the database: it is begun anew")
+        self.casebook.note(f"the plan of training {number} is damaged in the database: the training starts again")
 
     def _training(self, plan: _Plan) -> Steps[Learnt]:
         case = self.casebook.case_of_id(plan.acceptance.case_id)
@@ -208,17 +212,23 @@ class StreamLearner:
         settings = plan.settings
         yield Progress(0, settings.updates, f"reading {case.name}")
         if not plan.acceptance.known_labels:
-            return self._dropped(plan, case.name, "no label was known when it was accepted: it teaches nothing")
+            return self._dropped(plan, case.name, "no label was known when it was accepted: there is nothing to learn")
         volume = self.casebook.volume(case)
         weights = parent.folder if parent else None
-        network = self.teacher.start(weights, volume, plan.acceptance.known_labels)
+        known = {found.id: found for found in self._taught()}
+        further = [known[number] for number in plan.together if number in known]
+        labels = dict.fromkeys(label for found in (plan.acceptance, *further) for label in found.known_labels)
+        network = self.teacher.start(weights, volume, tuple(labels))
         latest = self._lesson(plan.acceptance, plan.alpha, settings, network)
         if latest is None:
-            return self._dropped(plan, case.name, "its mask shows nothing that this network could learn")
-        lessons = [latest, *self._replayed(plan, network)]
+            return self._dropped(plan, case.name, "its mask contains nothing that this network could learn")
+        new = {plan.acceptance.id: latest, **self._further(further, plan, network)}
+        settings = replace(settings, together=len(new))
+        lessons = [*new.values(), *self._replayed(plan, network)]
+        name = case.name if len(new) == 1 else f"{case.name} and {len(new) - 1} more"
         try:
             taught = yield from _named(
-                case.name,
+                name,
                 teach_steps(
                     self.teacher,
                     network,
@@ -232,10 +242,12 @@ class StreamLearner:
         except TrainingDivergedError as error:
             return self._dropped(plan, case.name, f"the candidate was dropped: {error}")
         if settings.replay == DARK:
-            self.store.save(plan.acceptance.id, self.teacher.pack(self.teacher.remembered(latest, taught)))
+            for number, lesson in new.items():
+                self.store.save(number, self.teacher.pack(self.teacher.remembered(lesson, taught)))
         candidate = candidate_folder(self.folder, plan.id)
         make_folder(candidate)
-        seen = sorted({*(parent.cases if parent else ()), case.id})
+        learnt = [found for found in (plan.acceptance, *further) if found.id in new]
+        seen = sorted({*(parent.cases if parent else ()), *(found.case_id for found in learnt)})
         self.teacher.save(taught, candidate, {"cases": len(seen), "updates": settings.updates, "seed": settings.seed})
         weights = weights_checksums(candidate)
         verdict, scores = yield from self._judged(taught, parent)
@@ -245,17 +257,23 @@ class StreamLearner:
                 rows, self.teacher.name, plan.parent, verdict.good, file, seen, scores, verdict.reason, weights
             )
             rows.execute("UPDATE training SET state = ?, reason = ? WHERE id = ?", [DONE, verdict.reason, plan.id])
+            for found in learnt[1:]:
+                rows.execute(
+                    "INSERT INTO training (learner, acceptance_id, parent, state, plan, reason)"
+                    " SELECT learner, ?, parent, state, plan, reason FROM training WHERE id = ?",
+                    [found.id, plan.id],
+                )
         prune(self.casebook, self.teacher.name)
         done = [row["acceptance_id"] for row in self._trainings() if row["state"] == DONE]
         self.store.prune({done[n] for n in reservoir(len(done), settings.buffer, settings.seed)})
-        return Learnt(case.name, number, verdict.good, verdict.reason)
+        return Learnt(name, number, verdict.good, verdict.reason)
 
     def _dropped(self, plan: _Plan, case: str, reason: str) -> Learnt:
         self._close(plan.id, DROPPED, reason)
         return Learnt(case, None, False, reason)
 
     def _lesson(self, found: Acceptance, alpha: float, settings: LearnSettings, network: Any) -> Any:
-        """From the store, or made of the accepted mask."""
+        """A lesson from the store, or from the accepted mask."""
         kept = self.store.load(found.id)
         if kept is not None:
             return self.teacher.unpack(kept)
@@ -267,7 +285,20 @@ class StreamLearner:
             return None
         packed = self.teacher.pack(lesson)
         self.store.save(found.id, packed)
-        return self.teacher.unpack(packed)  # rounded as it is when it comes from the store
+        return self.teacher.unpack(packed)  # rounded as when it is read from the store
+
+    def _further(self, found: Sequence[Acceptance], plan: _Plan, network: Any) -> dict[int, Any]:
+        """Number of an acceptance -> its lesson, of those that teach anything; the others are left for another time."""
+        lessons = {}
+        for each in found:
+            try:
+                lesson = self._lesson(each, plan.alpha, plan.settings, network) if each.known_labels else None
+            except InputError as error:
+                self.casebook.note(f"a case is not learnt with the others: {error}")
+                continue
+            if lesson is not None:
+                lessons[each.id] = lesson
+        return lessons
 
     def _replayed(self, plan: _Plan, network: Any) -> Iterator[Any]:
         trainings = {row["acceptance_id"]: row for row in self._trainings()}
@@ -284,7 +315,7 @@ class StreamLearner:
                     yield lesson
 
     def _judged(self, candidate: Any, parent: Version | None) -> Steps[tuple[Any, dict[int, dict[int, float]]]]:
-        """Verdict, and the candidate's scores on the validation cases."""
+        """The verdict, and the candidate's scores on the validation cases."""
         splits = {case.id: case.split for case in self.casebook.cases()}
         held_out = [found for found in stream(self.casebook) if splits.get(found.case_id) == VALIDATION]
         held_out = held_out[: self.judge.cases]
@@ -298,7 +329,7 @@ class StreamLearner:
                 after[found.id] = self._scores(candidate, found)
             except InputError as error:
                 unreadable = str(error)
-                self.casebook.note(f"a validation case has no say: {error}")
+                self.casebook.note(f"a validation case is left out: {error}")
                 continue
             if before is not None and found.id not in known:
                 known[found.id] = self._scores(before, found)
@@ -322,7 +353,7 @@ class StreamLearner:
 
 
 def teacher_named(name: str) -> Teacher[Any, Any]:
-    """InputError where there is none of this name."""
+    """The teacher of this name. InputError if there is none."""
     from InteractiveSegLib.learning.automatic_teacher import AutomaticTeacher
     from InteractiveSegLib.learning.prompted_teacher import PromptedTeacher
 
@@ -335,7 +366,8 @@ def teacher_named(name: str) -> Teacher[Any, Any]:
 def _plan(row: sqlite3.Row, found: Acceptance) -> _Plan:
     plan = json.loads(row["plan"])
     settings = LearnSettings(**plan["settings"])
-    return _Plan(row["id"], found, row["parent"], settings, plan["alpha"], tuple(plan["replayed"]))
+    together = tuple(int(number) for number in plan.get("together", ()))
+    return _Plan(row["id"], found, row["parent"], settings, plan["alpha"], tuple(plan["replayed"]), together)
 
 
 def _named(case: str, steps: Steps[Any]) -> Steps[Any]:

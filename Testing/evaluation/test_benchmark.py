@@ -1,4 +1,4 @@
-"""A benchmark can be stopped anywhere, goes on from there, and says what it could not do."""
+"""A benchmark can be stopped anywhere, resumes, and reports what it could not do."""
 
 import os
 import re
@@ -118,7 +118,7 @@ def test_the_scores_come_in_the_order_of_the_plan(complete, settings):
     assert all(0.4 < dice < 0.8 for dice in by_box.values())
 
 
-def test_a_case_that_cannot_be_used_is_reported_and_the_rest_goes_on(complete, settings):
+def test_a_case_that_cannot_be_used_is_reported_and_the_rest_continues(complete, settings):
     notes = "\n".join(complete[1].notes)
     assert len(complete[1].notes) == 3 * len(settings.methods)
     for method in settings.methods:
@@ -154,7 +154,7 @@ def test_what_is_finished_is_not_repeated(complete, images, settings, monkeypatc
 
 
 @pytest.mark.usefixtures("inline")
-def test_a_run_that_was_stopped_goes_on_to_the_same_scores(complete, images, settings, tmp_path, monkeypatch):
+def test_a_run_that_was_stopped_resumes_to_the_same_scores(complete, images, settings, tmp_path, monkeypatch):
     first = steps(images, tmp_path, settings)
     seen = [next(first) for _ in range(4)]
     first.close()

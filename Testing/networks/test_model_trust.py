@@ -1,4 +1,4 @@
-"""A model that is a program runs on a person's word alone, and no longer and no larger than it may."""
+"""A model that is a program runs only with the user's consent, and within limits of time and memory."""
 
 import os
 import stat

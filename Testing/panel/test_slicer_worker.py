@@ -1,4 +1,4 @@
-"""A worker that is killed, missing or slow: the panel says so, loses nothing, and goes on."""
+"""A worker that is killed, missing or slow: the panel reports it, loses nothing, and continues."""
 
 import os
 import signal

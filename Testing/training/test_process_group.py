@@ -1,4 +1,4 @@
-"""Several processes that train together give what one gives, and only the first of them writes."""
+"""Several processes training together give the same result as one, and only the first of them writes."""
 
 import shutil
 import subprocess

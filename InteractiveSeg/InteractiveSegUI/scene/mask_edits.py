@@ -1,4 +1,4 @@
-"""What was painted or erased in a mask by hand, as marks."""
+"""Manual changes of a mask, as marks."""
 
 from __future__ import annotations
 

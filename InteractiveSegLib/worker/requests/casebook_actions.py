@@ -103,7 +103,7 @@ def _opened(casebook: Casebook, entry: CaseEntry, reason: str) -> CasebookView:
     left = left_work(casebook, entry)
     prompts, masks = (Prompts(), {}) if left is None else (left.prompts, _packed(left.labels))
     if left is not None and left.is_start:
-        reason = f"{reason}; it opens with a starting mask, which nobody has looked at yet"
+        reason = f"{reason}; it opens with a starting mask, which is unverified"
     opened = OpenedCase(entry.name, entry.revision, volume, prompts, masks, reason)
     return _look(casebook, f"{entry.name}: {reason}", opened)
 
@@ -138,7 +138,7 @@ def _accept(casebook: Casebook, work: CaseWork | None, name: str, order: str) ->
     left = left_work(casebook, entry)
     proposed = _labels(work.proposed, shape)
     origins = traced(labels, marked, model=proposed)
-    if left is not None:  # what the case was opened with, and the person left as it was, is whose it was
+    if left is not None:  # voxels that were not changed since the case was opened keep their origin
         same = ~marked & (labels == left.labels) & (labels != proposed)
         origins[same] = left.origins[same]
     accept(casebook, entry, AcceptedMask(labels, origins, work.prompts))
