@@ -11,7 +11,7 @@ from monai.transforms import Compose, RandAffined, RandFlipd
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from InteractiveSegLib.learning.image_batches import _window
+from InteractiveSegLib.learning.image_batches import patch_window
 from InteractiveSegLib.learning.scribble_lesson import ScribbleLesson
 from InteractiveSegLib.learning.strong_augmentation import AugmentationSettings, augmentation
 from InteractiveSegLib.networks.scribble_losses import UNMARKED
@@ -78,7 +78,7 @@ class ScribbleBatches(Dataset):
             sides[self.axis] = 1
         middle = np.array(np.unravel_index(pool[rng.integers(len(pool))], lesson.image.shape))
         middle = middle + [int(rng.integers(-side // 4, side // 4 + 1)) if side > 1 else 0 for side in sides]
-        window, padding = _window(lesson.image.shape, middle, sides)
+        window, padding = patch_window(lesson.image.shape, middle, sides)
         image = np.pad(lesson.image[window], padding, "edge")
         marks = np.pad(lesson.marks[window], padding, constant_values=UNMARKED)
         if self.axis is not None:

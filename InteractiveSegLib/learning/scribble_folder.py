@@ -24,9 +24,9 @@ from InteractiveSegLib.learning.scribble_set import (
     spacing_of,
     split_patients,
 )
-from InteractiveSegLib.learning.scribble_training import ScribbleSettings, Taught, taught_steps
+from InteractiveSegLib.learning.scribble_training import ScribbleSettings, Taught, fingerprint, taught_steps
 from InteractiveSegLib.progress import Steps
-from InteractiveSegLib.system.files import make_folder
+from InteractiveSegLib.system.files import make_folder, replacing
 from InteractiveSegLib.system.process_lock import ProcessLock
 from InteractiveSegLib.wording.counting import counted
 
@@ -72,7 +72,7 @@ def folder_steps(
     Raises
     ------
     InputError : what is wrong with the images and scribbles, as ``scribbled_images`` says; nobody is left to learn
-        from; or another process trains in this folder.
+        from; the folder holds another training; or another process trains in it.
     OutputError : the folder cannot be written, or the disk is full.
     TrainingDivergedError : the loss is not finite.
     """
@@ -89,6 +89,7 @@ def folder_steps(
         network = settings.network(read.labels, spacing, slices_first)
         lessons = [scribble_lesson(each.volume, each.marks, network, read.known(each)) for each in learnt]
         cases = _held_out(held, source, read, notes)
+        _require_same(output, fingerprint(settings, [(each.volume, each.marks) for each in learnt], cases))
         taught = yield from taught_steps(network, lessons, cases, settings, output / "training", device)
         facts = {
             "images": len(learnt),
@@ -103,6 +104,21 @@ def folder_steps(
     finally:
         lock.release()
     return FolderTaught(model, taught, (*notes, *taught.notes))
+
+
+def _require_same(output: Path, key: str) -> None:
+    """InputError where the folder has a training that was begun with other images, marks or settings."""
+    path = output / "training" / "begun.txt"
+    if path.is_file():
+        if path.read_text("utf-8").strip() != key:
+            raise InputError(
+                f"{output / 'training'} holds a training with other images, scribbles or settings: choose another "
+                "--output, or delete that folder"
+            )
+        return
+    make_folder(path.parent)
+    with replacing(path) as temporary:
+        temporary.write_text(key, "utf-8")
 
 
 def _divided(

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -27,7 +24,7 @@ from InteractiveSegLib.learning.held_out import HeldOut, largest_parts, mean_sco
 from InteractiveSegLib.learning.leftovers import candidate_folder, sweep, training_folder
 from InteractiveSegLib.learning.scribble_lesson import scribble_lesson
 from InteractiveSegLib.learning.scribble_set import ScribbledImage, ScribbleSet, checked_set, spacing_of
-from InteractiveSegLib.learning.scribble_training import ScribbleSettings, Taught, taught_steps
+from InteractiveSegLib.learning.scribble_training import ScribbleSettings, Taught, fingerprint, taught_steps
 from InteractiveSegLib.learning.starting import Started, start_steps
 from InteractiveSegLib.learning.versions import (
     IN_USE,
@@ -121,7 +118,8 @@ class ScribbleLearner:
         try:
             scribbled = checked_set(self._scribbled(TRAIN), self.notes)
             held_out = self._held_out(scribbled)
-            key = self._key(scribbled, held_out)
+            marked = [(each.volume, each.marks) for each in scribbled.images]
+            key = int(fingerprint(self.settings, marked, held_out)[:12], 16)
             place = candidate_folder(self.folder, key)
             version = next((each for each in versions(self.casebook, SCRIBBLES) if each.folder == place), None)
             if version is None:
@@ -178,19 +176,6 @@ class ScribbleLearner:
         if not cases:
             self.notes.append("no case for validation has scribbles or a mask: the last checkpoint is taken")
         return cases
-
-    def _key(self, scribbled: ScribbleSet, held_out: list[HeldOut]) -> int:
-        """The same for the same images, marks and settings."""
-        told = hashlib.sha256(json.dumps(asdict(self.settings)).encode())
-        parts: list[tuple[NDArray, Mapping[int, NDArray[np.bool_]]]] = [
-            *((each.volume.array_kji, each.marks) for each in scribbled.images),
-            *((each.volume.array_kji, each.truth) for each in held_out),
-        ]
-        for array, marks in parts:
-            told.update(np.ascontiguousarray(array).tobytes())
-            for label, where in sorted(marks.items()):
-                told.update(f"{label}".encode() + np.packbits(where).tobytes())
-        return int(told.hexdigest()[:12], 16)
 
     def _trained(self, scribbled: ScribbleSet, held_out: list[HeldOut], key: int) -> Steps[Version]:
         spacing, slices_first = spacing_of([each.volume.geometry for each in scribbled.images], THICK)

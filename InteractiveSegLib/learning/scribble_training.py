@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import csv
+import hashlib
+import json
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.image.geometry import Volume
 from InteractiveSegLib.learning.automatic_network import AutomaticNetwork
 from InteractiveSegLib.learning.held_out import HeldOut, helpful_parts, mean_score
 from InteractiveSegLib.learning.scribble_batches import ScribbleBatches, ScribblePatches
@@ -70,6 +75,20 @@ class ScribbleSettings:
         torch.manual_seed(self.seed)
         window = self.patches.sides[AutomaticNetwork.dimensions_of(spacing_mm) == 2]
         return AutomaticNetwork(sorted(labels), spacing_mm, self.widths, slices_first, window, self.attention)
+
+
+def fingerprint(
+    settings: ScribbleSettings,
+    scribbled: Iterable[tuple[Volume, Mapping[int, NDArray[np.bool_]]]],
+    held_out: Iterable[HeldOut],
+) -> str:
+    """The same for the same images, marks, validation cases and settings, wherever they come from."""
+    told = hashlib.sha256(json.dumps(asdict(settings)).encode())
+    for volume, marks in (*scribbled, *((case.volume, case.truth) for case in held_out)):
+        told.update(np.ascontiguousarray(volume.array_kji).tobytes())
+        for label, where in sorted(marks.items()):
+            told.update(f"{label}".encode() + np.packbits(where).tobytes())
+    return told.hexdigest()
 
 
 @dataclass(frozen=True, eq=False)
