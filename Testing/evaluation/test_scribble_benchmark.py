@@ -104,7 +104,7 @@ def test_the_table_says_means_and_tests_by_patient():
     table = scribble_table([result("strong", low), result("full", high)])
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
     assert rows[0][:4] == ["", "folds", "patients", "Dice"]
-    assert rows[2][:4] == ["with strong augmentation", "0", "8", "0.735"]
+    assert rows[2][:4] == ["strong augmentation", "0", "8", "0.735"]
     assert rows[3][:4] == ["full supervision", "0", "8", "0.845"]
     assert rows[2][8] == "0.0078"  # of the signed ranks of eight differences of one sign: 2 / 2**8
     assert rows[3][7] == "0.0078"

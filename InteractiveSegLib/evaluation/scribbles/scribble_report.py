@@ -26,7 +26,7 @@ def scribble_table(results: Sequence[FoldResult]) -> str:
     """
     by_patient = {name: _by_patient(results, name, "dice") for name in _variants(results)}
     objects = list(dict.fromkeys(row["object"] for result in results for row in result.scores))
-    against = [name for name in ("strong", "crf", "full") if name in by_patient]
+    against = [name for name in ("partial", "strong", "crf", "full") if name in by_patient]
     rows = []
     for name, patients in by_patient.items():
         own = [result for result in results if result.variant == name]

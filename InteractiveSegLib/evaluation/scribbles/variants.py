@@ -38,13 +38,13 @@ class Variant:
 VARIANTS: dict[str, Variant] = {
     each.name: each
     for each in (
-        Variant("partial", "partial cross-entropy alone", strong=False),
-        Variant("strong", "with strong augmentation"),
-        Variant("crf", "and masked CRF", crf=0.1),
-        Variant("attentive", "and attentive similarity", attentive=0.1),
-        Variant("both", "and both", crf=0.1, attentive=0.1),
-        Variant("ensemble", "on masks made of the scribbles", ENSEMBLE),
-        Variant("ensemble-attentive", "on these masks, with attentive similarity", ENSEMBLE, attentive=0.1),
+        Variant("partial", "partial cross-entropy", strong=False),
+        Variant("strong", "strong augmentation"),
+        Variant("crf", "strong augmentation, CRF", crf=0.1),
+        Variant("attentive", "strong augmentation, attentive similarity", attentive=0.1),
+        Variant("both", "strong augmentation, both", crf=0.1, attentive=0.1),
+        Variant("ensemble", "masks made of the scribbles", ENSEMBLE),
+        Variant("ensemble-attentive", "these masks, attentive similarity", ENSEMBLE, attentive=0.1),
         Variant("full", "full supervision", MASKS),
     )
 }
