@@ -29,6 +29,7 @@ set(PACKAGE_SCRIPTS
   casebook/seg_nrrd.py
   casebook/soft_masks.py
   casebook/splits.py
+  casebook/standing.py
   casebook/starting_masks.py
   casebook/states.py
   casebook/uncertainties.py

@@ -14,8 +14,8 @@ from InteractiveSegLib.casebook.states import State
 PAUSE_S = 30.0
 
 OPENED, STROKE, EDIT, ROUND, CLOSED = "opened", "stroke", "edit", "round", "closed"
-UNDONE, REDONE = "undone", "redone"
-_BY_PERSONS = {OPENED, STROKE, EDIT, ROUND, CLOSED, UNDONE, REDONE, *(state.value for state in State)}
+UNDONE, REDONE, REVIEWED, LOOKED = "undone", "redone", "reviewed", "looked"
+_BY_PERSONS = {OPENED, STROKE, EDIT, ROUND, CLOSED, UNDONE, REDONE, REVIEWED, LOOKED, *(state.value for state in State)}
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ def review_of(
 ) -> Review | None:
     """What was looked at in a mask (K, J, I); None where no option names an organ: then all of it was.
 
-    What was looked at in the mask that was accepted before stays so where the organ is as it was.
+    What was looked at in the mask that was accepted before, or in the work since, stays so where the organ is as it was.
 
     Raises
     ------
@@ -52,6 +52,8 @@ def review_of(
     for word, state in said:
         label, slices = _organ_and_slices(word, study)
         review = review.marked(label, state, slices)
+    if left is not None and left.review is not None:
+        review = review.carried_from(left.review, left.labels, labels)
     if left is not None and left.accepted is not None:
         before, earlier = left.accepted
         review = review.carried_from(earlier, before, labels)
