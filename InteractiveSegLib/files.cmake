@@ -152,6 +152,7 @@ set(PACKAGE_SCRIPTS
   learning/prompted_teacher.py
   learning/replay.py
   learning/settings.py
+  learning/source_look.py
   learning/source_set.py
   learning/starting.py
   learning/strong_augmentation.py
@@ -274,6 +275,7 @@ set(PACKAGE_SCRIPTS
   worker/requests/request_kinds.py
   worker/requests/segment_request.py
   worker/requests/slices_request.py
+  worker/requests/source_request.py
   worker/requests/suggest_request.py
   worker/server.py
   worker/subprocess_transport.py

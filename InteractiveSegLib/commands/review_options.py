@@ -35,7 +35,8 @@ def review_of(
 ) -> Review | None:
     """What was looked at in a mask (K, J, I); None where no option names an organ: then all of it was.
 
-    What was looked at in the mask that was accepted before, or in the work since, stays so where the organ is as it was.
+    What was looked at in the mask that was accepted before, or in the work since, stays so where the organ is as it
+    was.
 
     Raises
     ------
