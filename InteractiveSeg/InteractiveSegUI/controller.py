@@ -232,6 +232,7 @@ class Controller:
         self.status = Status()
         self.recorder.close()
         self.history.clear()
+        self.workspace.forget_reviews()
 
     def on_worker(self, status: WorkerStatus) -> None:
         """A worker that ended by itself is started again when it is needed; the person is told with the next result."""
