@@ -11,6 +11,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.image.file_pairs import file_pairs
 from InteractiveSegLib.system.files import replacing
 from InteractiveSegLib.worker.job import Job, JobCallbacks, JobError
 from InteractiveSegLib.worker.requests.source_request import SourceRequest, SourceView
@@ -69,9 +70,9 @@ class Igniting:
         return ""
 
     def choose_images(self, folder: Path) -> None:
-        """Their labelmaps may lie in the same folder, which is tried unless another one was chosen."""
+        """Where their labelmaps lie in the same folder, that need not be chosen again."""
         if self.labels in (None, self.images):
-            self.labels = folder
+            self.labels = folder if _has_pairs(folder) else None
         self.images = folder
         self.look()
 
@@ -86,6 +87,7 @@ class Igniting:
         if job is not None:
             job.cancel()
         if casebook is None or self.images is None or self.labels is None:
+            self.text = _("Choose the other folder, too.") if self.images or self.labels else ""
             self._controller.changed()
             return
         request = SourceRequest(str(casebook), str(self.images), str(self.labels))
@@ -130,8 +132,9 @@ class Igniting:
         self._tell(" ".join(f"{sentence(note)}." for note in source.notes))
 
     def _on_look_failed(self, error: JobError | str) -> None:
-        self._look, self.is_error = None, True
-        self._tell(str(error))
+        self._look = None
+        self.is_error = True
+        self._tell(f"{sentence(str(error))}.")
 
     def _tell(self, text: str) -> None:
         self.text = text
@@ -141,6 +144,14 @@ class Igniting:
         if ended:
             self._on_end()
         self._controller.changed()
+
+
+def _has_pairs(folder: Path) -> bool:
+    """Whether a folder holds images with their labelmaps."""
+    try:
+        return bool(file_pairs(folder, folder).pairs)
+    except InputError:
+        return False
 
 
 def proposed_names(labels: Mapping[int, int] | list[int], study: Mapping[int, str]) -> dict[int, str | None]:

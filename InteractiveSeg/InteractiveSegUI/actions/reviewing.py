@@ -79,7 +79,9 @@ class Reviewing(VTKObservationMixin):
         confidences : label -> how sure the network is of it, 0 to 1; told while nobody looked at the organ
         """
         return [
-            Organ(segment_id, self._controller.workspace.name_of(segment_id), self._state(label, confidences))
+            Organ(
+                segment_id, self._controller.workspace.name_of(segment_id), self._state(segment_id, label, confidences)
+            )
             for segment_id, label in self._labels().items()
         ]
 
@@ -201,12 +203,12 @@ class Reviewing(VTKObservationMixin):
                 self._on_look()
                 self.update()
 
-    def _state(self, label: int, confidences: Mapping[int, float]) -> str:
+    def _state(self, segment_id: str, label: int, confidences: Mapping[int, float]) -> str:
         review = self.review
         if label in self._skipped:
             return _("skipped")
         if review is None:
-            return _("as drawn")
+            return _("empty") if self._controller.recorder.known(mask_key(segment_id)) is None else _("as drawn")
         if review.known(label).any() or label not in confidences:
             return state_in_words(review, label)
         if not confidences[label]:

@@ -78,9 +78,7 @@ class ReviewSection(Section):
         no_case = no_casebook or ("" if opened is not None else _("Open a case first."))
         nothing = ""
         if work.is_shown and self._reviewing.nothing_is_right:
-            nothing = _(
-                "Nothing is verified yet: press Right for an organ, or This slice is right."
-            )
+            nothing = _("Nothing is verified yet: press Right for an organ, or This slice is right.")
         self.allow(ui.openNextButton, no_casebook or busy)
         self.allow(ui.acceptButton, no_case or busy or nothing)
         self.allow(ui.skipButton, no_case or busy)
