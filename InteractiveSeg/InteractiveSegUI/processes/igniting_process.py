@@ -45,7 +45,7 @@ class IgnitingProcess:
 
     def __init__(self, on_change: Callable[[bool], None]) -> None:
         self._on_change = on_change
-        self._process = LibraryProcess(_("the igniter"), self._on_line, self._on_end)
+        self._process = LibraryProcess(_("the training"), self._on_line, self._on_end)
         self._began = 0.0
         self._started = 0
         self._said: list[str] = []
