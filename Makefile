@@ -1,10 +1,10 @@
-# make demo       the main job on a real scan
-# make test       all tests but the slow ones
+# make demo       segments a real brain MRI
+# make test       all tests except the slow ones
 # make test-all   all tests
-# make test-slow  the slow tests alone: 500 damaged inputs, kills of commands, large images
+# make test-slow  only the slow tests: 500 damaged inputs, kills, trainings in processes, large images
 # make test-offline    the tests in a Linux namespace without any network
-# make constraints  the versions in constraints.txt again, from pyproject.toml; needs uv
-# make audit      looks these versions up among known vulnerabilities; needs uv and a network
+# make constraints  compiles constraints.txt from pyproject.toml; needs uv
+# make audit      checks these versions for known vulnerabilities; needs uv and a network
 # make pictures   the pictures of the panel and the slice views in Resources
 # make sample     the sample image that the extension ships
 # All install what they need into .venv first.
@@ -56,7 +56,7 @@ UV ?= uv
 COMPILE := $(UV) pip compile pyproject.toml - --extra test --extra demo --universal --python-version 3.10 --no-header \
 	--no-annotate --quiet --output-file compiled.txt $(if $(UPGRADE),--upgrade)
 
-# what is pinned stays as it is where it may; UPGRADE=1 takes the newest of all
+# keeps pinned versions where possible; UPGRADE=1 takes the newest ones
 constraints:
 	grep -v '^#' constraints.txt > compiled.txt
 	echo pip | $(COMPILE)

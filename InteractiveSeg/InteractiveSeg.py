@@ -18,7 +18,7 @@ from slicer.util import VTKObservationMixin
 
 
 class InteractiveSeg(ScriptedLoadableModule):
-    """What Slicer lists."""
+    """The module as Slicer lists it."""
 
     def __init__(self, parent):
         super().__init__(parent)
@@ -28,7 +28,7 @@ class InteractiveSeg(ScriptedLoadableModule):
         self.parent.contributors = ["The InteractiveSeg developers"]
         self.parent.helpText = _(
             "Draw a box round an object and get a mask; scribble where it is wrong, and the network is fine-tuned to "
-            "this image. Everything runs on this computer, in a process beside Slicer: the window never waits.<br>"
+            "this image. Everything runs on this computer, in a process of its own, so Slicer never freezes.<br>"
             "1. Choose a volume and add an object. 2. Place a box with two clicks and set its first and last slice. "
             "3. Press Segment. 4. Scribble on object and background, press Fine-tune to this image. "
             "Or draw the object on a few slices, mark each as done, and press Propagate. "
@@ -44,14 +44,14 @@ class InteractiveSeg(ScriptedLoadableModule):
 
 
 def register_sample_data():
-    """Have the module Sample Data offer the image of the tutorial."""
+    """Register the image of the tutorial with the Sample Data module."""
     from InteractiveSegUI.scene.sample_image import register_sample
 
     register_sample()
 
 
 class InteractiveSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
-    """The panel's place in Slicer: scene events in, panel calls out."""
+    """Hosts the panel in Slicer and passes on the events of the scene."""
 
     def __init__(self, parent=None):
         ScriptedLoadableModuleWidget.__init__(self, parent)
@@ -63,7 +63,7 @@ class InteractiveSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         super().setup()
         self.logic = InteractiveSegLogic()
         self.panel = self.logic.new_panel(self.layout)
-        policy = self.parent.sizePolicy  # Slicer's own keeps the dock from being narrower than all texts in one line
+        policy = self.parent.sizePolicy  # Slicer's default keeps the dock as wide as its longest text
         policy.setHorizontalPolicy(qt.QSizePolicy.Preferred)
         self.parent.setSizePolicy(policy)
         scene = slicer.mrmlScene
@@ -91,7 +91,7 @@ class InteractiveSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
 
 class InteractiveSegLogic(ScriptedLoadableModuleLogic):
-    """Makes the panel and finds its parameters; the work is done by InteractiveSegUI and InteractiveSegLib."""
+    """Creates the panel and its parameters; InteractiveSegUI and InteractiveSegLib do the work."""
 
     def __init__(self):
         super().__init__()
@@ -104,14 +104,14 @@ class InteractiveSegLogic(ScriptedLoadableModuleLogic):
         return parameters_of(self.getParameterNode())
 
     def new_panel(self, layout):
-        """All that the module shows, in a layout."""
+        """The panel, added to a layout."""
         from InteractiveSegUI.panel import Panel
 
         return Panel(layout, self.parameters())
 
 
 def make_importable():
-    """Have both packages imported from beside this file, also from a source checkout, also after Reload."""
+    """Make both packages importable from beside this file, in a source checkout and after Reload, too."""
     here = Path(__file__).resolve().parent
     folders = [here, here.parent] if (here.parent / "InteractiveSegLib").is_dir() else [here]
     loaded = sys.modules.get("InteractiveSegLib")
@@ -124,7 +124,7 @@ def make_importable():
 
 
 class InteractiveSegTest(ScriptedLoadableModuleTest):
-    """The module within Slicer, on its own panel: what needs no packages always, the rest where they are installed."""
+    """Tests within Slicer, on the module's own panel; those that need packages run only if these are installed."""
 
     def setUp(self):
         slicer.mrmlScene.Clear()
@@ -143,9 +143,9 @@ class InteractiveSegTest(ScriptedLoadableModuleTest):
 
     def runTest(self, msec=100, **kwargs):
         tests = (
-            self.test_a_mask_is_written_undone_and_done_again,
+            self.test_a_mask_is_written_undone_and_redone,
             self.test_the_self_test_passes,
-            self.test_a_whole_sitting_by_mouse,
+            self.test_a_whole_session_by_mouse,
         )
         for test in tests:
             self.setUp()
@@ -154,14 +154,14 @@ class InteractiveSegTest(ScriptedLoadableModuleTest):
             finally:
                 self.tearDown()
 
-    def test_a_whole_sitting_by_mouse(self):
+    def test_a_whole_session_by_mouse(self):
         from InteractiveSegUI.acceptance import Acceptance
 
         if self.widget is not None or not self.panel.installer.can_compute():
             return
         print(Acceptance(self.panel).play())
 
-    def test_a_mask_is_written_undone_and_done_again(self):
+    def test_a_mask_is_written_undone_and_redone(self):
         from InteractiveSegLib.segmenting.self_test import SelfTestCase
         from InteractiveSegUI.actions.session_nodes import KeptSegment, put_session
         from InteractiveSegUI.scene.history import StepKind
@@ -184,7 +184,7 @@ class InteractiveSegTest(ScriptedLoadableModuleTest):
 
     def test_the_self_test_passes(self):
         if not self.panel.installer.can_compute():
-            self.delayDisplay("The packages are not installed: no worker is tested.")
+            self.delayDisplay("The packages are not installed, so the worker is not tested.")
             return
         testing, started = self.panel.self_testing, time.monotonic()
         testing.start()

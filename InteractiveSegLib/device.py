@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def device_named(name: str) -> torch.device:
-    """``auto`` takes CUDA where there is any. InputError for ``cuda`` where there is none."""
+    """``auto`` uses CUDA if available. InputError for ``cuda`` if it is not."""
     import torch
 
     if name == "cuda" and not torch.cuda.is_available():

@@ -1,4 +1,4 @@
-"""Bright blobs on a dark ground, and a small network that has learnt to find them in seconds."""
+"""Bright blobs on a dark background, and a small network that learns to find them in seconds."""
 
 import copy
 from functools import cache

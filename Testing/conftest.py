@@ -1,4 +1,4 @@
-"""What several tests share: an awkward grid, and the real images where they are at hand."""
+"""Shared by several tests: an awkward grid, and the real images if they are available."""
 
 import os
 import sys

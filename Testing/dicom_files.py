@@ -1,4 +1,4 @@
-"""Small made-up DICOM files, right or wrong as a test wants them."""
+"""Small synthetic DICOM files, valid or invalid as a test needs them."""
 
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset

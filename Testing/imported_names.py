@@ -1,4 +1,4 @@
-"""What a file imports."""
+"""The names that a file imports."""
 
 import ast
 

@@ -1,4 +1,4 @@
-"""Images of a row and marks on them, and the densities of their intensities worked out by hand, for tests of cues."""
+"""Images of one row with marks, and the densities of their intensities worked out by hand, for tests of cues."""
 
 import math
 from statistics import fmean

@@ -1,4 +1,4 @@
-"""A worker with one more kind of request, which misbehaves in every way a library can; run as a program, it is one."""
+"""A worker with one more kind of request, which misbehaves in every way a library can; it can be run as a program."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""A person at the panel, in the test bed: presses its buttons, draws with the mouse in the slice views, and waits."""
+"""A user of the panel in the test bed: presses its buttons, draws with the mouse in the slice views, and waits."""
 
 from __future__ import annotations
 

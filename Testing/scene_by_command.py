@@ -1,4 +1,4 @@
-"""What the command line makes of the prompts in the scene."""
+"""What the command line computes from the prompts in the scene."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""A training that ``torchrun`` starts in several processes, and what a test compares it with.
+"""A training that ``torchrun`` starts in several processes, and a reference for tests.
 
 ``shared_training.py train FOLDER STOP`` trains, and process 1 is killed after STOP reports; ``recipe FOLDER`` follows a
 recipe. "{rank}" in FOLDER stands for the number of the process.

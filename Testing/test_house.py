@@ -1,4 +1,4 @@
-"""The rules of the house that neither ruff nor the contracts on imports hold: file lengths, and what loads PyTorch."""
+"""Rules that neither ruff nor the import contracts check: file lengths, and what loads PyTorch."""
 
 import subprocess
 import sys

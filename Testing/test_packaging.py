@@ -1,4 +1,4 @@
-"""The extension installs every file of both packages, and what it installs runs."""
+"""The extension installs every file of both packages, and the installed files run."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The examples in the documents run as they stand."""
+"""The examples in the documents run unchanged."""
 
 import re
 import shlex

@@ -1,4 +1,4 @@
-"""What the tests of trainer and recipes ask of a run."""
+"""What the tests of trainer and recipes need to know of a run."""
 
 import csv
 

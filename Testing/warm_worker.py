@@ -1,4 +1,4 @@
-"""Workers for the tests of the panel that start at once: forks of a process that has imported all a worker imports.
+"""Workers for the panel's tests that start at once: forks of a process that has already imported everything.
 
 What a fork does from there on is what ``interactiveseg worker`` does. The program that the panel starts is a small one,
 which hands its streams to the fork, lives and dies with it, and ends with its exit code.

@@ -1,4 +1,4 @@
-"""Brings up the loopback of a network namespace that has nothing else, and runs a command there: ``make test-offline``.
+"""Brings up the loopback of an otherwise empty network namespace and runs a command there: ``make test-offline``.
 
 Processes that train together speak to each other by the loopback.
 """

@@ -1,1 +1,1 @@
-"""The scene's side of InteractiveSeg: the only code that knows of Slicer, Qt and VTK."""
+"""The Slicer side of InteractiveSeg: the only code that imports Slicer, Qt and VTK."""

@@ -1,4 +1,4 @@
-"""The whole story of a sitting, by mouse events in the slice views: what the module's own test does within Slicer."""
+"""Acceptance test of a whole session by mouse events in the slice views; the module's own test runs it in Slicer."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ _STEPS = 6
 
 
 class Acceptance:
-    """Plays the story on the panel that is shown; what goes wrong raises AssertionError and names the step."""
+    """Plays a session on the panel that is shown; a failure raises AssertionError and names the step."""
 
     def __init__(self, panel: Panel) -> None:
         self._panel = panel
 
     def play(self) -> str:
-        """All steps in their order; returns one line on the result. The log names each step."""
+        """Run all steps in order and return one line on the result. The log names each step."""
         started, box = time.monotonic(), self._ui("updateBox")
         wanted, box.checked = box.checked, False
         try:
@@ -48,7 +48,7 @@ class Acceptance:
         return f"InteractiveSeg acceptance: {count} steps passed in {time.monotonic() - started:.0f} s."
 
     def _play(self) -> int:
-        """Returns how many steps there are."""
+        """Run the steps and return their number."""
         steps = (
             self._load,
             self._place_box,
@@ -81,7 +81,7 @@ class Acceptance:
     def _load(self) -> None:
         volume = load_sample()
         slicer.util.setSliceViewerLayers(background=volume, fit=True)
-        self._until(lambda: self._controller.parameters.volume is volume, "the loaded volume is not chosen")
+        self._until(lambda: self._controller.parameters.volume is volume, "the loaded volume is not selected")
 
     def _place_box(self) -> None:
         self._show()
@@ -89,7 +89,7 @@ class Acceptance:
         for corner in _CORNERS_JI:
             self._drag([corner])
         self._until(lambda: self._known(box_key) is not None, "two clicks made no box")
-        assert self._panel.tools.current is None, "the mouse was not given back"
+        assert self._panel.tools.current is None, "the tool stayed active"
 
     def _segment(self) -> None:
         self._panel.segmenting.segment()
@@ -113,7 +113,7 @@ class Acceptance:
         tuned = self._known(mask_key)
         self._controller.undo()
         self._controller.redo()
-        assert self._known(mask_key).equals(tuned), "redo brought another mask"
+        assert self._known(mask_key).equals(tuned), "Redo gave a different mask"
 
     def _second_object(self) -> None:
         first, before = self._controller.parameters.segment, self._known(mask_key)
@@ -124,7 +124,7 @@ class Acceptance:
         assert self._known(mask_key).equals(before), "the first object lost voxels to the second"
 
     def _answer_a_click(self) -> None:
-        """Without a button: point, mask, and one Undo for both."""
+        """A click updates the mask without a button; one Undo removes both."""
         others = self._controller.workspace.masks()
         first = self._controller.parameters.segment
         self._controller.add_segment()
@@ -137,15 +137,15 @@ class Acceptance:
         self._finish()
         self._panel.tools.stop()
         self._ui("updateBox").checked = False
-        assert self._known(mask_key) is not None, "the click was answered by no mask"
+        assert self._known(mask_key) is not None, "the click gave no mask"
         self._controller.undo()
         assert self._known(mask_key) is None, "one Undo left the mask of the click"
         label = label_of(self._controller.workspace.segmentation_node, clicked)
         assert label not in self._controller.workspace.prompts()[0].labels, "one Undo left the click"
         again = self._controller.workspace.masks()
-        assert all(mask.equals(again[key]) for key, mask in others.items()), "Undo left what the click took from others"
+        assert all(mask.equals(again[key]) for key, mask in others.items()), "Undo did not restore the other masks"
         self._controller.redo()
-        assert self._known(mask_key) is not None, "Redo brought no mask back"
+        assert self._known(mask_key) is not None, "Redo did not restore the mask"
         self._controller.undo()
         self._controller.parameters.segmentation.GetSegmentation().RemoveSegment(clicked)
         self._controller.parameters.segment = first
@@ -164,7 +164,7 @@ class Acceptance:
         after = self._known(mask_key)
         assert not after.equals(before), "painting changed nothing"
         self._controller.undo()
-        assert self._known(mask_key).equals(before), "undo did not take the painting back"
+        assert self._known(mask_key).equals(before), "Undo did not remove the painting"
 
     def _propagate(self) -> None:
         for index in (_SLICE_K - 6, _SLICE_K + 6):
@@ -199,7 +199,7 @@ class Acceptance:
         assert not left, f"{len(left)} segmentations outlived the scene"
 
     def _ui(self, name: str) -> Any:
-        """The widget of a name, in whichever section it is."""
+        """The widget with this name, in any section."""
         return next(getattr(section.ui, name) for section in self._panel.sections if hasattr(section.ui, name))
 
     def _known(self, key_of: Callable[[str], tuple[str, str]]) -> Any:
@@ -207,8 +207,8 @@ class Acceptance:
         return self._controller.recorder.known(key_of(self._controller.parameters.segment))
 
     def _finish(self) -> None:
-        self._until(lambda: not self._controller.is_busy, "no answer came")
-        assert not self._controller.status.is_error, "an error"
+        self._until(lambda: not self._controller.is_busy, "the round did not end")
+        assert not self._controller.status.is_error, "the round failed"
 
     def _settle(self) -> None:
         slicer.app.processEvents()
@@ -222,7 +222,7 @@ class Acceptance:
             slicer.app.processEvents()
 
     def _show(self, index: int = _SLICE_K) -> None:
-        """Have the axial view show a slice, with the mouse in it."""
+        """Show a slice in the axial view and move the mouse into it."""
         self._view().mrmlSliceNode().JumpSliceByOffsetting(*self._ras((index, 96, 76)))
         self._event("EnterEvent", self._xy(_CORNERS_JI[0], index))
         self._event("MouseMoveEvent", self._xy(_CORNERS_JI[0], index))

@@ -1,4 +1,4 @@
-"""What the sections of the panel share: the workspace, its history, the worker, and what the status line says."""
+"""What the sections of the panel share: the workspace, its history, the worker and the status line."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from InteractiveSegUI.scene.parameters import Parameters
 from InteractiveSegUI.scene.recorder import Recorder
 from InteractiveSegUI.scene.workspace import Workspace
 
-_STALE = _("The prompts or the image changed meanwhile: the result was dropped. Press the button again.")
+_STALE = _("The prompts or the image have changed, so the result was discarded. Press the button again.")
 
 
 @dataclass(frozen=True)
 class Status:
     """The status line.
 
-    text : what happened or happens
-    progress : of the work that runs; None where none does
-    is_error : the person has to do something about it
+    text : what happened or is happening
+    progress : of the running work; None if there is none
+    is_error : the user has to do something about it
     """
 
     text: str = ""
@@ -50,10 +50,10 @@ class Controller:
 
     Attributes
     ----------
-    listeners : called after every change, to bring the panel up to date
-    obstacles : why something cannot be done at this moment
-    gate : ``gate(action, essential)`` calls an action that computes, at once or when packages have been installed that
-        are missing; with ``essential``, only those without which nothing can be computed
+    listeners : called after every change, to update the panel
+    obstacles : why something cannot be done at the moment
+    gate : ``gate(action, essential)`` calls an action that computes, at once or after missing packages have been
+        installed; with ``essential``, only the packages that every computation needs
     """
 
     def __init__(self, parameters: Parameters, client: WorkerClient) -> None:
@@ -80,12 +80,12 @@ class Controller:
 
     @property
     def is_updating(self) -> bool:
-        """A round runs that nobody pressed a button for: whatever the person does next may take its place."""
+        """Whether an automatic round is running; anything the user does next may replace it."""
         return self._job is not None and self._is_automatic
 
     @property
     def volume(self) -> Volume:
-        """The chosen volume: the same value as long as its voxels and its grid are the same.
+        """The chosen volume; the same object as long as its voxels and grid are unchanged.
 
         Raises
         ------
@@ -103,12 +103,12 @@ class Controller:
         return singleton("InteractiveSeg", "vtkMRMLSegmentEditorNode")
 
     def add_segment(self) -> None:
-        """An empty object, which is worked on from here on."""
+        """Add an empty object and make it the current one."""
         self.workspace.add_segment()
-        self.recorder.flush()  # it is known as empty before anything is drawn in it
+        self.recorder.flush()  # records it as empty before anything is drawn in it
 
     def watch(self) -> None:
-        """Volume or segmentation was chosen: what was done before cannot be undone any more."""
+        """Called when a volume or segmentation is chosen; earlier steps can no longer be undone."""
         self.cancel()
         self.history.clear()
         with self.errors_shown():
@@ -124,15 +124,15 @@ class Controller:
         failed: Callable[[JobError], None] = lambda _: None,
         automatic: bool = False,
     ) -> None:
-        """Have the worker do something with the volume and its prompts; nothing waits for it.
+        """Submit a request on the volume and its prompts to the worker, without blocking.
 
         Parameters
         ----------
         name : for the status line
-        apply : takes the result and returns what the status line says; not called when prompts or image have changed
-        failed : is told of an error before the status line says it
-        automatic : no button was pressed: a worker that failed again and again is not started once more, and nobody is
-            told to press a button again
+        apply : takes the result and returns the text of the status line; not called if prompts or image have changed
+        failed : called with an error before the status line shows it
+        automatic : no button was pressed: a worker that failed repeatedly is not restarted, and the status line does
+            not ask to press a button again
         """
         self._leave_off()
         self._give_image()
@@ -140,7 +140,7 @@ class Controller:
         version = self.recorder.version
 
         def if_current(tell: Callable[[Any], None]) -> Callable[[Any], None]:
-            """What becomes of work whose place something else has taken is nothing to the person."""
+            """Nothing is reported of work that has been superseded."""
             return lambda what: tell(what) if self._job is job else None
 
         def on_result(result: Any) -> None:
@@ -171,7 +171,7 @@ class Controller:
         self.changed()
 
     def prepare(self, request: Request, prompts: Prompts) -> None:
-        """Have the worker get ready for what the person will ask for; it is not told how that goes."""
+        """Have the worker prepare for the next request; its outcome is not reported."""
         if self._job is None:
             self._give_image()
             self.client.prompts = prompts
@@ -196,19 +196,19 @@ class Controller:
             self.say(_("Redone: {name}").format(name=name))
 
     def change(self, kind: StepKind, name: str, state: State, notes: tuple[str, ...] = ()) -> None:
-        """One named step of undo, which puts values into the scene, by key (``workspace.mask_key`` and the like).
+        """Put values into the scene, by key (``workspace.mask_key`` and the like), as one named undo step.
 
         notes : of ``Step``
         """
         self.recorder.change(kind, name, state, notes)
 
     def answer(self, step: Step, state: State) -> None:
-        """Values that came of the last step by itself: one Undo takes back both."""
+        """Put values into the scene as a consequence of the last step, so that one Undo reverts both."""
         self.recorder.answer(step, state)
 
     @contextmanager
     def errors_shown(self) -> Iterator[None]:
-        """Errors that a person can do something about go to the status line; others are logged there as well."""
+        """Show errors in the status line; log those that the user cannot do anything about, too."""
         try:
             yield
         except InteractiveSegError as error:
@@ -226,7 +226,7 @@ class Controller:
             listener()
 
     def close(self) -> None:
-        """The scene or the window is going away: stop the work and look at nothing any more."""
+        """Called when the scene or window closes: stop the work and the observation of nodes."""
         self.cancel()
         self._volume = None
         self.status = Status()
@@ -235,7 +235,7 @@ class Controller:
         self.workspace.forget_reviews()
 
     def on_worker(self, status: WorkerStatus) -> None:
-        """A worker that ended by itself is started again when it is needed; the person is told with the next result."""
+        """A worker that crashed is restarted when it is needed; the next result mentions it."""
         if status.stage == "failed":
             logging.warning("InteractiveSeg: %s", status.text)
             self._was_lost = True
@@ -264,7 +264,7 @@ class Controller:
         self.changed()
 
     def _leave_off(self) -> None:
-        """Nobody waits any more for what is being computed."""
+        """Discard the result of the running job."""
         job, self._job = self._job, None
         if job is not None:
             job.supersede()
@@ -290,7 +290,7 @@ class Controller:
 
 
 def singleton(tag: str, class_name: str) -> Any:
-    """The scene's node of a class with a tag, made where there is none; scene closing does not multiply it."""
+    """The scene's singleton node of a class and tag, created if there is none."""
     node = slicer.mrmlScene.GetSingletonNode(tag, class_name)
     if node is None:
         node = slicer.mrmlScene.CreateNodeByClass(class_name)

@@ -1,4 +1,4 @@
-"""The keys of the module: they act while it is shown, the person wants them, and nobody is typing."""
+"""Keyboard shortcuts of the module, active while it is shown, they are enabled and the user is not typing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import slicer
 
 _SETTING = "InteractiveSeg/Keys"
 _TAKES_TEXT = ("QLineEdit", "QTextEdit", "QPlainTextEdit", "QAbstractSpinBox", "QComboBox", "QAbstractItemView")
-_ALWAYS = ("Ctrl+", "Esc")  # what these begin nobody types
+_ALWAYS = ("Ctrl+", "Esc")  # keys with these prefixes type no text
 
 
 class Keys:
@@ -19,7 +19,7 @@ class Keys:
     Parameters
     ----------
     actions : key -> what it does
-    applies : key -> whether it does anything at this moment; other keys always do
+    applies : key -> whether it does anything at the moment; other keys always do
     """
 
     def __init__(self, actions: Mapping[str, Callable[[], None]], applies: Mapping[str, Callable[[], bool]]) -> None:
@@ -30,7 +30,7 @@ class Keys:
 
     @property
     def are_wanted(self) -> bool:
-        """The person's choice, kept among the application's settings."""
+        """The user's choice, stored in the application's settings."""
         return slicer.util.settingsValue(_SETTING, True, converter=slicer.util.toBool)
 
     @are_wanted.setter
@@ -39,17 +39,17 @@ class Keys:
         self.update()
 
     def enter(self) -> None:
-        """The module is shown."""
+        """Called when the module is shown."""
         self._are_shown = True
         self.update()
 
     def leave(self) -> None:
-        """Another module is shown."""
+        """Called when another module is shown."""
         self._are_shown = False
         self.update()
 
     def update(self) -> None:
-        """Let exactly those keys act that may at this moment."""
+        """Enable exactly the keys that apply at the moment."""
         wanted = self._are_shown and self.are_wanted
         for key, shortcut in self._shortcuts.items():
             free = not self._is_typing or key.startswith(_ALWAYS)
@@ -58,7 +58,7 @@ class Keys:
                 shortcut.enabled = enabled
 
     def close(self) -> None:
-        """The module goes away."""
+        """Called when the module is removed."""
         self.leave()
         slicer.app.disconnect("focusChanged(QWidget*,QWidget*)", self._on_focus)
         for shortcut in self._shortcuts.values():

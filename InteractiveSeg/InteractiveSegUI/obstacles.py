@@ -1,4 +1,4 @@
-"""Why a button cannot be pressed, in sentences for its tool tip."""
+"""Why a button is disabled, in sentences for its tool tip."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from InteractiveSegUI.scene.workspace import MARKS, Workspace, box_key
 
 
 class Obstacles:
-    """Each is a sentence on what is missing, and empty where nothing is.
+    """Each is a sentence on what is missing, empty if nothing is.
 
     Parameters
     ----------
-    is_working : whether a result is waited for
+    is_working : whether a result is pending
     """
 
     def __init__(self, workspace: Workspace, recorder: Recorder, is_working: Callable[[], bool]) -> None:
@@ -28,7 +28,7 @@ class Obstacles:
 
     @property
     def no_segment(self) -> str:
-        """No volume, or no object that is worked on."""
+        """No volume or no current object."""
         parameters = self._workspace.parameters
         if self.no_volume or self._workspace.exists(parameters.segment):
             return self.no_volume
@@ -40,12 +40,12 @@ class Obstacles:
 
     @property
     def no_prompts(self) -> str:
-        """Nothing was drawn for what is to be segmented."""
+        """There are no prompts for the objects to be segmented."""
         has_prompts = self.has_prompts(self._workspace.parameters.segment)
         return "" if has_prompts else _("Place a box or mark the object first.")
 
     def has_prompts(self, segment_id: str) -> bool:
-        """Whether anything was drawn for a segment; for any, where all are computed together."""
+        """Whether a segment has prompts, or any segment if all are computed together."""
         parameters, known = self._workspace.parameters, self._recorder.known
         labels = labels_of(parameters.segmentation) if parameters.segmentation is not None else {}
         ids = list(labels) if parameters.every_segment else [segment_id]

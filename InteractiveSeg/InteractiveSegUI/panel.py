@@ -47,11 +47,11 @@ from InteractiveSegUI.sections.tools_section import ToolsSection
 
 
 class Panel(VTKObservationMixin):
-    """All that the module's widget shows.
+    """The contents of the module's widget.
 
     Parameters
     ----------
-    layout : that the sections are added to
+    layout : to which the sections are added
     parameters : of the scene
     """
 
@@ -107,7 +107,7 @@ class Panel(VTKObservationMixin):
         self.bind(parameters)
 
     def bind(self, parameters: Parameters) -> None:
-        """Show the parameters of a scene; those before are let go."""
+        """Show the parameters of a scene in place of the previous ones."""
         self.unbind()
         self._is_bound = True
         self.controller.workspace.parameters = parameters
@@ -121,7 +121,7 @@ class Panel(VTKObservationMixin):
         self._on_parameters()
 
     def unbind(self) -> None:
-        """The scene goes away: stop what is under way."""
+        """Called when the scene closes: stop running work."""
         if not self._is_bound:
             return
         self._is_bound = False
@@ -137,8 +137,8 @@ class Panel(VTKObservationMixin):
             section.unbind()
 
     def leave_scene(self) -> None:
-        """The scene is about to be closed. The scribbles go first: while a scene closes, Slicer's subject hierarchy
-        looks for items of hidden segmentations that it has dropped before, and logs an error for each.
+        """Called before the scene closes. Scribbles are removed first: when a scene closes, Slicer's subject hierarchy
+        looks for items of hidden segmentations that it has already removed, and logs an error for each.
         """
         self.unbind()
         for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
@@ -146,7 +146,7 @@ class Panel(VTKObservationMixin):
                 slicer.mrmlScene.RemoveNode(node)
 
     def enter(self) -> None:
-        """The module is shown: its keys work, and the volume in the views is the one to segment."""
+        """Called when the module is shown: enable its keys and select the volume shown in the views."""
         self.keys.enter()
         for section in self.sections:
             section.enter()
@@ -154,13 +154,13 @@ class Panel(VTKObservationMixin):
         call_later(0, self.journaling.look)
 
     def leave(self) -> None:
-        """Another module is shown."""
+        """Called when another module is shown."""
         self.keys.leave()
         for section in self.sections:
             section.leave()
 
     def close(self) -> None:
-        """The module goes away."""
+        """Called when the module is removed."""
         self.leave()
         self.unbind()
         for section in self.sections:
@@ -179,7 +179,7 @@ class Panel(VTKObservationMixin):
             with self.controller.errors_shown():
                 workspace.choose_segmentation_of_volume()
             if parameters.segmentation is not chosen[1]:
-                return  # its own event has told of all
+                return  # the event of that change has updated everything
         if before[1] is not None and before[1] is not chosen[1] and before[1].GetScene() is not None:
             hide_belongings(before[1])
         if chosen[1] is not None:
@@ -191,7 +191,7 @@ class Panel(VTKObservationMixin):
         self.controller.watch()
 
     def _on_node_added(self, *_args: Any) -> None:
-        """Something was loaded; which volume the views show is known when that is over."""
+        """Something was loaded; only afterwards is it known which volume the views show."""
         if self.controller.parameters.volume is None:
             call_later(0, self._choose_shown_volume)
 
@@ -211,14 +211,14 @@ class Panel(VTKObservationMixin):
             self.keys.update()
 
     def _has_escape(self) -> bool:
-        """Esc is the views' own while something else than a box of this module is placed in them."""
+        """Esc belongs to the views while anything other than a box of this module is placed in them."""
         interaction = slicer.app.applicationLogic().GetInteractionNode()
         if interaction.GetCurrentInteractionMode() == interaction.Place:
             return self.tools.current == "box"
         return self.tools.current is not None or self.controller.is_busy
 
     def _escape(self) -> None:
-        """Put the tool away; where there is none, stop what is being computed."""
+        """Deactivate the tool; if there is none, cancel the computation."""
         if self.tools.current is not None:
             self.tools.stop()
             self.controller.say("")

@@ -1,1 +1,1 @@
-"""A study as a folder: which images there are, what was done to each, and what was learnt from them."""
+"""A study as a folder: its images, the work on each, and what was learnt from them."""

@@ -1,4 +1,4 @@
-"""Accepting a mask, and the stream of accepted masks. Files come first and the database's row last."""
+"""Accepting a mask, and the stream of accepted masks. Files are written first and the database row last."""
 
 from __future__ import annotations
 
@@ -46,15 +46,15 @@ _CALLED = {
 
 @dataclass(frozen=True, eq=False)
 class AcceptedMask:
-    """What a person stands for, as a whole or as far as it was looked at.
+    """A mask that a person has verified, as a whole or in part.
 
-    labels : (K, J, I) whole numbers from 0 to 254, on the grid of the image
-    origins : (K, J, I) of ``Origin``, of every labelled voxel and of the background that a person decided on
+    labels : (K, J, I) integers from 0 to 254, on the grid of the image
+    origins : (K, J, I) of ``Origin``, for every labelled voxel and for the background that a person decided on
     prompts : that were drawn
-    first : label -> (K, J, I) probability of the network's answer before the person's first mark, where there was one
+    first : label -> (K, J, I) probability predicted before the person's first mark, if there was a prediction
     absent : the image shows none of the study's objects; without it an empty mask is refused
-    review : which organs were looked at in which slices; None where the person stands for all of the mask. What nobody
-        looked at is kept as it is, teaches nothing and is exported on request alone
+    review : which organs were reviewed in which slices; None if the person has verified all of the mask. Unreviewed
+        parts are kept, but not learnt from, and exported only on request
     """
 
     labels: NDArray[np.integer]
@@ -66,15 +66,15 @@ class AcceptedMask:
 
 
 def accept(casebook: Casebook, entry: CaseEntry, accepted: AcceptedMask) -> Acceptance:
-    """Accept a mask for a case in work, or a reopened one.
+    """Accept a mask for a case in work or a reopened one.
 
-    Where the case has a starting mask, slices of organs that are verified and differ from it are kept as edited.
+    If the case has a starting mask, verified slices of organs that differ from it are recorded as edited.
 
     Raises
     ------
-    InputError : a review that cannot be true of the mask; a mask of another grid than its image or of other values,
-        empty though not said to be so, a labelled voxel of no origin, a case that is not in work, or an image that was
-        moved or has changed on disk.
+    InputError : a review that contradicts the mask; a mask on another grid than its image or with other values; an
+        empty mask without ``absent``; a labelled voxel without origin; a case that is not in work; or an image that
+        was moved or has changed on disk.
     ConflictError : another program accepted, skipped or reopened the case since ``entry`` was read; nothing is changed.
     OutputError : the folder cannot be written, or the disk is full; nothing is changed.
     """
@@ -120,9 +120,9 @@ def accept(casebook: Casebook, entry: CaseEntry, accepted: AcceptedMask) -> Acce
 
 
 def stream(casebook: Casebook) -> list[Acceptance]:
-    """Accepted masks in the order of acceptance, the latest of every case that is accepted now.
+    """Accepted masks in the order of acceptance, the latest one of every case that is accepted at present.
 
-    Of those whose row is damaged there is a note.
+    Damaged rows are left out with a note.
     """
     rows = casebook.database.rows(
         "SELECT * FROM acceptance WHERE id IN (SELECT max(acceptance.id) FROM acceptance JOIN case_ ON"
@@ -133,13 +133,13 @@ def stream(casebook: Casebook) -> list[Acceptance]:
 
 
 def latest(casebook: Casebook, entry: CaseEntry) -> Acceptance | None:
-    """The mask that a case was accepted with last, also when it is reopened; None where it never was."""
+    """The mask that a case was last accepted with, even if it was reopened; None if it was never accepted."""
     rows = casebook.database.rows("SELECT * FROM acceptance WHERE case_id = ? ORDER BY id DESC LIMIT 1", [entry.id])
     return acceptance(rows[0], casebook.folder) if rows else None
 
 
 def load_accepted(entry: CaseEntry, found: Acceptance) -> AcceptedMask:
-    """The files of an acceptance. InputError where one is missing, damaged or on another grid than the image."""
+    """The files of an acceptance. InputError if one is missing, damaged or on another grid than the image."""
     labels = load_labels(entry, found)
     _require_intact(entry, found, "origins", "prompts", "probability")
     origins = read_labelmap(found.origins, entry.image.geometry)
@@ -164,12 +164,12 @@ def _require_intact(entry: CaseEntry, found: Acceptance, *names: str) -> None:
 
 
 def _start_of(casebook: Casebook, entry: CaseEntry) -> NDArray[np.integer] | None:
-    """The starting mask; None where there is none, or it is damaged, which is noted."""
+    """The starting mask; None if there is none, or if it is damaged, with a note."""
     try:
         found = starting_mask(casebook, entry)
         return None if found is None else found.load(entry)
     except InputError as error:
-        casebook.note(f"{error}; what was changed in it is not told apart from what was right")
+        casebook.note(f"{error}; edited slices cannot be told from confirmed ones")
         return None
 
 
@@ -181,11 +181,11 @@ def _checked(entry: CaseEntry, accepted: AcceptedMask, names: Mapping[int, str])
         if np.shape(array) != entry.image.geometry.shape_kji:
             raise InputError(
                 f"the {name} of case {entry.name!r} has the shape {np.shape(array)}, but its image "
-                f"{entry.image.geometry.shape_kji} (k, j, i)"
+                f"has {entry.image.geometry.shape_kji} (k, j, i)"
             )
     labels, origins = accepted.labels, accepted.origins
     if labels.dtype.kind not in "ui" or labels.min() < 0 or labels.max() >= BACKGROUND:
-        raise InputError(f"the mask of case {entry.name!r} must hold whole numbers from 0 to 254")
+        raise InputError(f"the mask of case {entry.name!r} must contain integers from 0 to 254")
     occurring = [int(value) for value in np.unique(labels) if value]
     if accepted.review is not None:
         accepted.review.require_grid(entry.image.geometry.shape_kji, f"case {entry.name!r}")
@@ -195,7 +195,7 @@ def _checked(entry: CaseEntry, accepted: AcceptedMask, names: Mapping[int, str])
             f"the mask of case {entry.name!r} is empty: say that the image shows no object, or skip the case"
         )
     if occurring and accepted.absent and accepted.review is None:
-        raise InputError(f"case {entry.name!r} is said to show no object, but its mask holds {occurring}")
+        raise InputError(f"case {entry.name!r} is marked as showing no object, but its mask contains {occurring}")
     nobodys = int(np.count_nonzero((labels > 0) & (origins == 0)))
     if nobodys or origins.dtype.kind not in "ui" or origins.min() < 0 or origins.max() > 3:
         raise InputError(f"{nobodys} labelled voxels of case {entry.name!r} have no origin (1, 2 or 3)")

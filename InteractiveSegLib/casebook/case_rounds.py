@@ -1,4 +1,4 @@
-"""What was done on a case so far: prompts and masks by round, so that work goes on where it was left."""
+"""The work on a case so far: prompts and masks by round, so that work can be resumed."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _FILES = {"mask": f"{_PREFIX}{{}}.nrrd", "prompts": f"{_PREFIX}{{}}.npz"}
 
 @dataclass(frozen=True, eq=False)
 class KeptRound:
-    """Prompts and mask as they stood.
+    """Prompts and mask of a round.
 
-    accepted : number of the latest acceptance of the case when the round was kept; 0 where there was none
+    accepted : number of the latest acceptance of the case when the round was kept; 0 if there was none
     labels : (K, J, I)
     review : what was looked at by then; None where nobody said anything of what is right
     """
@@ -48,7 +48,7 @@ def keep_round(
     labels: NDArray[np.integer],
     review: Review | None = None,
 ) -> None:
-    """Keep a round of a case, as ``KeptRound``; of each case the latest 20 are kept.
+    """Save a round of a case, as ``KeptRound``; the latest 20 of each case are kept.
 
     Raises
     ------
@@ -89,23 +89,23 @@ def keep_round(
 def _delete(casebook: Casebook, row: sqlite3.Row) -> None:
     """The files of a round that is no longer kept."""
     for name in ("prompts", "mask"):
-        with suppress(OSError, InputError):  # 'casebook check' finds what stays
+        with suppress(OSError, InputError):  # 'casebook check' finds files left behind
             path = case_file(casebook.folder, row["case_id"], row[name])
             if path.name.startswith(_PREFIX):  # a damaged row may name an accepted mask
                 path.unlink()
 
 
 def last_round(casebook: Casebook, entry: CaseEntry) -> KeptRound | None:
-    """Where work on a case was left; None where there was none.
+    """The round from which work on a case is resumed; None if there is none.
 
-    Where files of a round are missing or damaged there is a note, and the round before is taken.
+    If files of a round are missing or damaged, the previous round is used, with a note.
     """
     rows = casebook.database.rows("SELECT * FROM round WHERE case_id = ? ORDER BY id DESC", [entry.id])
     return next(undamaged(rows, lambda row: load_round(casebook, entry, row), casebook.note), None)
 
 
 def load_round(casebook: Casebook, entry: CaseEntry, row: sqlite3.Row) -> KeptRound:
-    """A row of ``round`` with its files. InputError where it or one of them is damaged."""
+    """A row of ``round`` with its files. InputError if it or one of them is damaged."""
     what = f"round {row['id']} of case {entry.name!r}"
     try:
         mask, prompts = (case_file(casebook.folder, entry.id, row[name]) for name in ("mask", "prompts"))

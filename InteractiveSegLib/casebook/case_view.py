@@ -1,4 +1,4 @@
-"""What a window shows of a casebook: plain values that need neither PyTorch nor the database."""
+"""Contents of a casebook for a window: plain values that need neither PyTorch nor the database."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ class Standing:
 class OpenedCase:
     """A case to work on.
 
-    revision : of ``CaseEntry``; goes back with what is done to the case
+    revision : of ``CaseEntry``; returned with the work on the case
     volume : the image
-    prompts, masks : as it was left, masks by label; of a reopened case those that were accepted
-    reason : why this case
-    review : what was looked at in the masks; None where they are a person's as a whole, as ``LeftWork.review``
-    confidences : label -> how sure the network is of it in the starting mask, 0 to 1; empty where there is none
+    prompts, masks : of the last round, masks by label; the accepted ones for a reopened case
+    reason : why this case was chosen
+    review : of the masks; None if they count as a whole, as for ``LeftWork``
+    confidences : label -> the network's confidence in the starting mask, 0 to 1; empty if there is none
     """
 
     name: str
@@ -69,10 +69,10 @@ class OpenedCase:
 
 @dataclass(frozen=True, eq=False)
 class CasebookView:
-    """A casebook as it stands.
+    """The present state of a casebook.
 
     labels : value -> name
-    model : folder of the version of the interactive network that is in use; "" where it is the shipped one
+    model : folder of the version of the interactive network in use; "" for the shipped one
     version : the same in words
     waiting : accepted cases that are still to be learnt
     standing : how far the study is
@@ -95,12 +95,12 @@ class CasebookView:
 
 @dataclass(frozen=True, eq=False)
 class CaseWork:
-    """What a person did to a case in a window.
+    """The work on a case in a window.
 
-    revision : as the case was opened
-    masks : label -> mask as it stands; proposed : label -> mask as the network answered last
-    events : since they were sent last
-    review : what was looked at in the masks; None where the person stands for them as a whole
+    revision : of the case when it was opened
+    masks : label -> present mask; proposed : label -> the network's last mask
+    events : since the last ones were sent
+    review : of the masks; None if they count as a whole
     """
 
     case: str

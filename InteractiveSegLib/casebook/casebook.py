@@ -1,4 +1,4 @@
-"""The folder that holds a study's life; several programs may have it open."""
+"""The folder of a study; several programs may have it open."""
 
 from __future__ import annotations
 
@@ -28,24 +28,31 @@ PSEUDONYMS_KEY, _SPLITS_KEY = "pseudonyms", "splits"
 
 
 class Casebook:
-    """An open casebook. For the use of one thread; close it, or use it in a ``with`` block.
+    """An open casebook. Use it from one thread; close it, or use it in a ``with`` block.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp()) / "study"
+    >>> Casebook.created(folder, labels={1: "liver"}).close()
+    >>> with Casebook(folder) as casebook:
+    ...     casebook.labels(), [case.name for case in casebook.cases()]
+    ({1: 'liver'}, [])
 
     Attributes
     ----------
     folder : of the casebook
-    notes : what a person should know of its opening
-    splits : which parts of the patients are set aside
-    splits_are_known : False where the casebook has lost its settings, and ``splits`` are those of a new one
+    notes : what the user should know about its opening
+    splits : which shares of the patients are set aside
+    splits_are_known : False if the casebook has lost its settings, so that ``splits`` are the defaults
     work : which cases this program has in work
 
     Parameters
     ----------
-    work : of a program that has cases in work for longer than the casebook is open
+    work : of a program that has cases in work for longer than it has the casebook open
 
     Raises
     ------
     InputError, OutputError : as ``Database``.
-    InputError : it was never finished.
+    InputError : its creation was never completed.
     """
 
     def __init__(self, folder: Path, work: WorkLocks | None = None) -> None:
@@ -67,10 +74,10 @@ class Casebook:
         if self.splits_are_known:
             return
         if not self.database.rows("SELECT 1 FROM case_ LIMIT 1"):
-            raise InputError(f"the casebook {self.folder} was never finished: run 'casebook init' on it again")
+            raise InputError(f"the casebook {self.folder} was never completed: run 'casebook init' on it again")
         self.note(
-            f"the casebook {self.folder} has lost its settings: new patients need --split, until 'casebook init' is run"
-            " on it again with the --validation, --test and --seed that it was made with"
+            f"the casebook {self.folder} has lost its settings: new patients need --split until 'casebook init' is run"
+            " on it again with the --validation, --test and --seed that it was created with"
         )
 
     @classmethod
@@ -81,23 +88,22 @@ class Casebook:
         labels: Mapping[int, str] | None = None,
         pseudonyms: bool = False,
     ) -> Casebook:
-        """Make an empty one, for this user alone where the folder is not shared, or give one without settings its own.
-
-        The folder may hold other files.
+        """Create an empty one, private to this user unless the folder is shared, or restore the settings of one that
+        lost them. The folder may contain other files.
 
         labels : value -> name
         pseudonyms : cases are numbered instead of named after files and series, and all patients are hashed
 
         Raises
         ------
-        InputError : it holds a whole casebook already, or a label lies outside 1 to 254.
+        InputError : it already contains a complete casebook, or a label is outside 1 to 254.
         OutputError : it cannot be written.
         """
         folder = Path(folder)
         try:
             make_private(folder)
         except OSError as error:
-            raise OutputError(f"cannot make the casebook {folder}: {error.strerror or error}") from error
+            raise OutputError(f"cannot create the casebook {folder}: {error.strerror or error}") from error
         value = json.dumps(asdict(splits or SplitSettings()))
         named = [(_checked_label(number), name) for number, name in (labels or {}).items()]
 
@@ -120,7 +126,7 @@ class Casebook:
         self.database.close()
 
     def note(self, text: str) -> None:
-        """Keep a sentence for the person, once."""
+        """Add a sentence for the user, once."""
         if text not in self.notes:
             self.notes.append(text)
 
@@ -133,16 +139,16 @@ class Casebook:
         self.close()
 
     def cases(self) -> list[CaseEntry]:
-        """All cases in the order in which they came. Of those whose row is damaged there is a note."""
+        """All cases in the order in which they were added. Damaged rows are left out with a note."""
         rows = self.database.rows("SELECT * FROM case_ ORDER BY id")
         return list(undamaged(rows, lambda row: case_entry(row, self.folder), self.note))
 
     def case(self, name: str) -> CaseEntry:
-        """As it stands now. InputError where there is no case of this name."""
+        """The present entry of a case. InputError if there is no case of this name."""
         return self._one("name", name)
 
     def case_of_id(self, number: int) -> CaseEntry:
-        """As ``case``, by its row's number."""
+        """As ``case``, by its number."""
         return self._one("id", number)
 
     def _one(self, column: str, value: str | int) -> CaseEntry:
@@ -152,7 +158,7 @@ class Casebook:
         return case_entry(found[0], self.folder)
 
     def case_with(self, sha256: str) -> CaseEntry | None:
-        """The case of an image of this content."""
+        """The case whose image has this content."""
         found = self.database.rows("SELECT * FROM case_ WHERE sha256 = ?", [sha256])
         return case_entry(found[0], self.folder) if found else None
 
@@ -164,18 +170,18 @@ class Casebook:
         split: str | None = None,
         drawn_by: str | None = None,
     ) -> CaseEntry:
-        """Take in an image; it stays where it is.
+        """Add an image, which is not copied.
 
         Parameters
         ----------
-        patient : whose image it is; its own name where None
-        split : instead of the one that the patient's hash gives
-        drawn_by : what is hashed for it instead of the patient
+        patient : whose image it is; the name of the case if None
+        split : instead of the one given by the patient's hash
+        drawn_by : what is hashed instead of the patient
 
         Raises
         ------
-        InputError : this very image or a case of this name is there already, or the patient's other cases have another
-            split than the one asked for.
+        InputError : the same image or a case of this name exists already, or the patient's other cases have another
+            split than the one requested.
         """
         patient = patient or name
         if not name.strip() or any(letter in name for letter in "/\\") or printable(name) != name:
@@ -219,7 +225,7 @@ class Casebook:
         return self.case_of_id(int(cursor.lastrowid or 0))
 
     def moved(self, entry: CaseEntry, image: ImageReference) -> CaseEntry:
-        """Remember where the image of a case lies now. InputError where it is another image."""
+        """Record the new location of a case's image. InputError if it is another image."""
         if image.sha256 != entry.image.sha256:
             raise InputError(f"{image.path} is not the image of case {entry.name!r}: its content differs")
         with self.database.writing() as rows:
@@ -230,13 +236,14 @@ class Casebook:
         return self.case_of_id(entry.id)
 
     def volume(self, entry: CaseEntry) -> Volume:
-        """The image. InputError where it was moved or has changed on disk."""
+        """The image. InputError if it was moved or has changed on disk."""
         return entry.image.load(entry.name)
 
     def begin(self, entry: CaseEntry) -> CaseEntry:
-        """Take a case up for work; one that is in work or reopened stays so.
+        """Start or resume work on a case; one in work or reopened keeps its state.
 
-        It is in work until it is accepted, skipped or given back, or this casebook is closed: then it is offered again.
+        It is in work until it is accepted, skipped or given back, or until this casebook is closed; after closing it is
+        offered again.
         """
         is_new = self.work.take(entry.id)
         try:
@@ -250,7 +257,7 @@ class Casebook:
             raise
 
     def give_back(self, entry: CaseEntry) -> CaseEntry:
-        """Leave a case in work for another time; its rounds are kept."""
+        """Leave a case in work for later; its rounds are kept."""
         entry = self._step(entry, State.NEW, CLOSED)
         self.work.give_back(entry.id)
         return entry
@@ -261,22 +268,22 @@ class Casebook:
         return entry
 
     def reopen(self, entry: CaseEntry) -> CaseEntry:
-        """Take an accepted or skipped case up again; what was accepted is kept until it is accepted anew."""
+        """Reopen an accepted or skipped case; the accepted mask is kept until the case is accepted again."""
         return self._step(entry, State.REOPENED, State.REOPENED.value)
 
     def record(self, entry: CaseEntry | None, events: Iterable[Event]) -> None:
-        """Add to the log of a case, or of the casebook where None."""
+        """Add to the log of a case, or of the casebook if None."""
         values = [(entry.id if entry else None, event.kind, event.at, json.dumps(dict(event.data))) for event in events]
         with self.database.writing() as rows:
             rows.executemany("INSERT INTO event (case_id, kind, at, data) VALUES (?, ?, ?, ?)", values)
 
     def events(self, entry: CaseEntry) -> list[Event]:
-        """The log of a case. Of entries that are damaged there is a note."""
+        """The log of a case. Damaged entries are left out with a note."""
         rows = self.database.rows("SELECT id, kind, at, data FROM event WHERE case_id = ? ORDER BY at, id", [entry.id])
         return list(undamaged(rows, event, self.note))
 
     def effort(self, entry: CaseEntry) -> Effort:
-        """What a case has cost so far."""
+        """The effort on a case so far."""
         return effort_of(self.events(entry))
 
     def labels(self) -> dict[int, str]:
@@ -284,17 +291,17 @@ class Casebook:
         return {row["value"]: row["name"] for row in self.database.rows("SELECT * FROM label ORDER BY value")}
 
     def name_label(self, value: int, name: str) -> None:
-        """Give a label a name, or another one. InputError for a value outside 1 to 254."""
+        """Name or rename a label. InputError for a value outside 1 to 254."""
         with self.database.writing() as rows:
             rows.execute("INSERT OR REPLACE INTO label VALUES (?, ?)", [_checked_label(value), name])
 
     def require_current(self, rows: sqlite3.Connection, entry: CaseEntry) -> None:
-        """ConflictError where a case has changed since it was read; within a transaction."""
+        """ConflictError if a case has changed since it was read; within a transaction."""
         row = rows.execute("SELECT state, revision FROM case_ WHERE id = ?", [entry.id]).fetchone()
         if row["revision"] != entry.revision:
             raise ConflictError(
                 f"case {entry.name!r} was changed by another program since it was opened here: it was "
-                f"{entry.state.value} and is {row['state']}; open it again to see what was done"
+                f"{entry.state.value} and is {row['state']}; open it again to see the changes"
             )
 
     def _step(self, entry: CaseEntry, wanted: State, kind: str) -> CaseEntry:
@@ -307,12 +314,12 @@ class Casebook:
 
 def _checked_label(value: int) -> int:
     if not 1 <= value <= 254:
-        raise InputError(f"label {value} must lie between 1 and 254")
+        raise InputError(f"label {value} must be between 1 and 254")
     return value
 
 
 def _splits(database: Database) -> SplitSettings | None:
-    """As the casebook was made with; None where they are missing or damaged."""
+    """The settings that the casebook was created with; None if they are missing or damaged."""
     for row in database.rows("SELECT value FROM setting WHERE key = ?", [_SPLITS_KEY]):
         with suppress(TypeError, ValueError):
             return SplitSettings(**json.loads(row["value"]))
@@ -320,13 +327,13 @@ def _splits(database: Database) -> SplitSettings | None:
 
 
 def _lacks_settings(folder: Path) -> bool:
-    """Whether there is a casebook whose making was cut short, or whose settings were lost."""
+    """Whether there is a casebook whose creation was interrupted or whose settings were lost."""
     if not (folder / FILE).exists():
         return False
     try:
         with closing(Database(folder / FILE, [])) as database:
             return _splits(database) is None
-    except InteractiveSegError:  # whatever it is, it is there, and is left alone
+    except InteractiveSegError:  # something else is there, which must not be changed
         return False
 
 

@@ -1,4 +1,4 @@
-"""Whether all of a casebook is there and as it was written, and what can safely be put right."""
+"""Checks that a casebook is complete and unchanged, and repairs what can be repaired safely."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from InteractiveSegLib.system.contained_path import contained_path
 from InteractiveSegLib.system.files import make_folder
 
 SET_ASIDE = "set-aside"
-_LINES = 5  # of the database's own complaints
+_LINES = 5  # of the database's own messages
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is wrong.
+    """A fault.
 
-    remedy : what was done about it, or what would be with ``repair``; "" where a person has to decide
-    is_repaired : it was done
+    remedy : what was done about it, or would be with ``repair``; "" if a person has to decide
+    is_repaired : whether it was done
     """
 
     text: str
@@ -41,11 +41,11 @@ class Finding:
 
 
 def check_steps(casebook: Casebook, repair: bool = False) -> Steps[list[Finding]]:
-    """Look at the database, every image and every file, and name what is wrong. Reads all images once, whole.
+    """Check the database, every image and every file, and list the faults. Reads all images completely.
 
-    repair : do what loses nothing: cases in work whose program ended are offered again, files that nothing refers to
-        and damaged rounds are set aside in a folder of the casebook, checksums that older versions did not keep are
-        added
+    repair : repair what can be repaired without loss: cases in work whose program ended are offered again,
+        unreferenced files and damaged rounds are moved to a folder of the casebook, checksums that older versions did
+        not store are added
 
     Raises
     ------
@@ -58,16 +58,16 @@ def check_steps(casebook: Casebook, repair: bool = False) -> Steps[list[Finding]
     started = check.rows("starting_mask", "case_id")
     total = len(cases) + len(kept) + len(started)
     for number, row in enumerate(cases):
-        yield Progress(number, total, f"looking at the image of {row['name']}")
+        yield Progress(number, total, f"checking the image of {row['name']}")
         check.case(row)
     for number, row in enumerate(kept, len(cases)):
-        yield Progress(number, total, "looking at masks and prompts")
-        if "origins" in row.keys():  # noqa: SIM118 - of a row, "in" looks at the values
+        yield Progress(number, total, "checking masks and prompts")
+        if "origins" in row.keys():  # noqa: SIM118 - "in" a row searches its values
             check.accepted(row)
         else:
             check.round(row)
     for number, row in enumerate(started, len(cases) + len(kept)):
-        yield Progress(number, total, "looking at starting masks")
+        yield Progress(number, total, "checking starting masks")
         check.started(row)
     check.states()
     check.log()
@@ -83,7 +83,7 @@ class _Check:
         self.entries: dict[int, CaseEntry] = {}
 
     def found(self, text: str, remedy: str = "", mend: Callable[[], None] | None = None) -> None:
-        """Write a finding down, and mend it where that is wanted."""
+        """Record a finding, and repair it if requested."""
         if mend is not None and self.repair:
             mend()
         self.findings.append(Finding(text, remedy, mend is not None and self.repair))
@@ -102,7 +102,7 @@ class _Check:
             except InputError as error:
                 lines = [str(error)]
             for line in [line for line in lines if line != "ok"][:_LINES]:
-                self.found(f"the database says of itself: {pragma} {line}")
+                self.found(f"the database reports {pragma}: {line}")
 
     def case(self, row: sqlite3.Row) -> None:
         try:
@@ -113,8 +113,8 @@ class _Check:
             return
         if entry.image.is_of_header_alone:
             self.found(
-                f"the image of case {entry.name!r} was hashed without the file of its voxels",
-                "its hash is of all its files",
+                f"the image of case {entry.name!r} was hashed without its file of voxels",
+                "its hash is recomputed from all its files",
                 lambda: self._hash_anew(entry),
             )
 
@@ -145,7 +145,7 @@ class _Check:
         try:
             load_round(self.casebook, entry, row)
         except InputError as error:
-            self.found(str(error), "the rounds before it are used", lambda: self._forget_round(row["id"]))
+            self.found(str(error), "the previous rounds are used", lambda: self._forget_round(row["id"]))
             return
         if row["checksums"] is None:
             paths = {name: case_file(self.casebook.folder, entry.id, row[name]) for name in ("mask", "prompts")}
@@ -160,10 +160,10 @@ class _Check:
             if found is not None:
                 found.load(entry)
         except InputError as error:
-            self.found(str(error), "the case begins without one", lambda: self._forget_start(entry.id))
+            self.found(str(error), "the case starts without one", lambda: self._forget_start(entry.id))
 
     def _forget_start(self, number: int) -> None:
-        """Its file is set aside later, as one that nothing refers to."""
+        """Its file is moved later, since nothing refers to it then."""
         with self.casebook.database.writing() as rows:
             rows.execute("DELETE FROM starting_mask WHERE case_id = ?", [number])
 
@@ -176,7 +176,7 @@ class _Check:
         self.found(f"{table} {number} of case {entry.name!r} has no checksums yet", "checksums are added", add)
 
     def _forget_round(self, number: int) -> None:
-        """Its files are set aside later, as files that nothing refers to."""
+        """Its files are moved later, since nothing refers to them then."""
         with self.casebook.database.writing() as rows:
             rows.execute("DELETE FROM round WHERE id = ?", [number])
 
@@ -186,11 +186,11 @@ class _Check:
             if entry.state is State.IN_WORK and not self.casebook.work.someone_has(entry.id):
                 self.found(
                     f"case {entry.name!r} is in work, but its program has ended",
-                    "it is new again, with what was kept of the work",
+                    "it is new again, and its saved work is kept",
                     lambda entry=entry: self._give_back(entry),
                 )
             if entry.state is State.ACCEPTED and entry.id not in masks:
-                self.found(f"case {entry.name!r} is accepted, but no mask was written down: reopen it")
+                self.found(f"case {entry.name!r} is accepted, but has no mask: reopen it")
 
     def _give_back(self, entry: CaseEntry) -> None:
         self.casebook.give_back(entry)
@@ -199,7 +199,7 @@ class _Check:
         damaged: list[str] = []
         list(undamaged(self.rows("event"), event, damaged.append))
         for text in damaged:
-            self.found(f"{text}: it is left out where effort and uncertainties are counted")
+            self.found(f"{text}: it does not count towards effort and uncertainties")
 
     def versions(self) -> None:
         for row in self.rows("version"):
@@ -207,7 +207,7 @@ class _Check:
                 if row["file"] is not None:
                     require_weights(row, self.casebook.folder)
             except InputError as error:
-                self.found(f"{error}; with 'learn --roll-back' the version before it is used")
+                self.found(f"{error}; 'learn --roll-back' returns to the previous version")
                 continue
             if row["file"] is not None and row["checksums"] is None:
                 self.found(
@@ -222,7 +222,7 @@ class _Check:
             rows.execute("UPDATE version SET checksums = ? WHERE id = ?", [text, row["id"]])
 
     def files(self) -> None:
-        """What nothing refers to. It is moved, not deleted: a damaged row may be the one that did."""
+        """Find unreferenced files. They are moved, not deleted, since a damaged row may have referred to them."""
         folder = self.casebook.folder
         places = sorted((folder / CASES).iterdir()) if (folder / CASES).is_dir() else []
         for place in places:
@@ -234,13 +234,13 @@ class _Check:
             for path in found:
                 self.found(
                     f"nothing refers to {path.relative_to(folder).as_posix()}",
-                    f"it is set aside in {SET_ASIDE}",
+                    f"it is moved to {SET_ASIDE}",
                     lambda path=path: self._set_aside(path),
                 )
 
     def _set_aside(self, path: Path) -> None:
         name = path.relative_to(self.casebook.folder).as_posix()
-        target = contained_path(self.casebook.folder, f"{SET_ASIDE}/{name}", "what is set aside")
+        target = contained_path(self.casebook.folder, f"{SET_ASIDE}/{name}", "the folder of unreferenced files")
         if not (self.casebook.folder / SET_ASIDE).exists():
             make_private(self.casebook.folder / SET_ASIDE)
         make_folder(target.parent)

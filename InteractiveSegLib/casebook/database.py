@@ -1,8 +1,8 @@
-"""The casebook's SQLite file: transactions, versions, and errors that say what is wrong.
+"""The casebook's SQLite file: transactions, versions and errors.
 
-The journal is SQLite's rollback journal, written through (``journal_mode=DELETE``, ``synchronous=FULL``), and not its
-write-ahead log: that needs memory shared by all programs, which network drives do not offer. A program that finds the
-file locked waits for it.
+The journal is SQLite's rollback journal, written through (``journal_mode=DELETE``, ``synchronous=FULL``), not its
+write-ahead log, which needs memory shared by all programs and so does not work on network drives. A program that finds
+the file locked waits for it.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ _PATIENCE_S = 20.0
 
 
 class Database:
-    """One program's connection. For the use of one thread.
+    """One program's connection. Use it from one thread.
 
     Parameters
     ----------
     path : of the SQLite file
-    notes : what a person should know of the opening, such as a migration, is added here
+    notes : receives what the user should know about the opening, such as a migration
 
     Raises
     ------
-    InputError : there is no such file, it is no casebook, or it is of a newer version.
-    OutputError : it is of an older version and cannot be brought forward.
+    InputError : there is no such file, it is not a casebook, or it has a newer version.
+    OutputError : it has an older version and cannot be upgraded.
     """
 
     def __init__(self, path: Path, notes: list[str]) -> None:
         if not path.is_file():
-            raise InputError(f"{path.parent} is no casebook: it has no {path.name}; make one with 'casebook init'")
+            raise InputError(f"{path.parent} is not a casebook: it has no {path.name}; create one with 'casebook init'")
         self.path = path
         self.read_only = not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
         self._connection = _connected(path, "ro" if self.read_only else "rw")
@@ -54,13 +54,13 @@ class Database:
 
     @classmethod
     def created(cls, path: Path, fill: Callable[[sqlite3.Connection], None] = lambda rows: None) -> Database:
-        """A new one, which appears whole or not at all.
+        """Create one, which appears complete or not at all.
 
         fill : writes its first rows
 
         Raises
         ------
-        InputError : there is one already, or another process makes one here.
+        InputError : there is one already, or another process is creating one here.
         OutputError : the folder cannot be written.
         """
         if path.exists():
@@ -69,21 +69,21 @@ class Database:
             with ExitStack() as ending:
                 lock = ProcessLock(path.with_name(f".new-{path.stem}.lock"))
                 ending.callback(lock.release, remove=True)
-                sweep_unlocked(path)  # whoever holds the lock may tidy up after a process that was killed
+                sweep_unlocked(path)  # only the holder of the lock may clean up after a killed process
                 temporary = ending.enter_context(temporary_beside(path, locked=False))
                 if not is_shared(path.parent):
                     temporary.chmod(0o600)
                 with closing(_connected(temporary, "rw")) as connection, _translated(temporary):
-                    connection.execute("PRAGMA journal_mode = MEMORY")  # of a file that appears whole or not at all
+                    connection.execute("PRAGMA journal_mode = MEMORY")  # the file appears complete or not at all
                     connection.executescript(f"PRAGMA application_id = {APPLICATION_ID};")
                     _migrate(connection, 0, fill)
                 if path.exists():
                     raise InputError(f"{path.parent} is a casebook already")
                 temporary.rename(path)
         except BlockingIOError as error:
-            raise InputError(f"another program is making the casebook {path.parent}") from error
+            raise InputError(f"another program is creating the casebook {path.parent}") from error
         except OSError as error:
-            raise OutputError(f"cannot make the casebook {path.parent}: {error.strerror or error}") from error
+            raise OutputError(f"cannot create the casebook {path.parent}: {error.strerror or error}") from error
         return cls(path, [])
 
     def rows(self, query: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
@@ -93,11 +93,11 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that no other program writes beside: all of the block is kept, or nothing.
+        """An exclusive write transaction: all of the block is stored, or nothing.
 
         Raises
         ------
-        OutputError : the file is read-only, the disk is full, or another program held it for longer than 20 s.
+        OutputError : the file is read-only, the disk is full, or another program locked it for longer than 20 s.
         """
         with _translated(self.path):
             self._connection.execute("BEGIN IMMEDIATE")
@@ -117,10 +117,10 @@ class Database:
             found = self._connection.execute("PRAGMA application_id").fetchone()[0]
             version = self._connection.execute("PRAGMA user_version").fetchone()[0]
         if found != APPLICATION_ID or version < 0:
-            raise InputError(f"{self.path} is an SQLite file, but no casebook")
+            raise InputError(f"{self.path} is an SQLite file, but not a casebook")
         if version > VERSION:
             raise InputError(
-                f"the casebook {self.path.parent} is of version {version}, but this program knows versions up to "
+                f"the casebook {self.path.parent} has version {version}, but this program supports versions up to "
                 f"{VERSION}: update InteractiveSeg"
             )
         self._require_own_schema(version)
@@ -130,17 +130,17 @@ class Database:
             kept = self._backed_up(f"{self.path.stem}-version-{version}")
         except OSError as error:
             raise OutputError(
-                f"the casebook {self.path.parent} is of the older version {version} and cannot be brought forward: "
+                f"the casebook {self.path.parent} has the older version {version} and cannot be upgraded: "
                 f"{error.strerror or error}"
             ) from error
         with _translated(self.path):
             _migrate(self._connection, version)
         notes.append(
-            f"the casebook was brought from version {version} to {VERSION}; the older one is kept as {kept.name}"
+            f"the casebook was upgraded from version {version} to {VERSION}; the old one is kept as {kept.name}"
         )
 
     def _backed_up(self, stem: str) -> Path:
-        """A copy under a name that is not taken, with the mode kept, consistent whatever others write meanwhile."""
+        """A copy under an unused name with the same mode, consistent even if others write meanwhile."""
         names = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
         kept = next(path for name in names if not (path := self.path.with_name(name + self.path.suffix)).exists())
         with temporary_beside(kept, locked=False) as temporary:
@@ -151,15 +151,15 @@ class Database:
         return kept
 
     def _require_own_schema(self, version: int) -> None:
-        """InputError where the file holds other than a casebook's tables: triggers and views are programs."""
+        """InputError if the file contains anything but a casebook's tables, since triggers and views are programs."""
         with _translated(self.path):
             found, known = contents(self._connection), made_by(version)
         foreign = [f"the {kind} {name!r}" for kind, name in found if found[kind, name] != known.get((kind, name))]
         missing = [f"no {kind} {name!r}" for kind, name in known if (kind, name) not in found]
         if foreign or missing:
             raise InputError(
-                f"{self.path} is no casebook as this program makes them: it holds {', '.join([*foreign, *missing])}; "
-                "nothing of it was used. Take a copy from before it was changed"
+                f"{self.path} does not have the tables of a casebook: it has {', '.join([*foreign, *missing])}; "
+                "nothing of it was used. Use a copy from before it was changed"
             )
 
 
@@ -168,7 +168,7 @@ def _migrate(
 ) -> None:
     connection.execute("BEGIN EXCLUSIVE")
     try:
-        version = max(version, connection.execute("PRAGMA user_version").fetchone()[0])  # another program's doing
+        version = max(version, connection.execute("PRAGMA user_version").fetchone()[0])  # if another program did it
         for script in MIGRATIONS[version:]:
             for statement in script.split(";"):
                 connection.execute(statement)
@@ -187,7 +187,7 @@ def _connected(path: Path, mode: str) -> sqlite3.Connection:
         )
         connection.row_factory = sqlite3.Row
         connection.text_factory = _text
-        connection.execute("PRAGMA trusted_schema = OFF")  # what the file holds runs nothing beyond plain SQL
+        connection.execute("PRAGMA trusted_schema = OFF")  # the file's contents must not run functions
         connection.execute("PRAGMA cell_size_check = ON")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA synchronous = FULL")
@@ -195,7 +195,7 @@ def _connected(path: Path, mode: str) -> sqlite3.Connection:
 
 
 def _text(raw: bytes) -> str:
-    """Damaged text is text with marks in it, so that one row does not make all others unreadable."""
+    """Decode text with replacement characters, so that one damaged row does not make all others unreadable."""
     return raw.decode(errors="replace")
 
 

@@ -25,19 +25,19 @@ def write_dicom_seg(
     names: Mapping[int, str],
     unverified: Collection[int] = (),
 ) -> None:
-    """Write a labelmap (K, J, I) on the grid of a DICOM series as a binary DICOM SEG, one segment a label.
+    """Write a labelmap (K, J, I) on the grid of a DICOM series as a binary DICOM SEG, one segment per label.
 
-    unverified : labels that nobody looked at everywhere: their segments say that an algorithm made them
+    unverified : labels that nobody reviewed everywhere: their segments say that an algorithm made them
 
     Raises
     ------
-    InputError : the image of the case is no DICOM series, was moved or has changed, or the mask is empty.
+    InputError : the image of the case is not a DICOM series, was moved or has changed, or the mask is empty.
     MissingPackageError : highdicom is not installed.
     OutputError : the file cannot be written.
     """
     if entry.image.series_uid is None and not entry.image.path.is_dir():
         raise InputError(
-            f"case {entry.name!r} is no DICOM series ({entry.image.path}): DICOM SEG needs its DICOM slices"
+            f"case {entry.name!r} is not a DICOM series ({entry.image.path}): DICOM SEG needs its DICOM slices"
         )
     try:
         import highdicom
@@ -48,7 +48,7 @@ def write_dicom_seg(
     entry.image.load(entry.name)
     values = [int(value) for value in np.unique(labels) if value]
     if not values:
-        raise InputError(f"the mask of case {entry.name!r} is empty: DICOM SEG cannot hold it")
+        raise InputError(f"the mask of case {entry.name!r} is empty: DICOM SEG cannot store it")
     slices = [dcmread(file) for file in files_of(entry.image.path, entry.image.series_uid)]
     tissue = CodedConcept("85756007", "SCT", "Tissue")
     algorithm = highdicom.AlgorithmIdentificationSequence(
@@ -70,7 +70,7 @@ def write_dicom_seg(
         numbered[labels == value] = number
     made: Any = highdicom.seg.Segmentation(
         source_images=slices,
-        pixel_array=numbered,  # the files are in the order of the image's slices, rows and columns as in the files
+        pixel_array=numbered,  # the files are ordered like the image's slices; rows and columns as in the files
         segmentation_type="BINARY",
         segment_descriptions=described,
         series_instance_uid=highdicom.UID(),

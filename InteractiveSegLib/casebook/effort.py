@@ -1,4 +1,4 @@
-"""What a case cost a person."""
+"""The effort a case took."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class Event:
 
 @dataclass(frozen=True)
 class Effort:
-    """What one case took, all visits together.
+    """Effort on one case, all visits together.
 
-    active_s : seconds at work: times between two events, without those of more than 30 s
-    strokes : scribbles, dots included, also those that were undone
-    drawn_mm : along them
+    active_s : working time in seconds: times between two events, except those of more than 30 s
+    strokes : number of scribbles, including dots and those that were undone
+    drawn_mm : their total length
     edited_voxels : painted or erased by hand in the mask itself
-    slices : that were drawn on, along any axis
+    slices : number of slices drawn on, along any axis
     """
 
     active_s: float = 0.0
@@ -50,7 +50,7 @@ class Effort:
 
 
 def effort_of(events: Iterable[Event]) -> Effort:
-    """Add up the events of one case; what programs note by themselves costs nobody anything."""
+    """Sum up the events of one case; events recorded by programs do not count."""
     events = sorted((event for event in events if event.kind in _BY_PERSONS), key=lambda event: event.at)
     strokes = [event for event in events if event.kind == STROKE]
     edits = [event for event in events if event.kind == EDIT]
@@ -65,13 +65,13 @@ def effort_of(events: Iterable[Event]) -> Effort:
 
 
 def active_seconds(times: Sequence[float], pause_s: float = PAUSE_S) -> float:
-    """Time spent between events, ascending; a gap longer than a pause is none."""
+    """Time between events, ascending; gaps longer than a pause do not count."""
     gaps = np.diff(np.asarray(times, float))
     return float(gaps[gaps <= pause_s].sum())
 
 
 def edit_of(before_kji: NDArray[np.integer], after_kji: NDArray[np.integer], axis: int, at: float) -> Event:
-    """The event of a change by hand to a labelmap, made on slices along an axis."""
+    """The event of a manual change of a labelmap, made on slices along an axis."""
     changed = before_kji != after_kji
     others = tuple(other for other in range(3) if other != axis)
     slices = [[axis, int(index)] for index in np.flatnonzero(changed.any(axis=others))]

@@ -31,7 +31,7 @@ class CaseEffort:
     """One row.
 
     order : counts acceptances from 1; 0 for cases that were not accepted
-    slices_of_organs : how many are in each state, in the mask that was accepted last
+    slices_of_organs : number in each state, in the mask that was accepted last
     """
 
     case: str
@@ -43,7 +43,7 @@ class CaseEffort:
 
 
 def efforts(casebook: Casebook) -> list[CaseEffort]:
-    """Every case that was worked on, in the order of acceptance, others last."""
+    """Every case with work on it, in the order of acceptance; cases that were not accepted come last."""
     rows = []
     for entry in casebook.cases():
         accepted, effort = latest(casebook, entry), casebook.effort(entry)
@@ -58,7 +58,7 @@ def efforts(casebook: Casebook) -> list[CaseEffort]:
 
 
 def write_effort_csv(casebook: Casebook, path: Path) -> None:
-    """One row a case; the last columns count slices of organs by state. OutputError where it cannot be written."""
+    """One row per case; the last columns count slices of organs by state. OutputError if it cannot be written."""
     states = [state.name.lower() for state in SliceState]
     columns = [each.name for each in fields(CaseEffort)][:-2] + [each.name for each in fields(Effort)] + states
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
@@ -71,7 +71,7 @@ def write_effort_csv(casebook: Casebook, path: Path) -> None:
 
 
 def save_effort_plot(casebook: Casebook, path: Path) -> None:
-    """Effort of every accepted case against its place in the stream, with a running median, as a PNG file.
+    """Effort of every accepted case by its place in the stream, with a running median, as a PNG file.
 
     Raises
     ------

@@ -30,10 +30,10 @@ class ConflictError(InputError):
 
 @dataclass(frozen=True, eq=False)
 class CaseEntry:
-    """A case as it stood when it was read.
+    """A case at the time it was read.
 
     patient : cases of one patient share a split
-    revision : grows with every change of state; a change that was made from an older one is refused
+    revision : increases with every change of state; changes based on an older revision are refused
     added : ISO 8601, UTC
     """
 
@@ -49,14 +49,14 @@ class CaseEntry:
 
 @dataclass(frozen=True)
 class Acceptance:
-    """A mask that a person stands for. Of one case the latest counts; the order of all is the stream's.
+    """A mask that a person has verified. The latest one of a case counts; their order is that of the stream.
 
     mask, origins : NRRD labelmaps; prompts : of ``prompt_file``
-    probability : the network's first answer, of ``soft_masks``; None where there was none
-    labels : that occur in what was verified of the mask
-    known_labels : of which the mask says anything: those that the study had by then, or that were looked at
-    checksums : SHA-256 of the files by the names above; None where it is older than these
-    review : what was looked at; None where it is older than reviews, and the mask stands as a whole
+    probability : the network's first prediction, of ``soft_masks``; None if there was none
+    labels : that occur in the verified part of the mask
+    known_labels : labels that the mask decides on: those that the study had by then, or that were reviewed
+    checksums : SHA-256 of the files by the names above; None if the row is older than checksums
+    review : what was reviewed; None if the row is older than reviews, so that all of the mask is verified
     """
 
     id: int
@@ -72,7 +72,7 @@ class Acceptance:
     review: Review | None = None
 
     def reviewed(self, entry: CaseEntry) -> Review:
-        """What was looked at, of its case's image. InputError where it is of another number of slices."""
+        """The review for its case's image. InputError if it has another number of slices."""
         if self.review is None:
             return whole_review(entry.image.geometry, self.known_labels, self.labels)
         self.review.require_grid(entry.image.geometry.shape_kji, f"case {entry.name!r}")
@@ -80,7 +80,7 @@ class Acceptance:
 
 
 def whole_review(geometry: Geometry, known_labels: Iterable[int], labels: Iterable[int]) -> Review:
-    """Of a mask that a person stands for as a whole: known labels that do not occur in it are absent."""
+    """Review of a mask that was verified as a whole: known labels that do not occur in it are absent."""
     review = Review.of_all(geometry, labels, SliceState.VERIFIED)
     for label in sorted(set(known_labels) - set(review.states)):
         review = review.marked(label, SliceState.ABSENT)
@@ -88,9 +88,9 @@ def whole_review(geometry: Geometry, known_labels: Iterable[int], labels: Iterab
 
 
 def case_entry(row: sqlite3.Row, folder: Path) -> CaseEntry:
-    """A row of ``case_``; the image is looked for beside the casebook first, then where it was when it was added.
+    """A row of ``case_``; the image is looked up relative to the casebook first, then where it was when it was added.
 
-    InputError where the row is damaged.
+    InputError if the row is damaged.
     """
     try:
         path = Path(row["path"])
@@ -108,7 +108,7 @@ def case_entry(row: sqlite3.Row, folder: Path) -> CaseEntry:
 
 
 def acceptance(row: sqlite3.Row, folder: Path) -> Acceptance:
-    """A row of ``acceptance``. InputError where it is damaged, or names files that are none of its case."""
+    """A row of ``acceptance``. InputError if it is damaged or names files outside its case."""
     try:
         files = {
             name: case_file(folder, row["case_id"], row[name])
@@ -138,12 +138,12 @@ def acceptance(row: sqlite3.Row, folder: Path) -> Acceptance:
 
 
 def event(row: sqlite3.Row) -> Event:
-    """A row of ``event``. InputError where it is damaged."""
+    """A row of ``event``. InputError if it is damaged."""
     try:
         data = json.loads(row["data"])
         numbers = [row["at"], data.get("length_mm", 0.0), data.get("voxels", 0)]
         if not all(isinstance(each, (int, float)) and math.isfinite(each) for each in numbers):
-            raise ValueError(f"{numbers} are no numbers")
+            raise ValueError(f"{numbers} are not numbers")
         for axis, index in data.get("slices", ()):
             int(axis), int(index)
     except (TypeError, ValueError, AttributeError) as error:
@@ -154,14 +154,14 @@ def event(row: sqlite3.Row) -> Event:
 def undamaged(
     rows: Iterable[sqlite3.Row], made: Callable[[sqlite3.Row], _Value], note: Callable[[str], None]
 ) -> Iterator[_Value]:
-    """The values of rows; those that are damaged are left out, with a note."""
+    """The values of rows; damaged ones are left out with a note."""
     for row in rows:
         try:
             yield made(row)
         except InputError as error:
-            note(f"{error}; 'casebook check' lists all that is wrong")
+            note(f"{error}; 'casebook check' lists all faults")
 
 
 def time_of_day() -> str:
-    """Now, ISO 8601, UTC, to the millisecond."""
+    """The current time, ISO 8601, UTC, to the millisecond."""
     return datetime.now(timezone.utc).isoformat(timespec="milliseconds")

@@ -1,4 +1,4 @@
-"""Accepted masks out of a casebook, as files that other programs read. What nobody verified is written on request."""
+"""Exports accepted masks as files for other programs. Unverified masks are written only on request."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ from InteractiveSegLib.image.nifti_header import NiftiForms
 from InteractiveSegLib.image.output_files import what_is_there
 from InteractiveSegLib.progress import Progress, Steps
 
-_MOST_BYTES = 200  # of a name, of the 255 that file systems allow
+_MOST_BYTES = 200  # maximum length of a name; file systems allow 255
 
 
 @dataclass(frozen=True, eq=False)
 class _Mask:
-    """What is written of one case.
+    """What is written for one case.
 
-    names : label -> name; unverified : labels that nobody looked at in all of the slices where they are
+    names : label -> name; unverified : labels that were not reviewed in all of their slices
     """
 
     path: Path
@@ -51,12 +51,11 @@ class _Mask:
 
 @dataclass(frozen=True)
 class Exported:
-    """What came of an export.
+    """The result of an export.
 
-    files : of the masks, in the order of acceptance, then those that nobody verified
-    notes : sentences on names that were changed, on files that were replaced, on what nobody verified, and on images
-        that are not what they were
-    left_out : sentences on accepted cases that are damaged, or of which the form can hold nothing
+    files : of the masks, in the order of acceptance, then the unverified ones
+    notes : sentences on changed names, replaced files, unverified parts, and images that have changed
+    left_out : sentences on accepted cases that are damaged or that the form cannot store
     """
 
     files: tuple[Path, ...]
@@ -67,21 +66,21 @@ class Exported:
 def export_steps(
     casebook: Casebook, folder: Path, form: str, overwrite: bool = False, with_unverified: bool = False
 ) -> Steps[Exported]:
-    """Write the mask of every accepted case, as ``<case>_mask``. What is damaged is left out, and the rest goes on.
+    """Write the mask of every accepted case, as ``<case>_mask``. Damaged cases are left out; the others are exported.
 
-    Where organs were not looked at in all slices, ``review.csv`` beside the masks tells which were.
+    If organs were not reviewed in all slices, ``review.csv`` beside the masks lists the slices.
 
     Parameters
     ----------
     form : "nifti", "seg.nrrd" (a segmentation of 3D Slicer) or "dicom" (DICOM SEG; the images must be DICOM)
     overwrite : replace files that are there already; images of the study are never replaced
-    with_unverified : write what nobody looked at, too: of accepted cases in their masks, where segments that hold any
-        are called so, and the starting masks of cases that were never accepted, as ``<case>_starting_mask``
+    with_unverified : write unverified parts, too: those of accepted masks, in segments whose names say so, and the
+        starting masks of cases that were never accepted, as ``<case>_starting_mask``
 
     Raises
     ------
-    InputError : another form, no accepted case, a file that is there already, or for DICOM an image that is none or has
-        changed. Nothing is written then.
+    InputError : another form, no accepted case, a file that exists already, or for DICOM an image that is not DICOM or
+        has changed. Nothing is written then.
     OutputError : the folder cannot be written.
     MissingPackageError : highdicom is not installed, for DICOM.
     """
@@ -102,7 +101,7 @@ def export_steps(
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"cannot make the folder {folder}: {error.strerror or error}") from error
+        raise OutputError(f"cannot create the folder {folder}: {error.strerror or error}") from error
     study, files, left_out = casebook.labels(), [], _unreadable(casebook, {found.case_id for found in wanted})
     reviewed: list[tuple[str, str, Review]] = []
     for number, found in enumerate(wanted):
@@ -118,7 +117,7 @@ def export_steps(
         if not with_unverified:
             labels, unverified = verified, frozenset()
         if form == "dicom" and not labels.any():
-            left_out.append(f"case {entry.name!r} is not exported: its mask is empty, which DICOM SEG cannot hold")
+            left_out.append(f"case {entry.name!r} is not exported: its mask is empty, which DICOM SEG cannot store")
             continue
         forms = None
         try:
@@ -127,14 +126,14 @@ def export_steps(
         except InputError as error:
             if form == "dicom":
                 raise
-            notes.append(f"{error}; its mask is of the image as it was")
+            notes.append(f"{error}; its mask belongs to the image as it was")
         called = {label: f"{study.get(label, f'label {label}')} (not verified)" for label in unverified}
         write(_Mask(path, entry, labels, {**study, **called}, unverified, forms))
         reviewed.append((entry.name, path.name, review))
         if not review.is_whole:
             notes.append(_partial(entry, review, study, with_unverified))
         if names[entry.id] != entry.name:
-            notes.append(f"the mask of case {entry.name!r} is called {path.name}")
+            notes.append(f"the mask of case {entry.name!r} is saved as {path.name}")
         files.append(path)
     if table:
         write_review_table(table[0], reviewed, study)
@@ -142,7 +141,7 @@ def export_steps(
 
 
 def _never_accepted(casebook: Casebook, cases: dict[int, CaseEntry]) -> list[StartingMask]:
-    """Starting masks of cases that are still to be done for the first time."""
+    """Starting masks of cases that were never finished."""
     accepted = {row["case_id"] for row in casebook.database.rows("SELECT case_id FROM acceptance")}
     return [
         found
@@ -162,20 +161,20 @@ def _is_whole(found: Acceptance | StartingMask) -> bool:
 def _read(
     entry: CaseEntry, found: Acceptance | StartingMask, study: dict[int, str]
 ) -> tuple[NDArray[np.integer], Review]:
-    """The mask of a case, and what was looked at in it. InputError where it is damaged."""
+    """The mask of a case and its review. InputError if it is damaged."""
     if isinstance(found, Acceptance):
         return load_labels(entry, found), found.reviewed(entry)
     return found.load(entry), Review.of_all(entry.image.geometry, study)
 
 
 def _partial(entry: CaseEntry, review: Review, study: dict[int, str], with_unverified: bool) -> str:
-    """A sentence on what nobody looked at."""
+    """A sentence on unreviewed slices."""
     organs = [
         f"{study.get(label, f'label {label}')} in {int((~review.known(label)).sum())} of {review.slices} slices"
         for label in review.states
         if not review.known(label).all()
     ]
-    what = "is in the file all the same" if with_unverified else "is left out"
+    what = "is exported nevertheless" if with_unverified else "is left out"
     return f"nobody verified {', '.join(organs)} of case {entry.name!r}: it {what}, and {REVIEW_FILE} names the slices"
 
 
@@ -183,16 +182,16 @@ def _unreadable(casebook: Casebook, known: set[int]) -> list[str]:
     """Sentences on accepted cases that cannot be read from the database."""
     rows = casebook.database.rows("SELECT id, name FROM case_ WHERE state = ?", [State.ACCEPTED.value])
     return [
-        f"case {row['name']!r} (number {row['id']}) is not exported: what the database has of it is damaged"
+        f"case {row['name']!r} (number {row['id']}) is not exported: its entry in the database is damaged"
         for row in rows
         if row["id"] not in known
     ]
 
 
 def export_names(cases: Iterable[CaseEntry]) -> dict[int, str]:
-    """Number of a case -> a name for its files, each another one, also where capitals and small letters are one.
+    """Number of a case -> a unique name for its files, also on file systems that ignore case.
 
-    Names depend on the cases that came before alone: they stay the same when a study grows.
+    Names depend only on the cases before it, so they do not change when a study grows.
     """
     names: dict[int, str] = {}
     taken: set[str] = set()
@@ -205,16 +204,16 @@ def export_names(cases: Iterable[CaseEntry]) -> dict[int, str]:
 
 
 def require_exportable(casebook: Casebook, paths: Sequence[Path], overwrite: bool) -> list[str]:
-    """Whether files may be written; sentences on those that are replaced.
+    """Check that files may be written; return sentences on those that are replaced.
 
     Raises
     ------
-    InputError : one is an image of the study, lies among the casebook's own files, or is there already.
+    InputError : one is an image of the study, is among the casebook's own files, or exists already.
     """
     kept = [casebook.folder / name for name in (CASES, LOCKS, "learning")]
     for path in paths:
         if any(folder in path.resolve().parents for folder in kept):
-            raise InputError(f"{path} lies among the casebook's own files: export into another folder")
+            raise InputError(f"{path} is among the casebook's own files: export into another folder")
     there = [path for path in paths if path.exists()]
     taken = {path.resolve(): path for path in paths}
     identities = {(path.stat().st_dev, path.stat().st_ino): path for path in there}
@@ -225,16 +224,16 @@ def require_exportable(casebook: Casebook, paths: Sequence[Path], overwrite: boo
                 if found is not None:
                     raise InputError(f"{found} is the image of case {case.name!r}: export into another folder")
     if there and not overwrite:
-        more = f", and {len(there) - 1} more of the files are there, too" if len(there) > 1 else ""
+        more = f", and so do {len(there) - 1} more of the files" if len(there) > 1 else ""
         raise InputError(
-            f"{there[0]} exists already ({what_is_there(there[0])}){more}: use --overwrite to replace what is there, "
-            "or name another folder"
+            f"{there[0]} exists already ({what_is_there(there[0])}){more}: use --overwrite to replace existing files, "
+            "or choose another folder"
         )
     return [f"{path} is replaced ({what_is_there(path)})" for path in there]
 
 
 def _inputs(case: CaseEntry, folder: Path) -> list[Path]:
-    """Files of an image; of a DICOM series only where files are to be written beside its slices."""
+    """Files of an image; of a DICOM series only if files are to be written into its folder."""
     path = case.image.path
     if path.is_dir() and path.resolve() != folder.resolve():
         return []

@@ -1,4 +1,4 @@
-"""Whose a casebook's folder is: for its owner alone, unless it is shared with a group."""
+"""Access to a casebook's folder: for its owner only, unless it is shared with a group."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from InteractiveSegLib.casebook.work_locks import LOCKS
 
 
 def make_private(folder: Path) -> None:
-    """Make a casebook's folder, for its owner alone, or what goes into one that holds other files as well.
+    """Create a casebook's folder for its owner only, or its subfolders if it contains other files as well.
 
-    A folder that is shared with a group stays so.
+    A folder that is shared with a group remains shared.
 
     Raises
     ------
-    OSError : the folder cannot be made.
+    OSError : the folder cannot be created.
     """
     is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
@@ -31,7 +31,7 @@ def make_private(folder: Path) -> None:
 
 
 def is_shared(folder: Path) -> bool:
-    """Whether others are meant to write into a folder: it hands its group on, or is another group's or everybody's."""
+    """Whether others may write into a folder: it has the set-group-ID bit, or another group or everybody may write."""
     found = folder.stat()
     if not hasattr(os, "getegid"):
         return False

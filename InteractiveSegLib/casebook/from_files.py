@@ -1,4 +1,4 @@
-"""A mask and scribbles from files, as a person's accepted mask."""
+"""An accepted mask from files of a mask and scribbles."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ def accepted_from_files(
 
     Parameters
     ----------
-    mask : None where the image shows no object
-    scribbles : 1 to 254 for the objects, 255 for background. With them, what is not scribbled counts as the model's;
-        without, all of the mask is a person's that differs from what the case was opened with
-    notes : takes in what was converted to fit the image
+    mask : None if the image shows no object
+    scribbles : 1 to 254 for the objects, 255 for background. With scribbles, all other voxels count as the model's;
+        without, all voxels that differ from those the case was opened with count as the person's
+    notes : receives what was converted to fit the image
     left : what the case was opened with
 
     Raises
     ------
-    InputError : a file is missing or unreadable, lies on another grid, or holds other values.
+    InputError : a file is missing or unreadable, is on another grid, or contains other values.
     """
     geometry = entry.image.geometry
     labels = np.zeros(geometry.shape_kji, np.uint8) if mask is None else read_labelmap(mask, geometry, notes)

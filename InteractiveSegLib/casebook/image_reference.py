@@ -1,4 +1,4 @@
-"""Images by reference: where a file lies, what is in it, and whether it still is."""
+"""Images by reference: where a file is, what it contains, and whether it is unchanged."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _BLOCK_BYTES = 1 << 20
 
 @dataclass(frozen=True, eq=False)
 class ImageReference:
-    """An image that stays where it is.
+    """An image that is not copied.
 
     path : file, or folder with the DICOM files of the series
-    sha256 : of the file's content; of several files, as of a series or a header with its voxels beside it, of the
-        sorted SHA-256 of each
-    size_bytes : of the file or files together
+    sha256 : of the file's content; for several files, such as a series or a header with a separate file of voxels, of
+        the sorted SHA-256 of each
+    size_bytes : of all files together
     """
 
     path: Path
@@ -35,7 +35,7 @@ class ImageReference:
 
     @classmethod
     def of(cls, path: Path, series_uid: str | None = None) -> ImageReference:
-        """Read an image once, whole.
+        """Read an image once, completely.
 
         Raises
         ------
@@ -58,29 +58,29 @@ class ImageReference:
         return volume
 
     def require_unchanged(self, name: str) -> None:
-        """InputError where the image of the case of this name was moved or deleted, or has changed since it was added.
+        """InputError if the image of the case of this name was moved or deleted, or has changed since it was added.
 
-        Reads it once, whole.
+        Reads it once, completely.
         """
-        if not (self.path.is_file() or self.path.is_dir()):  # a device or a pipe may never end
+        if not (self.path.is_file() or self.path.is_dir()):  # reading a device or a pipe may never end
             raise InputError(
-                f"the image of case {name!r} is not at {self.path}: it was moved, renamed or deleted; where it was "
-                "moved, add its new place with 'casebook add'"
+                f"the image of case {name!r} is not at {self.path}: it was moved, renamed or deleted; if it was "
+                "moved, add it at its new place with 'casebook add'"
             )
         files = files_of(self.path, self.series_uid)
         missing = [file for file in files if not file.exists()]
         if missing:
-            raise InputError(f"the image of case {name!r}, {self.path}, has lost its voxels: {missing[0]} is gone")
+            raise InputError(f"the image of case {name!r}, {self.path}, has lost its voxels: {missing[0]} is missing")
         digest, size = _content(files)
         if digest == self.sha256 or self._is_unchanged_header():
             return
         is_other_size = size != self.size_bytes
-        what = f"{size} bytes instead of {self.size_bytes}" if is_other_size else "other content of the same size"
+        what = f"{size} bytes instead of {self.size_bytes}" if is_other_size else "different content of the same size"
         raise InputError(f"the image of case {name!r}, {self.path}, has changed on disk since it was added: {what}")
 
     @property
     def is_of_header_alone(self) -> bool:
-        """Whether it is a header that was hashed without the files of its voxels, as long ago."""
+        """Whether it is a header that was hashed without its files of voxels, as in earlier versions."""
         return len(files_of(self.path, self.series_uid)) > 1 and self._is_unchanged_header()
 
     def _is_unchanged_header(self) -> bool:
@@ -90,7 +90,7 @@ class ImageReference:
 
 
 def files_of(path: Path, series_uid: str | None) -> list[Path]:
-    """The file itself and those that hold its voxels beside it, or those of a DICOM series in a folder."""
+    """The file and its separate files of voxels, if any, or the files of a DICOM series in a folder."""
     if not path.is_dir():
         return [path, *data_files(path)]
     found = series_in(path)
@@ -100,7 +100,7 @@ def files_of(path: Path, series_uid: str | None) -> list[Path]:
 
 
 def relative_to(folder: Path, path: Path) -> str | None:
-    """The way from a casebook to an image, so that both can be moved together; None between two drives."""
+    """Relative path from a casebook to an image, so that both can be moved together; None between two drives."""
     try:
         return os.path.relpath(path, folder)
     except ValueError:
@@ -108,7 +108,7 @@ def relative_to(folder: Path, path: Path) -> str | None:
 
 
 def _content(files: Sequence[Path]) -> tuple[str, int]:
-    """SHA-256 and size of the content of files; where they are several, of the sorted digests."""
+    """SHA-256 and total size of files; for several files, the SHA-256 of their sorted digests."""
     digests, size = [], 0
     for path in files:
         digest = hashlib.sha256()

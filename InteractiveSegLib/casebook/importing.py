@@ -1,4 +1,4 @@
-"""Finding images in folders, and taking them into a casebook."""
+"""Finding images in folders, and adding them to a casebook."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _PATIENT_ID, _SERIES_DESCRIPTION = "0010|0020", "0008|103e"
 class ImportSettings:
     """How images in folders become cases.
 
-    pattern : of file names, such as ``*_image.nii.gz``; files called labels, masks or segmentations are left out
-    patient : regular expression; files in whose names it finds the same text are one patient's. Without it every file
-        is a patient, and DICOM series go by their patient ID, of which a keyed hash is kept
-    split : for all of them, instead of the one by the patients' hashes
+    pattern : of file names, such as ``*_image.nii.gz``; files named labels, masks or segmentations are left out
+    patient : regular expression; files in whose names it matches the same text belong to one patient. Without it every
+        file is a patient, and DICOM series are grouped by patient ID, of which a keyed hash is stored
+    split : for all images, instead of the one given by the patients' hashes
     """
 
     pattern: str = "*"
@@ -46,26 +46,26 @@ class ImportSettings:
 
 @dataclass(frozen=True, eq=False)
 class Imported:
-    """What came of it: new cases, and sentences on images that were there already, had moved or cannot be read."""
+    """The result: new cases, and sentences on images that were known already, had moved or cannot be read."""
 
     added: tuple[CaseEntry, ...]
     notes: tuple[str, ...]
 
 
 def import_steps(casebook: Casebook, place: Path, settings: ImportSettings | None = None) -> Steps[Imported]:
-    """Add an image, or all images in a folder and below it. What cannot be read is noted, and the rest goes on.
+    """Add an image, or all images in a folder and its subfolders. Images that cannot be read are noted and left out.
 
-    An image whose case points to a place where it no longer is has moved: its case is pointed here.
+    If the image of an existing case is no longer at its recorded path, the new path is recorded instead.
 
     Raises
     ------
-    InputError : the place does not exist or holds no image; for a single image whatever is wrong with it.
+    InputError : the place does not exist or contains no image; for a single image also any fault in it.
     """
     settings = settings or ImportSettings()
     found = list(find_images(place, settings.pattern))
     if not found:
         raise InputError(
-            f"{place} holds no image (NIfTI, NRRD, MHA or a DICOM series) of the pattern {settings.pattern!r}"
+            f"{place} contains no image (NIfTI, NRRD, MHA or a DICOM series) with the pattern {settings.pattern!r}"
         )
     numbered = uses_pseudonyms(casebook)
     added: list[CaseEntry] = []
@@ -90,13 +90,13 @@ def import_steps(casebook: Casebook, place: Path, settings: ImportSettings | Non
             notes.append(str(error))
             continue
         if entry.name != name:
-            notes.append(f"{path} became case {entry.name!r}, since there is another {name!r}")
+            notes.append(f"{path} became case {entry.name!r}, since there already is a case {name!r}")
         added.append(entry)
     return Imported(tuple(added), tuple(notes))
 
 
 def find_images(place: Path, pattern: str = "*") -> Iterator[tuple[Path, str | None]]:
-    """Files, and folders with the UID of each of their DICOM series. InputError where there is no such place."""
+    """Files, and folders with the UID of each of their DICOM series. InputError if there is no such place."""
     if place.is_file():
         yield place, None
         return
@@ -110,14 +110,14 @@ def find_images(place: Path, pattern: str = "*") -> Iterator[tuple[Path, str | N
 
 
 def split_notes(images: Iterable[tuple[Path, str | None]]) -> list[str]:
-    """A sentence for each DICOM series that lies in several of the folders of ``find_images``."""
+    """A sentence for each DICOM series that is in several of the folders of ``find_images``."""
     folders: dict[str, list[Path]] = defaultdict(list)
     for path, series_uid in images:
         if series_uid is not None:
             folders[series_uid].append(path)
     return [
-        f"the DICOM series {series_uid} lies in {len(places)} folders, each of which is taken as an image of its own: "
-        f"{', '.join(map(str, places[:_LISTED]))}{', ...' if len(places) > _LISTED else ''}; where they are parts of "
+        f"the DICOM series {series_uid} is in {len(places)} folders, each of which is used as a separate image: "
+        f"{', '.join(map(str, places[:_LISTED]))}{', ...' if len(places) > _LISTED else ''}; if they are parts of "
         "one image, put all of its files into one folder"
         for series_uid, places in folders.items()
         if len(places) > 1
@@ -129,7 +129,7 @@ def _is_labelmap(path: Path) -> bool:
 
 
 def _is_image(folder: Path, series_uid: str) -> bool:
-    """Not a segmentation object, presentation state or report."""
+    """Whether a series is an image, not a segmentation object, presentation state or report."""
     modality = dicom_tag(files_of(folder, series_uid)[0], "0008|0060")
     return modality not in ("", "SEG", "PR", "SR", "RTSTRUCT", "KO")
 
@@ -142,19 +142,19 @@ def _name(path: Path, series_uid: str | None) -> str:
 
 
 def _next_number(casebook: Casebook) -> int:
-    """Of the case that comes next, from 1 on."""
+    """Number of the next case, from 1."""
     return casebook.database.rows("SELECT coalesce(max(id), 0) + 1 AS number FROM case_")[0]["number"]
 
 
 def _unused_name(casebook: Casebook, name: str) -> str:
-    """This one, or where there is such a case it with a number, from 2 on, that makes it another."""
+    """This name, with a number from 2 on if there already is such a case."""
 
     def is_taken(number: int) -> bool:
         wanted = name if number == 1 else f"{name}-{number}"
         return bool(casebook.database.rows("SELECT 1 FROM case_ WHERE name = ?", [wanted]))
 
     low, high = 0, 1
-    while is_taken(high):  # by doubling and halving: thousands of files may have one name
+    while is_taken(high):  # by doubling and bisection, since thousands of files may have the same name
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2
@@ -165,7 +165,7 @@ def _unused_name(casebook: Casebook, name: str) -> str:
 def _patient(
     path: Path, series_uid: str | None, name: str, casebook: Casebook, settings: ImportSettings
 ) -> tuple[str, str]:
-    """The patient as the casebook keeps it, and what draws the split."""
+    """The patient as stored in the casebook, and the text that is hashed for the split."""
     identity = dicom_tag(files_of(path, series_uid)[0], _PATIENT_ID) if series_uid is not None else ""
     if settings.patient is not None:
         match = re.search(settings.patient, name)

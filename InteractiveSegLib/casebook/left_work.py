@@ -1,4 +1,4 @@
-"""What a case is opened with: the latest of what was accepted, what was kept of the work, and its starting mask."""
+"""What a case is opened with: the latest of the accepted mask, the last round and the starting mask."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from InteractiveSegLib.prompts.prompts import Prompts
 
 @dataclass(frozen=True, eq=False)
 class LeftWork:
-    """A case as it was left.
+    """The saved work on a case.
 
     labels, origins : (K, J, I), origins of ``Origin``
-    accepted : (K, J, I) labels that were accepted last, and what was looked at in them; None where they never were
-    is_start : it is a starting mask, that nobody has looked at
-    review : what was looked at in ``labels``; None where the mask is a person's as a whole: it began with no starting
-        mask, and nobody said anything of a part of it
+    accepted : (K, J, I) labels that were accepted last, and their review; None if the case was never accepted
+    is_start : it is a starting mask that nobody has reviewed
+    review : of ``labels``; None if the mask counts as a whole: it began without a starting mask, and nobody reviewed a
+        part of it
     """
 
     prompts: Prompts
@@ -39,7 +39,7 @@ class LeftWork:
 
 
 def left_work(casebook: Casebook, entry: CaseEntry) -> LeftWork | None:
-    """The latest of what there is; None where there is nothing. Of what is damaged there is a note."""
+    """The latest saved work; None if there is none. Damaged work is left out with a note."""
     accepted = None
     kept, start = last_round(casebook, entry), _started(casebook, entry)
     try:

@@ -1,7 +1,7 @@
-"""Files that a row of the database is to refer to: written first, with what tells that they were cut short.
+"""Files that a row of the database will refer to: written first, with a lock that reveals an interruption.
 
-While they are written a lock with the number of their case lies in ``locks``. A program that is killed leaves it
-behind, and the next one that opens the casebook deletes what no row refers to.
+While they are written, a lock with the number of their case is in ``locks``. A program that is killed leaves it behind,
+and the next one that opens the casebook deletes the files that no row refers to.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class NewFiles:
     Parameters
     ----------
     folder : of the casebook
-    names : name -> name of the file, with {} where the unique part goes
+    names : name -> name of the file, with {} for the unique part
     """
 
     def __init__(self, folder: Path, case_id: int, names: Mapping[str, str]) -> None:
@@ -43,18 +43,18 @@ class NewFiles:
         self.lock = folder / LOCKS / f"files-{case_id}-{unique}.lock"
 
     def stored(self, name: str) -> str | None:
-        """As the database has it; None where there is no such file."""
+        """The path as stored in the database; None if there is no such file."""
         path = self.paths.get(name)
         return None if path is None else path.relative_to(self._casebook).as_posix()
 
     def checksums(self) -> str:
-        """As the database has them, once all are written."""
+        """Checksums as stored in the database, once all files are written."""
         return checksums(self.paths)
 
 
 @contextmanager
 def new_files(folder: Path, database: Database, case_id: int, names: Mapping[str, str]) -> Iterator[NewFiles]:
-    """Files to be written in the block, which also writes the row; without the row they are taken back.
+    """Files to be written in the block, which also writes the row; without the row they are deleted.
 
     Raises
     ------
@@ -72,7 +72,7 @@ def new_files(folder: Path, database: Database, case_id: int, names: Mapping[str
         yield new
         is_settled = True
     except BaseException:
-        with suppress(InteractiveSegError, OSError):  # what cannot be taken back is swept later
+        with suppress(InteractiveSegError, OSError):  # files that cannot be deleted are swept later
             kept = referenced(database)  # a block may also fail after the row was written
             for name, path in new.paths.items():
                 if new.stored(name) not in kept:
@@ -84,15 +84,15 @@ def new_files(folder: Path, database: Database, case_id: int, names: Mapping[str
 
 
 def sweep(folder: Path, database: Database) -> None:
-    """Delete what programs that were killed had begun to write, or to delete, for rows that do not refer to it."""
+    """Delete unreferenced files that killed programs were writing or deleting."""
     locks = [path for path in (folder / LOCKS).glob("files-*.lock") if _LOCK.fullmatch(path.name)]
     held = {_case_of(path) for path in locks if _is_held(path)}
     for lock in locks:
         case_id = _case_of(lock)
-        if case_id in held:  # another time, when nobody writes there
+        if case_id in held:  # left for later, since a program is writing there
             continue
         unique = lock.stem.split("-")[2]
-        with suppress(OSError, InputError):  # a link that leads elsewhere is left alone
+        with suppress(OSError, InputError):  # a link that leads elsewhere is ignored
             for path in unreferenced(folder, database, case_id):
                 if unique in path.name or path.name.startswith((".", "round-")):
                     path.unlink(missing_ok=True)
@@ -100,14 +100,14 @@ def sweep(folder: Path, database: Database) -> None:
 
 
 def unreferenced(folder: Path, database: Database, case_id: str) -> list[Path]:
-    """Files in the folder of a case that no row refers to; none while a program that lives is writing there.
+    """Files in the folder of a case that no row refers to; none while a running program is writing there.
 
-    InputError where the folder is none within the casebook.
+    InputError if the folder is not within the casebook.
     """
     place = case_folder(folder, case_id)
     found = [path for path in place.iterdir() if path.is_file()] if place.is_dir() else []
-    # Locks are looked at after files, and rows after locks: who begins meanwhile writes files that were not found, and
-    # who ends meanwhile has written the row.
+    # Locks are read after files, and rows after locks: a program that starts meanwhile writes files that were not
+    # found, and one that ends meanwhile has written the row.
     if any(_is_held(path) for path in (folder / LOCKS).glob(f"files-{case_id}-*.lock")):
         return []
     kept = referenced(database)
@@ -115,7 +115,7 @@ def unreferenced(folder: Path, database: Database, case_id: str) -> list[Path]:
 
 
 def referenced(database: Database) -> set[str]:
-    """All files of acceptances, rounds and starting masks, as the database has them."""
+    """All files of acceptances, rounds and starting masks, as stored in the database."""
     return {
         value
         for row in database.rows("SELECT mask, origins, prompts, probability FROM acceptance")
@@ -127,7 +127,7 @@ def referenced(database: Database) -> set[str]:
 
 
 def sha256_of(path: Path) -> str:
-    """Of a file's content."""
+    """SHA-256 of a file's content."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(_BLOCK_BYTES):
@@ -141,20 +141,20 @@ def checksums(paths: Mapping[str, Path]) -> str:
 
 
 def checksums_of(row: sqlite3.Row) -> dict[str, str] | None:
-    """Name -> SHA-256 of the files of a row; None where it is older than checksums."""
+    """Name -> SHA-256 of the files of a row; None if the row is older than checksums."""
     if row["checksums"] is None:
         return None
     return {str(name): str(value) for name, value in dict(json.loads(row["checksums"])).items()}
 
 
 def require_intact(path: Path, sha256: str | None, what: str) -> None:
-    """InputError where a file is missing or is not what was written; of one without a checksum where it is missing."""
+    """InputError if a file is missing or has changed since it was written; without a checksum only if it is missing."""
     try:
         found = sha256_of(path)
     except OSError as error:
         raise InputError(f"{what} cannot be read: {path}: {error.strerror or error}") from error
     if sha256 is not None and found != sha256:
-        raise InputError(f"{what} is damaged: the content of {path} is not what was written")
+        raise InputError(f"{what} is damaged: the content of {path} has changed since it was written")
 
 
 def _case_of(lock: Path) -> str:

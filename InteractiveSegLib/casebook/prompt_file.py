@@ -1,4 +1,4 @@
-"""All that was drawn on one image, as a file."""
+"""All prompts on one image, as a file."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _FIELDS = "fields"
 
 
 def save_prompts(prompts: Prompts, shape_kji: Index, path: Path) -> None:
-    """Write an ``.npz`` file, whole or not at all.
+    """Write an ``.npz`` file, completely or not at all.
 
     Raises
     ------
-    InputError : a mark lies outside an image of this shape.
+    InputError : a mark is outside an image of this shape.
     OutputError : the file cannot be written.
     """
     fields, arrays = prompt_record(prompts, shape_kji)
@@ -31,7 +31,7 @@ def save_prompts(prompts: Prompts, shape_kji: Index, path: Path) -> None:
 
 
 def load_prompts(path: Path, shape_kji: Index) -> Prompts:
-    """What ``save_prompts`` wrote. InputError where the file is missing, damaged or of another image."""
+    """Read a file of ``save_prompts``. InputError if it is missing, damaged or belongs to another image."""
     arrays = read_arrays(path, "the prompts")
     try:
         return prompts_of(json.loads(str(arrays.pop(_FIELDS))), arrays, shape_kji)

@@ -1,4 +1,4 @@
-"""Who put each voxel of a mask where it is."""
+"""The origin of each voxel of a mask."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from InteractiveSegLib.errors import InputError
 
 
 class Origin(IntEnum):
-    """Values of an array of origins; 0 is a voxel of background that nobody touched."""
+    """Values of an array of origins; 0 is background that nobody decided on."""
 
     NOBODY = 0
     PERSON = 1
@@ -29,14 +29,14 @@ def traced(
 
     Parameters
     ----------
-    person : (K, J, I) bool, where a person drew or looked and decided, also against an object
-    propagated : (K, J, I) labels carried from annotated slices; None where there were none
-    model : (K, J, I) labels of the network's last answer
+    person : (K, J, I) bool, where a person drew or decided, also against an object
+    propagated : (K, J, I) labels propagated from annotated slices; None if there are none
+    model : (K, J, I) labels last predicted by the network
 
     Returns
     -------
-    (K, J, I) uint8 of ``Origin``: the person's where one decided; else propagated or the model's, where that has the
-    label the voxel ended with. A labelled voxel that neither has is a person's: it was painted by hand.
+    (K, J, I) uint8 of ``Origin``: the person where one decided; otherwise propagated or the model, if it has the
+    voxel's final label. All other labelled voxels are the person's: they were painted by hand.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def traced(
     """
     for name, array in (("person", person), ("propagated", propagated), ("model", model)):
         if array is not None and array.shape != labels.shape:
-            raise InputError(f"{name} has the shape {array.shape}, not {labels.shape} as the labels")
+            raise InputError(f"{name} has the shape {array.shape}, not {labels.shape} like the labels")
     found = np.where(labels > 0, Origin.PERSON, Origin.NOBODY).astype(np.uint8)
     for proposed, origin in ((model, Origin.MODEL), (propagated, Origin.PROPAGATED)):
         if proposed is not None:

@@ -1,4 +1,4 @@
-"""Names that say nothing of a patient to those who have not the casebook."""
+"""Pseudonyms, which reveal nothing about a patient without the casebook."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def uses_pseudonyms(casebook: Casebook) -> bool:
 
 
 def patient_pseudonym(casebook: Casebook, identity: str) -> str:
-    """What stands for a patient: a hash that nobody can try out numbers on who has not the casebook's secret.
+    """The pseudonym of a patient: a hash that cannot be guessed from patient IDs without the casebook's secret.
 
-    Cases of this patient under the hash without a secret, of earlier versions of this program, get it, too.
+    Cases of this patient under the hash without a secret, from earlier versions of this program, are renamed, too.
     """
     digest = hmac.new(_secret(casebook), identity.encode(), hashlib.sha256).hexdigest()
     pseudonym, earlier = f"patient-{digest[:12]}", public_hash(casebook, identity)
@@ -30,12 +30,12 @@ def patient_pseudonym(casebook: Casebook, identity: str) -> str:
 
 
 def public_hash(casebook: Casebook, identity: str) -> str:
-    """Draws the split, so that another casebook of the same seed sets the same patients aside; it is not kept."""
+    """Hash that determines the split, so that casebooks with the same seed set aside the same patients; not stored."""
     return "patient-" + hashlib.sha256(f"{casebook.splits.seed}/{identity}".encode()).hexdigest()[:12]
 
 
 def _secret(casebook: Casebook) -> bytes:
-    """Made when it is first needed."""
+    """The casebook's secret, created when it is first needed."""
     kept = _setting(casebook, _SECRET_KEY)
     if kept is None:
         with casebook.database.writing() as rows:

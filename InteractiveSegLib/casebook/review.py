@@ -1,4 +1,4 @@
-"""What a person has looked at: the state of every organ in every slice of a mask."""
+"""What a person has reviewed: the state of every organ in every slice of a mask."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class SliceState(IntEnum):
     """What is known of one organ in one slice."""
 
     UNVERIFIED = 0
-    """Nobody has looked: it teaches nothing, and is no truth."""
+    """Not reviewed: neither learnt from nor used as ground truth."""
     VERIFIED = 1
-    """Looked at, and right as it was."""
+    """Reviewed, and correct as it was."""
     EDITED = 2
-    """Put right by a person."""
+    """Corrected by a person."""
     ABSENT = 3
     """The organ is not in this slice."""
 
@@ -39,22 +39,22 @@ _STATES = {letter: state for state, letter in _LETTERS.items()}
 
 
 def review_axis(geometry: Geometry) -> int:
-    """The axis (0 k, 1 j, 2 i) along which slices are looked at: that of the thickest voxels, of several the first."""
+    """The axis (0 k, 1 j, 2 i) along which slices are reviewed: the first one with the largest spacing."""
     spacing = np.array(geometry.spacing_kji_mm)
     return int(np.argmax(spacing > 0.999 * spacing.max()))  # headers of float32 make equal voxels differ
 
 
 @dataclass(frozen=True)
 class Review:
-    """States of organs by slice, along one axis of an image. Organs that it does not name are unverified.
+    """States of organs by slice, along one axis of an image. Organs without states are unverified.
 
     axis : 0 k, 1 j, 2 i
-    slices : of the image along it
+    slices : number of slices along the axis
     states : label -> state of every slice
 
     Raises
     ------
-    InputError : an axis that is none, another number of states than of slices, or a label outside 1 to 254.
+    InputError : an invalid axis, a number of states other than that of slices, or a label outside 1 to 254.
     """
 
     axis: int
@@ -66,20 +66,20 @@ class Review:
             raise InputError(f"the axis of a review must be 0, 1 or 2, not {self.axis!r}")
         for label, states in self.states.items():
             if not 1 <= label <= 254:
-                raise InputError(f"label {label} of a review must lie between 1 and 254")
+                raise InputError(f"label {label} of a review must be between 1 and 254")
             if len(states) != self.slices:
-                raise InputError(f"label {label} has {len(states)} states, but the image {self.slices} slices")
+                raise InputError(f"label {label} has {len(states)} states, but the image has {self.slices} slices")
         object.__setattr__(self, "states", MappingProxyType(dict(sorted(self.states.items()))))
 
     @classmethod
     def of_all(cls, geometry: Geometry, labels: Iterable[int], state: SliceState = SliceState.UNVERIFIED) -> Review:
-        """Every organ in one state in every slice."""
+        """A review with all organs in one state in every slice."""
         axis = review_axis(geometry)
         count = geometry.shape_kji[axis]
         return cls(axis, count, dict.fromkeys(labels, (state,) * count))
 
     def marked(self, label: int, state: SliceState, slices: Iterable[int] | None = None) -> Review:
-        """The same with an organ in another state, in these slices or in all of them.
+        """This review with another state of an organ, in these slices or in all of them.
 
         Raises
         ------
@@ -96,7 +96,7 @@ class Review:
         return Review(self.axis, self.slices, {**self.states, label: after})
 
     def naming(self, labels: Iterable[int]) -> Review:
-        """The same that names these organs, too."""
+        """This review with states for these organs, too."""
         return Review(self.axis, self.slices, {**{label: self.of(label) for label in labels}, **self.states})
 
     def equals(self, other: Review) -> bool:
@@ -119,38 +119,38 @@ class Review:
         return self.states.get(label, (SliceState.UNVERIFIED,) * self.slices)
 
     def known(self, label: int) -> NDArray[np.bool_]:
-        """(slices,) where an organ was looked at."""
+        """(slices,) where an organ was reviewed."""
         return np.array(self.of(label)) != SliceState.UNVERIFIED
 
     def known_kji(self, label: int) -> NDArray[np.bool_]:
-        """As ``known``, of three axes, two of them of length 1: it spreads over the image (K, J, I)."""
+        """As ``known``, but with three axes, two of them of length 1, to broadcast with the image (K, J, I)."""
         shape = [1, 1, 1]
         shape[self.axis] = self.slices
         return self.known(label).reshape(shape)
 
     def known_labels(self) -> tuple[int, ...]:
-        """Organs that were looked at in any slice."""
+        """Organs that were reviewed in any slice."""
         return tuple(label for label in self.states if self.known(label).any())
 
     @property
     def is_whole(self) -> bool:
-        """Whether each of the organs that it names was looked at in every slice."""
+        """Whether each of its organs was reviewed in every slice."""
         return all(self.known(label).all() for label in self.states)
 
     def counts(self) -> dict[SliceState, int]:
-        """How many slices of organs are in each state."""
+        """Number of slices of organs in each state."""
         counted = Counter(state for states in self.states.values() for state in states)
         return {state: counted[state] for state in SliceState}
 
     def verified_part(self, labels: NDArray[np.integer]) -> NDArray[np.integer]:
-        """The labelmap (K, J, I) without what nobody looked at."""
+        """The labelmap (K, J, I) without unreviewed parts."""
         kept = labels.copy()
         for label in (int(value) for value in np.unique(labels) if value):
             kept[(labels == label) & ~self.known_kji(label)] = 0
         return kept
 
     def with_edits(self, before: NDArray[np.integer], after: NDArray[np.integer]) -> Review:
-        """Slices that are verified are ``edited`` where an organ is not as it was in an earlier mask (K, J, I)."""
+        """This review, with verified slices marked as edited where an organ differs from an earlier mask (K, J, I)."""
         review = self
         for label in self.states:
             changed = changed_slices(before == label, after == label, self.axis)
@@ -159,9 +159,8 @@ class Review:
         return review
 
     def carried_from(self, earlier: Review, before: NDArray[np.integer], after: NDArray[np.integer]) -> Review:
-        """What was looked at in an earlier mask (K, J, I) stays so wherever the organ is as it was in that slice.
-
-        What this review says itself comes first.
+        """This review, completed by the review of an earlier mask (K, J, I) wherever the organ has not changed in a
+        slice.
         """
         review = self
         for label in earlier.states:
@@ -172,22 +171,22 @@ class Review:
         return review
 
     def require_grid(self, shape_kji: Index, what: str) -> None:
-        """InputError where an image of this shape has another number of slices."""
+        """InputError if an image of this shape has another number of slices."""
         if self.slices != shape_kji[self.axis]:
             raise InputError(
-                f"the review of {what} is of {self.slices} slices along {'kji'[self.axis]}, but the image has the "
+                f"the review of {what} has {self.slices} slices along {'kji'[self.axis]}, but the image has the "
                 f"shape {shape_kji} (k, j, i)"
             )
 
     def require_fits(self, labels: NDArray[np.integer], what: str, names: Mapping[int, str] | None = None) -> None:
-        """Whether it can be true of a labelmap (K, J, I).
+        """Check that it does not contradict a labelmap (K, J, I).
 
         names : label -> name, for messages
 
         Raises
         ------
-        InputError : nothing was looked at; the labelmap shows an organ in a slice that it is said to be absent from; or
-            it does not show an organ at all that is said to be right everywhere.
+        InputError : nothing was reviewed; the labelmap shows an organ in a slice where it is marked as absent; or an
+            organ marked as verified everywhere does not occur in it.
         """
         if not self.known_labels():
             raise InputError(f"nothing of the mask of {what} is verified: there is nothing to accept")
@@ -198,16 +197,17 @@ class Review:
             absent = np.array(states) == SliceState.ABSENT
             if (wrong := np.flatnonzero(shown & absent)).size:
                 raise InputError(
-                    f"{name} is said not to be in slice {wrong[0]} along {along} of {what}, but the mask shows it there"
+                    f"{name} is marked as absent from slice {wrong[0]} along {along} of {what}, but the mask "
+                    "shows it there"
                 )
             if self.known(label).all() and not shown.any() and not absent.any():
                 raise InputError(
-                    f"{name} is said to be right in all slices of {what}, but the mask does not show it: say "
-                    "that it is absent"
+                    f"{name} is marked as verified in all slices of {what}, but the mask does not show it: mark "
+                    "it as absent"
                 )
 
     def to_text(self) -> str:
-        """For the database: runs of slices of one state, such as ``3u4v``. ``from_text`` is the way back."""
+        """Text for the database: runs of slices of one state, such as ``3u4v``; inverse of ``from_text``."""
         runs = {
             str(label): "".join(f"{len(list(run))}{_LETTERS[state]}" for state, run in groupby(states))
             for label, states in self.states.items()
@@ -216,13 +216,13 @@ class Review:
 
     @classmethod
     def from_text(cls, text: str) -> Review:
-        """InputError where it is none."""
+        """Inverse of ``to_text``. InputError if the text is not a review."""
         try:
             fields = json.loads(text)
             states = {int(label): _unpacked(runs) for label, runs in fields["states"].items()}
             return cls(fields["axis"], fields["slices"], states)
         except (TypeError, ValueError, KeyError, AttributeError) as error:
-            raise InputError(f"{text!r} is no review: {error}") from error
+            raise InputError(f"{text!r} is not a review: {error}") from error
 
 
 def changed_slices(before: NDArray[np.bool_], after: NDArray[np.bool_], axis: int) -> NDArray[np.bool_]:
@@ -236,5 +236,5 @@ def _unpacked(runs: str) -> tuple[SliceState, ...]:
         "".join(f"{count}{letter}" for count, letter in found) != runs
         or sum(int(count) for count, _ in found) > 1 << 20
     ):
-        raise ValueError(f"{runs!r} are no runs of states")
+        raise ValueError(f"{runs!r} are not runs of states")
     return tuple(_STATES[letter] for count, letter in found for _ in range(int(count)))

@@ -1,4 +1,4 @@
-"""Which organ was looked at in which slices, as a table beside exported masks."""
+"""Which organs were reviewed in which slices, as a table beside exported masks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ REVIEW_FILE = "review.csv"
 def write_review_table(path: Path, rows: Iterable[tuple[str, str, Review]], names: Mapping[int, str]) -> None:
     """One row for every organ of every case, with the slices in each state, counted from 0.
 
-    rows : case, its file, and what was looked at in it
+    rows : case, its file, and its review
     names : label -> name
 
     Raises
@@ -36,7 +36,7 @@ def write_review_table(path: Path, rows: Iterable[tuple[str, str, Review]], name
 
 
 def slices_in(review: Review, label: int, state: SliceState) -> str:
-    """The slices in which an organ is in a state, such as "0-3 7"; "" where it is in none."""
+    """The slices in which an organ is in a state, such as "0-3 7"; "" if there are none."""
     found = [number for number, each in enumerate(review.of(label)) if each is state]
     runs: list[list[int]] = []
     for number in found:

@@ -1,13 +1,13 @@
-"""The tables of a casebook, and how older ones are brought forward.
+"""The tables of a casebook, and the migrations of older ones.
 
-Each script takes a database from the version of its index to the next. Scripts are never changed, only added.
+Each script upgrades a database from the version of its index to the next. Scripts are never changed, only added.
 """
 
 from __future__ import annotations
 
 import sqlite3
 
-APPLICATION_ID = 0x49534742  # "ISGB", in the database's header: nothing else is taken for a casebook
+APPLICATION_ID = 0x49534742  # "ISGB", in the database's header, identifies a casebook
 
 _CASES = """
 CREATE TABLE setting (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -80,8 +80,8 @@ CREATE TABLE training (
 );
 """
 
-# round.accepted: the latest acceptance of the case when the round was kept, 0 where there was none. It tells which came
-# later, whatever the clock said; of older rounds the clock is all there is.
+# round.accepted: the latest acceptance of the case when the round was kept, 0 if there was none. It gives the order
+# independently of the clock; for older rounds there is only the clock.
 _SEQUENCE = """
 ALTER TABLE round ADD COLUMN accepted INTEGER NOT NULL DEFAULT 0;
 UPDATE round SET accepted = coalesce(
@@ -96,8 +96,7 @@ CREATE INDEX acceptance_of_case ON acceptance (case_id);
 
 _WEIGHTS = "ALTER TABLE version ADD COLUMN checksums TEXT;"
 
-# acceptance.review: what was looked at, as ``review.Review`` writes it; NULL of older ones, which stand for all of the
-# mask.
+# acceptance.review: text of ``review.Review``; NULL for older ones, in which all of the mask is verified.
 _REVIEWS = """
 ALTER TABLE acceptance ADD COLUMN review TEXT;
 CREATE TABLE starting_mask (
@@ -118,7 +117,7 @@ VERSION = len(MIGRATIONS)
 
 
 def made_by(version: int) -> dict[tuple[str, str], str]:
-    """(type, name) -> SQL of all that a casebook of this version holds, beside what SQLite adds by itself."""
+    """(type, name) -> SQL of everything in a casebook of this version, except what SQLite itself adds."""
     connection = sqlite3.connect(":memory:")
     try:
         for script in MIGRATIONS[:version]:
@@ -129,6 +128,6 @@ def made_by(version: int) -> dict[tuple[str, str], str]:
 
 
 def contents(connection: sqlite3.Connection) -> dict[tuple[str, str], str]:
-    """(type, name) -> SQL, with spaces made one, of the tables, indices, views and triggers of a database."""
+    """(type, name) -> SQL, with whitespace collapsed, of the tables, indices, views and triggers of a database."""
     rows = connection.execute("SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
     return {(kind, name): " ".join(str(sql).split()) for kind, name, sql in rows if not name.startswith("sqlite_")}

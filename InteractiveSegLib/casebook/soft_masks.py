@@ -17,7 +17,7 @@ _NOTHING = 1 / 512  # less than this is not stored
 
 
 def save_soft_masks(masks: Mapping[int, NDArray[np.floating]], path: Path) -> None:
-    """Write probabilities (K, J, I) by label, to 8 bits, into an ``.npz`` file, whole or not at all."""
+    """Write probabilities (K, J, I) by label, in 8 bits, into an ``.npz`` file, completely or not at all."""
     arrays: dict[str, NDArray] = {}
     for label, mask in masks.items():
         arrays[f"shape_{label}"] = np.array(mask.shape)
@@ -30,7 +30,7 @@ def save_soft_masks(masks: Mapping[int, NDArray[np.floating]], path: Path) -> No
 
 
 def load_soft_masks(path: Path) -> dict[int, NDArray[np.float32]]:
-    """What ``save_soft_masks`` wrote. InputError where the file is missing or damaged."""
+    """Read a file of ``save_soft_masks``. InputError if it is missing or damaged."""
     arrays = read_arrays(path, "the soft masks")
     masks = {}
     try:

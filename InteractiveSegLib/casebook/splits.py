@@ -1,4 +1,4 @@
-"""Which cases teach, which judge what was learnt, and which neither: fixed when a case comes in."""
+"""Split of the cases into training, validation and test, fixed when a case is added."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ TRAIN, VALIDATION, TEST = SPLITS = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class SplitSettings:
-    """Parts of the patients that are set aside. A casebook keeps those that it was made with.
+    """Shares of the patients that are set aside. A casebook keeps those that it was created with.
 
     validation, test : 0 to 1, together below 1
-    seed : other seeds set other patients aside
+    seed : another seed sets other patients aside
     """
 
     validation: float = 0.15
@@ -25,13 +25,13 @@ class SplitSettings:
     def __post_init__(self) -> None:
         if not (self.validation >= 0 and self.test >= 0 and self.validation + self.test < 1):
             raise InputError(
-                f"the parts for validation and test must be 0 or more and leave some for training, not "
+                f"the shares for validation and test must be 0 or more and leave some for training, not "
                 f"{self.validation} and {self.test}"
             )
 
 
 def split_of(patient: str, settings: SplitSettings) -> str:
-    """``train``, ``validation`` or ``test``, by a hash of the patient alone: more cases change nothing."""
+    """``train``, ``validation`` or ``test``, by a hash of the patient alone, independent of other cases."""
     digest = hashlib.sha256(f"{settings.seed}/{patient}".encode()).digest()
     place = int.from_bytes(digest[:8], "big") / 2**64
     if place < settings.validation:

@@ -1,4 +1,4 @@
-"""Starting masks: what a network found in a case before anybody worked on it. None of it is verified."""
+"""Starting masks: a network's segmentation of a case before anybody worked on it. They are unverified."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _FILES = {"mask": f"{_PREFIX}{{}}.nrrd"}
 
 @dataclass(frozen=True)
 class StartingMask:
-    """A network's answer to an image, kept with its case.
+    """A network's segmentation of an image, stored with its case.
 
     version : of the network, in the casebook
     mask : NRRD labelmap
-    confidences : label -> mean probability of the voxels that have it, 0 to 1; 0 where it was not found
+    confidences : label -> mean probability of its voxels, 0 to 1; 0 if it was not found
     """
 
     case_id: int
@@ -43,7 +43,7 @@ class StartingMask:
     sha256: str
 
     def load(self, entry: CaseEntry) -> NDArray[np.integer]:
-        """The labels (K, J, I). InputError where the file is missing, damaged or on another grid than the image."""
+        """The labels (K, J, I). InputError if the file is missing, damaged or on another grid than the image."""
         require_intact(self.mask, self.sha256, f"the starting mask of case {entry.name!r}")
         return read_labelmap(self.mask, entry.image.geometry)
 
@@ -51,12 +51,12 @@ class StartingMask:
 def keep_starting_mask(
     casebook: Casebook, entry: CaseEntry, labels: NDArray[np.integer], confidences: Mapping[int, float], version: int
 ) -> None:
-    """Give a case a starting mask, instead of the one that it has.
+    """Store a starting mask of a case, in place of an earlier one.
 
     Raises
     ------
-    InputError : it must not have one, as ``obstacle`` says; a mask of another shape than the image.
-    ConflictError : somebody took the case up meanwhile; nothing is changed.
+    InputError : it must not have one, see ``obstacle``; a mask of another shape than the image.
+    ConflictError : somebody opened the case meanwhile; nothing is changed.
     OutputError : the folder cannot be written, or the disk is full.
     """
     reason = obstacle(casebook, entry)
@@ -69,20 +69,20 @@ def keep_starting_mask(
         with casebook.database.writing() as rows:
             casebook.require_current(rows, entry)
             if rows.execute("SELECT 1 FROM round WHERE case_id = ?", [entry.id]).fetchone():
-                raise ConflictError(f"case {entry.name!r} was worked on meanwhile, and keeps what it has")
+                raise ConflictError(f"case {entry.name!r} was worked on meanwhile and keeps its masks")
             old = rows.execute("SELECT case_id, mask FROM starting_mask WHERE case_id = ?", [entry.id]).fetchall()
             rows.execute("INSERT OR REPLACE INTO starting_mask VALUES (?, ?, ?, ?, ?, ?)", values)
         for row in old:
-            with suppress(OSError, InputError):  # 'casebook check' finds what stays
+            with suppress(OSError, InputError):  # 'casebook check' finds files left behind
                 path = case_file(casebook.folder, row["case_id"], row["mask"])
                 if path.name.startswith(_PREFIX):  # a damaged row may name an accepted mask
                     path.unlink()
 
 
 def obstacle(casebook: Casebook, entry: CaseEntry) -> str:
-    """Why a case must not be given a starting mask; "" where it may be."""
+    """Why a case must not have a starting mask; "" if it may."""
     if entry.split == TEST:
-        return "it is of the test split, whose cases are annotated without help"
+        return "it is in the test split, whose cases are annotated without help"
     if entry.state is not State.NEW or casebook.work.someone_has(entry.id):
         return f"it is {entry.state.value}"
     if casebook.database.rows("SELECT 1 FROM round WHERE case_id = ? LIMIT 1", [entry.id]):
@@ -91,13 +91,13 @@ def obstacle(casebook: Casebook, entry: CaseEntry) -> str:
 
 
 def starting_mask(casebook: Casebook, entry: CaseEntry) -> StartingMask | None:
-    """That of a case; None where it has none. InputError where its row is damaged."""
+    """The starting mask of a case; None if it has none. InputError if its row is damaged."""
     rows = casebook.database.rows("SELECT * FROM starting_mask WHERE case_id = ?", [entry.id])
     return _read(rows[0], casebook.folder) if rows else None
 
 
 def starting_masks(casebook: Casebook) -> dict[int, StartingMask]:
-    """Number of a case -> its starting mask. Of those whose row is damaged there is a note."""
+    """Number of a case -> its starting mask. Damaged rows are left out with a note."""
     rows = casebook.database.rows("SELECT * FROM starting_mask ORDER BY case_id")
     found: Iterator[StartingMask] = undamaged(rows, lambda row: _read(row, casebook.folder), casebook.note)
     return {each.case_id: each for each in found}
@@ -107,7 +107,7 @@ def _read(row: sqlite3.Row, folder: Path) -> StartingMask:
     try:
         confidences = {int(label): float(value) for label, value in json.loads(row["confidences"]).items()}
         if not all(math.isfinite(value) for value in confidences.values()):
-            raise ValueError(f"{confidences} are no numbers")
+            raise ValueError(f"{confidences} are not numbers")
         mask = case_file(folder, row["case_id"], row["mask"])
         sha256 = (checksums_of(row) or {}).get("mask", "")
         return StartingMask(row["case_id"], int(row["version"]), row["at"], mask, confidences, sha256)

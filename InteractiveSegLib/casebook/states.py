@@ -1,4 +1,4 @@
-"""What can become of a case, and in which order."""
+"""The states of a case and the transitions between them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from InteractiveSegLib.errors import InputError
 
 
 class State(str, Enum):
-    """Where a case is in its life."""
+    """State of a case."""
 
     NEW = "new"
     IN_WORK = "in work"
@@ -30,7 +30,7 @@ _NEXT = {
 
 
 def require_step(name: str, state: State, wanted: State) -> None:
-    """InputError where a case of this name cannot go from one state to the other."""
+    """InputError if a case of this name cannot go from one state to the other."""
     if wanted not in _NEXT[state]:
         possible = ", ".join(sorted(step.value for step in _NEXT[state]))
         raise InputError(f"case {name!r} is {state.value} and cannot become {wanted.value}, only {possible}")

@@ -1,4 +1,4 @@
-"""How unsure a network is of cases that are still to be done."""
+"""Uncertainty of a network about unfinished cases."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _KIND = "doubt"
 
 
 def keep_uncertainties(casebook: Casebook, version: int, uncertainties: Mapping[str, float]) -> None:
-    """Write down how unsure a version of a network is of cases: name -> 0, sure, to 1. All of them or none."""
+    """Store the uncertainties of a version of a network: name -> 0, certain, to 1. All of them or none."""
     now = time.time()
     values = [
         (casebook.case(name).id, _KIND, now, json.dumps({"version": version, "value": value}))
@@ -26,14 +26,14 @@ def keep_uncertainties(casebook: Casebook, version: int, uncertainties: Mapping[
 
 
 def uncertainties_of(casebook: Casebook, version: int) -> dict[str, float]:
-    """Name -> uncertainty, of the cases that a version has looked at."""
+    """Name -> uncertainty of the cases that a version has predicted."""
     return {name: value for name, at, value in _uncertainties(casebook) if at == version}
 
 
 def known_uncertainties(casebook: Casebook) -> dict[str, float]:
-    """Those of the version in use; of the one that looked last where versions of two networks are.
+    """Uncertainties of the version in use; if two networks are in use, of the one that predicted last.
 
-    Doubts of two versions are not compared: a network that has learnt more is surer of everything.
+    Uncertainties of two versions are not comparable: a network that has learnt more is more certain of everything.
     """
     found = list(_uncertainties(casebook))
     used = {row["id"] for row in casebook.database.rows("SELECT id FROM version WHERE state = 'in use'")}
@@ -42,7 +42,7 @@ def known_uncertainties(casebook: Casebook) -> dict[str, float]:
 
 
 def _uncertainties(casebook: Casebook) -> Iterator[tuple[str, int, float]]:
-    """Name of a case, version and uncertainty, as they were written down. Damaged entries are noted."""
+    """Name of a case, version and uncertainty, in the order stored. Damaged entries are left out with a note."""
     rows = casebook.database.rows(
         "SELECT event.id AS id, name, kind, at, data FROM event JOIN case_ ON case_.id = case_id WHERE kind = ?"
         " ORDER BY event.id",

@@ -1,4 +1,4 @@
-"""Where the weights of a casebook's networks lie, and whether they are as they were written."""
+"""Location of the weights of a casebook's networks, and whether they are unchanged."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ _VERSION_FOLDER = re.compile(r"version-\d+")
 
 
 def weights_folder(row: sqlite3.Row, folder: Path) -> Path:
-    """As the row names it. InputError where that is no version's folder: it may be deleted later."""
+    """The folder named by a row. InputError if it is not a version's folder, since it may be deleted later."""
     path = contained_path(folder, row["file"], f"version {row['id']} in the database of the casebook {folder}")
     if path.parent != folder / "learning" / row["learner"] or not _VERSION_FOLDER.fullmatch(path.name):
         raise InputError(
-            f"version {row['id']} in the database of the casebook {folder} names {row['file']!r}, which is no "
-            f"folder of a version of the {row['learner']} network: nothing was done"
+            f"version {row['id']} in the database of the casebook {folder} names {row['file']!r}, which is not "
+            f"a folder of a version of the {row['learner']} network: nothing was done"
         )
     return path
 
 
 def weights_checksums(folder: Path) -> str:
-    """Of the files in the folder of a version, as the database has them."""
+    """Checksums of the files in the folder of a version, as stored in the database."""
     return checksums({path.name: path for path in sorted(folder.iterdir()) if path.is_file()})
 
 
 def require_weights(row: sqlite3.Row, folder: Path) -> None:
-    """InputError where a file of a version's weights is missing or is not what was written."""
+    """InputError if a file of a version's weights is missing or has changed since it was written."""
     place, what = weights_folder(row, folder), f"the {row['learner']} network of version {row['id']}"
     if not place.is_dir():
         raise InputError(f"{what} is not at {row['file']}")

@@ -1,4 +1,4 @@
-"""Which cases are in work: a lock on each, which the system gives back however its program ends."""
+"""Which cases are in work: a lock on each, which the system releases however its program ends."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from InteractiveSegLib.system.files import make_folder
 from InteractiveSegLib.system.process_lock import ProcessLock
 
 LOCKS = "locks"
-_TRIES, _PAUSE_S = 5, 0.01  # somebody else may be looking just now
+_TRIES, _PAUSE_S = 5, 0.01  # another program may be testing the lock
 
 
 class WorkLocks:
-    """The cases that one program has in work. For the use of one thread.
+    """The cases that one program has in work. Use it from one thread.
 
     Parameters
     ----------
@@ -27,10 +27,10 @@ class WorkLocks:
         self._held: dict[int, ProcessLock] = {}
 
     def take(self, case_id: int) -> bool:
-        """Have a case in work; True where it was not so before. A case that another program has stays the other's."""
+        """Lock a case; True if it was not locked before. A case locked by another program remains its."""
         if case_id in self._held:
             return False
-        with suppress(OSError, OutputError):  # a folder that cannot be written, or whose file system knows no locks
+        with suppress(OSError, OutputError):  # the folder cannot be written, or its file system has no locks
             make_folder(self._folder)
             for _ in range(_TRIES):
                 try:
@@ -41,13 +41,13 @@ class WorkLocks:
         return False
 
     def give_back(self, case_id: int) -> None:
-        """It is done with."""
+        """Release a case."""
         lock = self._held.pop(case_id, None)
         if lock is not None:
             lock.release(remove=True)
 
     def someone_has(self, case_id: int) -> bool:
-        """Whether a program that lives has a case in work, this one or another."""
+        """Whether a running program, this one or another, has a case in work."""
         if case_id in self._held:
             return True
         if not self._path(case_id).exists():
@@ -59,7 +59,7 @@ class WorkLocks:
         return False
 
     def close(self) -> None:
-        """Give all of them back."""
+        """Release all cases."""
         for case_id in list(self._held):
             self.give_back(case_id)
 

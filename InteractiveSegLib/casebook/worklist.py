@@ -18,9 +18,9 @@ _SHOWN = 3
 
 @dataclass(frozen=True, eq=False)
 class NextCase:
-    """The case to open, and a sentence that says why this one.
+    """The case to open, and a sentence with the reason.
 
-    notes : sentences on cases that would have come before, but whose image is not what it was
+    notes : sentences on cases that were passed over because their image was moved or has changed
     """
 
     entry: CaseEntry
@@ -31,20 +31,20 @@ class NextCase:
 def next_case(
     casebook: Casebook, order: str = "fixed", uncertainties: Mapping[str, float] | None = None
 ) -> NextCase | None:
-    """The next case to work on; None where nothing is left to do.
+    """The next case to work on; None if nothing is left to do.
 
-    Reopened cases come first, since a person asked for them; then those in work whose program ended, since work went
-    into them. Those that a program has in work are somebody's and are left out. A case whose image was moved or has
-    changed is passed over.
+    Reopened cases come first, since a person asked for them; then those in work whose program ended, since there is
+    work on them. Cases that a running program has in work are left out. Cases whose image was moved or has changed are
+    passed over.
 
     Parameters
     ----------
-    order : "fixed", as they were added; "random", always the same one; "uncertain", the one of the largest uncertainty
-    uncertainties : name -> how unsure the version in use is of a case, 0 to 1, of the new cases that it has looked at
+    order : "fixed", as they were added; "random", reproducibly; "uncertain", by decreasing uncertainty
+    uncertainties : name -> uncertainty of the version in use, 0 to 1, for the new cases that it has predicted
 
     Raises
     ------
-    InputError : another order, or not one case that is left has its image.
+    InputError : another order, or none of the remaining cases has its image.
     """
     if order not in ORDERS:
         raise InputError(f"the order must be one of {', '.join(ORDERS)}, not {order!r}")
@@ -59,13 +59,13 @@ def next_case(
             continue
         return NextCase(entry, reason, _few(passed_over))
     if passed_over:
-        more = f"; it is so of all {count} cases that are left" if count > 1 else ""
+        more = f"; likewise for all {count} cases that are left" if count > 1 else ""
         raise InputError(f"{passed_over[0]}{more}")
     return None
 
 
 def _few(sentences: list[str]) -> tuple[str, ...]:
-    """The first of them, and how many there are more."""
+    """The first of them, and the number of further ones."""
     shown = [f"passed over: {sentence}" for sentence in sentences[:_SHOWN]]
     more = len(sentences) - len(shown)
     return (*shown, *([f"{more} further cases were passed over, too"] if more else []))
@@ -80,7 +80,7 @@ def _in_order(casebook: Casebook, order: str, uncertainties: Mapping[str, float]
             yield case, "it was reopened to be corrected"
     for case in free:
         if case.state is State.IN_WORK:
-            yield case, "it was in work when its program ended; what was kept of the work is there"
+            yield case, "it was in work when its program ended; the saved work is there"
     new = [case for case in free if case.state is State.NEW]
     place = f"{len(new)} of {counted(len(cases), 'case', 'cases')} {'is' if len(new) == 1 else 'are'} left"
     if order == "random":
@@ -90,9 +90,9 @@ def _in_order(casebook: Casebook, order: str, uncertainties: Mapping[str, float]
         return
     known = {case.name: case for case in new if order == "uncertain" and case.name in uncertainties}
     for case in sorted(known.values(), key=lambda case: (uncertainties[case.name], case.name), reverse=True):
-        uncertainty = f"uncertainty {uncertainties[case.name]:.2f}, looked at {counted(len(known), 'case', 'cases')}"
-        yield case, f"the network is least sure of it ({uncertainty}); {place}"
-    unknown = "no network has looked at the cases, so " if order == "uncertain" and not known else ""
+        uncertainty = f"uncertainty {uncertainties[case.name]:.2f}, of {counted(len(known), 'case', 'cases')}"
+        yield case, f"the network is most uncertain about it ({uncertainty}); {place}"
+    unknown = "no network has predicted the cases, so " if order == "uncertain" and not known else ""
     for case in new:
         if case.name not in known:
             yield case, f"{unknown}it was added first; {place}"

@@ -20,7 +20,7 @@ def sealed(report: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write_report(path: Path, report: Mapping[str, Any]) -> None:
-    """OutputError where it cannot be written."""
+    """OutputError if it cannot be written."""
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(report, indent=1), "utf-8")
 

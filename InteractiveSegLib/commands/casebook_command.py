@@ -25,9 +25,9 @@ _FORMS = ("nifti", "seg.nrrd", "dicom")
 def add_casebook(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser(
         "casebook",
-        help="keep a study: cases, accepted masks, effort",
-        description="A casebook is a folder that keeps a study: images by reference, prompts and masks, who drew what, "
-        "the effort, and the networks that were taught by it.",
+        help="manage a study: cases, accepted masks, effort",
+        description="A casebook is the folder of a study: references to the images, prompts and masks, who drew what, "
+        "the effort, and the networks trained on it.",
     )
     actions = command.add_subparsers(required=True, metavar="ACTION")
     for add in (
@@ -55,10 +55,10 @@ def _action(
 
 
 def _add_init(actions: argparse._SubParsersAction) -> None:
-    action = _action(actions, "init", "make an empty casebook", _init)
-    action.add_argument("--validation", type=float, default=0.15, metavar="PART", help="of the patients")
-    action.add_argument("--test", type=float, default=0.15, metavar="PART", help="of the patients")
-    action.add_argument("--seed", type=int, default=0, help="other seeds set other patients aside")
+    action = _action(actions, "init", "create an empty casebook", _init)
+    action.add_argument("--validation", type=float, default=0.15, metavar="SHARE", help="of the patients")
+    action.add_argument("--test", type=float, default=0.15, metavar="SHARE", help="of the patients")
+    action.add_argument("--seed", type=int, default=0, help="for the choice of these patients")
     action.add_argument(
         "--pseudonyms",
         action="store_true",
@@ -71,15 +71,15 @@ def _add_add(actions: argparse._SubParsersAction) -> None:
     action = _action(
         actions,
         "add",
-        "take in images",
+        "add images",
         _add,
-        "Take in images, which stay where they are: files, or folders of NIfTI, NRRD, MHA files and DICOM series. A "
-        "case is for training, validation or test from now on, by a hash of its patient.",
+        "Add images without copying them: files, or folders of NIfTI, NRRD, MHA files and DICOM series. A hash of the "
+        "patient decides permanently whether a case is for training, validation or test.",
     )
     action.add_argument("images", type=Path, nargs="+", metavar="IMAGES", help="files or folders")
     action.add_argument("--pattern", default="*", metavar="GLOB", help="of file names, such as '*_image.nii.gz'")
-    action.add_argument("--patient", metavar="REGEX", help="files whose names share what it finds are one patient's")
-    action.add_argument("--split", choices=("train", "validation", "test"), help="instead of the one by the hash")
+    action.add_argument("--patient", metavar="REGEX", help="files with the same match in their names are one patient's")
+    action.add_argument("--split", choices=("train", "validation", "test"), help="instead of the one by hash")
 
 
 def _add_list(actions: argparse._SubParsersAction) -> None:
@@ -88,7 +88,7 @@ def _add_list(actions: argparse._SubParsersAction) -> None:
 
 
 def _add_next(actions: argparse._SubParsersAction) -> None:
-    action = _action(actions, "next", "name the next case, and say why", _next)
+    action = _action(actions, "next", "name the next case and the reason", _next)
     action.add_argument("--order", choices=_ORDERS, default="fixed", help="which case comes first")
 
 
@@ -98,8 +98,8 @@ def _add_accept(actions: argparse._SubParsersAction) -> None:
         "accept",
         "accept a mask for a case, or a part of it",
         _accept,
-        "Accept a mask for a case. With --verified or --not-there only those organs and slices count: the rest teaches "
-        "nothing and is exported on request alone.",
+        "Accept a mask for a case. With --verified or --not-there only those organs and slices count: the rest is not "
+        "learnt from and is exported only on request.",
     )
     action.add_argument("case", metavar="CASE", help="its name")
     action.add_argument(
@@ -107,8 +107,8 @@ def _add_accept(actions: argparse._SubParsersAction) -> None:
         type=Path,
         metavar="MASK",
         nargs="?",
-        help="labelmap on the grid of the image; without it, what the case has already: its starting mask, or the mask "
-        "that was accepted before",
+        help="labelmap on the grid of the image; by default the case's present mask: its starting mask, or the one "
+        "accepted before",
     )
     add_review(action)
     action.add_argument("--scribbles", type=Path, metavar="FILE", help="labelmap of the scribbles that led to it")
@@ -116,21 +116,21 @@ def _add_accept(actions: argparse._SubParsersAction) -> None:
 
 
 def _add_moves(actions: argparse._SubParsersAction) -> None:
-    for name, text in (("skip", "leave a case out"), ("reopen", "take an accepted or skipped case up again")):
+    for name, text in (("skip", "leave a case out"), ("reopen", "reopen an accepted or skipped case")):
         action = _action(actions, name, text, _move)
         action.add_argument("case", metavar="CASE", help="its name")
         action.set_defaults(move=name)
 
 
 def _add_export(actions: argparse._SubParsersAction) -> None:
-    action = _action(actions, "export", "write accepted masks, or the effort", _export)
+    action = _action(actions, "export", "export accepted masks or the effort", _export)
     action.add_argument("output", type=Path, metavar="OUTPUT", help="folder of the masks; file of the effort")
     action.add_argument("--form", choices=_FORMS, default="nifti", help="of the masks")
     action.add_argument("--effort", action="store_true", help="a table (.csv) or a plot (.png) of the effort instead")
     action.add_argument(
         "--with-unverified",
         action="store_true",
-        help="write what nobody verified, too: the rest of masks that were accepted in part, and starting masks",
+        help="export unverified parts, too: the rest of partly accepted masks, and starting masks",
     )
     action.add_argument("--overwrite", action="store_true", help="replace files that exist already")
 
@@ -139,12 +139,12 @@ def _add_check(actions: argparse._SubParsersAction) -> None:
     action = _action(
         actions,
         "check",
-        "look whether all of it is there and undamaged",
+        "check that everything is present and undamaged",
         _check,
-        "Look at the database, every image and every file, and name what is damaged, missing, changed or left over. "
-        "The exit code is 3 where something is left to be done.",
+        "Check the database, every image and every file, and list what is damaged, missing, changed or left over. "
+        "The exit code is 3 if something is left to be done.",
     )
-    action.add_argument("--repair", action="store_true", help="put right what can be without losing anything")
+    action.add_argument("--repair", action="store_true", help="make the repairs that lose nothing")
 
 
 def _named(word: str) -> tuple[int, str]:
@@ -216,27 +216,28 @@ def _accept(options: argparse.Namespace) -> None:
     from InteractiveSegLib.casebook.from_files import accepted_from_files
     from InteractiveSegLib.casebook.left_work import left_work
     from InteractiveSegLib.casebook.review import SliceState
+    from InteractiveSegLib.casebook.states import State
 
     named = bool(options.verified or options.not_there)
     if options.absent and (named or options.mask is not None):
-        raise InputError("--absent says that the image shows no object: it takes no MASK and no organs")
+        raise InputError("--absent means that the image shows no object: give neither MASK nor organs")
     if options.mask is None and not (options.absent or named):
-        raise InputError("name the MASK, or say --absent where the image shows no object")
+        raise InputError("give the MASK, or --absent if the image shows no object")
     with _opened(options) as casebook:
         entry = casebook.case(options.case)
         notes: list[str] = []
         left = left_work(casebook, entry)
         if options.mask is None and not options.absent:
             if left is None:
-                raise InputError(f"case {entry.name!r} has no mask yet: name the MASK")
+                raise InputError(f"case {entry.name!r} has no mask yet: give the MASK")
             if options.scribbles is not None:
-                raise InputError("--scribbles belong to a MASK: name it")
+                raise InputError("--scribbles belong to a MASK: give it as well")
             read = AcceptedMask(left.labels, left.origins, left.prompts)
         else:
             with one_voice():
                 read = accepted_from_files(entry, options.mask, options.scribbles, notes, left)
         read = replace(read, review=review_of(casebook, entry, read.labels, left, options))
-        is_new = entry.state.value == "new"
+        is_new = entry.state is State.NEW
         if is_new:
             entry = casebook.begin(entry)
         try:
@@ -296,5 +297,5 @@ def _check(options: argparse.Namespace) -> int:
         how = "repaired" if found.is_repaired else "with --repair"
         print(f"{found.text} ({how}: {found.remedy})" if found.remedy else found.text)
     if not findings:
-        say(options, f"{count} cases with their images, masks and prompts are as they were written")
+        say(options, f"{count} cases with their images, masks and prompts are complete and unchanged")
     return 0 if all(found.is_repaired for found in findings) else PARTLY_DONE

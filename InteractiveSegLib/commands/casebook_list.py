@@ -40,7 +40,7 @@ def json_list(casebook: Casebook) -> str:
 
 
 def table_list(casebook: Casebook) -> str:
-    """A table for a person; ``verified`` counts slices of organs that somebody looked at."""
+    """A table for the terminal; ``verified`` counts reviewed slices of organs."""
     from InteractiveSegLib.casebook.review import SliceState
     from InteractiveSegLib.evaluation.tables import markdown_table
 

@@ -26,10 +26,10 @@ def add_ignite(actions: argparse._SubParsersAction) -> None:
     action = actions.add_parser(
         "ignite",
         help="start the cases from a small labelled set of images",
-        description="Teach a network by labelled images, be they of another scanner, contrast or hospital, and "
-        "give every new case a starting mask. Nobody stands for it: all of it is unverified, until a person accepts "
-        "organs or slices of it. Cases of the test split get none, and teach nothing. Run it again to go on after an "
-        "interruption, or when cases were added.",
+        description="Train a network on labelled images, even from another scanner, contrast or hospital, and give "
+        "every new case a starting mask. All of it is unverified until a person accepts organs or slices of it. Cases "
+        "of the test split get no starting mask and are not learnt from. Run it again to resume after an interruption, "
+        "or when cases were added.",
     )
     action.add_argument("casebook", type=Path, metavar="CASEBOOK", help="its folder")
     action.add_argument("--images", type=Path, required=True, metavar="FOLDER", help="NIfTI, NRRD or MHA files")
@@ -40,10 +40,10 @@ def add_ignite(actions: argparse._SubParsersAction) -> None:
         "--names",
         type=Path,
         metavar="FILE",
-        help='what the labels are called, as JSON: {"1": "liver"}; they go by these names, whatever the numbers',
+        help='names of the labels, as JSON: {"1": "liver"}; they are then matched by name instead of number',
     )
     action.add_argument("--steps", type=count_of, default=1200, metavar="N", help="of the training")
-    action.add_argument("--low-priority", action="store_true", help="give way to all other programs, use one core")
+    action.add_argument("--low-priority", action="store_true", help="yield to all other programs, use one core")
     add_common(action)
     action.set_defaults(run=_ignite)
 

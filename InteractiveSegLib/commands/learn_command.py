@@ -24,8 +24,8 @@ def add_learn(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser(
         "learn",
         help="learn from the accepted cases of a casebook",
-        description="Learn from the cases of a casebook that were accepted and not learnt yet: one training a case. A "
-        "new version is used only if it is not worse on the validation cases. Run it again to go on after an "
+        description="Learn from the accepted cases of a casebook that were not learnt yet: one training per case. A "
+        "new version is used only if it is not worse on the validation cases. Run it again to resume after an "
         "interruption.",
     )
     command.add_argument("casebook", type=Path, metavar="CASEBOOK", help="its folder")
@@ -33,26 +33,26 @@ def add_learn(commands: argparse._SubParsersAction) -> None:
         "--network",
         choices=_NETWORKS,
         default=_NETWORKS[0],
-        help="the one that is taught; sustainer goes on from the network of casebook ignite",
+        help="network to train; sustainer starts from the network of casebook ignite",
     )
-    command.add_argument("--updates", type=int, default=150, metavar="N", help="optimiser steps a case")
-    command.add_argument("--replay", choices=_REPLAYS, default=_REPLAYS[0], help="how earlier cases are kept in mind")
+    command.add_argument("--updates", type=int, default=150, metavar="N", help="optimiser steps per case")
+    command.add_argument("--replay", choices=_REPLAYS, default=_REPLAYS[0], help="how earlier cases are replayed")
     command.add_argument("--buffer", type=int, default=24, metavar="N", help="earlier cases kept for replay")
     command.add_argument(
-        "--expected-cases", type=int, metavar="N", help="of the stream; all of the casebook's if unsaid"
+        "--expected-cases", type=int, metavar="N", help="length of the stream; by default all cases of the casebook"
     )
     command.add_argument(
         "--look-at",
         type=int,
         default=8,
         metavar="N",
-        help="new cases at most of which the version in use is asked afterwards how unsure it is, for the order "
-        "'uncertain' of casebook next; the sustainer gives them starting masks",
+        help="maximum number of new cases to predict afterwards, for the order 'uncertain' of casebook next; the "
+        "sustainer gives them starting masks",
     )
-    command.add_argument("--low-priority", action="store_true", help="give way to all other programs, use one core")
+    command.add_argument("--low-priority", action="store_true", help="yield to all other programs, use one core")
     instead = command.add_mutually_exclusive_group()
     instead.add_argument("--versions", action="store_true", help="show the versions and learn nothing")
-    instead.add_argument("--roll-back", action="store_true", help="use the version before; learn nothing")
+    instead.add_argument("--roll-back", action="store_true", help="go back to the previous version and learn nothing")
     command.add_argument("--json", action="store_true", help="with --versions: one JSON object on standard output")
     add_common(command)
     command.set_defaults(run=_learn)
@@ -130,7 +130,7 @@ def _show(casebook: Casebook, options: argparse.Namespace) -> None:
         cases = counted(len(each.cases), "case", "cases")
         print(f"version {each.id}\t{each.state}\t{cases}\t{printable(each.reason)}")
     if not any(each.state == "in use" for each in found):
-        say(options, "no version is in use: the network is what it was before the first case")
+        say(options, "no version is in use: the network is the initial one")
 
 
 def _roll_back(casebook: Casebook, options: argparse.Namespace) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def add_review(action: argparse.ArgumentParser) -> None:
     """Options that accept a part of a mask."""
     for name, text in (
-        ("--verified", "this organ is right, by its name or number, in all slices or in these (0-4,7; from 0)"),
+        ("--verified", "this organ, by name or number, is correct in all slices or in these (0-4,7; from 0)"),
         ("--not-there", "this organ is not in the image, or not in these slices"),
     ):
         action.add_argument(name, action="append", default=[], metavar="ORGAN[:SLICES]", help=text)
@@ -33,14 +33,13 @@ def review_of(
     left: LeftWork | None,
     options: argparse.Namespace,
 ) -> Review | None:
-    """What was looked at in a mask (K, J, I); None where no option names an organ: then all of it was.
+    """The review of a mask (K, J, I); None if no option names an organ, so that all of the mask is verified.
 
-    What was looked at in the mask that was accepted before, or in the work since, stays so where the organ is as it
-    was.
+    The review of the mask that was accepted before, or of the work since, is kept where the organ has not changed.
 
     Raises
     ------
-    InputError : an organ that the study does not have, slices that are none, or slices that the image does not have.
+    InputError : an organ that the study does not have, invalid slices, or slices that the image does not have.
     """
     from InteractiveSegLib.casebook.review import Review, SliceState
 

@@ -52,7 +52,7 @@ class BoundingBox:
 
     @classmethod
     def of_mask(cls, mask_kji: NDArray) -> BoundingBox:
-        """Smallest box that holds the nonzero voxels of a (K, J, I) mask. InputError where there are none."""
+        """Smallest box that holds the nonzero voxels of a (K, J, I) mask. InputError if there are none."""
         spans = []
         for other_axes in ((1, 2), (0, 2), (0, 1)):
             hits = np.flatnonzero(mask_kji.any(axis=other_axes))
@@ -77,7 +77,7 @@ class BoundingBox:
         return tuple(slice(start, stop) for start, stop in zip(self.start_kji, self.stop_kji, strict=True))
 
     def intersected(self, shape_kji: Index) -> BoundingBox:
-        """The part inside an image of this shape. InputError where nothing remains."""
+        """The part inside an image of this shape. InputError if nothing remains."""
         start = tuple(max(s, 0) for s in self.start_kji)
         stop = tuple(min(s, n) for s, n in zip(self.stop_kji, shape_kji, strict=True))
         if any(b <= a for a, b in zip(start, stop, strict=True)):
@@ -85,7 +85,7 @@ class BoundingBox:
         return BoundingBox(start, stop)
 
     def clipped(self, shape_kji: Index) -> BoundingBox | None:
-        """The part inside an image of this shape; None where nothing remains."""
+        """The part inside an image of this shape; None if nothing remains."""
         try:
             return self.intersected(shape_kji)
         except InputError:

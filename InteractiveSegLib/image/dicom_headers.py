@@ -57,7 +57,7 @@ class DicomHeader:
         return int(number(self.fields, "NumberOfFrames", 1, self.path))
 
     def text(self, keyword: str) -> str:
-        """A text in its character set, "" where there is none."""
+        """A text in its character set, "" if there is none."""
         try:
             return str(self.fields.get(keyword) or "").strip()
         except Exception:  # pydicom raises what its decoders raise

@@ -20,9 +20,9 @@ class Plane:
     """One slice.
 
     frame : its number in the file
-    position_lps : (3,) mm, of the centre of the first pixel; None where the header has none
-    axes_lps : (2, 3), the directions along a row and along a column; None where the header has none
-    pixel_mm : from row to row, from column to column; None where the header has none
+    position_lps : (3,) mm, of the centre of the first pixel; None if the header has none
+    axes_lps : (2, 3), the directions along a row and along a column; None if the header has none
+    pixel_mm : from row to row, from column to column; None if the header has none
     slope, intercept : of the stored values
     order : among several images at one position
     placed_by_group : a functional group gives its position, as in files of enhanced objects

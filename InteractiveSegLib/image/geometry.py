@@ -102,7 +102,7 @@ class Geometry:
         return k * j * i
 
     def cropped(self, box: BoundingBox) -> Geometry:
-        """Grid of ``array[box.slices]``. InputError where the box reaches outside."""
+        """Grid of ``array[box.slices]``. InputError if the box reaches outside."""
         if min(box.start_kji) < 0 or any(b > n for b, n in zip(box.stop_kji, self.shape_kji, strict=True)):
             raise InputError(f"box {box.start_kji} to {box.stop_kji} reaches outside the shape {self.shape_kji}")
         matrix = self.ijk_to_ras.copy()
@@ -129,7 +129,7 @@ class Geometry:
         return float(np.linalg.norm(kji_to_ras(corners, self) - kji_to_ras(corners, other), axis=1).max())
 
     def require_same(self, other: Geometry, what: str, tolerance_mm: float = 1e-3) -> None:
-        """InputError where ``other``, the grid of ``what``, is not this one."""
+        """InputError if ``other``, the grid of ``what``, is not this one."""
         if self.shape_kji != other.shape_kji:
             raise InputError(f"{what} has the shape {in_ijk(other.shape_kji)}, not {in_ijk(self.shape_kji)} (i, j, k)")
         difference = self.difference_mm(other)

@@ -43,6 +43,13 @@ def read_volume(path: str | os.PathLike[str], series: str | None = None, time: i
     compared with the header; the volume's notes report what was assumed or converted. A 2D image becomes one slice of 1
     mm. If a NIfTI's sform and qform differ, ITK's choice is used, which is also what Slicer shows.
 
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "image.nrrd"
+    >>> write_image(path, np.zeros((3, 4, 5), np.float32), Geometry((3, 4, 5), np.diag([0.5, 0.5, 2, 1])))
+    >>> volume = read_volume(path)
+    >>> volume.array_kji.shape, volume.geometry.spacing_kji_mm
+    ((3, 4, 5), (2.0, 0.5, 0.5))
+
     Parameters
     ----------
     path : file, or folder with DICOM files
@@ -68,6 +75,12 @@ def read_labelmap(
 
     In a segmentation from 3D Slicer, the segments are the labels; it may be cropped. A labelmap whose axes are in
     another order is reordered, one that is off the grid by less than a tenth of a voxel is taken as on it.
+
+    >>> import tempfile
+    >>> path, geometry = Path(tempfile.mkdtemp()) / "labels.nii.gz", Geometry((3, 4, 5), np.eye(4))
+    >>> write_labelmap(path, np.full((3, 4, 5), 2), geometry)
+    >>> int(read_labelmap(path, geometry)[0, 0, 0])
+    2
 
     Parameters
     ----------
@@ -172,7 +185,7 @@ def write_image(
 
 
 def require_writable_name(path: Path) -> None:
-    """InputError where the suffix is of no format that images are written in."""
+    """InputError if the suffix is of no format that images are written in."""
     if not path.name.endswith(WRITABLE_SUFFIXES):
         raise InputError(f"{path}: images are written as {', '.join(WRITABLE_SUFFIXES)}")
 
@@ -229,7 +242,7 @@ def _keep_forms(path: Path, forms: NiftiForms) -> None:
 
 
 def _require_kept(path: Path, geometry: Geometry) -> None:
-    """InputError where a file just written is not complete or not on the grid."""
+    """InputError if a file just written is not complete or not on the grid."""
     kind = kind_of(path)
     is_nifti = kind.format is Format.NIFTI
     with opened(path) as reader:

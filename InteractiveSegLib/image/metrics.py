@@ -134,7 +134,7 @@ def calibration_error(probability: NDArray[np.floating], truth: NDArray[np.bool_
 
 
 def _same_shape(array: NDArray, truth: NDArray) -> NDArray[np.bool_]:
-    """The truth as bool. InputError where it is not of the array's shape."""
+    """The truth as bool. InputError if it is not of the array's shape."""
     if np.shape(array) != np.shape(truth):
         raise InputError(f"the truth has the shape {np.shape(truth)}, but what is scored {np.shape(array)}")
     return np.asarray(truth).astype(bool, copy=False)

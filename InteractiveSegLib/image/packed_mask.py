@@ -38,7 +38,7 @@ class PackedMask:
 
     @classmethod
     def of_part(cls, part_kji: NDArray, part_box: BoundingBox) -> PackedMask:
-        """The nonzero voxels of a mask that is given within a box of the image. InputError where there are none."""
+        """The nonzero voxels of a mask that is given within a box of the image. InputError if there are none."""
         own = BoundingBox.of_mask(part_kji)
         bits = np.packbits(part_kji[own.slices] != 0)
         bits.flags.writeable = False

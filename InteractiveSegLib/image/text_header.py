@@ -144,7 +144,7 @@ def read_meta_header(path: Path) -> TextHeader:
 
 
 def require_voxels(path: Path, header: TextHeader) -> int | None:
-    """InputError where a file of voxels is missing, cut short, or does not match its checksum.
+    """InputError if a file of voxels is missing, cut short, or does not match its checksum.
 
     Returns
     -------

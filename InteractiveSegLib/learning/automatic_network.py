@@ -17,21 +17,21 @@ from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.geometry import Volume
 from InteractiveSegLib.learning.image_lesson import PatientAxes, resized, seen
 
-THICK = 3.0  # slices this many times thicker than the pixels are wide are looked at one by one
-_SHY = 2.0  # what a new label's logit starts below
+THICK = 3.0  # slices this many times thicker than the pixel width are processed one by one
+_SHY = 2.0  # by which a new label's logit starts below that of the background
 
 
 class AutomaticNetwork(nn.Module):
-    """A compact U-Net of MONAI and a last layer that grows with the labels of the study.
+    """A compact U-Net of MONAI with a last layer that grows with the labels of the study.
 
     Parameters
     ----------
-    labels : of the outputs after the background, in the order in which they came
-    spacing_mm : of the voxels it sees, along S, A and R
-    widths : feature channels a level
-    slices_first : it sees slices, whatever their direction in the patient, as ``PatientAxes.slices_first``
-    window : side in voxels of the parts in which it looks at an image, those that it learnt from; 0 looks at slices as
-        a whole, and at volumes in parts of 96 where they are large
+    labels : of the outputs after the background, in the order in which they were added
+    spacing_mm : of its input voxels, along S, A and R
+    widths : feature channels per level
+    slices_first : its input is slices in any direction of the patient, as for ``PatientAxes.slices_first``
+    window : side in voxels of the sliding window, equal to that of the training patches; 0 processes whole slices, and
+        large volumes in windows of 96
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class AutomaticNetwork(nn.Module):
 
     @staticmethod
     def dimensions_of(spacing_mm: Sequence[float]) -> int:
-        """2 where slices are looked at one by one, as they are thick; else 3."""
+        """2 if slices are thick and so processed one by one, otherwise 3."""
         *others, longest = sorted(spacing_mm)
         return 2 if longest >= THICK * others[-1] else 3
 
@@ -75,7 +75,7 @@ class AutomaticNetwork(nn.Module):
         return self.head(self.body(image))
 
     def grown(self, labels: Sequence[int]) -> AutomaticNetwork:
-        """The same with outputs for further labels, which start as unlikely background; itself where there are none."""
+        """A copy with outputs for further labels, which start less likely than background; itself if there are none."""
         new = [label for label in labels if label not in self.labels]
         if not new:
             return self
@@ -121,7 +121,7 @@ class AutomaticNetwork(nn.Module):
 
 
 def _padded(network: AutomaticNetwork, stack: Tensor, multiple: int) -> Tensor:
-    """Logits of a stack (B, 1, ...) whose sides are not multiples of what the network takes."""
+    """Logits of a stack (B, 1, ...) whose sides need not be multiples of what the network requires."""
     sides = stack.shape[2:]
     room = [math.ceil(n / multiple) * multiple - n for n in sides]
     padding = [pad for extra in reversed(room) for pad in (0, extra)]

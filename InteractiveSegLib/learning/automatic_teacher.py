@@ -27,13 +27,13 @@ from InteractiveSegLib.training.trainer import Loss
 
 _FILE, _ARCHITECTURE = "automatic.safetensors", "automatic"
 MOST_VOXELS = 160**3  # of an image as the network sees it
-_KNOWN = 0.499  # of what a voxel of the network's grid covers, so that it is known, too
+_KNOWN = 0.499  # share of a voxel of the network's grid that must be known for it to count as known
 
 
 class AutomaticTeacher:
-    """Lessons are whole images. The voxel size of the first one is the network's for good.
+    """Lessons are whole images. The first one fixes the network's voxel size.
 
-    seed : of the weights that the network starts from
+    seed : for the network's initial weights
     """
 
     name = "automatic"
@@ -47,14 +47,14 @@ class AutomaticTeacher:
         return self.started(self.load(weights), volume, labels)
 
     def started(self, network: AutomaticNetwork | None, volume: Volume, labels: Sequence[int]) -> AutomaticNetwork:
-        """A network with outputs for these labels; a fresh one, for the voxels of this image, where there is none.
+        """A network with outputs for these labels; if there is none yet, a new one for the voxels of this image.
 
         Raises
         ------
         InputError : no label is known.
         """
         if not labels:
-            raise InputError("no label is known: there is nothing that the automatic network could learn to mark")
+            raise InputError("no label is known: there is nothing for the automatic network to learn")
         if network is not None:
             return network.grown(labels)
         spacing = PatientAxes.of(volume.geometry).spacing_mm(volume.geometry)
@@ -66,19 +66,19 @@ class AutomaticTeacher:
         write_weights(network, folder / _FILE, _ARCHITECTURE, network.config, facts)
 
     def load(self, folder: Path | None) -> AutomaticNetwork | None:
-        """InputError for weights that cannot be read or are of another network."""
+        """InputError for weights that cannot be read or belong to another network."""
         if folder is None:
             return None
         path = folder / _FILE
         header, tensors = read_weights(path)
         if header.get("architecture") != _ARCHITECTURE:
-            raise InputError(f"the weights {path} are of {header.get('architecture')!r}, not of {_ARCHITECTURE!r}")
+            raise InputError(f"the weights {path} belong to {header.get('architecture')!r}, not to {_ARCHITECTURE!r}")
         network = AutomaticNetwork(**json.loads(header["config"]))
         network.load_state_dict(tensors)
         return network.eval()
 
     def lesson(self, case: CaseTargets, network: AutomaticNetwork) -> ImageLesson | None:
-        """None where what was looked at is less than half a voxel of the network's grid thick."""
+        """The case as a lesson; None if the reviewed part is thinner than half a voxel of the network's grid."""
         axes = network.axes_of(case.volume.geometry)
         own = axes.spacing_mm(case.volume.geometry)
 
@@ -95,7 +95,7 @@ class AutomaticTeacher:
         share = np.stack([brought(where) for where in spread])
         known = share >= _KNOWN
         targets = np.where(known, targets / np.maximum(share, _KNOWN), 0)  # the mean of what is known
-        weight = brought(case.weight) * known.any(axis=0)  # where nothing was looked at there is nothing to learn
+        weight = brought(case.weight) * known.any(axis=0)  # unreviewed voxels are not learnt
         return ImageLesson(image, labels, targets, weight, known=known) if weight.any() else None
 
     def batches(

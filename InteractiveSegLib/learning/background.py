@@ -1,4 +1,4 @@
-"""The learner in a process of its own, which gives way to everything else."""
+"""The learner in a separate process of low priority."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from InteractiveSegLib.system.python_process import library_command, library_env
 
 
 def learner_command(casebook: Path, learner: str, more: Sequence[str] = ()) -> list[str]:
-    """The command line of a learner at low priority; any client may start it."""
+    """The command line of a learner at low priority, which any client may start."""
     words = ["learn", str(casebook), "--network", learner, "--low-priority", "--quiet", *more]
     return library_command("InteractiveSegLib.cli", *words)
 
 
 def start_learner(casebook: Path, learner: str, more: Sequence[str] = ()) -> subprocess.Popen[bytes]:
-    """Start it. It ends by itself when all accepted cases are learnt, and may be killed at any time."""
+    """Start a learner. It ends when all accepted cases are learnt, and may be killed at any time."""
     return subprocess.Popen(
         learner_command(casebook, learner, more),
         stdin=subprocess.DEVNULL,
@@ -28,7 +28,7 @@ def start_learner(casebook: Path, learner: str, more: Sequence[str] = ()) -> sub
 
 
 def lower_priority() -> None:
-    """Let every other process go first, and use one core."""
+    """Yield to every other process, and use one core."""
     import torch
 
     torch.set_num_threads(1)

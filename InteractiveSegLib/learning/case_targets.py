@@ -1,4 +1,4 @@
-"""An accepted case as every learner takes it."""
+"""An accepted case in the form that all learners use."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from InteractiveSegLib.prompts.prompts import Prompts
 class CaseTargets:
     """Image and targets.
 
-    targets : label -> (K, J, I) float32, how far each voxel is believed to be the object; of every label that was known
+    targets : label -> (K, J, I) float32, soft target of each voxel; for every label that was known
     weight : (K, J, I) float32
-    prompts : a person's; empty where there were none
-    known : label -> bool that spreads over (K, J, I), where its target says anything; everywhere where there is none
+    prompts : a person's; empty if there were none
+    known : label -> bool that broadcasts to (K, J, I), where its target is known; a label without entry is known
+        everywhere
     """
 
     volume: Volume
@@ -34,12 +35,12 @@ class CaseTargets:
 def case_targets(
     volume: Volume, accepted: AcceptedMask, known_labels: tuple[int, ...], alpha: float, person_weight: float
 ) -> CaseTargets:
-    """Targets and weights of an accepted mask. Where nobody looked at a label its target is 0, and is not known.
+    """Targets and weights of an accepted mask. Where a label was not reviewed, its target is 0 and not known.
 
     Parameters
     ----------
-    known_labels : of which the mask speaks, whether they occur or not
-    alpha : trust in the mask, as for ``targets.trust``; 1 leaves the first answer out
+    known_labels : labels that the mask decides on, whether they occur or not
+    alpha : trust in the mask, as for ``targets.trust``; 1 ignores the first prediction
     """
     first = accepted.first if alpha < 1 else {}
     targets = {

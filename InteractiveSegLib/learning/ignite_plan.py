@@ -1,4 +1,4 @@
-"""How the igniter sees images, so that those of its source and those of the study are seen alike."""
+"""Input grid and augmentation of the igniter, the same for the images of its source and of the study."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SLICED = 1.5  # an image whose voxels are this many times longer along one axis
 
 @dataclass(frozen=True)
 class IgnitePlan:
-    """Decided on when a training begins, and kept with it.
+    """Chosen when a training begins, and stored with it.
 
     spacing_mm, slices_first : of ``AutomaticNetwork``
     turned_degrees : of ``AugmentationSettings``
@@ -34,10 +34,10 @@ class IgnitePlan:
 
     @classmethod
     def of(cls, targets: Sequence[Geometry], sources: Sequence[Geometry], turned_degrees: float) -> IgnitePlan:
-        """Voxels as the study has them, the median.
+        """The plan for these images; the voxel size is the median of the study's.
 
-        Where the slices of all images do not lie in one direction of the patient, the network sees them as slices,
-        turned by any angle: what is up in one image may be right in another.
+        If the slices of the images have different directions in the patient, the network sees them as slices rotated by
+        any angle, since what is up in one image may be right in another.
         """
         directions = {found for each in (*targets, *sources) if (found := _slice_direction(each)) is not None}
         slices_first = len(directions) > 1 and float(np.median([_thickness(each) for each in targets])) >= THICK
@@ -48,13 +48,13 @@ class IgnitePlan:
         return cls(tuple((spacing * coarser).tolist()), slices_first, ANY_ANGLE if slices_first else turned_degrees)
 
     def save(self, path: Path) -> None:
-        """OutputError where the file cannot be written."""
+        """OutputError if the file cannot be written."""
         with replacing(path) as temporary:
             temporary.write_text(json.dumps(asdict(self)), "utf-8")
 
     @classmethod
     def load(cls, path: Path) -> IgnitePlan:
-        """InputError where the file is missing or damaged."""
+        """InputError if the file is missing or damaged."""
         try:
             kept = json.loads(path.read_text("utf-8"))
             s, p, q = (float(mm) for mm in kept["spacing_mm"])
@@ -64,13 +64,13 @@ class IgnitePlan:
 
 
 def _thickness(geometry: Geometry) -> float:
-    """How many times longer voxels are along their longest axis than along the next one."""
+    """Ratio of the largest spacing to the second largest."""
     spacing = sorted(geometry.spacing_kji_mm)
     return spacing[2] / spacing[1]
 
 
 def _slice_direction(geometry: Geometry) -> int | None:
-    """The patient's axis, 0 S, 1 A, 2 R, that is nearest to the one across the slices; None where there are none."""
+    """The patient's axis, 0 S, 1 A, 2 R, that is closest to the normal of the slices; None if there are no slices."""
     if _thickness(geometry) < _SLICED:
         return None
     return PatientAxes.of(geometry).order.index(int(np.argmax(geometry.spacing_kji_mm)))

@@ -1,6 +1,6 @@
-"""The igniter: a network that a small labelled set teaches, and what it finds in the cases of a study.
+"""The igniter: a network trained on a small labelled set, which gives the cases of a study their starting masks.
 
-Ma et al., arXiv 2204.06243. What it finds is where a person starts from: never a mask that anybody stands for.
+Ma et al., arXiv 2204.06243. The masks are starting points for a person; they never count as verified.
 """
 
 from __future__ import annotations
@@ -64,11 +64,11 @@ class IgniteSettings:
     """How the igniter learns.
 
     steps : of the optimiser
-    learning_rate : of the first steps; it falls to 0 with half a cosine
-    widths : feature channels a level
-    patches : what a batch holds
-    augmentation : how far patches are changed; the axes along which they are mirrored follow from the organs' names
-    seed : of all random choices
+    learning_rate : initial value; it decays to 0 along half a cosine
+    widths : feature channels per level
+    patches : contents of a batch
+    augmentation : of the patches; the axes along which they are mirrored follow from the organs' names
+    seed : for all random choices
     """
 
     steps: int = 1200
@@ -85,10 +85,10 @@ class IgniteSettings:
 
 @dataclass(frozen=True, eq=False)
 class Ignited:
-    """What came of it.
+    """The result.
 
     version : of the network, in the casebook
-    started : the cases; its notes tell of the source, too
+    started : the cases; its notes include those on the source
     """
 
     version: int
@@ -96,13 +96,13 @@ class Ignited:
 
 
 class Igniter:
-    """Teaches the network of a casebook by a labelled set, and gives its cases starting masks.
+    """Trains a network of a casebook on a labelled set, and gives the cases starting masks.
 
     Parameters
     ----------
     images, labels : folders, as for ``source_pairs``
-    named : value -> name of the source's labels; None where nobody said
-    device : where it trains
+    named : value -> name of the source's labels; None if they are not given
+    device : for training
     """
 
     def __init__(
@@ -121,15 +121,15 @@ class Igniter:
         self._teacher = AutomaticTeacher(self.settings.widths)
 
     def steps(self) -> Steps[Ignited]:
-        """Train, unless this very training is done, and look at every case that may have a starting mask.
+        """Train, unless the same training is done already, and predict every case that may have a starting mask.
 
-        It may be killed at any time: run again with the same source it goes on with the training, and with the cases
-        that were not looked at. Cases of the test split are neither looked at nor learnt from.
+        It may be killed at any time; another run with the same source resumes the training and the remaining cases.
+        Cases of the test split are neither predicted nor learnt from.
 
         Raises
         ------
-        InputError : what is wrong with the source, as ``source_pairs``, ``SourcePair.read`` and ``label_table`` say; a
-            source image that is a case of the test split; a study without cases; or another process is at it.
+        InputError : faults of the source, as for ``source_pairs``, ``SourcePair.read`` and ``label_table``; a source
+            image that is a case of the test split; a study without cases; or another process is running the igniter.
         OutputError : the casebook cannot be written, or the disk is full.
         TrainingDivergedError : the loss is not finite.
         """
@@ -140,7 +140,7 @@ class Igniter:
                 "labelled images: add images first"
             )
         if len(pairs) == 1:
-            self.notes.append("one labelled image is little to learn from: expect rough starting masks")
+            self.notes.append("there is only one labelled image to learn from: expect rough starting masks")
         lock = self._locked()
         try:
             table, geometries = yield from self._looked_at(pairs)
@@ -165,12 +165,12 @@ class Igniter:
             make_folder(self.folder)
             return ProcessLock(self.folder / "lock")
         except BlockingIOError as error:
-            raise InputError("the igniter of this casebook is at work already in another process") from error
+            raise InputError("the igniter of this casebook is already running in another process") from error
         except OSError as error:
             raise OutputError(f"cannot write {self.folder}: {error.strerror or error}") from error
 
     def _looked_at(self, pairs: Sequence[SourcePair]) -> Steps[tuple[LabelTable, list[Geometry]]]:
-        """Read the whole source once, before anything is learnt."""
+        """Read the whole source once before training, so that its faults are reported first."""
         look = yield from look_steps(self.casebook, pairs, self.notes)
         table = label_table(look.images_with, self.named, self.casebook.labels(), self.notes)
         for value, name in table.names.items():
@@ -179,18 +179,18 @@ class Igniter:
             if lacking:
                 images = counted(len(pairs), "labelled image", "labelled images")
                 self.notes.append(
-                    f"{name} is in {len(pairs) - lacking} of {images}; where it is not, it counts as not labelled"
+                    f"{name} is in {len(pairs) - lacking} of {images}; in the others it counts as not labelled"
                 )
         return table, list(look.geometries)
 
     def _key(self, pairs: Sequence[SourcePair], table: LabelTable) -> int:
-        """The same for the same source, labels and settings, wherever the files lie."""
+        """A number that depends on source, labels and settings, but not on the location of the files."""
         files = [(sha256_of(pair.image), sha256_of(pair.labels)) for pair in pairs]
         told = [files, sorted(table.labels.items()), mirrored_axes(table.names.values()), asdict(self.settings)]
         return int(hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12], 16)
 
     def _done(self, key: int) -> Version | None:
-        """The version that this training ended with, in use; None where it did not end yet."""
+        """The version produced by this training, put in use; None if the training has not ended."""
         place = candidate_folder(self.folder, key)
         found = next((each for each in versions(self.casebook, IGNITER) if each.folder == place), None)
         if found is None or not place.is_dir():
@@ -236,7 +236,7 @@ class Igniter:
         return next(each for each in versions(self.casebook, IGNITER) if each.id == number)
 
     def _plan(self, folder: Path, geometries: Sequence[Geometry]) -> IgnitePlan:
-        """As it was decided on when this training began."""
+        """The plan chosen when this training began."""
         if (folder / _PLAN).is_file():
             with suppress(InputError):
                 return IgnitePlan.load(folder / _PLAN)
@@ -265,7 +265,7 @@ class Igniter:
 
 
 class _Targets(Mapping[int, NDArray[np.float32]]):
-    """Label -> (K, J, I) float32 of the labels that occur, one at a time: all of a large image would not fit."""
+    """Label -> (K, J, I) float32 of the labels that occur, computed on demand to save memory on large images."""
 
     def __init__(self, labels: NDArray[np.uint8]) -> None:
         self._labels = labels

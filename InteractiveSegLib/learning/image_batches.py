@@ -18,12 +18,12 @@ from InteractiveSegLib.training.trainer import Loss
 
 @dataclass(frozen=True)
 class PatchSettings:
-    """What a batch holds.
+    """Contents of a batch.
 
     sides : of a patch in 3D and in 2D, multiples of 4; smaller images are padded
-    count : patches a batch in 3D and in 2D
-    on_object : part of the patches whose middle lies on an object
-    contrast, brightness : images are multiplied and shifted by up to so much
+    count : patches per batch in 3D and in 2D
+    on_object : share of the patches centred on an object
+    contrast, brightness : maximum by which intensities are scaled and shifted
     """
 
     sides: tuple[int, int] = (32, 96)
@@ -34,15 +34,15 @@ class PatchSettings:
 
 
 class ImageBatches(Dataset):
-    """Numbered batches; number n depends on the images, the seed and n alone.
+    """Numbered batches; number n depends only on the images, the seed and n.
 
     An item has ``image`` (B, 1, ...), ``targets`` (B, 1 + labels, ...), of background and labels, ``known``
-    (B, 1 + labels, ...) bool, the classes that the mask speaks of, ``weight`` (B, ...), and ``dark``
+    (B, 1 + labels, ...) bool, the classes known at each voxel, ``weight`` (B, ...), and ``dark``
     (B, 1 + labels, ...), earlier logits, with ``remembered`` (B, 1 + labels) bool.
 
     Parameters
     ----------
-    images : the first is the latest case's
+    images : the first is that of the latest case
     labels : of the network, in its order
     axis : of the slices in 2D; None in 3D
     """
@@ -83,7 +83,7 @@ class ImageBatches(Dataset):
             middle = middle + [int(rng.integers(-side // 4, side // 4 + 1)) if side > 1 else 0 for side in sides]
         elif taught.known is None:
             middle = rng.integers(taught.image.shape)
-        else:  # a patch of which nothing is known would teach nothing
+        else:  # avoid patches in which nothing is known
             counted = np.flatnonzero(taught.weight)
             middle = np.array(np.unravel_index(counted[rng.integers(counted.size)], taught.image.shape))
         window, padding = _window(taught.image.shape, middle, sides)
@@ -120,7 +120,7 @@ class ImageBatches(Dataset):
 def _window(
     shape: Sequence[int], middle: np.ndarray, sides: Sequence[int]
 ) -> tuple[tuple[slice, ...], list[tuple[int, int]]]:
-    """A part of the image, and what has to be added on both sides of each axis to make it a patch."""
+    """A part of the image, and the padding on both sides of each axis that makes it a patch."""
     window, padding = [], []
     for n, m, side in zip(shape, middle, sides, strict=True):
         if n <= side:
@@ -135,10 +135,9 @@ def _window(
 
 
 def patch_loss(dark_share: float) -> Loss:
-    """Soft Dice and cross-entropy, and the squared distance to the logits that are remembered.
+    """Soft Dice and cross-entropy, and the squared distance to the remembered logits.
 
-    Where a mask says nothing of a class, its probability is added to the background's: what is not known to be there
-    may be.
+    Where a class is not known, its probability is added to that of the background, since it may be present.
     """
 
     def loss(network: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:

@@ -1,4 +1,4 @@
-"""A whole image as the automatic network learns it: turned to the patient's axes, on the network's own voxel size."""
+"""A whole image as a lesson of the automatic network: along the patient's axes, at the network's voxel size."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _RAS = 3
 
 @dataclass(frozen=True, eq=False)
 class ImageLesson:
-    """Axes are S, A, R of the patient, each the nearest one of the image's, or slices and the two others.
+    """Axes are those of the image closest to S, A and R of the patient, or slices and the two others.
 
     image : (S, P, Q) float32 in [0, 1]
     labels : of the targets
-    targets : (L, S, P, Q) float32; what is no label is background
+    targets : (L, S, P, Q) float32; the rest is background
     weight : (S, P, Q) float32
-    dark : (1 + L', S, P, Q) float16, logits that a network gave for the first labels when the image was new, or None
-    known : (L, S, P, Q) bool, where the targets say anything; None where they do everywhere. Elsewhere they are 0
+    dark : (1 + L', S, P, Q) float16, a network's logits for the first labels when the image was new, or None
+    known : (L, S, P, Q) bool, where the targets are known; None if they are known everywhere. Elsewhere they are 0
     """
 
     image: NDArray[np.float32]
@@ -38,7 +38,7 @@ class ImageLesson:
     known: NDArray[np.bool_] | None = None
 
     def arrays(self) -> dict[str, NDArray]:
-        """What ``numpy.savez`` stores; ``from_arrays`` is the way back."""
+        """Arrays for ``numpy.savez``; inverse of ``from_arrays``."""
         kept = {name: getattr(self, name).astype(np.float16) for name in ("image", "targets", "weight")}
         more = {"dark": self.dark, "known": self.known}
         return {
@@ -49,24 +49,24 @@ class ImageLesson:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray]) -> ImageLesson:
-        """InputError where an array is missing."""
+        """Inverse of ``arrays``. InputError if an array is missing."""
         if missing := {"image", "labels", "targets", "weight"} - set(arrays):
-            raise InputError(f"a stored image lacks {', '.join(sorted(missing))}")
+            raise InputError(f"a stored image has no {', '.join(sorted(missing))}")
         image, targets, weight = (arrays[name].astype(np.float32) for name in ("image", "targets", "weight"))
         labels = tuple(arrays["labels"].tolist())
         return cls(image, labels, targets, weight, arrays.get("dark"), arrays.get("known"))
 
     def with_dark(self, logits: Tensor) -> ImageLesson:
-        """The same with a network's answer (1 + L', S, P, Q)."""
+        """A copy with a network's logits (1 + L', S, P, Q)."""
         return replace(self, dark=logits.numpy().astype(np.float16))
 
 
 @dataclass(frozen=True)
 class PatientAxes:
-    """How an array (K, J, I) is turned so that its axes point to S, A and R as far as they can, and back.
+    """How to reorder an array (K, J, I) so that its axes are as close to S, A and R as possible, and back.
 
     order : axes of the array that become the first, second and third
-    flipped : of these, the ones that are turned round
+    flipped : those of them that are reversed
     """
 
     order: tuple[int, int, int]
@@ -83,9 +83,9 @@ class PatientAxes:
 
     @classmethod
     def slices_first(cls, geometry: Geometry) -> PatientAxes:
-        """The axis of the thickest voxels comes first, whatever its direction, then the others in the patient's order.
+        """The axis with the largest spacing comes first, in any direction, then the others in the patient's order.
 
-        For images whose slices lie in several directions, such as short axes of hearts.
+        For images whose slices have different directions, such as short-axis views of the heart.
         """
         axes, along = cls.of(geometry), _along(geometry)
         first = int(np.argmax(geometry.spacing_kji_mm))
@@ -95,7 +95,7 @@ class PatientAxes:
         return cls(order, flipped)  # type: ignore[arg-type]
 
     def turned(self, array: NDArray) -> NDArray:
-        """The three last axes in the patient's order."""
+        """An array with its last three axes in the patient's order."""
         lead = array.ndim - _RAS
         moved = array.transpose(*range(lead), *(lead + axis for axis in self.order))
         return np.ascontiguousarray(np.flip(moved, [lead + axis for axis in self.flipped]))
@@ -123,13 +123,13 @@ def seen(volume: Volume, axes: PatientAxes, spacing_mm: tuple[float, float, floa
 
 
 def resampled(values: Tensor, own_mm: tuple[float, ...], wanted_mm: tuple[float, ...]) -> Tensor:
-    """(S, P, Q) or (C, S, P, Q) on other voxels: averaged where they are coarser, else interpolated."""
+    """(S, P, Q) or (C, S, P, Q) at another voxel size: averaged along axes that get coarser, otherwise interpolated."""
     size = tuple(max(1, round(n * own / mm)) for n, own, mm in zip(values.shape[-3:], own_mm, wanted_mm, strict=True))
     return resized(values, size)
 
 
 def resized(values: Tensor, size: tuple[int, ...]) -> Tensor:
-    """(S, P, Q) or (C, S, P, Q) on so many voxels."""
+    """(S, P, Q) or (C, S, P, Q) resized to a number of voxels."""
     if tuple(values.shape[-3:]) == tuple(size):
         return values
     stack = values[None] if values.ndim == 4 else values[None, None]

@@ -1,4 +1,4 @@
-"""Whether a candidate may be used: it must not be worse than what is in use, on cases that neither has learnt."""
+"""Decides whether a candidate may be used: it must not be worse than the version in use on cases new to both."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _ENOUGH_FOR_A_TEST = 6  # fewer pairs cannot reach a p of 0.05
 
 @dataclass(frozen=True)
 class JudgeSettings:
-    """When a candidate is worse.
+    """When a candidate counts as worse.
 
-    tolerance : mean loss of Dice of a label, over the cases, that is still no loss
-    level : of the one-sided signed-rank test, which is asked from six cases on
-    cases : that are looked at, at most; the first that were accepted
+    tolerance : mean loss of Dice of a label over the cases that is still accepted
+    level : significance level of the one-sided signed-rank test, which is used from six cases on
+    cases : maximum number used; the first that were accepted
     """
 
     tolerance: float = 0.01
@@ -38,7 +38,7 @@ class JudgeSettings:
 
 @dataclass(frozen=True)
 class Verdict:
-    """``reason`` is a sentence for a person."""
+    """``reason`` is a sentence for the user."""
 
     good: bool
     reason: str
@@ -53,9 +53,9 @@ def judged(
     ----------
     before, after : case -> label -> Dice, of the version in use and of the candidate; nan and cases or labels that only
         one has are left out
-    names : label -> what the reason calls it; another one is called "label 3"
+    names : label -> name in the reason; "label 3" if it has none
 
-    Without any pair nothing is known, and the candidate is used: the reason says so.
+    Without any pair, the candidate is used, and the reason says that it was not checked.
     """
     settings = settings or JudgeSettings()
     pairs: dict[int, list[tuple[float, float]]] = defaultdict(list)

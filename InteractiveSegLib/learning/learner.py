@@ -50,10 +50,10 @@ _CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class Learnt:
-    """What came of one case.
+    """The result of one case.
 
-    version : its number; None where the training was dropped or postponed
-    postponed : something it needs cannot be read; it is tried again the next time
+    version : its number; None if the training was dropped or postponed
+    postponed : a file that it needs cannot be read; it is tried again the next time
     """
 
     case: str
@@ -65,7 +65,7 @@ class Learnt:
 
 @dataclass(frozen=True)
 class _Plan:
-    """A training as it was decided on; it stays the same however often it is taken up again.
+    """A training as planned at its start; it does not change however often the training is resumed.
 
     replayed : numbers of the acceptances
     alpha : trust in the mask
@@ -80,13 +80,13 @@ class _Plan:
 
 
 class StreamLearner:
-    """Learns from the cases of a casebook that are for training, in the order of their acceptance.
+    """Learns from the training cases of a casebook, in the order of their acceptance.
 
     Parameters
     ----------
     teacher : for the kind of network
-    uncertainty : how many cases that are still to be done the version in use looks at when all is learnt
-    device : where it trains
+    uncertainty : how many unfinished cases the version in use predicts when all is learnt
+    device : for training
     """
 
     def __init__(
@@ -105,15 +105,15 @@ class StreamLearner:
         self.store = LessonStore(contained_path(self.folder, "lessons", f"the {teacher.name} network"))
 
     def steps(self) -> Steps[list[Learnt]]:
-        """Learn from every case that was accepted and not learnt yet; a training that was interrupted goes on.
+        """Learn from every accepted case that was not learnt yet; an interrupted training is resumed.
 
         A case whose image was moved or has changed, or whose accepted mask is damaged, is postponed, and the others are
-        learnt; where it was to be replayed or to judge, it is left out with a note. Then the version in use looks at
-        new cases, for the worklist's order of uncertainty.
+        learnt; in replay and validation it is left out with a note. Then the version in use predicts new cases, for
+        the worklist's order of uncertainty.
 
         Raises
         ------
-        InputError : another process learns for this network.
+        InputError : another process is learning for this network.
         OutputError : the folder cannot be written, or the disk is full.
         """
         learnt: list[Learnt] = []
@@ -123,7 +123,7 @@ class StreamLearner:
             while (plan := self._next_plan(unreadable)) is not None:
                 try:
                     learnt.append((yield from self._training(plan)))
-                except InputError as error:  # an image may be back the next time
+                except InputError as error:  # the image may be available the next time
                     unreadable.add(plan.acceptance.id)
                     case = self.casebook.case_of_id(plan.acceptance.case_id)
                     learnt.append(Learnt(case.name, None, False, f"postponed: {error}", postponed=True))
@@ -144,7 +144,7 @@ class StreamLearner:
             return ProcessLock(self.folder / "lock")
         except BlockingIOError as error:
             raise InputError(
-                f"the learner of the {self.teacher.name} network is at work already in another process"
+                f"the learner of the {self.teacher.name} network is already running in another process"
             ) from error
         except OSError as error:
             raise OutputError(f"cannot write {self.folder}: {error.strerror or error}") from error
@@ -176,7 +176,7 @@ class StreamLearner:
         return self._begun(waiting[0], [row for row in self._trainings() if row["state"] == DONE], current)
 
     def _begun(self, found: Acceptance, done: list[sqlite3.Row], current: dict[int, Acceptance]) -> _Plan:
-        """Write down what the next training is to be."""
+        """Plan the next training and store the plan."""
         settings = self.settings
         earlier = [done[number]["acceptance_id"] for number in reservoir(len(done), settings.buffer, settings.seed)]
         replayed = [] if settings.replay == NONE else [number for number in earlier if number in current]
@@ -196,11 +196,11 @@ class StreamLearner:
             rows.execute("UPDATE training SET state = ?, reason = ? WHERE id = ?", [state, reason, number])
 
     def _forget(self, number: int) -> None:
-        """A training whose plan is damaged is begun anew."""
+        """Delete a training whose plan is damaged, so that it starts again."""
         with self.casebook.database.writing() as rows:
             rows.execute("DELETE FROM training WHERE id = ?", [number])
         shutil.rmtree(training_folder(self.folder, number), ignore_errors=True)
-        self.casebook.note(f"the plan of training {number} is damaged in the database: it is begun anew")
+        self.casebook.note(f"the plan of training {number} is damaged in the database: the training starts again")
 
     def _training(self, plan: _Plan) -> Steps[Learnt]:
         case = self.casebook.case_of_id(plan.acceptance.case_id)
@@ -208,13 +208,13 @@ class StreamLearner:
         settings = plan.settings
         yield Progress(0, settings.updates, f"reading {case.name}")
         if not plan.acceptance.known_labels:
-            return self._dropped(plan, case.name, "no label was known when it was accepted: it teaches nothing")
+            return self._dropped(plan, case.name, "no label was known when it was accepted: there is nothing to learn")
         volume = self.casebook.volume(case)
         weights = parent.folder if parent else None
         network = self.teacher.start(weights, volume, plan.acceptance.known_labels)
         latest = self._lesson(plan.acceptance, plan.alpha, settings, network)
         if latest is None:
-            return self._dropped(plan, case.name, "its mask shows nothing that this network could learn")
+            return self._dropped(plan, case.name, "its mask contains nothing that this network could learn")
         lessons = [latest, *self._replayed(plan, network)]
         try:
             taught = yield from _named(
@@ -255,7 +255,7 @@ class StreamLearner:
         return Learnt(case, None, False, reason)
 
     def _lesson(self, found: Acceptance, alpha: float, settings: LearnSettings, network: Any) -> Any:
-        """From the store, or made of the accepted mask."""
+        """A lesson from the store, or from the accepted mask."""
         kept = self.store.load(found.id)
         if kept is not None:
             return self.teacher.unpack(kept)
@@ -267,7 +267,7 @@ class StreamLearner:
             return None
         packed = self.teacher.pack(lesson)
         self.store.save(found.id, packed)
-        return self.teacher.unpack(packed)  # rounded as it is when it comes from the store
+        return self.teacher.unpack(packed)  # rounded as when it is read from the store
 
     def _replayed(self, plan: _Plan, network: Any) -> Iterator[Any]:
         trainings = {row["acceptance_id"]: row for row in self._trainings()}
@@ -284,7 +284,7 @@ class StreamLearner:
                     yield lesson
 
     def _judged(self, candidate: Any, parent: Version | None) -> Steps[tuple[Any, dict[int, dict[int, float]]]]:
-        """Verdict, and the candidate's scores on the validation cases."""
+        """The verdict, and the candidate's scores on the validation cases."""
         splits = {case.id: case.split for case in self.casebook.cases()}
         held_out = [found for found in stream(self.casebook) if splits.get(found.case_id) == VALIDATION]
         held_out = held_out[: self.judge.cases]
@@ -298,7 +298,7 @@ class StreamLearner:
                 after[found.id] = self._scores(candidate, found)
             except InputError as error:
                 unreadable = str(error)
-                self.casebook.note(f"a validation case has no say: {error}")
+                self.casebook.note(f"a validation case is left out: {error}")
                 continue
             if before is not None and found.id not in known:
                 known[found.id] = self._scores(before, found)
@@ -322,7 +322,7 @@ class StreamLearner:
 
 
 def teacher_named(name: str) -> Teacher[Any, Any]:
-    """InputError where there is none of this name."""
+    """The teacher of this name. InputError if there is none."""
     from InteractiveSegLib.learning.automatic_teacher import AutomaticTeacher
     from InteractiveSegLib.learning.prompted_teacher import PromptedTeacher
 

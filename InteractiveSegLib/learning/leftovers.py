@@ -1,4 +1,4 @@
-"""What a learner that was killed leaves in its folder."""
+"""Files that a killed learner leaves in its folder."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from InteractiveSegLib.system.contained_path import contained_path
 
 
 def training_folder(folder: Path, number: int) -> Path:
-    """Where the checkpoints of a training lie; ``folder`` is the learner's."""
+    """Folder of the checkpoints of a training; ``folder`` is the learner's."""
     return contained_path(folder, f"training-{number}", f"the {folder.name} network")
 
 
 def candidate_folder(folder: Path, number: int) -> Path:
-    """Where the weights lie that a training ends with."""
+    """Folder of the weights that a training produces."""
     return contained_path(folder, f"version-{number}", f"the {folder.name} network")
 
 
 def sweep(casebook: Casebook, learner: str, folder: Path, running: Collection[int]) -> None:
-    """Delete the checkpoints of all trainings but those that are running, and weights that are no version's.
+    """Delete the checkpoints of all trainings that are not running, and weights that belong to no version.
 
-    Such weights are those of candidates that became no version, and of versions that were being deleted.
+    Such weights are those of candidates that did not become a version, and of versions that were being deleted.
     """
     kept = {training_folder(folder, number) for number in running}
     found = list(folder.glob("training-*"))
@@ -39,7 +39,7 @@ def sweep(casebook: Casebook, learner: str, folder: Path, running: Collection[in
 
 
 def _named(casebook: Casebook, learner: str) -> set[Path] | None:
-    """The folders of all versions; None where a row is damaged, as any of the weights may be its own."""
+    """The folders of all versions; None if a row is damaged, since any of the weights may belong to it."""
     rows = casebook.database.rows(
         "SELECT id, learner, file FROM version WHERE learner = ? AND file IS NOT NULL", [learner]
     )

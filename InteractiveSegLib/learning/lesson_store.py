@@ -1,4 +1,4 @@
-"""Lessons on disk, so that replay does not read and encode every image again; as many as the replay buffer holds."""
+"""Lessons on disk, so that replay need not read and encode images again; as many as fit in the replay buffer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from InteractiveSegLib.system.files import make_folder, replacing
 
 
 class LessonStore:
-    """A folder of arrays by number of the acceptance. It is a cache: what is missing or damaged is made again."""
+    """A folder of arrays by number of the acceptance. It is a cache: missing or damaged lessons are recreated."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -26,13 +26,13 @@ class LessonStore:
             return None
 
     def save(self, number: int, arrays: dict[str, NDArray]) -> None:
-        """OutputError where the folder cannot be written."""
+        """OutputError if the folder cannot be written."""
         make_folder(self.folder)
         with replacing(self._path(number)) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, **arrays)
 
     def prune(self, kept: Collection[int]) -> None:
-        """Delete all but these, and what a killed process left."""
+        """Delete all but these, including files left by a killed process."""
         names = {self._path(number).name for number in kept}
         for path in self.folder.glob("*.npz") if self.folder.is_dir() else ():
             if path.name not in names:

@@ -17,17 +17,17 @@ from InteractiveSegLib.learning.replay import Mixture
 from InteractiveSegLib.networks.losses import soft_dice_cross_entropy
 from InteractiveSegLib.training.prompted_tasks import PROMPTS, first_prompts, session_logits
 
-_PIECES = 2  # of one object: with a single one PyTorch's convolutions on one thread take five times as long
-_THICK = 3.0  # slices this many times thicker than the pixels are wide
+_PIECES = 2  # of one object; with a single piece, PyTorch's convolutions on one thread take five times as long
+_THICK = 3.0  # slices this many times thicker than the pixel width
 
 
 @dataclass(frozen=True)
 class SessionSettings:
-    """What a batch holds: two pieces of one object.
+    """Contents of a batch: two pieces of one object.
 
-    voxels : of a piece at most
-    simulated : part of the batches that have simulated prompts where a person's are stored, too
-    on_object : part of the pieces whose middle lies on the object
+    voxels : maximum of a piece
+    simulated : share of the batches with simulated prompts among objects that have a person's prompts
+    on_object : share of the pieces centred on the object
     """
 
     voxels: int = 24_000
@@ -36,10 +36,10 @@ class SessionSettings:
 
 
 class ObjectBatches(Dataset):
-    """Numbered batches of two pieces of one object; number n depends on the objects, the seed and n alone.
+    """Numbered batches of two pieces of one object; number n depends only on the objects, the seed and n.
 
     An item has ``label``, ``weight`` (2, S, P, Q), ``spacing`` and ``seed``, and either ``channels`` (2, C, S, P, Q), a
-    person's prompts as the network saw them, or what an item of ``PromptedTasks`` has.
+    person's prompts as the network saw them, or the entries of an item of ``PromptedTasks``.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ class ObjectBatches(Dataset):
         return {**item, "spacing": torch.tensor(taught.spacing_mm), "seed": torch.tensor([self.seed, n])}
 
     def _piece(self, taught: ObjectLesson, names: Sequence[str], rng: np.random.Generator) -> dict[str, NDArray]:
-        """A part of the named arrays, mirrored or not along rows and columns."""
+        """A part of the named arrays, randomly mirrored along rows and columns."""
         window = piece(taught.target, taught.spacing_mm, rng, self.settings)
         mirrored = [axis for axis in (-1, -2) if rng.random() < 0.5]
         arrays = {name: getattr(taught, name)[(..., *window)].astype(np.float32) for name in names}
@@ -86,7 +86,7 @@ class ObjectBatches(Dataset):
 def piece(
     target: NDArray[np.floating], spacing_mm: Sequence[float], rng: np.random.Generator, settings: SessionSettings
 ) -> tuple[slice, ...]:
-    """A part of an object's surroundings, about as long in mm along every axis."""
+    """A part of an object's surroundings, of about the same length in mm along every axis."""
     shape = piece_shape(target.shape, spacing_mm, settings.voxels)
     inside = np.flatnonzero(target > 0.5)
     if inside.size and rng.random() < settings.on_object:
@@ -98,7 +98,7 @@ def piece(
 
 
 def piece_shape(shape: Sequence[int], spacing_mm: Sequence[float], voxels: int) -> tuple[int, ...]:
-    """Sides of a piece of at most so many voxels: the whole, whole slices where they are thick, or a cube in mm."""
+    """Sides of a piece with a maximum of voxels: everything, whole slices if they are thick, or a cube in mm."""
     if math.prod(shape) <= voxels:
         return tuple(shape)
     plane = math.prod(shape[1:])
@@ -116,7 +116,7 @@ def piece_shape(shape: Sequence[int], spacing_mm: Sequence[float], voxels: int) 
 
 
 def object_batch_loss(network: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
-    """Soft Dice and cross-entropy of what was accepted, as far as each voxel counts."""
+    """Soft Dice and cross-entropy with the accepted mask, weighted by voxel."""
     if "channels" in batch:
         logits = network(batch["channels"], batch["spacing"].tolist())
     else:

@@ -1,4 +1,4 @@
-"""One object of an accepted case as the network that sees prompts learns from it."""
+"""One object of an accepted case as a lesson of the prompted network."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class ObjectLesson:
     """The surroundings of one object on its working grid, slices along the first axis.
 
     image : (S, P, Q) float32 in [0, 1]
-    target : (S, P, Q) float32, how much of each voxel is the object
-    weight : (S, P, Q) float32, how much each voxel counts
-    channels : (C, S, P, Q) float16, the prompts that were given as the network saw them; None where there were none
+    target : (S, P, Q) float32, share of each voxel covered by the object
+    weight : (S, P, Q) float32, weight of each voxel
+    channels : (C, S, P, Q) float16, a person's prompts as the network saw them; None if there were none
     spacing_mm : along the three axes
     """
 
@@ -43,7 +43,7 @@ class ObjectLesson:
     spacing_mm: tuple[float, float, float]
 
     def arrays(self) -> dict[str, NDArray]:
-        """What ``numpy.savez`` stores; ``from_arrays`` is the way back."""
+        """Arrays for ``numpy.savez``; inverse of ``from_arrays``."""
         given = {} if self.channels is None else {"channels": self.channels}
         kept = {"image": self.image, "target": self.target, "weight": self.weight}
         return {
@@ -54,9 +54,9 @@ class ObjectLesson:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray]) -> ObjectLesson:
-        """InputError where an array is missing."""
+        """Inverse of ``arrays``. InputError if an array is missing."""
         if missing := {"image", "target", "weight", "spacing"} - set(arrays):
-            raise InputError(f"a stored object lacks {', '.join(sorted(missing))}")
+            raise InputError(f"a stored object has no {', '.join(sorted(missing))}")
         kept = (arrays[name].astype(np.float32) for name in ("image", "target", "weight"))
         return cls(*kept, arrays.get("channels"), tuple(arrays["spacing"].tolist()))
 
@@ -69,19 +69,19 @@ def object_lesson(
     label: int,
     network: Member,
 ) -> ObjectLesson:
-    """An object with the very input that a session gives the network for these prompts.
+    """An object with exactly the input that a session gives the network for these prompts.
 
     Parameters
     ----------
-    target_kji : (K, J, I) on the image's grid, how much of each voxel is the object
-    weight_kji : (K, J, I), how much each voxel counts
-    prompts : all of the image; an object without a prompt of its own is looked for round its own voxels, and one that
-        few marks show in a margin round these, since no region has to be searched where the truth is known
-    network : in eval mode; scribbles in a drawn box correct its answer to the box
+    target_kji : (K, J, I) on the image's grid, share of each voxel covered by the object
+    weight_kji : (K, J, I), weight of each voxel
+    prompts : all of the image; an object without prompts is cropped round its voxels, and one with only a few marks in
+        a margin round these, since no region has to be searched if the truth is known
+    network : in eval mode; scribbles in a drawn box correct its prediction for the box
 
     Raises
     ------
-    InputError : arrays of another shape than the image's, or an object that has neither a voxel nor a prompt.
+    InputError : arrays of another shape than the image's, or an object with neither voxels nor prompts.
     """
     for name, array in (("target", target_kji), ("weight", weight_kji)):
         if array.shape != volume.geometry.shape_kji:
@@ -102,7 +102,7 @@ def object_lesson(
         for array in (target_kji, weight_kji)
     )
     inside = grid.inside(box)
-    target, weight = target * inside, weight * inside  # nothing is looked for beyond the box
+    target, weight = target * inside, weight * inside  # the object does not extend beyond the box
     axis, channels = slice_axis(image.shape, grid.spacing_kji_mm), None
     if prompted:
         own = ObjectPrompts.of(prompts, label, box, grid, _CPU)

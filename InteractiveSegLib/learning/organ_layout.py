@@ -1,7 +1,7 @@
-"""How organs lie in labelled images: in how many pieces, and within which size.
+"""Layout of organs in labelled images: their number of pieces and total extent.
 
-A network that has seen little finds organs where there are none; what it finds is held against how they lay in what it
-learnt from.
+A network trained on few images finds organs where there are none; its result is compared with the layout in the images
+it learnt from.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from InteractiveSegLib.system.files import replacing
 
 ALL = 0
 """The key of all organs taken together."""
-_WORTH = 0.1  # of the organ's volume, from which a piece counts
+_WORTH = 0.1  # share of the organ's volume from which a piece counts
 _MARGIN = 0.1  # of the size, on both sides: organs may be larger than in any labelled image
-_SURE = 4  # power of probabilities: half sure of much is worth less than sure of little
+_SURE = 4  # exponent of probabilities: many uncertain voxels count less than a few certain ones
 _NEIGHBOURS = np.ones((3, 3, 3), bool)
 
 
 @dataclass(frozen=True)
 class OrganLayout:
-    """The most that was seen in labelled images.
+    """Maxima over labelled images.
 
-    parts : label -> pieces of a tenth of the organ or more; under ``ALL`` those of all organs together
-    extent_mm : of the box round all of them, along the network's axes
+    parts : label -> number of pieces of at least a tenth of the organ; under ``ALL`` that of all organs together
+    extent_mm : of the box round all organs, along the network's axes
     """
 
     parts: Mapping[int, int]
@@ -43,7 +43,7 @@ class OrganLayout:
 
     @classmethod
     def of(cls, labels: NDArray[np.integer], geometry: Geometry, network: AutomaticNetwork) -> OrganLayout:
-        """Of one labelmap (K, J, I) that is not empty."""
+        """Layout of one labelmap (K, J, I) that is not empty."""
         axes = network.axes_of(geometry)
         box = BoundingBox.of_mask(axes.turned(labels > 0))
         extent = [n * mm for n, mm in zip(box.shape_kji, axes.spacing_mm(geometry), strict=True)]
@@ -53,7 +53,7 @@ class OrganLayout:
 
     @classmethod
     def of_all(cls, layouts: Iterable[OrganLayout]) -> OrganLayout:
-        """The most of several."""
+        """Maxima of several layouts."""
         layouts = list(layouts)
         parts: dict[int, int] = {}
         for each in layouts:
@@ -64,9 +64,10 @@ class OrganLayout:
     def likely(
         self, probabilities: NDArray[np.floating], geometry: Geometry, network: AutomaticNetwork
     ) -> NDArray[np.uint8]:
-        """The labelmap (K, J, I) that lies as organs do: within their size, in no more pieces.
+        """The labelmap (K, J, I) restricted to this layout: within its extent, in no more pieces.
 
-        The place is taken where the network is surest to see every organ, and of each the pieces that it is surest of.
+        The extent is placed where the network is most certain to see every organ, and the most certain pieces of each
+        organ are kept.
 
         probabilities : (1 + labels, K, J, I), the background first
         """
@@ -78,9 +79,9 @@ class OrganLayout:
     def _boxes(
         self, labels: NDArray[np.integer], sure: NDArray[np.floating], geometry: Geometry, network: AutomaticNetwork
     ) -> list[NDArray[np.bool_]]:
-        """(K, J, I) the box of the organs' size that holds most of every organ, by geometric mean; and a larger one.
+        """(K, J, I) the box of this extent that contains most of every organ, by geometric mean; and a larger one.
 
-        What lies in the first alone tells which pieces are the organs'; these may reach beyond it.
+        The first box decides which pieces belong to the organs; these may extend into the larger one.
         """
         axes = network.axes_of(geometry)
         spacing = axes.spacing_mm(geometry)
@@ -100,14 +101,14 @@ class OrganLayout:
         return boxes
 
     def save(self, path: Path) -> None:
-        """OutputError where the file cannot be written."""
+        """OutputError if the file cannot be written."""
         kept = {"parts": {str(label): count for label, count in self.parts.items()}, "extent_mm": self.extent_mm}
         with replacing(path) as temporary:
             temporary.write_text(json.dumps(kept), "utf-8")
 
     @classmethod
     def load(cls, path: Path) -> OrganLayout:
-        """InputError where the file is missing or damaged."""
+        """InputError if the file is missing or damaged."""
         try:
             kept = json.loads(path.read_text("utf-8"))
             s, p, q = (float(mm) for mm in kept["extent_mm"])
@@ -117,7 +118,7 @@ class OrganLayout:
 
 
 def _around(place: int, length: int, count: int, margin: float) -> slice:
-    """A length about a place and a margin, of so many voxels; all of them where the length is as long."""
+    """A length and a margin around a place, along an axis of ``count`` voxels; the whole axis if it is shorter."""
     if length >= count:
         return slice(None)
     more = math.ceil(margin * length)
@@ -126,7 +127,7 @@ def _around(place: int, length: int, count: int, margin: float) -> slice:
 
 
 def part_counts(labels: NDArray[np.integer]) -> dict[int, int]:
-    """Label -> pieces of a tenth of the organ or more in a labelmap (K, J, I); under ``ALL`` those of all together."""
+    """Label -> pieces of at least a tenth of the organ in a labelmap (K, J, I); under ``ALL`` those of all organs."""
     found = {ALL: labels > 0} | {int(value): labels == value for value in np.unique(labels) if value}
     counts = {}
     for label, mask in found.items():
@@ -139,13 +140,13 @@ def part_counts(labels: NDArray[np.integer]) -> dict[int, int]:
 def _likely_parts(
     labels: NDArray[np.integer], sure: NDArray[np.floating], most: Mapping[int, int]
 ) -> NDArray[np.integer]:
-    """A labelmap (K, J, I) with no more pieces than organs have: those that the network believes in most.
+    """A labelmap (K, J, I) with no more pieces than organs have: those that the network is most certain of.
 
     Parameters
     ----------
-    sure : (K, J, I) how sure the network is of the label of each voxel; a piece weighs as much as it holds of it
-    most : as ``OrganLayout.parts``; all organs together are looked at first. Where these are one piece, as the chambers
-        of a heart are, a piece weighs the geometric mean of what it holds of every organ: each should be there.
+    sure : (K, J, I) certainty of the label of each voxel; the weight of a piece is its sum
+    most : as ``OrganLayout.parts``; all organs together come first. If they form one piece, like the chambers of a
+        heart, the weight of a piece is the geometric mean of the sums over each organ, since each should be present.
     """
     kept = labels.copy()
     organs = [label for label in most if label != ALL]

@@ -1,4 +1,4 @@
-"""Teaching the network that sees prompts."""
+"""Teaching the prompted network."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from InteractiveSegLib.training.simulated_prompts import draw_scribbles
 from InteractiveSegLib.training.trainer import Loss
 
 Objects = Sequence[ObjectLesson]
-_LEAST_VOXELS = 8.0  # a smaller object teaches nothing
+_LEAST_VOXELS = 8.0  # smaller objects are not learnt
 
 
 class PromptedTeacher:
-    """Lessons are objects with the prompts of the case that was accepted; simulated ones are mixed in.
+    """Lessons are objects with the prompts of the accepted case, mixed with simulated prompts.
 
     initial : name of shipped weights, or a folder with weights, to start from
     """
@@ -52,13 +52,13 @@ class PromptedTeacher:
         save_network(network, folder / f"{self.name}.safetensors", facts)
 
     def load(self, folder: Path | None) -> Member:
-        """InputError where the weights are of a network that does not see prompts, or of several."""
+        """InputError if the weights belong to a network that does not take prompts, or to several networks."""
         place = self.initial if folder is None else folder
         if any(path.suffix != ".safetensors" for path in weights_paths(place)):
-            raise InputError(f"{place} holds a program: only weights of the network that sees prompts are taught")
+            raise InputError(f"{place} contains a program: only weights of a network that takes prompts can be trained")
         network = load_network(place)
         if not network.takes_prompts or len(network.members) > 1:
-            raise InputError(f"{place} is {type(network).__name__}: only a network that sees prompts is taught")
+            raise InputError(f"{place} is {type(network).__name__}: only a network that takes prompts can be trained")
         return network
 
     def lesson(self, case: CaseTargets, network: Member) -> Objects | None:
@@ -99,7 +99,7 @@ class PromptedTeacher:
         ]
 
     def answer(self, network: Member, volume: Volume, accepted: AcceptedMask, seed: int) -> NDArray[np.integer]:
-        """From the prompts that were drawn, or from simulated ones where there were none; without fine-tuning."""
+        """The labelmap from the case's prompts, or from simulated ones if there are none; without fine-tuning."""
         session = ImageSession(volume, network, seed=seed)
         session.prompts = accepted.prompts if accepted.prompts.labels else simulated_prompts(accepted.labels, seed)
         if not session.prompts.labels:
@@ -110,7 +110,7 @@ class PromptedTeacher:
     def foregrounds(
         self, network: Member, volume: Volume, boxes: Mapping[int, BoundingBox]
     ) -> dict[int, NDArray[np.floating]]:
-        """From the boxes alone."""
+        """Probabilities from the boxes alone."""
         if not boxes:
             return {}
         session = ImageSession(volume, network)
@@ -120,7 +120,7 @@ class PromptedTeacher:
 
 
 def simulated_prompts(labels: NDArray[np.integer], seed: int) -> Prompts:
-    """Scribbles on every object of a labelmap (K, J, I) and on the background round them; a function of the seed."""
+    """Scribbles on every object of a labelmap (K, J, I) and on the background round them, determined by the seed."""
     rng = np.random.default_rng([seed, 81])
     marks = np.zeros(labels.shape, np.uint8)
     present = [int(value) for value in np.unique(labels) if value]

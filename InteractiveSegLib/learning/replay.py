@@ -1,4 +1,4 @@
-"""Which earlier cases are kept for replay, every one with the same chance, and how often each is seen again."""
+"""Which earlier cases are kept for replay, all with equal probability, and how often each is replayed."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from InteractiveSegLib.errors import InputError
 
 
 def reservoir(count: int, capacity: int, seed: int) -> list[int]:
-    """Numbers of the kept ones among the first ``count`` of a stream (Vitter's algorithm R), ascending.
+    """Indices of the items kept among the first ``count`` of a stream (Vitter's algorithm R), ascending.
 
-    The draw at every arrival depends on the seed and its number alone, so nothing but the stream's length needs to be
-    remembered.
+    Each draw depends only on the seed and the item's index, so that no state other than the stream's length is needed.
 
     Raises
     ------
@@ -31,16 +30,16 @@ def reservoir(count: int, capacity: int, seed: int) -> list[int]:
 
 @dataclass(frozen=True)
 class Mixture:
-    """Part of the batches that come from the latest case, while there are others.
+    """Share of the batches from the latest case, if there are others.
 
-    latest : 0 to 1; every earlier case has the same share of the rest
+    latest : 0 to 1; every earlier case has an equal share of the rest
     """
 
     latest: float = 0.5
 
     def __post_init__(self) -> None:
         if not 0 <= self.latest <= 1:
-            raise InputError(f"the latest case's share must lie between 0 and 1, not {self.latest}")
+            raise InputError(f"the latest case's share must be between 0 and 1, not {self.latest}")
 
     def draw(self, cases: int, rng: np.random.Generator) -> int:
         """Index of a case; 0 is the latest."""

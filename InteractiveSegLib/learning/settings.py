@@ -9,28 +9,28 @@ from InteractiveSegLib.errors import InputError
 
 RESERVOIR, DARK, NONE = REPLAYS = ("reservoir", "dark", "none")
 FALLING, STEADY, ANNEALED = RATES = ("falling", "steady", "annealed")
-_LEAST_RATE = 0.05  # of the first one, when the expected stream is over
+_LEAST_RATE = 0.05  # share of the initial rate after the expected stream
 
 
 @dataclass(frozen=True)
 class LearnSettings:
-    """One training a case.
+    """One training per case.
 
     updates : optimiser steps after a case
-    learning_rate : of the first steps
-    rate : "falling" takes it to 0 with half a cosine in every training; "steady" leaves it; "annealed" leaves it within
-        a training and lets it fall with half a cosine over the expected stream
-    averaging : decay of the running average of the weights; 0 takes the last ones
-    replay : "reservoir" mixes earlier cases into every training; "dark" also holds the network to what it answered on
-        them when they were new (Buzzega et al., NeurIPS 2020); "none" learns from the latest case alone
-    buffer : earlier cases that are kept for replay, at most
-    latest : part of the batches that come from the latest case, while there are others
-    dark_share : weight of the squared distance to the earlier answers, in logits
-    expected_cases : length of the stream, over which trust in the masks grows, and over which the rate is annealed
-    smoothing : targets are blended with the network's first answer, where no person decided
-    sharpness : of propagated masks as targets; the log-odds that propagation gives are too small by about this factor
-    person_weight : a voxel on which a person decided counts so much more than others
-    seed : of all random choices
+    learning_rate : initial value
+    rate : "falling" decays to 0 along half a cosine in every training; "steady" is constant; "annealed" is constant
+        within a training and decays along half a cosine over the expected stream
+    averaging : decay of the running average of the weights; 0 uses the last weights
+    replay : "reservoir" mixes earlier cases into every training; "dark" also keeps the network close to its predictions
+        on them when they were new (Buzzega et al., NeurIPS 2020); "none" learns from the latest case alone
+    buffer : maximum number of earlier cases kept for replay
+    latest : share of the batches from the latest case, if there are others
+    dark_share : weight of the squared distance to the earlier predictions, in logits
+    expected_cases : length of the stream, over which trust in the masks grows and the rate is annealed
+    smoothing : blend targets with the network's first prediction where no person decided
+    sharpness : of propagated masks as targets; the log-odds of propagation are too small by about this factor
+    person_weight : additional weight of voxels that a person decided on
+    seed : for all random choices
     """
 
     updates: int = 150
@@ -58,11 +58,11 @@ class LearnSettings:
         if not (self.learning_rate > 0 and self.sharpness > 0 and self.person_weight >= 0 and self.dark_share >= 0):
             raise InputError(
                 f"learning_rate {self.learning_rate} and sharpness {self.sharpness} must be above 0, person_weight "
-                f"{self.person_weight} and dark_share {self.dark_share} not below"
+                f"{self.person_weight} and dark_share {self.dark_share} 0 or more"
             )
 
     def at(self, place: int) -> LearnSettings:
-        """Those of the training of case number ``place`` (from 0) of the stream."""
+        """Settings for the training of case number ``place`` (from 0) of the stream."""
         if self.rate != ANNEALED:
             return self
         done = min(place / self.expected_cases, 1.0)
@@ -70,5 +70,5 @@ class LearnSettings:
         return replace(self, learning_rate=self.learning_rate * factor, rate=STEADY)
 
 
-# Rounds are so short that a falling rate and a long average would leave them half of what they learn.
+# Rounds are so short that a falling rate and a long average would halve what they learn.
 ROUND_SETTINGS = LearnSettings(updates=16, rate=STEADY, averaging=0.8, latest=0.25, buffer=48, smoothing=False)

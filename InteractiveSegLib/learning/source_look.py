@@ -44,14 +44,14 @@ def look_steps(casebook: Casebook, pairs: Sequence[SourcePair], notes: list[str]
     geometries: list[Geometry] = []
     occurring: list[frozenset[int]] = []
     for number, pair in enumerate(pairs):
-        yield Progress(number, len(pairs), f"looking at {pair.name}")
+        yield Progress(number, len(pairs), f"checking {pair.name}")
         volume, labels = pair.read(notes)
         geometries.append(volume.geometry)
         occurring.append(frozenset(int(value) for value in np.unique(labels)) - {0})
         known = casebook.case_with(ImageReference.of(pair.image).sha256)
         if known is not None and known.split == TEST:
             raise InputError(
-                f"{pair.image} is case {known.name!r} of the test split, from which nothing must be learnt: take it "
-                "out of the source"
+                f"{pair.image} is case {known.name!r} of the test split, from which nothing must be learnt: remove "
+                "it from the source"
             )
     return SourceLook(geometries, occurring)

@@ -1,4 +1,4 @@
-"""A small labelled set of images that a study starts from: which files belong together, and what their labels mean."""
+"""A small labelled set of images to start a study from: matching its files, and translating its labels."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from InteractiveSegLib.image.image_io import read_labelmap, read_volume
 from InteractiveSegLib.image.itk_reading import opened
 
 MOST_SOURCE_VOXELS = 512**3
-"""Of an image: what bounds the memory that reading it takes."""
+"""Maximum of an image, which limits the memory for reading it."""
 
 
 @dataclass(frozen=True)
 class SourcePair:
-    """An image and its labelmap. name : what their file names share"""
+    """An image and its labelmap. name : common part of their file names"""
 
     name: str
     image: Path
@@ -41,8 +41,8 @@ class SourcePair:
         voxels = int(np.prod(size, dtype=np.int64))
         if voxels > MOST_SOURCE_VOXELS:
             raise InputError(
-                f"{self.image} has {' x '.join(map(str, size))} = {voxels} voxels; an image to start from may have "
-                f"{MOST_SOURCE_VOXELS} (512 x 512 x 512) at most: crop it, or resample it to larger voxels"
+                f"{self.image} has {' x '.join(map(str, size))} = {voxels} voxels; a labelled image may have at "
+                f"most {MOST_SOURCE_VOXELS} (512 x 512 x 512): crop it, or resample it to larger voxels"
             )
         volume = read_volume(self.image)
         return volume, read_labelmap(self.labels, volume.geometry, notes)
@@ -50,10 +50,10 @@ class SourcePair:
 
 @dataclass(frozen=True)
 class LabelTable:
-    """What the source's labels are in the study.
+    """Translation of the source's labels to those of the study.
 
     labels : value in the source -> value in the study; other values of the source are background
-    names : value in the study -> name, of those; they may be new to the study
+    names : value in the study -> name of these labels, which may be new to the study
     """
 
     labels: Mapping[int, int]
@@ -68,9 +68,9 @@ class LabelTable:
 
 
 def source_pairs(images: Path, labels: Path, notes: list[str]) -> list[SourcePair]:
-    """Images and labelmaps of the same name, or of the same name but for words such as ``_image`` and ``_label``.
+    """Images and labelmaps with the same name apart from words such as ``_image`` and ``_label``.
 
-    Which belong together, ``file_pairs`` says. Files without a partner are left out, with a note.
+    They are matched by ``file_pairs``. Files without a partner are left out with a note.
 
     Raises
     ------
@@ -84,20 +84,20 @@ def source_pairs(images: Path, labels: Path, notes: list[str]) -> list[SourcePai
 
 
 def read_names(path: Path) -> dict[int, str]:
-    """Value -> name, of a JSON object of either numbers to names or names to numbers; 0 is background and left out.
+    """Value -> name, from a JSON object of either numbers to names or names to numbers; 0, background, is left out.
 
-    InputError where it cannot be read or is none.
+    InputError if it cannot be read or is not such a table.
     """
     try:
         given = json.loads(path.read_text("utf-8"))
         pairs = [(int(key), value) if isinstance(value, str) else (value, key) for key, value in given.items()]
         if not all(type(n) is int and n >= 0 and not name.strip().isdecimal() and name.strip() for n, name in pairs):
-            raise ValueError(f"{given} is no table of labels")
+            raise ValueError(f"{given} is not a table of labels")
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
     except (ValueError, AttributeError) as error:
         raise InputError(
-            f'{path} holds no names of labels, such as {{"1": "liver", "2": "spleen"}}: {error}'
+            f'{path} contains no names of labels, such as {{"1": "liver", "2": "spleen"}}: {error}'
         ) from error
     if len({number for number, _ in pairs}) < len(pairs):
         raise InputError(f"{path} names a label twice")
@@ -107,21 +107,21 @@ def read_names(path: Path) -> dict[int, str]:
 def label_table(
     occurring: Iterable[int], named: Mapping[int, str] | None, study: Mapping[int, str], notes: list[str]
 ) -> LabelTable:
-    """What labels of a source mean in a study.
+    """Translation of a source's labels to those of a study.
 
-    With names they go by these, whatever the numbers; two labels of one name become one organ. Without, a number means
-    what it does in the study. A study that has no labels yet gets the source's.
+    If the source's labels have names, they are matched by name; two labels of the same name become one organ. Otherwise
+    they are matched by number. A study without labels gets those of the source.
 
     Parameters
     ----------
     occurring : labels in the source's files
-    named : value -> name in the source; None where nobody said
+    named : value -> name in the source; None if they are not given
     study : value -> name
 
     Raises
     ------
-    InputError : a label that nobody named, or that the study does not have where numbers are all there is, or none of
-        the study's.
+    InputError : a label without a name; without names, a label that the study does not have; or no label in common
+        with the study.
     """
     occurring = sorted(set(occurring))
     if not occurring:
@@ -130,17 +130,17 @@ def label_table(
         unknown = [value for value in occurring if value not in study] if study else []
         if unknown:
             raise InputError(
-                f"the source holds label {unknown[0]}, which the study does not have ({_table(study)}): say with "
-                "--names what the source's labels are"
+                f"the source contains label {unknown[0]}, which the study does not have ({_table(study)}): name the "
+                "source's labels with --names"
             )
         if not study:
             _require_numbers(occurring)
         names = {value: study.get(value, f"label {value}") for value in occurring}
-        notes.append(f"labels go by their numbers, as nobody named the source's: {_table(names)}")
+        notes.append(f"labels are matched by number, since the source's labels have no names: {_table(names)}")
         return LabelTable({value: value for value in occurring}, names)
     nameless = [value for value in occurring if value not in named]
     if nameless:
-        raise InputError(f"the source holds label {nameless[0]}, which --names does not name ({_table(named)})")
+        raise InputError(f"the source contains label {nameless[0]}, which --names does not name ({_table(named)})")
     if not study:
         _require_numbers(occurring)
         first = {}
@@ -156,9 +156,9 @@ def label_table(
         )
     if left := [value for value in occurring if value not in table]:
         told = ", ".join(f"{value} ({named[value]})" for value in left)
-        notes.append(f"background, as the study has no organ of that name: the source's labels {told}")
+        notes.append(f"the source's labels {told} count as background, since the study has no organ of that name")
     if missing := [name for value, name in study.items() if value not in table.values()]:
-        notes.append(f"the source does not show {', '.join(missing)}: it has no starting mask")
+        notes.append(f"the source does not show {', '.join(missing)}: there is no starting mask of it")
     return LabelTable(table, {value: study[value] for value in sorted(set(table.values()))})
 
 
@@ -166,13 +166,13 @@ def _require_numbers(values: Sequence[int]) -> None:
     if values[0] < 1 or values[-1] > 254:
         wrong = values[0] if values[0] < 1 else values[-1]
         raise InputError(
-            f"label {wrong} of the source cannot be the study's: labels lie between 1 and 254. Name the study's organs "
-            "with 'casebook init --label', and the source's with --names"
+            f"label {wrong} of the source cannot be used in the study: labels must be between 1 and 254. Name the "
+            "study's organs with 'casebook init --label', and the source's with --names"
         )
 
 
 def _folded(name: str) -> str:
-    """Names that a person takes for the same are the same."""
+    """A name without differences in case, spaces, hyphens and underscores."""
     return " ".join(re.split(r"[\s_-]+", name.casefold().strip()))
 
 

@@ -1,4 +1,4 @@
-"""Giving the new cases of a study what a network finds in them."""
+"""Giving the new cases of a study a network's starting masks."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from InteractiveSegLib.wording.counting import counted
 
 @dataclass(frozen=True, eq=False)
 class Started:
-    """What came of it.
+    """The result.
 
     confidences : name of a case that got a starting mask -> label -> 0 to 1
-    notes : sentences on cases that must not have one, and on organs that were found in none
-    left_out : sentences on cases that could not be looked at
+    notes : sentences on cases that must not have one, and on organs that were not found in any case
+    left_out : sentences on cases that could not be predicted
     """
 
     confidences: Mapping[str, Mapping[int, float]]
@@ -37,15 +37,15 @@ class Started:
 def start_steps(
     casebook: Casebook, network: AutomaticNetwork, version: int, layout: OrganLayout, most: int | None = None
 ) -> Steps[Started]:
-    """Give cases that nobody has begun a starting mask, and write down how unsure the network is of each.
+    """Give new cases a starting mask, and store the network's uncertainty about each.
 
-    Those that have one of this version keep it, so that a run that was killed goes on.
+    Cases with a starting mask of this version keep it, so that a run that was killed can be resumed.
 
     Parameters
     ----------
     version : of the network, in the casebook
-    layout : how organs lie in what the network learnt from
-    most : cases that are looked at, at most; all where None
+    layout : of organs in the images that the network learnt from
+    most : maximum number of cases to predict; all if None
 
     Raises
     ------
@@ -65,7 +65,7 @@ def start_steps(
     found: dict[str, dict[int, float]] = {}
     left_out: list[str] = []
     for number, entry in enumerate(wanted := wanted[:most]):
-        yield Progress(number, len(wanted), f"looking at {entry.name}")
+        yield Progress(number, len(wanted), f"predicting {entry.name}")
         try:
             probabilities = network.probabilities(casebook.volume(entry))
             labels = layout.likely(probabilities, entry.image.geometry, network)
@@ -82,14 +82,14 @@ def start_steps(
     for label in network.labels if looked_at else ():
         if not any(each.get(label) for each in looked_at):
             cases = counted(len(looked_at), "case", "cases")
-            notes.append(f"{names.get(label, f'label {label}')} was found in none of the {cases}")
+            notes.append(f"{names.get(label, f'label {label}')} was not found in any of the {cases}")
     return Started(found, tuple(notes), tuple(left_out))
 
 
 def confidences(
     labelmap: NDArray[np.integer], probabilities: NDArray[np.floating], labels: Sequence[int]
 ) -> dict[int, float]:
-    """Label -> mean probability of the voxels that have it; 0 where it was not found.
+    """Label -> mean probability of its voxels; 0 if it was not found.
 
     Parameters
     ----------

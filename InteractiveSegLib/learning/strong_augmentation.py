@@ -1,4 +1,4 @@
-"""Patches made to look as if they came from another scanner, contrast and resolution."""
+"""Augmentation of patches as if they came from another scanner, contrast and resolution."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ from torch.utils.data import Dataset
 _SIDE = re.compile(r"(?<![a-z])(left|right|links|rechts|sinister|dexter|l|r|[lr][va])(?![a-z])", re.IGNORECASE)
 _RAS = 3
 ANY_ANGLE = 180.0
-_CERTAIN = 0.99  # of a voxel that was turned, so that a class is known in it
+_CERTAIN = 0.99  # share of a rotated voxel that must be known for its class to count as known
 
 
 @dataclass(frozen=True)
 class AugmentationSettings:
-    """How far patches are changed. Probabilities are those of one patch.
+    """Extent of the changes. Probabilities are per patch.
 
-    turned_degrees : in 2D, up to so much in the plane; in 3D a third of it about each axis
-    scaled : sizes change by up to this part, along each axis by itself
-    shifted : by up to so many voxels along each axis: objects must not be looked for in the middle alone
-    inverted : probability that dark and bright change places
+    turned_degrees : maximum rotation, in 2D in the plane; in 3D a third of it about each axis
+    scaled : maximum relative change of size, independently along each axis
+    shifted : maximum shift in voxels along each axis, so that objects are not expected only in the middle
+    inverted : probability that dark and bright are swapped
     mirrored : axes of the image, S, A, R, along which it may be mirrored
     """
 
@@ -54,12 +54,12 @@ class AugmentationSettings:
 
 
 def mirrored_axes(names: Iterable[str]) -> tuple[int, ...]:
-    """Right and left may change places where no organ is named for its side."""
+    """The left-right axis, unless an organ is named after its side."""
     return () if any(_SIDE.search(name.replace("_", " ")) for name in names) else (2,)
 
 
 class AugmentedBatches(Dataset):
-    """Batches of ``ImageBatches``, each patch changed by its number, and by the seed.
+    """Batches of ``ImageBatches``, in which each patch is augmented, determined by its number and the seed.
 
     Parameters
     ----------
@@ -88,13 +88,13 @@ class AugmentedBatches(Dataset):
         known[0] = True
         targets = targets * known
         targets[0] = (1 - targets[1:].sum(dim=0)).clamp(min=0)
-        if not weight.any():  # turned out of sight
+        if not weight.any():  # rotated or shifted out of the patch
             return {name: batch[name][b] for name in ("image", "targets", "known", "weight")}
         return {"image": image.clamp(0, 1), "targets": targets, "known": known, "weight": weight}
 
 
 class _RandAnisotropy(RandomizableTransform):
-    """Voxels that are several times longer along one axis, on the grid as it was."""
+    """Simulates voxels that are several times longer along one axis, on the same grid."""
 
     def __init__(self, prob: float, factors: tuple[float, float]) -> None:
         super().__init__(prob)
@@ -117,7 +117,7 @@ class _RandAnisotropy(RandomizableTransform):
 
 
 def _transform(axis: int | None, settings: AugmentationSettings) -> Compose:
-    """For an image (1, ...) and its marks (C, ...): moved together first, then the image changed alone."""
+    """For an image (1, ...) and its marks (C, ...): both are moved together first, then only the image is changed."""
     both, modes, padding = ["image", "marks"], ["bilinear", "bilinear"], ["border", "zeros"]
     flat = axis is not None
     angle = np.deg2rad(settings.turned_degrees) / (1 if flat else _RAS)

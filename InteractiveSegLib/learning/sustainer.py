@@ -1,6 +1,6 @@
-"""The sustainer: the igniter's network, taught on by what is verified of the study.
+"""The sustainer: the igniter's network, trained further on the verified part of the study.
 
-Ma et al., arXiv 2204.06243. Labelled images of the igniter's source are mixed in, so that it forgets none of them.
+Ma et al., arXiv 2204.06243. Labelled images of the igniter's source are mixed in, so that they are not forgotten.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from InteractiveSegLib.system.files import replacing
 IGNITER, SUSTAINER = "igniter", "sustainer"
 PATCHES = PatchSettings((48, 96), (2, 8), 0.5, 0.3, 0.15)
 KEPT_SOURCES = 12
-"""Labelled images of the source that are kept for replay, at most."""
+"""Maximum number of labelled images of the source kept for replay."""
 _LAYOUT, _SOURCE = "layout.json", "source-{}.npz"
 
 
 def keep_source(folder: Path, lessons: Sequence[ImageLesson], network: AutomaticNetwork, layout: OrganLayout) -> None:
-    """Write beside an igniter's weights what a sustainer needs of its source: images spread evenly over all of them.
+    """Write the part of the source that a sustainer needs beside an igniter's weights: evenly spaced images.
 
     Raises
     ------
@@ -52,14 +52,14 @@ def keep_source(folder: Path, lessons: Sequence[ImageLesson], network: Automatic
 
 
 def kept_layout(folder: Path) -> OrganLayout:
-    """How organs lie in an igniter's source. InputError where the file is missing or damaged."""
+    """Layout of organs in an igniter's source. InputError if the file is missing or damaged."""
     return OrganLayout.load(folder / _LAYOUT)
 
 
 class SustainerTeacher(AutomaticTeacher):
-    """As the teacher of the automatic network, but it starts from the igniter's, and mixes in its source.
+    """Teacher of the automatic network that starts from the igniter's network and mixes in its source.
 
-    igniter : folder of its version
+    igniter : folder of the igniter's version
     """
 
     name = SUSTAINER
@@ -70,11 +70,11 @@ class SustainerTeacher(AutomaticTeacher):
 
     @classmethod
     def of(cls, casebook: Casebook) -> SustainerTeacher:
-        """InputError where the casebook has no igniter to start from."""
+        """The sustainer's teacher of a casebook. InputError if it has no igniter to start from."""
         version = in_use(casebook, IGNITER)
         if version is None or version.folder is None:
             raise InputError(
-                f"the casebook {casebook.folder} has no igniter that a sustainer could go on from: run 'casebook "
+                f"the casebook {casebook.folder} has no igniter for the sustainer to start from: run 'casebook "
                 "ignite' first"
             )
         return cls(version.folder)
@@ -94,13 +94,13 @@ class SustainerTeacher(AutomaticTeacher):
         replayed = [] if settings.replay == NONE else self.source(network)
         mixture = Mixture(settings.latest)
         plain = ImageBatches([*lessons, *replayed], network.labels, axis, mixture, settings.updates, seed, self.patches)
-        if settings.replay == DARK:  # what was answered to an image holds for it as it was
+        if settings.replay == DARK:  # earlier predictions apply only to unchanged images
             return plain
         changes = AugmentationSettings(turned_degrees=ANY_ANGLE) if network.slices_first else AugmentationSettings()
         return AugmentedBatches(plain, axis, changes, seed)
 
     def source(self, network: AutomaticNetwork) -> list[ImageLesson]:
-        """Images of the igniter's source, those that are on this network's voxels and of its labels."""
+        """Images of the igniter's source that have this network's voxel size and labels."""
         found = []
         for path in sorted(self.igniter.glob(_SOURCE.format("*"))):
             arrays = read_arrays(path, "a labelled image of the igniter's source")
@@ -112,7 +112,7 @@ class SustainerTeacher(AutomaticTeacher):
 
 
 def sustain_start_steps(casebook: Casebook, teacher: SustainerTeacher, most: int) -> Steps[Started | None]:
-    """Starting masks of the version in use, for so many cases that nobody has begun; None where none is in use."""
+    """Give up to ``most`` new cases starting masks of the version in use; None if there is none."""
     version = in_use(casebook, SUSTAINER)
     if version is None or version.folder is None:
         return None

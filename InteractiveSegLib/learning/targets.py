@@ -1,4 +1,4 @@
-"""What an accepted mask teaches: how far it is believed and how much each voxel counts (Tian et al., 2312.06072)."""
+"""Targets from an accepted mask: trust in the mask and weights of voxels (Tian et al., arXiv 2312.06072)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from InteractiveSegLib.casebook.provenance import Origin
 
 
 def trust(place: int, expected_cases: int) -> float:
-    """Alpha, how far the mask of case number ``place`` (from 0) is believed against the network's first answer.
+    """Alpha, the trust in the mask of case number ``place`` (from 0) relative to the network's first prediction.
 
-    ``sigmoid(4 (n / N - 0.5))``: 0.12 at the start of the stream, 0.88 at its end. The first case, of which the network
-    knew nothing, is believed altogether.
+    ``sigmoid(4 (n / N - 0.5))``: 0.12 at the start of the stream, 0.88 at its end; 1 for the first case, for which the
+    network has not been trained yet.
     """
     if place == 0:
         return 1.0
@@ -24,7 +24,7 @@ def trust(place: int, expected_cases: int) -> float:
 def soft_target(
     mask: NDArray, first: NDArray[np.floating] | None, alpha: float, origins: NDArray[np.integer]
 ) -> NDArray[np.float32]:
-    """``alpha M + (1 - alpha) P0``, never thresholded; ``M`` where a person decided, or where there was no answer.
+    """``alpha M + (1 - alpha) P0``, not thresholded; ``M`` where a person decided, or if there was no prediction.
 
     Parameters
     ----------
@@ -39,18 +39,18 @@ def soft_target(
 
 
 def sharpened(probabilities: NDArray[np.floating], sharpness: float) -> NDArray[np.float32]:
-    """Labels that were propagated, made surer without another decision at any voxel.
+    """Propagated probabilities made more certain without changing the decision at any voxel.
 
-    The log-odds of any object against none are multiplied, and the logarithms of the labels' shares of it.
+    The log-odds of any object against none are multiplied, and so are the logarithms of the labels' shares of it.
 
     Parameters
     ----------
     probabilities : (L, ...), those of one voxel sum to at most 1
-    sharpness : factor; 1 leaves them as they are
+    sharpness : factor; 1 changes nothing
 
     Returns
     -------
-    (L, ...) float32, soft as before; where any object was as probable as none, it still is
+    (L, ...) float32, still soft; where any object was as probable as none, it still is
     """
     given = probabilities.astype(np.float32)
     if sharpness == 1:

@@ -1,4 +1,4 @@
-"""What a learner of a certain kind of network has to offer, and one training of it."""
+"""Interface of the teachers of different kinds of networks, and one training."""
 
 from __future__ import annotations
 
@@ -32,29 +32,29 @@ class Teacher(Protocol, Generic[Net, Lesson]):
     name: str
 
     def start(self, weights: Path | None, volume: Volume, labels: Sequence[int]) -> Net:
-        """The network to go on from: the weights, or a fresh start where None, with an output for each label."""
+        """The network to train: from the weights, or a new one if None, with an output for each label."""
         ...
 
     def save(self, network: Net, folder: Path, facts: Mapping[str, str | int | float]) -> None:
-        """Write the weights into a folder of their own."""
+        """Write the weights into their own folder."""
         ...
 
     def load(self, folder: Path | None) -> Net | None:
-        """Weights as ``save`` wrote them, in eval mode; None where there is no network before the first lesson."""
+        """The network saved by ``save``, in eval mode; None if there is no network before the first lesson."""
         ...
 
     def lesson(self, case: CaseTargets, network: Net) -> Lesson | None:
-        """A case as this network learns it; None where it teaches nothing."""
+        """A case as a lesson for this network; None if there is nothing to learn from it."""
         ...
 
     def batches(self, lessons: Sequence[Lesson], network: Net, settings: LearnSettings, seed: int) -> Dataset[Any]:
-        """Numbered batches; the first lesson is the latest case's."""
+        """Numbered batches; the first lesson is that of the latest case."""
         ...
 
     def loss(self, settings: LearnSettings) -> Loss: ...
 
     def remembered(self, lesson: Lesson, network: Net) -> Lesson:
-        """The lesson with what the network answers to it now, for dark replay."""
+        """The lesson with the network's present prediction, for dark replay."""
         ...
 
     def pack(self, lesson: Lesson) -> dict[str, NDArray]: ...
@@ -62,15 +62,15 @@ class Teacher(Protocol, Generic[Net, Lesson]):
     def unpack(self, arrays: Mapping[str, NDArray]) -> Lesson: ...
 
     def answer(self, network: Net, volume: Volume, accepted: AcceptedMask, seed: int) -> NDArray[np.integer]:
-        """Labelmap that the network gives for a case that was accepted, for judging it."""
+        """Labelmap that the network predicts for an accepted case, for validation."""
         ...
 
     def foregrounds(
         self, network: Net, volume: Volume, boxes: Mapping[int, BoundingBox]
     ) -> dict[int, NDArray[np.floating]]:
-        """Label -> probability (K, J, I) in an image that nobody has worked on.
+        """Label -> probability (K, J, I) in a new image.
 
-        boxes : where each label is to be expected; for networks that need one
+        boxes : expected position of each label, for networks that need a box
         """
         ...
 
@@ -84,14 +84,14 @@ def teach_steps(
     folder: Path,
     device: torch.device,
 ) -> Steps[Net]:
-    """One training: ``settings.updates`` steps on the latest case's lesson and those replayed.
+    """One training: ``settings.updates`` steps on the latest case's lesson and replayed ones.
 
     Parameters
     ----------
     network : trained in place
-    lessons : the first is the latest case's
-    seed : of the batches
-    folder : of the checkpoint; a training that is found there goes on
+    lessons : the first is that of the latest case
+    seed : for the batches
+    folder : of the checkpoint; a training found there is resumed
 
     Returns
     -------

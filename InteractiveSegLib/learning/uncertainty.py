@@ -1,4 +1,4 @@
-"""How unsure a version is of cases that nobody has worked on: its probabilities there, without a person's marks."""
+"""Uncertainty of a version about new cases, from its probabilities without a person's marks."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _POSSIBLE = 0.1  # probability from which a voxel may be the object
 
 @dataclass(frozen=True)
 class UncertaintySettings:
-    """cases : new ones that a version looks at, at most, drawn at random; 0 looks at none.
+    """cases : maximum number of new cases to predict, drawn at random; 0 predicts none.
 
-    boxes_from : accepted cases, the latest, that say where objects are to be expected
+    boxes_from : number of latest accepted cases that determine where objects are expected
     """
 
     cases: int = 8
@@ -42,7 +42,7 @@ class UncertaintySettings:
 
 
 def uncertainty(foreground: NDArray[np.floating]) -> float:
-    """Mean entropy in bits, 0 to 1, of the voxels that may be the object; 1 where none may be: it was not found.
+    """Mean entropy in bits, 0 to 1, of the voxels that may be the object; 1 if there are none, so it was not found.
 
     foreground : (K, J, I) probability
     """
@@ -57,9 +57,9 @@ def uncertainty(foreground: NDArray[np.floating]) -> float:
 def uncertainty_steps(
     casebook: Casebook, teacher: Teacher[Any, Any], version: Version, settings: UncertaintySettings
 ) -> Steps[dict[str, float]]:
-    """Let a version look at cases that are still new, and write down how unsure it is of each, the mean over labels.
+    """Predict new cases with a version, and store its uncertainty about each, the mean over labels.
 
-    Cases that it has looked at already are left out, and those whose image cannot be read.
+    Cases that it has predicted already and cases whose image cannot be read are left out.
     """
     known = uncertainties_of(casebook, version.id)
     wanted = [entry for entry in _drawn(casebook, settings.cases) if entry.name not in known]
@@ -69,7 +69,7 @@ def uncertainty_steps(
     places = usual_places(casebook, settings.boxes_from)
     found: dict[str, float] = {}
     for number, entry in enumerate(wanted):
-        yield Progress(number, len(wanted), f"looking at {entry.name}, which is still to be done")
+        yield Progress(number, len(wanted), f"predicting {entry.name}, a new case")
         try:
             volume = casebook.volume(entry)
         except InputError:
@@ -83,13 +83,13 @@ def uncertainty_steps(
 
 
 def usual_places(casebook: Casebook, cases: int) -> dict[int, NDArray[np.float64]]:
-    """Label -> (2, 3): where its box usually begins and ends, as parts of the image along S, A and R; medians."""
+    """Label -> (2, 3): median start and end of its box, as fractions of the image along S, A and R."""
     places: dict[int, list[NDArray[np.float64]]] = defaultdict(list)
     for acceptance in stream(casebook)[-cases:]:
         try:
             entry = casebook.case_of_id(acceptance.case_id)
             labels = load_labels(entry, acceptance)
-        except InputError:  # the others tell as much
+        except InputError:  # the other cases suffice
             continue
         for label in acceptance.labels:
             places[label].append(place_of(BoundingBox.of_mask(labels == label), entry.image.geometry))
@@ -97,7 +97,7 @@ def usual_places(casebook: Casebook, cases: int) -> dict[int, NDArray[np.float64
 
 
 def place_of(box: BoundingBox, geometry: Geometry) -> NDArray[np.float64]:
-    """(2, 3): where a box begins and ends, as parts of the image along S, A and R."""
+    """(2, 3): start and end of a box, as fractions of the image along S, A and R."""
     axes = PatientAxes.of(geometry)
     ends = np.array([box.start_kji, box.stop_kji]) / geometry.shape_kji
     ends = ends[:, axes.order]
@@ -106,7 +106,7 @@ def place_of(box: BoundingBox, geometry: Geometry) -> NDArray[np.float64]:
 
 
 def box_at(place: NDArray[np.floating], geometry: Geometry) -> BoundingBox:
-    """The inverse of ``place_of``, on another image's grid; of one voxel at least."""
+    """Inverse of ``place_of``, on another image's grid; at least one voxel."""
     axes = PatientAxes.of(geometry)
     turned = np.array(place, float)
     turned[:, list(axes.flipped)] = 1 - turned[::-1, list(axes.flipped)]
@@ -119,7 +119,7 @@ def box_at(place: NDArray[np.floating], geometry: Geometry) -> BoundingBox:
 
 
 def _drawn(casebook: Casebook, count: int) -> list[CaseEntry]:
-    """New cases in an order that is random and always the same."""
+    """New cases in a random but reproducible order."""
     seed = casebook.splits.seed
     new = [entry for entry in casebook.cases() if entry.state is State.NEW]
     return sorted(new, key=lambda entry: hashlib.sha256(f"{seed}/doubt/{entry.name}".encode()).digest())[:count]

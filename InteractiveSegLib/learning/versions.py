@@ -1,4 +1,4 @@
-"""Versions of a casebook's networks: which one is in use, what it has seen, and the way back."""
+"""Versions of a casebook's networks: which one is in use, what it has learnt from, and rolling back."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ KEPT = 4  # replaced versions whose weights are kept
 
 @dataclass(frozen=True)
 class Version:
-    """A network that the casebook taught.
+    """A network trained on the casebook.
 
-    parent : the version it started from; None for the shipped weights, or for none
-    folder : of its weights; None where they were deleted to save space
-    cases : ids of the cases it and its parents have seen
+    parent : the version it started from; None for the shipped weights, or for a new network
+    folder : of its weights; None if they were deleted to save space
+    cases : ids of the cases it and its parents have learnt from
     scores : acceptance -> label -> Dice, on validation cases
-    reason : why it is used, or not
+    reason : why it is used or not
     """
 
     id: int
@@ -44,14 +44,14 @@ class Version:
 def versions(casebook: Casebook, learner: str) -> list[Version]:
     """All versions of a learner, the oldest first.
 
-    Of those whose row is damaged, or names a folder that is none of a version, there is a note.
+    Rows that are damaged or do not name a folder of a version are left out with a note.
     """
     rows = casebook.database.rows("SELECT * FROM version WHERE learner = ? ORDER BY id", [learner])
     return list(undamaged(rows, lambda row: _read(row, casebook.folder), casebook.note))
 
 
 def in_use(casebook: Casebook, learner: str) -> Version | None:
-    """The version in use; None where it is what there was before the first lesson."""
+    """The version in use; None if it is the initial network."""
     return next((version for version in versions(casebook, learner) if version.state == IN_USE), None)
 
 
@@ -66,7 +66,7 @@ def add_version(
     reason: str,
     weights: str | None = None,
 ) -> int:
-    """Write a version down, and put it in use where it is good; within a transaction. Returns its number.
+    """Add a version, and put it in use if it is good; within a transaction. Returns its number.
 
     weights : checksums of its files, as for ``weights_checksums``
     """
@@ -88,20 +88,20 @@ def put_in_use(rows: sqlite3.Connection, version: Version) -> None:
 
 
 def keep_scores(casebook: Casebook, version: Version, scores: Mapping[int, Mapping[int, float]]) -> None:
-    """Remember what a version scored on validation cases."""
+    """Store the scores of a version on validation cases."""
     merged = {**version.scores, **scores}
     with casebook.database.writing() as rows:
         rows.execute("UPDATE version SET scores = ? WHERE id = ?", [json.dumps(merged), version.id])
 
 
 def roll_back(casebook: Casebook, learner: str) -> Version | None:
-    """Use the version before the one in use; None where that is what there was before the first lesson.
+    """Go back from the version in use to its parent; None if that is the initial network.
 
-    The version that is left stays listed. Learning goes on from the one that is used now.
+    The abandoned version remains listed. Learning continues from the one then in use.
 
     Raises
     ------
-    InputError : no version is in use, or the weights of the one before were deleted.
+    InputError : no version is in use, or the weights of its parent were deleted.
     """
     current = in_use(casebook, learner)
     if current is None:
@@ -118,7 +118,7 @@ def roll_back(casebook: Casebook, learner: str) -> Version | None:
 
 
 def prune(casebook: Casebook, learner: str, kept: int = KEPT) -> None:
-    """Delete the weights of versions that were refused, and of replaced ones but the latest few."""
+    """Delete the weights of refused versions, and of all but the latest replaced ones."""
     found = [version for version in versions(casebook, learner) if version.folder is not None]
     replaced = [version for version in found if version.state == REPLACED]
     old = [version for version in found if version.state == REFUSED] + replaced[: max(0, len(replaced) - kept)]
@@ -129,7 +129,7 @@ def prune(casebook: Casebook, learner: str, kept: int = KEPT) -> None:
 
 
 def learner_folder(casebook: Casebook, learner: str) -> Path:
-    """Where a learner keeps its versions and trainings. InputError where a link leads out of the casebook."""
+    """Folder of a learner's versions and trainings. InputError if a link leads out of the casebook."""
     return contained_path(casebook.folder, f"learning/{learner}", f"the {learner} network")
 
 

@@ -107,7 +107,7 @@ def trust_programs(name_or_folder: str | Path) -> None:
 
 
 def read_weights(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """Header and tensors of a file that ``write_weights`` made. InputError where it cannot be read."""
+    """Header and tensors of a file that ``write_weights`` made. InputError if it cannot be read."""
     try:
         with safe_open(path, framework="pt") as file:
             return file.metadata() or {}, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
@@ -121,7 +121,7 @@ def weights_paths(name_or_folder: str | Path) -> list[Path]:
 
 
 def weights_path(name_or_folder: str | Path) -> Path:
-    """File of shipped weights, or the one model in a folder. InputError where there is none, or several."""
+    """File of shipped weights, or the one model in a folder. InputError if there is none, or several."""
     shipped = SHIPPED / f"{name_or_folder}.safetensors"
     if shipped.is_file():
         return shipped

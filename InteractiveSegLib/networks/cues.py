@@ -69,7 +69,7 @@ class ShownPrompts:
 
     box : bool, inside the drawn box; all of an image where none was drawn
     foreground, background : bool, scribbles
-    start : float in [0, 1], a mask to start from; None where there is none
+    start : float in [0, 1], a mask to start from; None if there is none
     other_objects : bool each, scribbles on other objects; they are background, each with its own statistics
     """
 

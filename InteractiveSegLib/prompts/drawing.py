@@ -42,6 +42,11 @@ class Drawing:
     def set_box(self, label: int, box: BoundingBox) -> None:
         """Give an object a box. The part outside the image is cut off, and noted.
 
+        >>> drawing = Drawing(Geometry((10, 20, 30), np.eye(4)))
+        >>> drawing.set_box(1, BoundingBox.from_ijk(5, 5, 2, 40, 15, 8))
+        >>> drawing.prompts.boxes[1].stop_kji, len(drawing.notes)
+        ((8, 15, 30), 1)
+
         Raises
         ------
         InputError : the box lies outside the image.
@@ -56,6 +61,11 @@ class Drawing:
     def add_scribbles(self, scribbles: Scribbles) -> None:
         """Draw over what was drawn before; a later mark replaces an earlier one on the same voxel, and that is noted.
 
+        >>> drawing = Drawing(Geometry((10, 20, 30), np.eye(4)))
+        >>> drawing.add_scribbles(Scribbles(np.array([[4, 8, 9], [4, 8, 10]]), np.array([1, 1])))
+        >>> len(drawing.prompts.scribbles)
+        2
+
         Raises
         ------
         InputError : a scribble lies outside the image.
@@ -69,6 +79,11 @@ class Drawing:
 
         The part outside the image is cut off, and noted.
 
+        >>> drawing = Drawing(Geometry((10, 20, 30), np.eye(4)))
+        >>> drawing.add_lasso(1, Lasso(0, 4, np.array([[5.0, 5.0], [5.0, 15.0], [15.0, 10.0]])))
+        >>> drawing.prompts.lasso_boxes[1].start_kji
+        (4, 5, 5)
+
         Raises
         ------
         InputError : the lasso lies outside the image, or encloses no voxel centre of it.
@@ -80,6 +95,11 @@ class Drawing:
 
     def set_start(self, label: int, mask_kji: NDArray) -> None:
         """Give an object a mask to start from, for example from another method; it is not a hard mark.
+
+        >>> drawing = Drawing(Geometry((10, 20, 30), np.eye(4)))
+        >>> drawing.set_start(1, np.ones((10, 20, 30), bool))
+        >>> drawing.prompts.labels
+        (1,)
 
         Parameters
         ----------
@@ -97,6 +117,13 @@ class Drawing:
         ones.
 
         Two equal labelmaps change nothing.
+
+        >>> drawing, before = Drawing(Geometry((10, 20, 30), np.eye(4))), np.zeros((10, 20, 30), np.uint8)
+        >>> after = before.copy()
+        >>> after[4, 8, 9] = 1
+        >>> drawing.add_edits(before, after)
+        >>> drawing.prompts.scribbles.labels.tolist()
+        [1]
 
         Raises
         ------

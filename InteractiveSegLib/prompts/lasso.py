@@ -182,7 +182,7 @@ def area(outline: NDArray[np.float64]) -> float:
 
 
 def crossing_of(outline: NDArray[np.float64]) -> NDArray[np.float64] | None:
-    """Start of a side of a closed curve (N, 2) that meets another one, its neighbours aside; None where none does."""
+    """Start of a side of a closed curve (N, 2) that meets another one, its neighbours aside; None if none does."""
     sides = _crossing_sides(outline)
     return None if sides is None else outline[sides[0]]
 

@@ -50,7 +50,7 @@ class Prompts:
         return replace(self, boxes={**self.boxes, label: box})
 
     def without_box(self, label: int) -> Prompts:
-        """InputError where the object has no box."""
+        """InputError if the object has no box."""
         if label not in self.boxes:
             raise InputError(f"object {label} has no box to remove; boxes exist for {sorted(self.boxes)}")
         return replace(self, boxes={kept: box for kept, box in self.boxes.items() if kept != label})

@@ -103,7 +103,7 @@ class Scribbles:
         return cls(np.stack(np.unravel_index(changed, after.shape), axis=1), labels)
 
     def to_labelmap(self, shape_kji: Index) -> NDArray[np.uint8]:
-        """Dense array of marks, 0 where there is none. InputError where marks lie outside."""
+        """Dense array of marks, 0 where there is none. InputError if marks lie outside."""
         self.require_inside(shape_kji)
         array = np.zeros(shape_kji, np.uint8)
         array[tuple(self.indices_kji.T)] = self.labels
@@ -132,7 +132,7 @@ class Scribbles:
         return Scribbles(self.indices_kji[inside] - np.array(box.start_kji), self.labels[inside])
 
     def require_inside(self, shape_kji: Index) -> None:
-        """InputError where marks lie outside an image of this shape."""
+        """InputError if marks lie outside an image of this shape."""
         outside = self.indices_kji[~BoundingBox.whole(shape_kji).contains(self.indices_kji)]
         if len(outside):
             raise InputError(

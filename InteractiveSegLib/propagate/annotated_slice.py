@@ -64,11 +64,16 @@ class AnnotatedSlice:
 def annotated_slices(
     labels_kji: NDArray[np.integer], axis: int, indices: Iterable[int] | None = None
 ) -> list[AnnotatedSlice]:
-    """Slices of a labelmap along an axis: those named, or all that hold a label.
+    """Slices of a labelmap along an axis: those named, or all that contain a label.
+
+    >>> labels = np.zeros((9, 4, 4), np.uint8)
+    >>> labels[[2, 6], 1:3, 1:3] = 1
+    >>> [each.index for each in annotated_slices(labels, 0)]
+    [2, 6]
 
     Raises
     ------
-    InputError : an index outside the labelmap, or no slice that holds a label.
+    InputError : an index outside the labelmap, or no slice that contains a label.
     """
     along = np.moveaxis(labels_kji, axis, 0)
     if indices is None:

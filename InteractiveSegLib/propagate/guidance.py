@@ -134,7 +134,7 @@ def drawable_axes(
 
 
 def residual(one: NDArray[np.floating], other: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Absolute difference (K, J, I) of two soft masks, 0 to 1. InputError where their shapes differ."""
+    """Absolute difference (K, J, I) of two soft masks, 0 to 1. InputError if their shapes differ."""
     if one.shape != other.shape:
         raise InputError(f"soft masks of the shapes {one.shape} and {other.shape} cannot be compared")
     return np.abs(one.astype(np.float32) - other.astype(np.float32))
@@ -150,8 +150,8 @@ def from_proxy(proxy: ProxyMask) -> Evidence:
     expected = np.zeros_like(proxy.disagreement)
     for k in np.flatnonzero(proxy.disagreement.any(axis=(1, 2))):  # slice by slice, for large images
         each = proxy.probabilities[:, k].astype(np.float32)
-        doubt = np.maximum(uncertainty(each).max(axis=0), uncertainty(each.sum(axis=0)))
-        expected[k] = _WRONG_OF_SIDES * doubt * proxy.disagreement[k]
+        unsure = np.maximum(uncertainty(each).max(axis=0), uncertainty(each.sum(axis=0)))
+        expected[k] = _WRONG_OF_SIDES * unsure * proxy.disagreement[k]
     return Evidence(proxy.box, expected, SIDES)
 
 

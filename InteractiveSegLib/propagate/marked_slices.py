@@ -32,7 +32,7 @@ class MarkedSlice:
 
     @classmethod
     def of_masks(cls, place: Place, masks: Mapping[int, PackedMask | None], shape_kji: Index) -> MarkedSlice:
-        """The part on this slice of masks of the whole image. InputError where the image has no such slice."""
+        """The part on this slice of masks of the whole image. InputError if the image has no such slice."""
         box = slice_box(_existing(place, shape_kji), shape_kji)
         return cls(*place, {label: _part(mask, box) for label, mask in masks.items()})
 
@@ -147,7 +147,7 @@ class MarkedSlices:
         return tuple(self._annotated(each, names, called) for each in self.slices if each.masks.keys() & names.keys())
 
     def require_shape(self, shape_kji: Index) -> None:
-        """InputError where the image has another shape."""
+        """InputError if the image has another shape."""
         if self.slices and tuple(shape_kji) != self.shape_kji:
             raise InputError(f"slices were marked on an image of {self.shape_kji} voxels, not {tuple(shape_kji)}")
 
@@ -227,7 +227,7 @@ def _slice_of(fields: Any, shape_kji: Index) -> MarkedSlice:
 
 
 def _existing(place: Place, shape_kji: Index) -> Place:
-    """InputError where the image has no such slice."""
+    """InputError if the image has no such slice."""
     axis, index = place
     if not 0 <= index < shape_kji[axis]:
         raise InputError(f"{ByIndex().one(place)} does not exist: the image has 0 to {shape_kji[axis] - 1}")

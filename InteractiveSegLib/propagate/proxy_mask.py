@@ -114,6 +114,16 @@ def propagate_steps(
     each slice and blended by nearness and similarity (``label_fusion``). Results of several axes are averaged, weighted
     by confidence and nearness. Annotated slices are not changed.
 
+    >>> from InteractiveSegLib.image.geometry import Geometry
+    >>> from InteractiveSegLib.progress import finish
+    >>> from InteractiveSegLib.propagate.annotated_slice import annotated_slices
+    >>> labels = np.zeros((9, 16, 16), np.uint8)
+    >>> labels[[2, 6], 4:12, 4:12] = 1
+    >>> volume = Volume(np.zeros(labels.shape, np.float32), Geometry(labels.shape, np.eye(4)))
+    >>> proxy = finish(propagate_steps(volume, annotated_slices(labels, 0), PropagateSettings("shape")))
+    >>> int(proxy.labelmap()[4, 8, 8])
+    1
+
     Parameters
     ----------
     annotated : in the order of drawing: if two crossing slices contradict each other, the later one is used

@@ -38,7 +38,7 @@ def box_of(fields: Any, shape_kji: Index | None = None) -> BoundingBox:
 def scribble_arrays(scribbles: Scribbles, shape_kji: Index) -> dict[str, NDArray]:
     """Runs of voxels with one label, in the order of the image's memory: first voxel, length, label.
 
-    InputError where marks lie outside an image of this shape.
+    InputError if marks lie outside an image of this shape.
     """
     scribbles.require_inside(shape_kji)
     flat = np.ravel_multi_index(tuple(scribbles.indices_kji.T.astype(np.int64)), shape_kji)
@@ -51,7 +51,7 @@ def scribble_arrays(scribbles: Scribbles, shape_kji: Index) -> dict[str, NDArray
 
 
 def scribbles_of(arrays: Arrays, shape_kji: Index) -> Scribbles:
-    """The scribbles of ``scribble_arrays``. InputError where the runs do not fit the image."""
+    """The scribbles of ``scribble_arrays``. InputError if the runs do not fit the image."""
     first, lengths = (np.asarray(arrays[name]).astype(np.int64) for name in ("first", "length"))
     labels = np.asarray(arrays["label"])
     if any(np.asarray(arrays[name]).dtype.kind not in "ui" for name in ("first", "length", "label")):
@@ -71,7 +71,7 @@ def scribbles_of(arrays: Arrays, shape_kji: Index) -> Scribbles:
 
 
 def mask_of(box: Any, bits: NDArray, shape_kji: Index | None = None) -> PackedMask:
-    """A packed mask from the fields of its box and its bits. InputError where they do not fit."""
+    """A packed mask from the fields of its box and its bits. InputError if they do not fit."""
     held = box_of(box, shape_kji)
     if bits.dtype != np.uint8 or bits.shape != ((held.size + 7) // 8,):
         raise InputError(f"a mask in a box of {held.shape_kji} has {bits.shape} bytes of {bits.dtype}")

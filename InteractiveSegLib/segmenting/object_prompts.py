@@ -32,7 +32,7 @@ class ObjectPrompts:
     foreground, background : bool, scribbles on the object and on all else; no voxel has both
     plain_background : bool, the part of the background that marks no other object
     other_objects : bool, the parts that mark another object each
-    start : float in [0, 1], a mask to start from; None where there is none
+    start : float in [0, 1], a mask to start from; None if there is none
     """
 
     grid: WorkingGrid

@@ -21,7 +21,7 @@ def printable(text: object) -> str:
 
 
 def no_markup(text: str) -> str:
-    """For tool tips and message boxes of Qt, which take text with a tag in it for HTML: it is shown as it stands."""
+    """For tool tips and message boxes of Qt, which take text with a tag in it for HTML: it is shown literally."""
     if "<" not in text:
         return text
     return f"<qt>{html.escape(text).replace(chr(10), '<br>')}</qt>"

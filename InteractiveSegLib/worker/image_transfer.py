@@ -45,7 +45,7 @@ class ArrivingImage:
     ----------
     fields : of ``image_fields``
     ask : sends a message to the client
-    receive : waits for the next message with voxels, for a moment; None where none came
+    receive : waits for the next message with voxels, for a moment; None if none came
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""A casebook that was damaged: what is wrong is named, and everything else goes on."""
+"""A damaged casebook: faults are named, and everything else still works."""
 
 import hashlib
 import re
@@ -72,10 +72,12 @@ def test_a_sound_casebook_has_nothing_to_find(study):
         ("probability", "first answer"),
     ],
 )
-def test_a_flipped_bit_is_found_and_named_and_the_rest_goes_on(study, name, called, place):
+def test_a_flipped_bit_is_found_and_named_and_the_rest_continues(study, name, called, place):
     found, other = stream(study)
     flip(getattr(found, name), place)
-    with pytest.raises(InputError, match=f"the {called} of case 'case0' is damaged: the content of .*{name}-.* is not"):
+    with pytest.raises(
+        InputError, match=f"the {called} of case 'case0' is damaged: the content of .*{name}-.* has changed"
+    ):
         load_accepted(study.case("case0"), found)
     assert load_accepted(study.case("case1"), other).labels.max() == 3
     [text] = texts(study)
@@ -84,7 +86,7 @@ def test_a_flipped_bit_is_found_and_named_and_the_rest_goes_on(study, name, call
 
 
 @pytest.mark.parametrize("suffix", ["npz", "nrrd"])
-def test_work_goes_on_from_the_round_before_one_that_is_damaged(study, suffix):
+def test_work_resumes_from_the_round_before_a_damaged_one(study, suffix):
     row = study.database.rows("SELECT * FROM round ORDER BY id DESC")[0]
     path = study.folder / row["prompts" if suffix == "npz" else "mask"]
     flip(path, 0.5)
@@ -146,7 +148,7 @@ def test_a_damaged_row_is_named_and_the_others_are_read(study, damage, capsys):
     assert re.search(r"case0|case 'case0'|number 1|acceptance 1", capsys.readouterr().out)
 
 
-def test_damaged_text_in_the_database_damages_one_row_alone(study):
+def test_damaged_text_in_the_database_damages_only_one_row(study):
     study.record(study.case("case0"), [Event(STROKE, 5.0, {"length_mm": 3.0})])
     with study.database.writing() as rows:
         rows.execute("UPDATE event SET data = CAST(x'ff7b7d' AS TEXT) WHERE kind = 'stroke'")
@@ -204,7 +206,7 @@ def test_damaged_weights_of_a_version_are_found_and_named(taught, name, damage):
     (text,) = texts(study, repair=True)
     assert text.startswith("the prompted network of version 1 ")
     assert str(path) in text
-    assert text.endswith("with 'learn --roll-back' the version before it is used")
+    assert text.endswith("'learn --roll-back' returns to the previous version")
 
 
 @pytest.mark.parametrize("checksums", ['{"../../../casebook.sqlite": "0"}', '{"network.safetensors": ', "[1]"])
@@ -226,7 +228,7 @@ def test_versions_without_checksums_get_some(taught):
     assert len(texts(study)) == 1
 
 
-def test_a_damaged_database_is_said_to_be_so(study):
+def test_a_damaged_database_is_reported(study):
     study.close()
     file = study.folder / FILE
     content = file.read_bytes()
@@ -269,14 +271,14 @@ def test_the_command_prints_what_is_wrong_and_repairs_what_it_can(study, capsys)
     assert main(["casebook", "check", book, "--repair"]) == 0
     assert "(repaired: it is new again" in capsys.readouterr().out
     assert main(["casebook", "check", book]) == 0
-    assert "3 cases with their images, masks and prompts are as they were written" in capsys.readouterr().err
+    assert "3 cases with their images, masks and prompts are complete and unchanged" in capsys.readouterr().err
     with Casebook(study.folder) as casebook:
         assert casebook.case("case2").state is State.NEW
         assert last_round(casebook, casebook.case("case2")).labels.max() == 9
 
 
 @pytest.mark.parametrize("value", [None, "{", '{"validation": "much"}', '{"colour": 1}'])
-def test_lost_settings_are_said_and_given_again(tmp_path, value, capsys):
+def test_lost_settings_are_reported_and_given_again(tmp_path, value, capsys):
     with casebook_of(tmp_path, 1, SplitSettings(0.2, 0.1, 5)) as casebook, casebook.database.writing() as rows:
         rows.execute(
             "DELETE FROM setting" if value is None else "UPDATE setting SET value = ?",
@@ -304,7 +306,7 @@ def test_a_half_made_casebook_says_so_and_is_finished(tmp_path, capsys):
     rows.commit()
     rows.close()
     assert main(["casebook", "list", str(book)]) == 2
-    assert "was never finished: run 'casebook init' on it again" in capsys.readouterr().err
+    assert "was never completed: run 'casebook init' on it again" in capsys.readouterr().err
     assert main(["casebook", "init", str(book), "--seed", "7", "--label", "3=liver"]) == 0
     with Casebook(book) as casebook:
         assert (casebook.splits.seed, casebook.labels()) == (7, {3: "liver"})
@@ -343,7 +345,7 @@ def test_a_header_that_was_hashed_alone_long_ago_is_still_the_image(tmp_path):
             rows.execute("UPDATE case_ SET sha256 = ?, bytes = ?", alone)
         assert casebook.volume(casebook.case("v")).array_kji.shape == (2, 3, 4)
         [found] = finish(check_steps(casebook, repair=True))
-        assert "was hashed without the file of its voxels" in found.text
+        assert "was hashed without its file of voxels" in found.text
         assert casebook.case("v").image.sha256 == whole.sha256
         assert finish(check_steps(casebook)) == []
 
@@ -362,7 +364,7 @@ def test_cases_without_their_image_are_passed_over(tmp_path, order):
         assert "passed over: the image of case" in found.notes[0]
         assert found.notes[3] == "2 further cases were passed over, too"
         next_case(casebook, order).entry.image.path.unlink()
-        with pytest.raises(InputError, match=r"is not at .*; it is so of all 7 cases that are left"):
+        with pytest.raises(InputError, match=r"is not at .*; likewise for all 7 cases that are left"):
             next_case(casebook, order, uncertainties)
 
 

@@ -66,7 +66,7 @@ def test_masks_are_exported_in_the_order_of_acceptance(study, tmp_path):
     assert [path.name for path in written] == ["case1_mask.nii.gz", "case0_mask.nii.gz"]
     geometry = study.case("case1").image.geometry
     assert np.array_equal(read_labelmap(written[0], geometry), two_labels())
-    with pytest.raises(InputError, match="'case1' is no DICOM series"):
+    with pytest.raises(InputError, match="'case1' is not a DICOM series"):
         finish(export_steps(study, tmp_path / "out", "dicom"))
     with pytest.raises(InputError, match="'stl'"):
         finish(export_steps(study, tmp_path / "out", "stl"))
@@ -89,7 +89,7 @@ def test_names_that_become_one_are_told_apart_and_stay_the_same(tmp_path):
     assert len({stem.casefold() for stem in stems}) == len(names) == len(list((tmp_path / "out").iterdir()))
     assert all(len(path.name.encode()) < 240 for path in exported.files)
     assert [read_labelmap(path, shape).max() for path in exported.files] == list(range(1, 8))
-    assert "the mask of case 'löber' is called l-ber-2_mask.nii.gz" in exported.notes
+    assert "the mask of case 'löber' is saved as l-ber-2_mask.nii.gz" in exported.notes
 
 
 def test_no_image_of_the_study_is_written_over(tmp_path):
@@ -111,7 +111,7 @@ def test_no_image_of_the_study_is_written_over(tmp_path):
         (tmp_path / "linked").symlink_to(tmp_path / "images")
         with pytest.raises(InputError, match="is the image of case 'case0_mask'"):
             finish(export_steps(casebook, tmp_path / "linked", "seg.nrrd", True))
-        with pytest.raises(InputError, match="lies among the casebook's own files"):
+        with pytest.raises(InputError, match="is among the casebook's own files"):
             finish(export_steps(casebook, casebook.folder / "cases" / "1", "nifti", True))
         assert {path: path.read_bytes() for path in (tmp_path / "images").iterdir()} == before
         [written] = finish(export_steps(casebook, tmp_path / "images", "nifti")).files
@@ -119,7 +119,7 @@ def test_no_image_of_the_study_is_written_over(tmp_path):
         assert all(path.read_bytes() == content for path, content in before.items())
 
 
-def test_what_is_there_is_replaced_when_a_person_says_so(study, tmp_path):
+def test_existing_files_are_replaced_on_request(study, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     (out / "case0_mask.nii.gz").write_bytes(b"drawn by hand")

@@ -72,7 +72,7 @@ def test_a_newer_casebook_is_refused_and_left_alone(tmp_path):
     rows.close()
     before = file.read_bytes()
     with pytest.raises(
-        InputError, match=f"version {schema.VERSION + 1}, but this program knows .* {schema.VERSION}: upd"
+        InputError, match=f"version {schema.VERSION + 1}, but this program supports .* {schema.VERSION}: upd"
     ):
         Casebook(tmp_path / "book")
     assert file.read_bytes() == before
@@ -121,7 +121,7 @@ def test_an_older_casebook_is_brought_forward_with_a_copy_and_a_note(tmp_path, v
     (book / f"{kept}.sqlite").write_text("a copy that is there already")
     with Casebook(book) as casebook:
         assert casebook.notes == [
-            f"the casebook was brought from version {version} to {schema.VERSION}; the older one is kept as "
+            f"the casebook was upgraded from version {version} to {schema.VERSION}; the old one is kept as "
             f"{kept}-2.sqlite"
         ]
         assert casebook.splits == SplitSettings(0, 0.5, 3)
@@ -164,7 +164,7 @@ def test_the_copy_before_a_migration_has_what_another_program_writes_meanwhile_w
 
 
 def test_what_is_no_casebook_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"is no casebook: it has no casebook\.sqlite"):
+    with pytest.raises(InputError, match=r"is not a casebook: it has no casebook\.sqlite"):
         Casebook(tmp_path)
     (tmp_path / FILE).write_text("no database, but long enough to be looked at " * 30)
     with pytest.raises(InputError, match="is damaged"):
@@ -173,7 +173,7 @@ def test_what_is_no_casebook_is_refused(tmp_path):
     with sqlite3.connect(tmp_path / FILE) as rows:
         rows.execute("CREATE TABLE other (a)")
     rows.close()
-    with pytest.raises(InputError, match="an SQLite file, but no casebook"):
+    with pytest.raises(InputError, match="an SQLite file, but not a casebook"):
         Casebook(tmp_path)
     with pytest.raises(InputError, match="is a casebook already"):
         Casebook.created(tmp_path)
@@ -281,7 +281,7 @@ def test_a_folder_is_taken_in_with_what_is_wrong_in_it_noted(tmp_path):
         assert len(imported.notes) == 2
         assert "p9.nii.gz cannot be read" in imported.notes[0]
         assert "is in the casebook already, as case 'copy'" in imported.notes[1]
-        with pytest.raises(InputError, match=r"holds no image .* '\*.mha'"):
+        with pytest.raises(InputError, match=r"contains no image .* '\*.mha'"):
             finish(import_steps(casebook, tmp_path / "in", ImportSettings("*.mha")))
         with pytest.raises(InputError, match="does not exist"):
             finish(import_steps(casebook, tmp_path / "nowhere"))
@@ -330,7 +330,7 @@ def test_adding_a_case_costs_the_same_however_many_there_are(tmp_path, name):
 
 
 @pytest.mark.parametrize("places", [("one", "two"), (".", "more"), ("1/a", "1/b", "2/c")])
-def test_a_series_that_lies_in_several_folders_is_said(tmp_path, places):
+def test_a_series_in_several_folders_is_reported(tmp_path, places):
     pixels = ramp(4 * len(places))
     for part, place in enumerate(places):
         at = range(4 * part, 4 * part + 4)
@@ -340,5 +340,5 @@ def test_a_series_that_lies_in_several_folders_is_said(tmp_path, places):
         imported = finish(import_steps(casebook, tmp_path / "in"))
     assert len(imported.added) == len(places) + 1
     (note,) = imported.notes
-    assert note.startswith(f"the DICOM series 1.2.3 lies in {len(places)} folders")
+    assert note.startswith(f"the DICOM series 1.2.3 is in {len(places)} folders")
     assert all(str(tmp_path / "in" / place) in note for place in places)

@@ -1,4 +1,4 @@
-"""Programs that are killed while they work on a case: nothing is lost or left over, and the case comes again."""
+"""Programs killed while they work on a case: nothing is lost or left over, and the case is offered again."""
 
 import os
 import signal
@@ -46,7 +46,7 @@ def files_of(book):
 
 @needs_fork
 @pytest.mark.parametrize("at", ["write_labelmap", "save_prompts", "set_state"])
-def test_what_a_killed_accept_had_written_is_swept_and_the_case_comes_again(tmp_path, monkeypatch, at):
+def test_what_a_killed_accept_had_written_is_swept_and_the_case_is_offered_again(tmp_path, monkeypatch, at):
     with casebook_of(tmp_path) as casebook:
         accepted(casebook, "case1")
     book = tmp_path / "book"
@@ -71,7 +71,7 @@ def test_what_a_killed_accept_had_written_is_swept_and_the_case_comes_again(tmp_
         assert len(stream(casebook)) == 1
         found = next_case(casebook)
         assert found.entry.name == "case0"
-        assert found.reason == "it was in work when its program ended; what was kept of the work is there"
+        assert found.reason == "it was in work when its program ended; the saved work is there"
         accepted(casebook, "case0")
         assert finish(check_steps(casebook)) == []
 
@@ -100,7 +100,7 @@ def test_a_round_is_kept_whole_or_not_at_all(tmp_path, monkeypatch, at):
 
 @needs_fork
 @pytest.mark.parametrize("order", ["fixed", "random", "uncertain"])
-def test_a_case_in_work_comes_again_only_when_its_program_has_ended(tmp_path, order):
+def test_a_case_in_work_is_offered_again_only_when_its_program_has_ended(tmp_path, order):
     with casebook_of(tmp_path, 4) as one, Casebook(tmp_path / "book") as other:
         one.begin(one.case("case1"))
         assert next_case(other, order).entry.name != "case1"
@@ -189,7 +189,7 @@ def test_a_casebook_whose_making_was_killed_is_made_by_the_next(tmp_path, monkey
         Casebook.created(book)
 
     killed(job)
-    with pytest.raises(InputError, match="is no casebook"):
+    with pytest.raises(InputError, match="is not a casebook"):
         Casebook(book)
     with Casebook.created(book, labels={1: "liver"}) as casebook:
         assert casebook.labels() == {1: "liver"}

@@ -22,7 +22,7 @@ def some_prompts():
     return Prompts({1: box}, scribbles, {2: PackedMask.of(box_mask())}, {3: box})
 
 
-def test_what_was_accepted_comes_back_as_it_was(tmp_path):
+def test_what_was_accepted_comes_back_unchanged(tmp_path):
     with casebook_of(tmp_path) as casebook:
         labels = box_mask()
         labels[5, 0, 0] = 7
@@ -78,7 +78,7 @@ def test_steps_that_make_no_sense_are_refused_and_change_nothing(tmp_path, way, 
         assert len(list((tmp_path / "book").rglob("mask-*"))) == way.count("accept")
 
 
-def test_a_reopened_case_keeps_what_was_accepted_until_it_is_accepted_anew(tmp_path):
+def test_a_reopened_case_keeps_what_was_accepted_until_it_is_accepted_again(tmp_path):
     with casebook_of(tmp_path) as casebook:
         accepted(casebook, "case0")
         accepted(casebook, "case1")
@@ -108,7 +108,7 @@ def test_an_empty_mask_is_accepted_only_where_it_is_meant(tmp_path):
         entry, nothing = casebook.begin(casebook.case("case0")), box_mask(0)
         with pytest.raises(InputError, match="'case0' is empty: say that the image shows no object, or skip"):
             accept(casebook, entry, by_hand(nothing))
-        with pytest.raises(InputError, match=r"said to show no object, but its mask holds \[1\]"):
+        with pytest.raises(InputError, match=r"marked as showing no object, but its mask contains \[1\]"):
             accept(casebook, entry, by_hand(box_mask(), absent=True))
         accept(casebook, entry, by_hand(nothing, absent=True))
         [found] = stream(casebook)
@@ -118,11 +118,11 @@ def test_an_empty_mask_is_accepted_only_where_it_is_meant(tmp_path):
 @pytest.mark.parametrize(
     ("accepted_mask", "text"),
     [
-        (by_hand(box_mask()[:5]), r"shape \(5, 12, 17\), but its image \(6, 12, 17\)"),
+        (by_hand(box_mask()[:5]), r"shape \(5, 12, 17\), but its image has \(6, 12, 17\)"),
         (AcceptedMask(box_mask(), np.zeros((6, 12, 17), np.uint8)), "105 labelled voxels .* no origin"),
         (AcceptedMask(box_mask(), box_mask(4)), "no origin"),
-        (by_hand(box_mask(255)), "whole numbers from 0 to 254"),
-        (by_hand(box_mask().astype(np.float32)), "whole numbers from 0 to 254"),
+        (by_hand(box_mask(255)), "integers from 0 to 254"),
+        (by_hand(box_mask().astype(np.float32)), "integers from 0 to 254"),
         (by_hand(box_mask(), first={1: np.zeros((1, 2, 3), np.float32)}), r"first answer for label 1 .* \(1, 2, 3\)"),
     ],
 )
@@ -141,7 +141,7 @@ def test_a_label_that_comes_late_is_not_known_to_earlier_masks(tmp_path):
         assert [found.known_labels for found in stream(casebook)] == [(1,), (1, 5)]
 
 
-def test_work_goes_on_where_it_was_left_and_old_rounds_are_dropped(tmp_path):
+def test_work_is_resumed_where_it_was_left_and_old_rounds_are_dropped(tmp_path):
     with casebook_of(tmp_path) as casebook:
         entry = casebook.begin(casebook.case("case0"))
         assert last_round(casebook, entry) is None
@@ -171,11 +171,11 @@ def test_the_next_case_is_named_with_its_reason(tmp_path):
         assert "added first; 4 of 4 cases are left" in next_case(casebook).reason
         uncertainties = {"case1": 0.2, "case3": 0.7, "gone": 1.0}
         found = next_case(casebook, "uncertain", uncertainties)
-        assert (found.entry.name, "least sure of it (uncertainty 0.70, looked at 2 cases)" in found.reason) == (
+        assert (found.entry.name, "most uncertain about it (uncertainty 0.70, of 2 cases)" in found.reason) == (
             "case3",
             True,
         )
-        assert "no network has looked" in next_case(casebook, "uncertain").reason
+        assert "no network has predicted" in next_case(casebook, "uncertain").reason
         drawn = {next_case(casebook, "random").entry.name for _ in range(3)}
         assert len(drawn) == 1
         casebook.begin(casebook.case("case0"))

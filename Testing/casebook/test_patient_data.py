@@ -1,4 +1,4 @@
-"""What a casebook tells of patients, to whom, and what names from files may do elsewhere: nothing."""
+"""What a casebook reveals about patients, and to whom; and names from files do no harm elsewhere."""
 
 import csv
 import json
@@ -112,7 +112,7 @@ def test_pseudonyms_keep_the_names_of_files_and_series_out(tmp_path, capsys):
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
 @pytest.mark.parametrize("kind", ["new", "empty", "with images"])
-def test_a_casebook_is_for_its_owner_alone(tmp_path, umask_022, kind):
+def test_only_its_owner_can_read_a_casebook(tmp_path, umask_022, kind):
     book = tmp_path / "book"
     if kind != "new":
         book.mkdir()

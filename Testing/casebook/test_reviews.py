@@ -1,4 +1,4 @@
-"""Organs and slices that a person looked at, and those that nobody did."""
+"""Organs and slices that a person reviewed, and unreviewed ones."""
 
 import csv
 
@@ -62,13 +62,13 @@ def test_reviews_come_back_from_their_text():
     assert '"1u2v1u1v1u"' in review.to_text()
     assert Review.from_text(review.to_text()) == review
     for text in ("", "[]", '{"axis": 0, "slices": 2, "states": {"1": "2x"}}', review.to_text().replace("2v", "3v")):
-        with pytest.raises(InputError, match="is no review"):
+        with pytest.raises(InputError, match="is not a review"):
             Review.from_text(text)
-    with pytest.raises(InputError, match="is no review"):
+    with pytest.raises(InputError, match="is not a review"):
         Review.from_text('{"axis": 0, "slices": 2, "states": {"1": "99999999999v"}}')
 
 
-def test_what_was_put_right_is_told_from_what_was_right():
+def test_corrected_slices_are_distinguished_from_correct_ones():
     before, after = two_organs(), two_organs()
     after[3, 4, 6] = 0
     after[4, 9, 1] = 1
@@ -80,8 +80,8 @@ def test_what_was_put_right_is_told_from_what_was_right():
 def test_what_cannot_be_true_of_a_mask_is_refused():
     for review, text in (
         (nothing(1, 2), "nothing of the mask of it is verified"),
-        (nothing(1, 2).marked(2, ABSENT, [1, 2]), "label 2 is said not to be in slice 2 along k"),
-        (nothing(5).marked(5, VERIFIED), "label 5 is said to be right in all slices .* say that it is absent"),
+        (nothing(1, 2).marked(2, ABSENT, [1, 2]), "label 2 is marked as absent from slice 2 along k"),
+        (nothing(5).marked(5, VERIFIED), "label 5 is marked as verified in all slices .* mark it as absent"),
     ):
         with pytest.raises(InputError, match=text):
             review.require_fits(two_organs(), "it")
@@ -101,7 +101,7 @@ def test_a_part_of_a_mask_is_accepted_and_the_rest_is_kept_as_it_is(tmp_path):
         accepted(casebook, "case1", two_organs())
         entry = casebook.begin(casebook.case("case2"))
         wrong = Review(0, 9, {1: (VERIFIED,) * 9})
-        with pytest.raises(InputError, match="of case 'case2' is of 9 slices along k, but the image has the shape"):
+        with pytest.raises(InputError, match="of case 'case2' has 9 slices along k, but the image has the shape"):
             accept(casebook, entry, by_hand(two_organs(), review=wrong))
     with Casebook(tmp_path / "book") as casebook:
         part, whole = stream(casebook)
@@ -141,7 +141,7 @@ def study(tmp_path):
         yield casebook
 
 
-def test_what_nobody_verified_is_exported_on_request_alone(study, tmp_path):
+def test_unverified_parts_are_exported_only_on_request(study, tmp_path):
     geometry = study.case("case0").image.geometry
     exported = finish(export_steps(study, tmp_path / "out", "nifti"))
     expected = two_organs()
@@ -161,12 +161,12 @@ def test_what_nobody_verified_is_exported_on_request_alone(study, tmp_path):
     ]
     exported = finish(export_steps(study, tmp_path / "all", "nifti", with_unverified=True))
     assert np.array_equal(read_labelmap(exported.files[0], geometry), two_organs())
-    assert "it is in the file all the same" in exported.notes[0]
+    assert "it is exported nevertheless" in exported.notes[0]
     with pytest.raises(InputError, match="exists already"):
         finish(export_steps(study, tmp_path / "out", "nifti"))
 
 
-def test_segments_that_nobody_verified_are_called_so(study, tmp_path):
+def test_unverified_segments_are_named_so(study, tmp_path):
     import SimpleITK as sitk  # noqa: N813
 
     for asked, names in ((False, ["liver", "spleen"]), (True, ["liver", "spleen (not verified)"])):
@@ -198,7 +198,7 @@ def test_the_table_of_effort_counts_slices_of_organs(study, tmp_path):
     assert [[row[state] for state in states] for row in rows] == [["4", "6", "2", "0"], ["0", "12", "0", "0"]]
 
 
-def test_dicom_seg_holds_what_was_verified_and_names_what_was_not(tmp_path, shared_data):
+def test_dicom_seg_contains_verified_parts_and_names_unverified_ones(tmp_path, shared_data):
     highdicom = pytest.importorskip("highdicom", reason="highdicom is not installed")
     folder = shared_data / "dicom_import" / "ProstateX-0000_t2_tse_sag"
     with Casebook.created(tmp_path / "book", ALL_FOR_TRAINING) as casebook:
@@ -225,7 +225,7 @@ def test_dicom_seg_holds_what_was_verified_and_names_what_was_not(tmp_path, shar
         assert (described.segment_label, described.algorithm_type.value) == (name, kind)
         assert made.get_volume().array.any(axis=(1, 2, 3)).sum() == count
     assert nothing_left.files == ()
-    assert "its mask is empty, which DICOM SEG cannot hold" in nothing_left.left_out[0]
+    assert "its mask is empty, which DICOM SEG cannot store" in nothing_left.left_out[0]
 
 
 def test_an_absent_organ_is_accepted_without_a_mask_of_it(tmp_path):

@@ -1,4 +1,4 @@
-"""What a network found before anybody worked on a case."""
+"""A network's masks of cases that nobody has worked on."""
 
 import numpy as np
 import pytest
@@ -57,7 +57,7 @@ def test_cases_of_the_test_split_and_cases_that_somebody_worked_on_get_none(stud
     study.skip(study.case("case2"))
     study.begin(study.case("case0"))
     for name, text in (
-        ("case3", "it is of the test split, whose cases are annotated without help"),
+        ("case3", "it is in the test split, whose cases are annotated without help"),
         ("case1", "somebody has worked on it"),
         ("case2", "it is skipped"),
         ("case0", "it is in work"),
@@ -70,7 +70,7 @@ def test_cases_of_the_test_split_and_cases_that_somebody_worked_on_get_none(stud
 def test_a_case_is_opened_with_its_starting_mask_and_what_is_left_of_it_stays_the_networks(study):
     started(study, "case0")
     opened = act(study.folder, "open", name="case0").opened
-    assert opened.reason.endswith("it opens with a starting mask, which nobody has looked at yet")
+    assert opened.reason.endswith("it opens with a starting mask, which is unverified")
     assert "starting mask" not in act(study.folder, "open", name="case1").opened.reason
     assert np.array_equal(opened.masks[1].mask_kji, box_mask()[1:4, 3:8, 5:12] > 0)
     edited = box_mask() > 0

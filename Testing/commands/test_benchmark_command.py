@@ -1,4 +1,4 @@
-"""``interactiveseg benchmark`` as its users meet it: a folder in, tables and pictures out, or one line of error."""
+"""``interactiveseg benchmark`` as its users see it: from a folder to tables and pictures, or a one-line error."""
 
 import csv
 from concurrent.futures import ThreadPoolExecutor

@@ -65,27 +65,27 @@ def test_a_study_from_its_first_image_to_the_export(study, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (["list", "nowhere"], "is no casebook"),
+        (["list", "nowhere"], "is not a casebook"),
         (["accept", "BOOK", "p9", "m.nii.gz"], "has no case 'p9'"),
-        (["accept", "BOOK", "p0_image"], "name the MASK, or say --absent"),
+        (["accept", "BOOK", "p0_image"], "give the MASK, or --absent"),
         (["accept", "BOOK", "p0_image", "none.nii.gz"], "none.nii.gz does not exist"),
         (["reopen", "BOOK", "p0_image"], "is new and cannot become reopened"),
         (["export", "BOOK", "out"], "has no accepted case"),
         (["export", "BOOK", "effort.pdf", "--effort"], "written as .csv or .png"),
-        (["accept", "BOOK", "p0_image", "--verified", "liver"], "has no mask yet: name the MASK"),
-        (["accept", "BOOK", "p0_image", "--absent", "--not-there", "liver"], "it takes no MASK and no organs"),
+        (["accept", "BOOK", "p0_image", "--verified", "liver"], "has no mask yet: give the MASK"),
+        (["accept", "BOOK", "p0_image", "--absent", "--not-there", "liver"], "give neither MASK nor organs"),
         (["init", "BOOK"], "is a casebook already"),
         (["add", "BOOK", "nowhere"], "nowhere does not exist"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(study, capsys, words, text):
+def test_what_is_wrong_is_reported_in_one_line(study, capsys, words, text):
     assert main(["casebook", *(str(study) if word == "BOOK" else word for word in words)]) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert text in line
 
 
 @pytest.mark.parametrize("which", ["mask", "scribbles"])
-def test_what_was_converted_to_fit_the_image_is_said(study, tmp_path, capsys, which):
+def test_what_was_converted_to_fit_the_image_is_reported(study, tmp_path, capsys, which):
     image = tmp_path / "in" / "p1_image.nii.gz"
     geometry = read_volume(image).geometry
     rounded = geometry.ijk_to_ras.copy()
@@ -134,7 +134,7 @@ def test_a_part_of_a_mask_is_accepted_organ_by_organ_and_exported(study, tmp_pat
         ),
         (["--verified", "liver:2-x"], "'2-x' is no slice"),
         (["--verified", "liver:4-9"], "no slice 6: its 6 slices along k count from 0 to 5"),
-        (["--not-there", "liver"], "label 1 is said not to be in slice 1 along k of case 'p1_image'"),
+        (["--not-there", "liver"], "label 1 is marked as absent from slice 1 along k of case 'p1_image'"),
     ):
         assert main([*accept, mask, *words]) == 2
         assert text in capsys.readouterr().err

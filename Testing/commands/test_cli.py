@@ -1,4 +1,4 @@
-"""The command line as scripts see it: exit codes, one line of error, masks on the very grid of the image."""
+"""The command line as scripts see it: exit codes, one-line errors, masks on exactly the image's grid."""
 
 import json
 import math
@@ -122,7 +122,7 @@ def test_without_adapting_the_network_answers_as_it_is(run):
 
 
 @pytest.mark.parametrize("output", ["mask.nrrd", "mask.seg.nrrd", "mask.nii.gz", "mask.nii", "mask.mha"])
-def test_the_mask_lies_on_the_very_grid_of_the_image(case, run, output):
+def test_the_mask_lies_on_the_grid_of_the_image(case, run, output):
     assert run("--box", *BOX_IJK, "--no-adapt", output=output)[0] == 0
     written = sitk.ReadImage(output)
     image = read_volume("image.nii.gz").geometry
@@ -248,7 +248,7 @@ def test_the_shipped_weights_find_a_bright_blob(run):
     assert dice(read_labelmap("mask.nrrd", geometry) == 1, bright) > 0.8
 
 
-def test_the_version_is_told(capsys):
+def test_the_version_is_printed(capsys):
     assert exit_code(["--version"]) == 0
     assert capsys.readouterr().out == f"interactiveseg {__version__}\n"
 
@@ -312,7 +312,7 @@ def test_an_output_that_cannot_be_or_would_replace_an_input_is_refused_before_an
     assert {path.name: path.read_bytes() for path in case.iterdir() if path.is_file()} == before
 
 
-def test_a_run_can_be_repeated_but_replaces_nothing_of_a_persons(case, run):
+def test_a_run_can_be_repeated_but_replaces_none_of_a_persons_files(case, run):
     words = ("--box", *BOX_IJK, "--no-adapt", "--probability", "p.nrrd")
     assert run(*words)[0] == 0
     code, _, error = run(*words)
@@ -390,7 +390,7 @@ def test_damaged_weights_are_refused(run, model):
 
 
 @pytest.mark.usefixtures("case")
-def test_cuda_where_there_is_none_is_refused(run, monkeypatch):
+def test_cuda_without_a_gpu_is_refused(run, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert_refused(run("--box", *BOX_IJK, "--device", "cuda"), "no CUDA device is available")
     assert run("--box", *BOX_IJK, "--device", "auto", "--no-adapt")[0] == 0

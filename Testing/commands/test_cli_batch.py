@@ -1,4 +1,4 @@
-"""Several images by one command: folders, lists, what is there already, and what fails."""
+"""Several images in one command: folders, lists, existing masks, and failures."""
 
 import json
 import shutil
@@ -108,7 +108,7 @@ def test_each_image_has_the_mask_that_it_has_alone(run):
 
 
 @pytest.mark.usefixtures("scans")
-def test_what_is_there_is_left_and_done_again_where_that_is_asked_for(run):
+def test_what_is_there_is_left_and_redone_on_request(run):
     assert run("segment", "scans/a.nii.gz", "scans/b.nii.gz", *BOX, "-o", "masks")[0] == 0
     before = Path("masks/a_mask.nii.gz").stat().st_mtime_ns
     assert run("segment", "scans", *BOX, "-o", "masks")[0] == 0
@@ -130,7 +130,7 @@ def damage(kind):
 
 @pytest.mark.usefixtures("scans")
 @pytest.mark.parametrize("kind", ["cut", "empty", "not finite"])
-def test_where_one_fails_the_others_are_done_and_the_exit_code_is_3(run, kind):
+def test_if_one_fails_the_others_are_done_and_the_exit_code_is_3(run, kind):
     damage(kind)
     code, output, _ = run("segment", "scans", *BOX, "-o", "masks", "--json")
     found = json.loads(output)
@@ -222,7 +222,7 @@ FOREIGN = {
 
 @pytest.mark.usefixtures("scans")
 @pytest.mark.parametrize("text", FOREIGN.values(), ids=FOREIGN)
-def test_a_report_that_the_command_did_not_write_stays_until_somebody_says_overwrite(run, text):
+def test_a_report_that_the_command_did_not_write_stays_until_overwrite_is_given(run, text):
     Path("masks").mkdir()
     Path("masks/report.json").write_text(text)
     words = ("segment", "scans/a.nii.gz", "scans/b.nii.gz", *BOX, "-o", "masks")
@@ -257,12 +257,12 @@ def test_a_report_replaces_no_input(run):
 
 
 @pytest.mark.usefixtures("scans")
-def test_a_series_that_lies_in_several_folders_is_said(run):
+def test_a_series_in_several_folders_is_reported(run):
     for place in ("one", "two"):
         write_series(Path("split", place), ramp(4) + len(place), uid="1.2.3")
     code, _, error = run("segment", "split", "--box", "1,1,0,6,5,4", "-o", "masks")
     assert (code, states(report())) == (0, {"one": "done", "two": "done"})
-    assert "note: the DICOM series 1.2.3 lies in 2 folders" in error
+    assert "note: the DICOM series 1.2.3 is in 2 folders" in error
 
 
 def same_names():

@@ -1,4 +1,4 @@
-"""Faults of the machine and slips in typing: one line that helps, and the exit code that scripts go by."""
+"""Faults of the machine and typing errors: a helpful one-line message and the exit code for scripts."""
 
 import errno
 import os
@@ -189,7 +189,7 @@ def test_a_reader_that_has_gone_ends_it_quietly(words):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
-def test_a_full_disk_behind_standard_output_is_told_in_one_line():
+def test_a_full_disk_behind_standard_output_is_reported_in_one_line():
     with Path("/dev/full").open("w") as full:
         done = interactiveseg("--version", stdout=full)
     assert done.returncode == 1

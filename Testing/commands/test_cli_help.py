@@ -1,4 +1,4 @@
-"""What a person learns from --help: every option, every default, and examples that are right."""
+"""What --help shows: every option, every default, and correct examples."""
 
 import argparse
 import shlex

@@ -1,4 +1,4 @@
-"""Points, lassos and masks to start from on the command line: what they become, and what is refused."""
+"""Points, lassos and masks to start from on the command line: their effect, and what is refused."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Commands that are killed at moments spread over their run: after the next start nothing is lost or left over.
+"""Commands killed at moments spread over their run: after the next start nothing is lost or left over.
 
 Not run by default: ``make test-all``, or ``pytest -m slow``.
 """
@@ -253,7 +253,7 @@ def test_exported_masks_are_whole():
 
 
 @pytest.mark.usefixtures("folder")
-def test_learning_loses_no_accepted_mask_and_goes_on():
+def test_learning_loses_no_accepted_mask_and_resumes():
     words = ("learn", "book", "--updates", "3", "--look-at", "1")
     for _ in kills(words, copied(accepted=2)):
         assert nothing_is_wrong()

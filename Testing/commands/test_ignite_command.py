@@ -66,12 +66,12 @@ def test_a_study_is_started_accepted_organ_by_organ_and_exported(study, tmp_path
     [
         ({"--names": "none.json"}, "none.json cannot be read"),
         ({"--images": "nowhere"}, "nowhere cannot be read"),
-        ({"--names": None}, "holds label 5, which the study does not have (1 liver): say with --names"),
+        ({"--names": None}, "contains label 5, which the study does not have (1 liver): name the source"),
         ({"--labels": "in"}, "no image in"),
-        ({"STUDY": "nowhere"}, "is no casebook"),
+        ({"STUDY": "nowhere"}, "is not a casebook"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(study, tmp_path, capsys, change, text):
+def test_what_is_wrong_is_reported_in_one_line(study, tmp_path, capsys, change, text):
     given = {"STUDY": "book", "--images": "images", "--labels": "masks", "--names": "labels.json"} | change
     words = ["casebook", "ignite", str(tmp_path / given.pop("STUDY"))]
     for name, value in given.items():

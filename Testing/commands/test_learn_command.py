@@ -32,7 +32,7 @@ def test_learning_versions_and_the_way_back(study, capsys):
     assert capsys.readouterr().out == "no version is in use\n"
     assert main([*words, "--versions"]) == 0
     heard = capsys.readouterr()
-    assert ("replaced" in heard.out, "what it was before the first case" in heard.err) == (True, True)
+    assert ("replaced" in heard.out, "the network is the initial one" in heard.err) == (True, True)
     assert main([*words, "--roll-back"]) == 2
     assert "nothing to roll back" in capsys.readouterr().err
 
@@ -40,12 +40,12 @@ def test_learning_versions_and_the_way_back(study, capsys):
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (["nowhere"], "is no casebook"),
+        (["nowhere"], "is not a casebook"),
         (["BOOK", "--updates", "0"], "updates 0"),
         (["BOOK", "--buffer", "0"], "buffer 0"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(study, capsys, words, text):
+def test_what_is_wrong_is_reported_in_one_line(study, capsys, words, text):
     assert main(["learn", *(str(study) if word == "BOOK" else word for word in words)]) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert text in line

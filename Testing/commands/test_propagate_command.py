@@ -76,7 +76,7 @@ def test_shapes_alone_need_no_elastix(run, monkeypatch):
     assert report["confidence"]["k"]["3"] < 1
 
 
-def test_a_mask_of_a_persons_is_replaced_on_their_word_alone(run):
+def test_a_mask_of_a_persons_is_replaced_only_on_request(run):
     words = ("propagate", "-o", "mask.nrrd", "--method", "shape")
     assert run(*words)[0] == 0
     assert "mask.nrrd is replaced: propagate wrote it before" in run(*words)[2]
@@ -148,7 +148,7 @@ def test_a_ct_read_as_mr_is_noted(run):
         (("-o", "mask.nrrd", "--jobs", "0"), "'0' is not a whole number of at least 1"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_one_line(run, words, text):
+def test_what_cannot_be_done_is_reported_in_one_line(run, words, text):
     code, output, error = run("propagate", *words)
     assert (code, output) == (2, "")
     assert text in error
@@ -214,7 +214,7 @@ def test_a_model_has_its_say_in_what_is_suggested(run):
     assert not report["enough"]
 
 
-def test_enough_is_said(run):
+def test_enough_is_reported(run):
     write(sparse(*range(13)))
     assert run("suggest", "--method", "shape")[1].startswith("enough: ")
 

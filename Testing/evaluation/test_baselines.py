@@ -1,4 +1,4 @@
-"""The classical methods: on images whose answer is plain, on awkward ones, and on real hearts."""
+"""The classical methods: on images with an obvious answer, on awkward ones, and on real hearts."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""A benchmark can be stopped anywhere, goes on from there, and says what it could not do."""
+"""A benchmark can be stopped anywhere, resumes, and reports what it could not do."""
 
 import os
 import re
@@ -118,7 +118,7 @@ def test_the_scores_come_in_the_order_of_the_plan(complete, settings):
     assert all(0.4 < dice < 0.8 for dice in by_box.values())
 
 
-def test_a_case_that_cannot_be_used_is_reported_and_the_rest_goes_on(complete, settings):
+def test_a_case_that_cannot_be_used_is_reported_and_the_rest_continues(complete, settings):
     notes = "\n".join(complete[1].notes)
     assert len(complete[1].notes) == 3 * len(settings.methods)
     for method in settings.methods:
@@ -136,6 +136,7 @@ def test_the_masks_of_networks_are_kept(complete, images, settings):
     assert load_mask(output, replace(unit, method="box")) is None
 
 
+@pytest.mark.slow
 def test_two_processes_find_what_one_finds(complete, images, settings, tmp_path):
     outcome = finish(steps(images, tmp_path / "new" / "output", replace(settings, jobs=2, cases=3)))
     scores, notes = timeless(outcome)
@@ -153,7 +154,7 @@ def test_what_is_finished_is_not_repeated(complete, images, settings, monkeypatc
 
 
 @pytest.mark.usefixtures("inline")
-def test_a_run_that_was_stopped_goes_on_to_the_same_scores(complete, images, settings, tmp_path, monkeypatch):
+def test_a_run_that_was_stopped_resumes_to_the_same_scores(complete, images, settings, tmp_path, monkeypatch):
     first = steps(images, tmp_path, settings)
     seen = [next(first) for _ in range(4)]
     first.close()
@@ -238,6 +239,7 @@ class Deadly(Dataset):
         return super().load(root, case)
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_is_named_and_the_run_can_go_on(images, tmp_path, monkeypatch):
     root = Path(images).parent
     chosen = BenchmarkSettings(("box",), ("robot",), split="all", trial=ONE_ROUND)

@@ -1,4 +1,4 @@
-"""A benchmark puts its tables into a page, and nothing else of it changes."""
+"""A benchmark writes its tables into a page and changes nothing else of it."""
 
 import pytest
 

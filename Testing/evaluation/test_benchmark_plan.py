@@ -1,4 +1,4 @@
-"""What a benchmark is going to run, and what it refuses before any work is done."""
+"""What a benchmark will run, and what it refuses before any work is done."""
 
 import json
 import re
@@ -186,7 +186,7 @@ def test_damaged_settings_are_refused(images, tmp_path, content):
         start(images, tmp_path)
 
 
-def test_a_model_that_there_is_none_of_is_refused_before_any_work(images, tmp_path):
+def test_an_unknown_model_is_refused_before_any_work(images, tmp_path):
     with pytest.raises(InputError, match="no model 'unet'"):
         start(images, tmp_path / "out", replace(SETTINGS, methods=("box", "unet:fixed")))
     assert not (tmp_path / "out").exists()

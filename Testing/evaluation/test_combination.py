@@ -1,4 +1,4 @@
-"""The propagated mask and the network together: better where the propagation is unsure, unchanged where it is known."""
+"""The propagated mask combined with the network: better where the propagation is uncertain, unchanged where known."""
 
 import numpy as np
 import pytest

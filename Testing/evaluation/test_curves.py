@@ -112,7 +112,7 @@ def test_networks_are_paired_with_themselves_alone():
     assert list(tuned_and_fixed(methods)) == [("net", "net:fixed")]
 
 
-def test_methods_that_need_a_box_are_left_out_and_named_and_what_baselines_do_is_said():
+def test_methods_that_need_a_box_are_left_out_and_named_and_what_baselines_do_is_reported():
     _, sentences = tables(course("A", "1", [0.5]), settings(1, ("net", "box", "grow", "grabcut")))
     assert "Left out, as they need a box: box, grabcut. Without a box, a baseline" in sentences[0]
     _, sentences = tables(

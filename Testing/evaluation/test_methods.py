@@ -1,4 +1,4 @@
-"""Every method behind the one door: what it answers to boxes and scribbles, and where it may not mark."""
+"""Every method behind the common interface: its answers to boxes and scribbles, and where it must not mark."""
 
 import numpy as np
 import pytest
@@ -243,12 +243,12 @@ def test_the_variant_follows_the_last_colon_unless_that_is_a_drive_letters(name,
 
 
 @pytest.mark.parametrize("name", ["pnet:frozen", "pnet:", "pnet:fixed:Plain"])
-def test_a_variant_that_there_is_none_of_is_refused(name):
+def test_an_unknown_variant_is_refused(name):
     with pytest.raises(InputError, match=rf"'{name}'.*fixed, plain, straight, not '{name.rpartition(':')[2]}'"):
         segmenter(name, blob_volume(), 0, CPU)
 
 
 @pytest.mark.parametrize("name", ["Grow", "unet", "unet:fixed"])
-def test_a_model_that_there_is_none_of_is_refused(name):
+def test_an_unknown_model_is_refused(name):
     with pytest.raises(InputError, match=f"no model '{name.partition(':')[0]}'"):
         segmenter(name, blob_volume(), 0, CPU)

@@ -1,4 +1,4 @@
-"""The benchmark of propagated slices: what is drawn, what is scored, and that it goes on where it stopped."""
+"""The benchmark of propagated slices: what is drawn, what is scored, and resuming a stopped run."""
 
 import csv
 
@@ -89,7 +89,7 @@ def folders(tmp_path, case):
 
 
 @pytest.mark.slow
-def test_a_run_scores_all_methods_and_goes_on_where_it_stopped(folders, monkeypatch):
+def test_a_run_scores_all_methods_and_resumes_where_it_stopped(folders, monkeypatch):
     pytest.importorskip("itk")
     pytest.importorskip("itk.itkMorphologicalContourInterpolatorPython")
     dataset, folder = folders
@@ -112,7 +112,7 @@ def test_a_run_scores_all_methods_and_goes_on_where_it_stopped(folders, monkeypa
         assert len(list(csv.DictReader(file))) == len(METHODS)
 
 
-def test_a_method_that_is_none_is_refused():
+def test_an_unknown_method_is_refused():
     with pytest.raises(InputError, match="not magic"):
         PropagationSettings(methods=("propagate", "magic"))
 

@@ -59,7 +59,7 @@ def data(tmp_path):
     return tmp_path / "data"
 
 
-def test_patients_are_streamed_and_others_tested_and_a_stopped_run_goes_on(tmp_path, data):
+def test_patients_are_streamed_and_others_tested_and_a_stopped_run_is_resumed(tmp_path, data):
     start = tiny_prompted(tmp_path).initial
     settings = InteractiveStreamSettings(after=(0, 1, 3), tested=2, start=str(start), learn=QUICKEST)
     steps = interactive_stream_steps(BLOBS, data, tmp_path / "out", settings)
@@ -141,6 +141,7 @@ def test_effort_is_what_a_robot_needs_until_the_mask_is_good(tmp_path, data):
     assert fixed[0] == costs[0]
 
 
+@pytest.mark.slow
 def test_rounds_are_timed_alone_and_beside_a_learner_that_trains(tmp_path, data):
     settings = SlowdownSettings(1, 3, 1, str(tiny_prompted(tmp_path).initial))
     times = finish(slowdown_steps(BLOBS, data, tmp_path / "out", settings))
@@ -153,7 +154,8 @@ def test_rounds_are_timed_alone_and_beside_a_learner_that_trains(tmp_path, data)
     assert "1.50 times as long (a," in table
 
 
-def test_a_learner_that_ends_is_told_of(tmp_path, data, monkeypatch):
+@pytest.mark.slow
+def test_a_learner_that_ends_is_reported(tmp_path, data, monkeypatch):
     monkeypatch.setattr("InteractiveSegLib.evaluation.streams.slowdown._UPDATES", 0)
     settings = SlowdownSettings(1, 1, 1, str(tiny_prompted(tmp_path).initial))
     with pytest.raises(InteractiveSegError, match="updates 0 must be at least 1"):

@@ -1,4 +1,4 @@
-"""A user at work on one image: how long they go on, what they draw, and what is scored."""
+"""A user at work on one image: how long they continue, what they draw, and what is scored."""
 
 import math
 import sys

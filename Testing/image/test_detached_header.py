@@ -1,4 +1,4 @@
-"""Which files hold an image's voxels."""
+"""Which files contain an image's voxels."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""A series is read as its headers say, or the reading is refused; what is not quite right is noted."""
+"""A series is read according to its headers, or refused; irregularities are noted."""
 
 import shutil
 
@@ -104,14 +104,14 @@ def test_slices_of_several_bit_depths_are_read_each_as_it_is(tmp_path):
         (b"\x28\x00\x53\x10", b"DS", b"2,5 ", "RescaleSlope '2,5' is not a number"),
     ],
 )
-def test_a_number_that_is_none_is_named(tmp_path, tag, vr, value, text):
+def test_an_invalid_number_is_named(tmp_path, tag, vr, value, text):
     folder = write_series(tmp_path / "s", ramp(1), change=scaled([1], [0]))
     replace_value(folder, tag, vr, value)
     with pytest.raises(InputError, match=text):
         read_volume(folder)
 
 
-def test_a_missing_pixel_spacing_is_said(tmp_path):
+def test_a_missing_pixel_spacing_is_reported(tmp_path):
     def change(ds, number):
         del ds.PixelSpacing
 
@@ -153,7 +153,7 @@ def test_a_damaged_last_file_is_not_left_out(tmp_path, damage, text):
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 900, b"no DICOM at all" * 20])
-def test_a_file_beside_the_series_that_is_no_dicom_is_said(tmp_path, content):
+def test_a_file_beside_the_series_that_is_no_dicom_is_reported(tmp_path, content):
     folder = write_series(tmp_path / "s", ramp(4))
     (folder / "1.2.3-003.dcm").write_bytes(content)
     (folder / "notes.txt").write_text("a text is no slice")

@@ -146,7 +146,7 @@ def test_a_volume_of_one_slice_is_as_its_image(axis):
     assert torch.equal(volume.squeeze(axis), flat)
 
 
-def test_the_inputs_are_left_as_they_were():
+def test_the_inputs_are_not_changed():
     image, seeds = noise(SHAPE_KJI), marked(SHAPE_KJI, (1, 2, 3))[None]
     image_before, seeds_before = image.clone(), seeds.clone()
     geodesic_distance(image, seeds, SPACING_KJI_MM)

@@ -131,7 +131,7 @@ def test_the_grid_cannot_be_changed_through_its_matrix():
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.uint8, np.float32, np.float64, bool])
-def test_a_volume_holds_the_very_array_it_was_given(dtype):
+def test_a_volume_holds_the_same_array_it_was_given(dtype):
     array = np.zeros(SHAPE_KJI, dtype)
     assert Volume(array, flipped_geometry()).array_kji is array
 

@@ -1,4 +1,4 @@
-"""What a file is, its content says; what its header says is compared with what is read."""
+"""The content of a file determines its format, and its header is compared with what is read."""
 
 import gzip
 import os
@@ -185,12 +185,12 @@ def test_several_units_are_refused(tmp_path):
         (lambda p: mha(p / "a.mha", "Offset = 1e30 2 3"), "is impossible"),
     ],
 )
-def test_lengths_that_are_none_or_cannot_be_are_refused(tmp_path, write, text):
+def test_missing_or_impossible_lengths_are_refused(tmp_path, write, text):
     with pytest.raises(InputError, match=text):
         read_volume(write(tmp_path))
 
 
-def test_a_missing_spacing_is_said(tmp_path):
+def test_a_missing_spacing_is_reported(tmp_path):
     assert "1 mm is assumed" in read_volume(nrrd(tmp_path / "a.nrrd", directions="")).notes[0]
     assert "1 mm is assumed" in read_volume(mha(tmp_path / "a.mha", spacing="")).notes[0]
     sitk.WriteImage(sitk.GetImageFromArray(ARRAY[0].astype(np.uint8)), tmp_path / "a.png")
@@ -341,7 +341,7 @@ def test_voxels_do_not_begin_within_the_header(tmp_path, start):
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd", ".mha"])
-def test_a_header_that_speaks_of_fewer_voxels_than_the_file_holds_is_said(tmp_path, suffix):
+def test_a_header_that_speaks_of_fewer_voxels_than_the_file_holds_is_reported(tmp_path, suffix):
     path = tmp_path / f"a{suffix}"
     if suffix == ".nii.gz":
         changed(save_nifti(tmp_path / "b.nii", qform=SIZES), 42, np.int16(5).tobytes())

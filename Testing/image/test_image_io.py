@@ -73,7 +73,7 @@ def test_the_grid_comes_back(tmp_path, oblique_geometry, suffix, error_mm):
 
 
 @pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd", ".mha"])
-def test_a_mask_lies_on_the_very_grid_of_the_nifti_it_was_drawn_on(tmp_path, oblique_geometry, suffix):
+def test_a_mask_lies_on_the_grid_of_the_nifti_it_was_drawn_on(tmp_path, oblique_geometry, suffix):
     write_image(tmp_path / "image.nii", noise(np.int16), oblique_geometry)
     geometry = read_volume(tmp_path / "image.nii").geometry
     write_labelmap(tmp_path / f"mask{suffix}", noise(bool), geometry)

@@ -1,4 +1,4 @@
-"""Labels find their place on the image's grid without resampling, or are refused."""
+"""Labels are placed on the image's grid without resampling, or refused."""
 
 import numpy as np
 import pytest

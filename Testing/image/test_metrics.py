@@ -178,7 +178,7 @@ def test_masks_of_different_shapes_are_refused(metric):
 
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0), (1.0, 0.0, 1.0), (1.0, math.nan, 1.0)])
-def test_a_spacing_that_is_none_is_refused(spacing):
+def test_an_invalid_spacing_is_refused(spacing):
     for metric in (hd95_mm, surface_dice):
         with pytest.raises(InputError, match="spacing_kji_mm"):
             metric(block(), block(), spacing)

@@ -1,4 +1,4 @@
-"""NaN and infinite voxels of a NIfTI stay what they are, whatever its type, byte order and compression."""
+"""NaN and infinite voxels of a NIfTI are preserved for all types, byte orders and compressions."""
 
 import nibabel
 import numpy as np

@@ -1,4 +1,4 @@
-"""What may be written over: nothing of a person's without their word."""
+"""What may be overwritten: none of the user's files without their consent."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""The whole way on annotated scans: it has to help a person, not only to run."""
+"""The whole pipeline on annotated scans: it has to help a person, not only run."""
 
 import json
 

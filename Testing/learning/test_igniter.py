@@ -1,4 +1,4 @@
-"""A network that a small labelled set teaches, and what it finds in the cases of a study."""
+"""A network trained on a small labelled set, and its masks in the cases of a study."""
 
 import os
 import signal
@@ -109,15 +109,16 @@ def test_another_source_gives_another_version_and_the_first_comes_back(tmp_path)
         first = ignited(casebook, one)
         second = ignited(casebook, other)
         assert first.version != second.version == in_use(casebook, IGNITER).id
-        assert "one labelled image is little to learn from: expect rough starting masks" in second.started.notes
+        assert "there is only one labelled image to learn from: expect rough starting masks" in second.started.notes
         assert [mask.version for mask in starting_masks(casebook).values()] == [second.version]
         assert ignited(casebook, one).version == first.version == in_use(casebook, IGNITER).id
         assert [mask.version for mask in starting_masks(casebook).values()] == [first.version]
         assert finish(check_steps(casebook)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
-def test_killed_at_any_moment_it_goes_on_and_ends_with_the_same_masks(tmp_path):
+def test_killed_at_any_moment_it_resumes_and_ends_with_the_same_masks(tmp_path):
     folder = source(tmp_path / "source")
     settings = IgniteSettings(steps=60, widths=(4, 8), patches=PatchSettings((12, 12), (2, 2)))
     torch.set_num_threads(1)
@@ -154,7 +155,7 @@ def test_killed_at_any_moment_it_goes_on_and_ends_with_the_same_masks(tmp_path):
     assert sorted(masks["whole"]) == [1, 2]
 
 
-def test_what_is_wrong_with_the_source_is_said_before_anything_is_learnt(tmp_path, monkeypatch):
+def test_what_is_wrong_with_the_source_is_reported_before_anything_is_learnt(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "train", None)
     with blob_casebook(tmp_path, ["train", "test"]) as casebook:
         casebook.name_label(1, "blob")
@@ -167,8 +168,8 @@ def test_what_is_wrong_with_the_source_is_said_before_anything_is_learnt(tmp_pat
         casebook.add(ImageReference.of(leaking / "s20_image.nii.gz"), "leak", split="test")
         for folder, named, text in (
             (other, None, "s21_label"),
-            (source(tmp_path / "seven", (20,), (7,)), None, "holds label 7, which the study does not have"),
-            (source(tmp_path / "named"), {2: "blob"}, "holds label 1, which --names does not name"),
+            (source(tmp_path / "seven", (20,), (7,)), None, "contains label 7, which the study does not have"),
+            (source(tmp_path / "named"), {2: "blob"}, "contains label 1, which --names does not name"),
             (leaking, None, "is case 'leak' of the test split, from which nothing must be learnt"),
         ):
             with pytest.raises(InputError, match=text):
@@ -184,14 +185,14 @@ def test_organs_that_are_missing_in_source_or_study_are_said(tmp_path):
             casebook.name_label(value, name)
         folder = source(tmp_path / "source", (20, 21), (1, 2))
         result = ignited(casebook, folder, {1: "blob", 2: "corner"})
-        assert "the source does not show spleen: it has no starting mask" in result.started.notes
-        assert "corner is in 1 of 2 labelled images; where it is not, it counts as not labelled" in result.started.notes
+        assert "the source does not show spleen: there is no starting mask of it" in result.started.notes
+        assert "corner is in 1 of 2 labelled images; in the others it counts as not labelled" in result.started.notes
         [mask] = starting_masks(casebook).values()
         assert sorted(mask.confidences) == [1, 2]
         found = [label for label, value in mask.confidences.items() if value == 0]
         names = {1: "blob", 2: "corner"}
-        said = [note for note in result.started.notes if "was found in none of the 1 case" in note]
-        assert said == [f"{names[label]} was found in none of the 1 case" for label in found]
+        said = [note for note in result.started.notes if "was not found in any of the 1 case" in note]
+        assert said == [f"{names[label]} was not found in any of the 1 case" for label in found]
 
 
 def test_an_image_of_one_slice_and_one_that_is_gone(tmp_path):
@@ -211,7 +212,7 @@ def test_two_at_once_are_refused(tmp_path):
     with blob_casebook(tmp_path, ["train"]) as casebook:
         first = Igniter(casebook, folder, folder, None, QUICK).steps()
         next(first)
-        with pytest.raises(InputError, match="at work already in another process"):
+        with pytest.raises(InputError, match="already running in another process"):
             ignited(casebook, folder)
         first.close()
 

@@ -5,7 +5,7 @@ from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.learning.judge import JudgeSettings, judged
 
 
-def test_without_validation_cases_the_candidate_is_used_and_it_is_said():
+def test_without_validation_cases_the_candidate_is_used_and_it_is_reported():
     verdict = judged({}, {})
     assert (verdict.good, "without a check" in verdict.reason) == (True, True)
     assert judged({1: {1: float("nan")}}, {1: {1: 0.5}}).good

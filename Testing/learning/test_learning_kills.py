@@ -63,8 +63,9 @@ def killed_after(seconds, job):
     return False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["prompted", "automatic"])
-def test_nothing_that_was_accepted_is_lost_by_kills_and_learning_goes_on(tmp_path, kind, monkeypatch):
+def test_nothing_that_was_accepted_is_lost_by_kills_and_learning_continues(tmp_path, kind, monkeypatch):
     monkeypatch.setattr("InteractiveSegLib.learning.teacher.CHECKPOINT_EVERY", 2)
     teacher = tiny_prompted(tmp_path) if kind == "prompted" else tiny_automatic()
     blob_casebook(tmp_path, ["train"] * (CASES - 2) + ["validation"] * 2).close()

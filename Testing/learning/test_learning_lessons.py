@@ -107,7 +107,7 @@ def test_lessons_come_back_from_their_arrays():
         assert (one.channels is None) == (other.channels is None)
         assert np.abs(one.image - other.image).max() < 1e-3
         assert one.spacing_mm == pytest.approx(other.spacing_mm)
-    with pytest.raises(InputError, match="lacks spacing, weight"):
+    with pytest.raises(InputError, match="has no spacing, weight"):
         ObjectLesson.from_arrays({"image": ones(), "target": ones()})
 
 
@@ -162,7 +162,7 @@ def test_the_same_patient_is_seen_the_same_however_the_file_is_turned():
 
 
 @pytest.mark.parametrize(("spacing", "dimensions"), [((3.0, 1.0, 1.0), 2), ((2.9, 1.0, 1.0), 3), ((1.0, 1.0, 3.5), 2)])
-def test_thick_slices_are_looked_at_one_by_one(spacing, dimensions):
+def test_thick_slices_are_processed_one_by_one(spacing, dimensions):
     network = AutomaticNetwork([1, 2], spacing, (4, 8)).eval()
     assert network.dimensions == dimensions
     found = network.logits(torch.rand(7, 9, 10))
@@ -226,7 +226,7 @@ def in_part(spacing_mm, known_slices):
     return tiny_automatic().lesson(case, AutomaticNetwork([1, 4], spacing_mm, (4, 8)))
 
 
-def test_slices_that_nobody_looked_at_carry_no_weight_and_no_target():
+def test_slices_that_nobody_reviewed_carry_no_weight_and_no_target():
     lesson = in_part((3.0, 1.0, 1.0), [3, 4])
     assert lesson.weight.any(axis=(1, 2)).tolist() == [True, True, False, True, True, False, False, False]
     assert lesson.targets.any(axis=(2, 3)).tolist() == [[n in (3, 4) for n in range(8)], [False] * 8]
@@ -242,7 +242,7 @@ def test_slices_that_nobody_looked_at_carry_no_weight_and_no_target():
 
 
 @pytest.mark.parametrize(("mm", "slices", "known"), [(6.0, [4, 5], [2]), (6.0, [3, 4], [1, 2]), (1.5, [5], [10, 11])])
-def test_slices_that_were_looked_at_are_known_on_other_voxels(mm, slices, known):
+def test_reviewed_slices_are_known_on_other_voxels(mm, slices, known):
     lesson = in_part((mm, 1.0, 1.0), slices)
     found = np.flatnonzero(lesson.known[0].all(axis=(1, 2))).tolist()
     assert found == known
@@ -256,7 +256,7 @@ def test_one_verified_slice_among_many_that_the_network_sees_as_one_teaches_noth
     assert tiny_automatic().lesson(case, AutomaticNetwork([1], (12.0, 1.0, 1.0), (4, 8))) is None
 
 
-def test_the_prompted_network_learns_from_the_slices_that_were_looked_at():
+def test_the_prompted_network_learns_from_the_reviewed_slices():
     truth = blob(0).astype(np.uint8)
     review = Review(0, 8, {}).marked(1, SliceState.EDITED, [3, 4])
     case = case_targets(volume(0), AcceptedMask(truth, truth, review=review), (1,), 1.0, 0.0)
@@ -275,7 +275,7 @@ def test_images_come_back_from_their_arrays_with_what_was_answered():
     back = ImageLesson.from_arrays(kept.arrays())
     assert (back.labels, float(back.dark.max())) == ((1,), 1.5)
     assert np.abs(back.image - kept.image).max() < 1e-3
-    with pytest.raises(InputError, match="lacks labels"):
+    with pytest.raises(InputError, match="has no labels"):
         ImageLesson.from_arrays({"image": ones(), "targets": ones(), "weight": ones()})
 
 

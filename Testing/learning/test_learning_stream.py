@@ -65,11 +65,11 @@ def test_a_version_of_the_interactive_network_is_a_model_like_any_other(tmp_path
 
 
 @pytest.mark.parametrize("name", ["pnet", "ensemble"])
-def test_networks_that_cannot_be_taught_are_refused(tmp_path, name):
+def test_networks_that_cannot_be_trained_are_refused(tmp_path, name):
     with blob_casebook(tmp_path, ["train"]) as casebook:
         accept_blob(casebook, 0)
         [learnt] = finish(StreamLearner(casebook, PromptedTeacher(name), QUICK).steps())
-        assert (learnt.version, "only a network that sees prompts" in learnt.reason) == (None, True)
+        assert (learnt.version, "only a network that takes prompts" in learnt.reason) == (None, True)
 
 
 def taught(folder, teacher, settings=QUICK, stop_at=()):
@@ -161,7 +161,7 @@ def test_a_candidate_that_is_worse_on_validation_cases_is_refused(tmp_path, vali
         assert in_use(casebook, "prompted").scores.keys() == {a.id for a in stream(casebook)[2:]}
 
 
-def test_one_can_go_back_and_learning_goes_on_from_there(tmp_path, teacher):
+def test_one_can_go_back_and_learning_continues_from_there(tmp_path, teacher):
     with blob_casebook(tmp_path, ["train"] * 3) as casebook:
         with pytest.raises(InputError, match="nothing to roll back"):
             roll_back(casebook, teacher.name)
@@ -284,7 +284,7 @@ def test_one_learner_at_a_time(tmp_path, teacher):
         other = subprocess.Popen([sys.executable, "-c", code, learner.folder / "lock"], stdout=subprocess.PIPE)
         try:
             assert other.stdout.readline() == b"held\n"
-            with pytest.raises(InputError, match=f"learner of the {teacher.name} network is at work already"):
+            with pytest.raises(InputError, match=f"learner of the {teacher.name} network is already running"):
                 finish(learner.steps())
         finally:
             other.kill()
@@ -293,7 +293,7 @@ def test_one_learner_at_a_time(tmp_path, teacher):
         assert finish(learner.steps()) == []
 
 
-def test_a_full_disk_stops_the_learner_and_it_goes_on_when_there_is_room(tmp_path, teacher):
+def test_a_full_disk_stops_the_learner_and_it_resumes_when_there_is_room(tmp_path, teacher):
     resource = pytest.importorskip("resource", reason="a limit of file size stands in for a full disk")
     with blob_casebook(tmp_path, ["train"]) as casebook:
         accept_blob(casebook, 0)
@@ -308,6 +308,7 @@ def test_a_full_disk_stops_the_learner_and_it_goes_on_when_there_is_room(tmp_pat
         assert finish(StreamLearner(casebook, teacher, QUICK).steps())[0].used
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="looks at the niceness of a process")
 def test_the_learner_runs_in_a_process_of_its_own_that_gives_way(tmp_path):
     with blob_casebook(tmp_path, ["train"]) as casebook:

@@ -73,11 +73,11 @@ def test_objects_are_expected_where_they_usually_are(tmp_path):
         assert np.allclose(usual_places(casebook, 12)[1], np.mean(each[1:], axis=0))
 
 
-def test_the_next_case_is_the_one_that_the_version_in_use_is_least_sure_of(tmp_path, teacher, capsys):
+def test_the_next_case_is_the_one_about_which_the_version_in_use_is_most_uncertain(tmp_path, teacher, capsys):
     with blob_casebook(tmp_path, ["train"] * 6) as casebook:
         accept_blob(casebook, 0)
         assert (
-            "no network has looked at the cases"
+            "no network has predicted the cases"
             in next_case(casebook, "uncertain", known_uncertainties(casebook)).reason
         )
         finish(StreamLearner(casebook, teacher, QUICK, uncertainty=UncertaintySettings(4)).steps())
@@ -95,12 +95,12 @@ def test_the_next_case_is_the_one_that_the_version_in_use_is_least_sure_of(tmp_p
         least = max(uncertainties, key=uncertainties.get)
         found = next_case(casebook, "uncertain", uncertainties)
         assert found.entry.name == least
-        assert f"least sure of it (uncertainty {uncertainties[least]:.2f}, looked at 4 cases); 5 of 6" in found.reason
+        assert f"most uncertain about it (uncertainty {uncertainties[least]:.2f}, of 4 cases); 5 of 6" in found.reason
     assert main(["casebook", "next", str(tmp_path / "book"), "--order", "uncertain"]) == 0
     said = capsys.readouterr()
-    assert (said.out.strip(), "least sure" in said.err) == (least, True)
+    assert (said.out.strip(), "most uncertain" in said.err) == (least, True)
     opened = act(tmp_path / "book", "next", order="uncertain").opened
-    assert (opened.name, "least sure" in opened.reason) == (least, True)
+    assert (opened.name, "most uncertain" in opened.reason) == (least, True)
 
 
 def test_only_the_version_in_use_has_a_say_and_looks_at_a_case_once(tmp_path, monkeypatch):

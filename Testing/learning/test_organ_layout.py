@@ -1,4 +1,4 @@
-"""How organs lie in labelled images, and what is likely of what a network finds."""
+"""The layout of organs in labelled images, and which of a network's results are plausible."""
 
 import numpy as np
 import pytest
@@ -71,14 +71,14 @@ def test_the_pieces_are_kept_that_the_network_is_surest_of():
     assert np.array_equal(likely(sure, {ALL: 9, 1: 9, 2: 9}), labels())
 
 
-def test_where_organs_hang_together_the_piece_is_kept_that_holds_each_of_them():
+def test_if_organs_are_connected_the_piece_with_each_of_them_is_kept():
     sure = np.full(labels().shape, 0.7)
     sure[:, :, 8:] = 1.0
     kept = likely(sure, {ALL: 1, 1: 1, 2: 1})
     assert np.unique(np.argwhere(kept)[:, 2]).tolist() == [1, 2, 3, 4]
 
 
-def test_organs_are_looked_for_within_their_size_where_each_is_seen():
+def test_organs_are_found_within_their_extent_where_each_is_seen():
     sure = np.full(labels().shape, 0.9)
     kept = likely(sure, {ALL: 9, 1: 9, 2: 9}, (20.0, 5.0, 4.0))
     assert np.unique(np.argwhere(kept)[:, 2]).tolist() == [1, 2, 3, 4]

@@ -1,4 +1,4 @@
-"""Labelled images that a study starts from: which files belong together, and what their labels mean."""
+"""Labelled images to start a study from: which files belong together, and what their labels mean."""
 
 import json
 
@@ -77,7 +77,7 @@ def test_an_image_too_large_to_be_read_is_refused_by_its_header(tmp_path, monkey
     assert pair.read([])[0].array_kji.shape == (6, 12, 17)
     monkeypatch.setattr(source_set, "MOST_SOURCE_VOXELS", 6 * 12 * 17 - 1)
     monkeypatch.setattr(source_set, "read_volume", None)
-    with pytest.raises(InputError, match="17 x 12 x 6 = 1224 voxels; an image to start from may have 1223"):
+    with pytest.raises(InputError, match="17 x 12 x 6 = 1224 voxels; a labelled image may have at most 1223"):
         pair.read([])
 
 
@@ -88,7 +88,7 @@ def test_names_are_read_either_way(tmp_path):
         assert read_names(file) == {1: "liver", 7: "spleen"}
     for text in ("[1]", '{"1": 2}', '{"1": ""}', '{"liver": [1, 2]}', "no json", '{"liver": true}'):
         file.write_text(text)
-        with pytest.raises(InputError, match=r"labels.json holds no names of labels, such as"):
+        with pytest.raises(InputError, match=r"labels.json contains no names of labels, such as"):
             read_names(file)
     file.write_text('{"1": "liver", "01": "spleen"}')
     with pytest.raises(InputError, match="twice"):
@@ -103,8 +103,8 @@ def test_organs_go_by_their_names_whatever_the_numbers():
     table = label_table([500, 501, 600, 820], named, STUDY, notes)
     assert table == LabelTable({500: 2, 501: 2, 600: 3}, {2: "myocardium", 3: "left ventricle"})
     assert notes == [
-        "background, as the study has no organ of that name: the source's labels 820 (aorta)",
-        "the source does not show right ventricle: it has no starting mask",
+        "the source's labels 820 (aorta) count as background, since the study has no organ of that name",
+        "the source does not show right ventricle: there is no starting mask of it",
     ]
     assert table.translated(np.array([[[0, 500, 501], [600, 820, 3]]])).tolist() == [[[0, 2, 2], [3, 0, 0]]]
 
@@ -112,9 +112,11 @@ def test_organs_go_by_their_names_whatever_the_numbers():
 def test_without_names_a_number_means_what_it_does_in_the_study():
     notes = []
     assert label_table([1, 3], None, STUDY, notes).labels == {1: 1, 3: 3}
-    assert notes == ["labels go by their numbers, as nobody named the source's: 1 right ventricle, 3 left ventricle"]
+    assert notes == [
+        "labels are matched by number, since the source's labels have no names: 1 right ventricle, 3 left ventricle"
+    ]
     with pytest.raises(
-        InputError, match=r"holds label 7, which the study does not have \(1 right .*: say with --names"
+        InputError, match=r"contains label 7, which the study does not have \(1 right .*: name the .* with --names"
     ):
         label_table([1, 7], None, STUDY, [])
 
@@ -123,7 +125,7 @@ def test_a_study_without_labels_gets_the_source_s():
     assert label_table([2, 5], None, {}, []).names == {2: "label 2", 5: "label 5"}
     named = {2: "liver", 5: "spleen", 6: "Liver"}
     assert label_table([2, 5, 6], named, {}, []) == LabelTable({2: 2, 5: 5, 6: 2}, {2: "liver", 5: "spleen"})
-    with pytest.raises(InputError, match="label 600 of the source cannot be the study's"):
+    with pytest.raises(InputError, match="label 600 of the source cannot be used in the study"):
         label_table([2, 600], {2: "liver", 600: "heart"}, {}, [])
 
 
@@ -131,7 +133,7 @@ def test_a_study_without_labels_gets_the_source_s():
     ("occurring", "named", "text"),
     [
         ([], None, "are empty"),
-        ([1, 4], {1: "myocardium"}, r"holds label 4, which --names does not name \(1 myocardium\)"),
+        ([1, 4], {1: "myocardium"}, r"contains label 4, which --names does not name \(1 myocardium\)"),
         ([1], {1: "liver"}, "have no name in common"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Patches that are changed so that they look like those of another scanner."""
+"""Patches augmented to look as if they came from another scanner."""
 
 import numpy as np
 import pytest
@@ -66,7 +66,7 @@ def test_dark_and_bright_change_places():
     assert item["image"][:, 0][inside].mean() < item["image"][:, 0][item["targets"][:, 0] > 0.9].mean() - 0.1
 
 
-def test_a_patch_is_mirrored_along_the_axes_that_are_named_alone():
+def test_a_patch_is_mirrored_only_along_the_named_axes():
     def middles(axis, mirrored):
         settings = AugmentationSettings(turned_degrees=0, scaled=0, shifted=0, mirrored=mirrored)
         data = AugmentedBatches(Squares((32, 32)), axis, settings, 0)
@@ -91,7 +91,7 @@ def test_a_patch_is_mirrored_along_the_axes_that_are_named_alone():
         (["cleft", "bright spot"], (2,)),
     ],
 )
-def test_left_and_right_change_places_where_no_organ_is_named_for_its_side(names, expected):
+def test_left_and_right_are_mirrored_unless_an_organ_is_named_after_its_side(names, expected):
     assert mirrored_axes(names) == expected
 
 

@@ -1,4 +1,4 @@
-"""The igniter's network, taught on by what is verified of the study."""
+"""The igniter's network, trained further on the verified part of the study."""
 
 import numpy as np
 import pytest
@@ -47,7 +47,7 @@ def learnt(casebook, **more):
     return finish(StreamLearner(casebook, teacher, settings, uncertainty=UncertaintySettings(0)).steps())
 
 
-def test_it_goes_on_from_the_igniter_and_starts_the_cases_that_are_left(study):
+def test_it_starts_from_the_igniter_and_starts_the_cases_that_are_left(study):
     accept_blob(study, 0)
     accept_blob(study, 1)
     [case] = learnt(study)
@@ -109,7 +109,7 @@ def test_without_an_igniter_there_is_nothing_to_go_on_from(tmp_path, capsys):
     assert "run 'casebook ignite' first" in capsys.readouterr().err
 
 
-def test_the_command_teaches_it_and_tells_of_the_starting_masks(study, monkeypatch, capsys):
+def test_the_command_teaches_it_and_reports_the_starting_masks(study, monkeypatch, capsys):
     monkeypatch.setattr("InteractiveSegLib.learning.sustainer.PATCHES", SMALL)
     torch.set_num_threads(1)
     accept_blob(study, 0)

@@ -43,7 +43,7 @@ def test_a_network_comes_back_exactly(tmp_path, network):
         assert torch.equal(again(image), network.eval()(image))
 
 
-def test_the_training_is_told_in_the_file(tmp_path):
+def test_the_training_is_recorded_in_the_file(tmp_path):
     path = tmp_path / "own.safetensors"
     save_network(PNet(4), path, {"steps": 12, "data": "procedural"})
     with checkpoint.safe_open(path, framework="pt") as file:

@@ -1,4 +1,4 @@
-"""The answer that needs no training: a posterior by distances and intensities, of one object among several kinds."""
+"""The answer without training: a posterior by distances and intensities, of one object among several kinds."""
 
 import math
 

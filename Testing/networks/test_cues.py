@@ -203,7 +203,7 @@ def test_a_single_slice_does_not_depend_on_its_thickness(thickness_mm):
     assert torch.equal(cues_of(*given, spacing_mm=(thickness_mm, 0.75, 0.5)), expected)
 
 
-def test_the_inputs_are_left_as_they_were():
+def test_the_inputs_are_not_changed():
     given = kinds_missing()
     before = [values.clone() for values in given]
     cues_of(*given)

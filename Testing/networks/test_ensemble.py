@@ -1,4 +1,4 @@
-"""Two networks as one: the second is fitted to the image by itself, and the mean of their log-odds counts."""
+"""Two networks as one: the second is fitted to the image alone, and the mean of their log-odds is used."""
 
 import math
 
@@ -124,7 +124,7 @@ def test_settings_of_the_person_hold_for_both_networks(ensemble):
     assert of_image.adapt_to_box
 
 
-def test_a_session_leaves_both_networks_as_they_were(ensemble):
+def test_a_session_does_not_change_the_networks(ensemble):
     before = {key: value.clone() for key, value in ensemble.state_dict().items()}
     session = ImageSession(blob_volume(), ensemble, SETTINGS)
     session.set_box(1, BOX)

@@ -1,4 +1,4 @@
-"""Models from elsewhere: TorchScript with a card, alone or in a MONAI bundle, from the folder to the mask."""
+"""External models: TorchScript with a card, alone or in a MONAI bundle, from the folder to the mask."""
 
 import copy
 import gc

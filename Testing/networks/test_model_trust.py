@@ -1,4 +1,4 @@
-"""A model that is a program runs on a person's word alone, and no longer and no larger than it may."""
+"""A model that is a program runs only with the user's consent, and within limits of time and memory."""
 
 import os
 import stat
@@ -170,6 +170,7 @@ def test_a_model_that_goes_beyond_its_limits_is_ended(tmp_path, body, limits, te
     assert script_model._Process._idle is None  # it serves no other model
 
 
+@pytest.mark.slow
 def test_a_model_is_started_again_after_it_was_ended_or_died(tmp_path):
     model = strange(tmp_path / "model", tiny(IN_LARGE))
     trust_programs(model)

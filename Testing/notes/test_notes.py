@@ -1,4 +1,4 @@
-"""Notes: one sentence, in the words of the command line or of the window, also after a journey to another process."""
+"""Notes: one sentence, in the terms of the command line or of the window, also after transfer to another process."""
 
 import copy
 import json

@@ -1,4 +1,4 @@
-"""What slices are called: by index, and by plane and place in the patient, on straight, flipped and turned grids."""
+"""Names of slices: by index, and by plane and position in the patient, on straight, flipped and rotated grids."""
 
 import numpy as np
 import pytest

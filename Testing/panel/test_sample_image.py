@@ -1,4 +1,4 @@
-"""The sample image: what it is made of, what the module Sample Data is told, and what it is in the scene."""
+"""The sample image: its contents, its registration with Sample Data, and its node in the scene."""
 
 import hashlib
 import sys
@@ -45,7 +45,7 @@ def test_the_notice_of_the_template_is_shipped_with_it():
     assert "Permission to use, copy, modify, and distribute" in notice
 
 
-def test_the_module_sample_data_is_told_at_slicer_s_start(person, monkeypatch):
+def test_the_image_is_registered_when_slicer_starts(person, monkeypatch):
     import slicer
 
     registered = {}
@@ -88,13 +88,13 @@ def test_the_loaded_image_has_the_template_s_voxels_and_is_not_tied_to_the_exten
 
 
 @pytest.mark.parametrize("content", [None, b"", b"NRRD0004\ntype: unsigned char\n"])
-def test_an_image_that_is_missing_or_broken_is_told(person, tmp_path, content):
+def test_an_image_that_is_missing_or_broken_is_reported(person, tmp_path, content):
     import slicer
 
     from InteractiveSegUI.scene.sample_image import load_sample
 
     if content is not None:
         (tmp_path / IMAGE).write_bytes(content)
-    with pytest.raises(InputError, match=r"the sample image .*ICBM152Brain.nrrd cannot be loaded: install"):
+    with pytest.raises(InputError, match=r"the sample image .*ICBM152Brain.nrrd cannot be loaded: reinstall"):
         load_sample(tmp_path)
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLVolumeNode") == 0

@@ -1,4 +1,4 @@
-"""A study through the panel: the worklist, a case opened, worked on and accepted, the learner, the way back."""
+"""A study in the panel: the worklist, opening, working on and accepting a case, the learner, rolling back."""
 
 import re
 from xml.etree import ElementTree
@@ -77,7 +77,7 @@ def test_a_case_is_opened_segmented_accepted_and_learnt(person, study, monkeypat
     person.press("acceptButton")
     idle(person)
     assert learnt == [study]
-    assert (states(study), person.ui("caseLabel").text) == (["accepted", "new", "new"], "no case is open")
+    assert (states(study), person.ui("caseLabel").text) == (["accepted", "new", "new"], "No case is open")
     with Casebook(study) as casebook:
         [found] = stream(casebook)
         entry = casebook.case("case0")
@@ -138,7 +138,7 @@ def test_work_that_cannot_be_kept_stays_on_the_screen(person, study):
     person.press("openNextButton")
     person.spin(lambda: not work_of(person).is_busy)
     assert person.status.is_error
-    assert "is no casebook" in person.status.text
+    assert "is not a casebook" in person.status.text
     assert (person.parameters.volume is volume, work_of(person).opened.name) == (True, "case0")
     assert person.controller.workspace.prompts()[0].boxes
     (study / "away").rename(study / "casebook.sqlite")
@@ -164,6 +164,7 @@ def test_a_case_that_another_program_accepted_is_not_overwritten(person, study):
     assert states(study) == ["skipped", "new", "new"]
 
 
+@pytest.mark.slow
 def test_the_learner_works_beside_the_window_and_its_version_is_used(person, study):
     opened(person, study)
     slicer_balls.box_round(person, 0)
@@ -183,11 +184,11 @@ def test_the_learner_works_beside_the_window_and_its_version_is_used(person, stu
     assert (person.parameters.model, person.ui("versionLabel").text) == (DEFAULT_NETWORK, "as shipped")
 
 
-def test_how_many_cases_wait_is_said_in_english(person):
+def test_how_many_cases_are_waiting_is_a_sentence(person):
     from InteractiveSegUI.sections.cases_section import waiting_text
 
     said = [waiting_text(count) for count in (0, 1, 2, 11)]
-    assert said == ["", "1 accepted case waits.", "2 accepted cases wait.", "11 accepted cases wait."]
+    assert said == ["", "1 case is waiting.", "2 cases are waiting.", "11 cases are waiting."]
 
 
 def test_the_heads_of_the_case_table_say_what_the_columns_hold(person):

@@ -1,4 +1,4 @@
-"""Edits by hand count as hard marks; results keep to masking, overwrite mode and completed segments."""
+"""Manual edits count as hard marks; results respect masking, overwrite mode and completed segments."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What the genuine application does and a forgiving one would not: the ways a person met these faults there."""
+"""Behaviour of the real application that a more lenient one would not show, as users met these faults there."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ MOVED = np.array([[0.0, -1.0, 0.0, 40.0], [1.0, 0.0, 0.0, -25.0], [0.0, 0.0, 1.0
 
 @pytest.fixture
 def ball(person):
-    """The two balls, with an empty object that is worked on."""
+    """The two balls, with an empty object as the current one."""
     balls.in_scene(person)
     person.add_segment()
     return person
@@ -225,7 +225,7 @@ def test_the_old_box_stays_until_the_new_one_is_whole(ball):
     assert workspace.value(("box", segment)).equals(before)
 
 
-def test_a_box_made_anew_by_redo_can_be_dragged_and_is_a_step(ball):
+def test_a_box_recreated_by_redo_can_be_dragged_and_is_a_step(ball):
     balls.box_round(ball, 0)
     ball.press("undoButton")
     assert not boxes_in_scene()
@@ -302,7 +302,7 @@ def test_drawn_slices_stay_when_a_propagated_mask_is_fine_tuned(ball):
     ball.press("propagateButton")
     ball.wait()
     balls.box_round(ball, 0)
-    assert "2 slices marked as done stay" in ball.ui("segmentButton").toolTip + ball.ui("fineTuneButton").toolTip
+    assert "2 slices marked as done are kept" in ball.ui("segmentButton").toolTip + ball.ui("fineTuneButton").toolTip
     ball.press("segmentButton")
     ball.wait()
     assert not ball.status.is_error, ball.status
@@ -314,7 +314,7 @@ def test_drawn_slices_stay_when_a_propagated_mask_is_fine_tuned(ball):
     assert "on slices marked as done" in ball.status.text
 
 
-def test_a_worker_that_was_killed_is_told_of(ball):
+def test_a_killed_worker_is_reported(ball):
     from InteractiveSegUI.processes import jobs
 
     balls.box_round(ball, 0)

@@ -1,4 +1,4 @@
-"""Volumes, segmentations and boxes anywhere in the patient: right, or refused in words."""
+"""Volumes, segmentations and boxes anywhere in the patient: handled correctly, or refused with a message."""
 
 import numpy as np
 import pytest
@@ -68,7 +68,7 @@ def test_a_linear_parent_transform_moves_the_grid(person, oblique, oblique_geome
     np.testing.assert_allclose(corner, expected[:3])
 
 
-def test_a_bent_volume_is_refused_in_words(person, oblique):
+def test_a_bent_volume_is_refused_with_a_message(person, oblique):
     person.add_segment()
     under_a_bend(oblique)
     person.press("boxButton")
@@ -76,7 +76,7 @@ def test_a_bent_volume_is_refused_in_words(person, oblique):
     assert "bend, which is not linear" in person.status.text
 
 
-def test_a_colour_volume_is_refused_in_words(person):
+def test_a_colour_volume_is_refused_with_a_message(person):
     import slicer
     import vtk
 
@@ -92,7 +92,7 @@ def test_a_colour_volume_is_refused_in_words(person):
 
 
 @pytest.mark.parametrize("with_transform", [False, True])
-def test_a_mask_comes_back_from_the_scene_as_it_was_written(person, oblique, with_transform):
+def test_a_mask_comes_back_from_the_scene_unchanged(person, oblique, with_transform):
     import slicer
 
     from InteractiveSegLib.image.packed_mask import PackedMask
@@ -142,7 +142,7 @@ def test_a_rotated_box_becomes_its_enclosing_box_with_a_note(person, oblique):
     assert box.union(inner) == box != inner
 
 
-def test_masks_on_another_grid_are_refused_in_words(person, oblique):
+def test_masks_on_another_grid_are_refused_with_a_message(person, oblique):
     segment_id = person.add_segment()
     workspace = person.controller.workspace
     from InteractiveSegLib.image.packed_mask import PackedMask
@@ -165,7 +165,7 @@ def test_a_segmentation_with_an_empty_segment_is_welcome_on_any_grid(person, obl
     assert person.controller.workspace.grid().shape_kji == (5, 6, 7)
 
 
-def test_a_segmentation_of_surfaces_is_refused_in_words(person, oblique):
+def test_a_segmentation_of_surfaces_is_refused_with_a_message(person, oblique):
     import slicer
     import vtk
 

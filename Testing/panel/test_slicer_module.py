@@ -1,4 +1,4 @@
-"""What a scripted module keeps to: short, quick to import, thin, nothing heavy before it is needed."""
+"""What a scripted module must be: short, quick to import, thin, loading nothing heavy before it is needed."""
 
 import ast
 import subprocess
@@ -64,7 +64,7 @@ def test_texts_are_translated(person):
                 assert isinstance(node.args[0], ast.Constant), f"{path.name}:{node.lineno}"
 
 
-def test_slicer_is_told_of_the_module(person):
+def test_slicer_lists_the_module(person):
     description = person.views.module.description.parent
     assert description.categories == ["Segmentation"]
     assert "King's College London" in description.acknowledgementText

@@ -1,4 +1,4 @@
-"""Probability and uncertainty over the image: the network's own values, in place, as opaque as the person wants."""
+"""Probability and uncertainty over the image: the network's own values, in place, at the chosen opacity."""
 
 import numpy as np
 import pytest

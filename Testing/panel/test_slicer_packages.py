@@ -1,4 +1,4 @@
-"""Packages that the worker lacks: asked for once, installed by pip itself, or explained."""
+"""Missing packages of the worker: asked for once, installed by pip itself, or explained."""
 
 import os
 import re
@@ -103,7 +103,7 @@ def test_nothing_is_installed_without_consent(bare):
     assert not bare.panel.installer.is_busy
 
 
-def test_segment_offers_the_packages_and_goes_on_when_they_are_there(bare):
+def test_segment_offers_the_packages_and_continues_when_they_are_there(bare):
     balls.in_scene(bare)
     bare.add_segment()
     balls.box_round(bare, 0)
@@ -120,7 +120,7 @@ def test_segment_offers_the_packages_and_goes_on_when_they_are_there(bare):
 
 def test_segment_does_not_wait_for_what_only_propagation_needs(bare):
     require(bare, "itk-elastix>=99")
-    assert "Missing: itk-elastix (300 MB, to register slices)" in bare.ui("packagesLabel").text
+    assert "Missing: itk-elastix (300 MB, to propagate slices)" in bare.ui("packagesLabel").text
     balls.in_scene(bare)
     bare.add_segment()
     balls.box_round(bare, 0)
@@ -141,12 +141,12 @@ def test_segment_without_the_packages_names_them(bare):
     assert bare.controller.client.status.stage == "stopped"
 
 
-def test_a_failed_pip_is_told_and_what_to_copy_is_shown(bare):
+def test_a_failed_pip_is_reported_and_what_to_copy_is_shown(bare):
     (bare.wheels / "iseg_second-1.5-py3-none-any.whl").unlink()
     bare.press("installButton")
     finish(bare)
     assert bare.status.is_error
-    assert "pip ended with the code 1" in bare.status.text
+    assert "pip ended with code 1" in bare.status.text
     assert "No matching distribution found for iseg_second>=1.2" in bare.status.text
     page = bare.ui("offlineText")
     assert page.isVisibleTo(bare.widget.parent)

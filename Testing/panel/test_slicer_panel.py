@@ -1,4 +1,4 @@
-"""The whole way through the panel: box and scribbles by mouse, masks by the worker, undo, several segments, files."""
+"""The whole workflow in the panel: box and scribbles by mouse, masks by the worker, undo, several segments, files."""
 
 import numpy as np
 import pytest
@@ -91,7 +91,7 @@ def test_a_result_for_prompts_that_changed_meanwhile_is_dropped(person):
 
 
 @pytest.mark.parametrize("missing", ["volume", "prompts"])
-def test_what_is_missing_is_said(person, missing):
+def test_what_is_missing_is_reported(person, missing):
     if missing == "volume":
         for name in ("addSegmentButton", "segmentButton", "brushButton"):
             assert not person.ui(name).enabled

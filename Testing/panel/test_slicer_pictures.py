@@ -1,4 +1,4 @@
-"""What a person sees: no text is cut or hard to read in either theme, and the views show what was drawn."""
+"""What a person sees: no text is cut off or hard to read in either theme, and the views show what was drawn."""
 
 import numpy as np
 import pytest

@@ -225,10 +225,10 @@ def test_a_lasso_goes_with_its_marks_and_its_object(drawing):
     ("points", "said"),
     [
         (circle()[:1], "Draw round the object with the mouse button held down."),
-        (circle(centre=(-20, I)), "The lasso holds no voxel of the image and marked nothing."),
+        (circle(centre=(-20, I)), "The lasso contains no voxel of the image and marked nothing."),
     ],
 )
-def test_a_lasso_round_nothing_is_said_quietly(drawing, points, said):
+def test_a_lasso_round_nothing_is_no_error(drawing, points, said):
     draw_round(drawing, points)
     assert marked(drawing) == {}
     assert (drawing.status.text, drawing.status.is_error) == (said, False)
@@ -237,7 +237,7 @@ def test_a_lasso_round_nothing_is_said_quietly(drawing, points, said):
 def test_a_lasso_of_two_loops_says_which_counts(drawing):
     eight = [(J - 4, I), (J + 4, I + 8), (J - 4, I + 8), (J + 4, I), (J + 9, I - 9), (J - 4, I - 9)]
     draw_round(drawing, [(K, *point) for point in eight])
-    assert drawing.status.text == "The lasso crossed itself; its largest loop counts."
+    assert drawing.status.text == "The lasso crosses itself; only its largest loop is used."
 
 
 def test_a_lasso_in_a_view_that_cuts_across_slices_is_refused(drawing):

@@ -1,4 +1,4 @@
-"""A few slices of annotated scans become the organ, in the panel as by the command line."""
+"""From a few slices of annotated scans to the organ, in the panel as on the command line."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""A crash loses nothing: the journal follows every step, and the panel offers the session that was cut off."""
+"""A crash loses nothing: the journal records every step, and the panel offers the interrupted session."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Where an object was looked for that has no box: a faint outline that goes and comes with the mask it led to."""
+"""The search region of an object without a box: a faint outline that appears and disappears with its mask."""
 
 import itertools
 
@@ -86,7 +86,7 @@ def test_a_click_is_answered_with_the_outline_of_its_region_and_one_undo_takes_b
     assert_round(drawing, regions[1])
 
 
-def test_it_is_shown_where_it_is_asked_for_alone(drawing, worker):
+def test_it_is_shown_only_on_request(drawing, worker):
     drawing.click((K, J, I))
     for other in ("none", "probability"):
         drawing.show_overlay(other)
@@ -216,7 +216,7 @@ def test_a_round_that_leaves_the_mask_of_a_loaded_scene_as_it_was_has_its_outlin
     assert outline() is None  # it is not saved
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLModelNode") == models - 1
     answer(drawing, worker, balls.inside(0), SMALL)
-    assert "stayed as it was" in drawing.status.text
+    assert "did not change" in drawing.status.text
     assert_round(drawing, SMALL)
 
 

@@ -1,4 +1,4 @@
-"""The self-test says whether the installation works, and leaves the person's work alone."""
+"""The self-test says whether the installation works, and does not touch the user's work."""
 
 import numpy as np
 import slicer_balls as balls

@@ -1,4 +1,4 @@
-"""Marked slices of volumes that lie anywhere in the patient: the right slice, or refused in words."""
+"""Marked slices of volumes anywhere in the patient: the right slice, or refused with a message."""
 
 import numpy as np
 import pytest
@@ -117,7 +117,7 @@ def test_going_to_a_slice_turns_the_view_to_it(disc, place):
     assert (np.sum(after[:3, :3] * before[index][:3, :3], axis=0) > 0.5).all()  # turned by less than 60 degrees
 
 
-def test_a_bent_volume_is_refused_in_words(disc):
+def test_a_bent_volume_is_refused_with_a_message(disc):
     person, volume, _ = disc
     under_a_bend(volume)
     for button in ("markSliceButton", "alignViewsButton"):
@@ -127,7 +127,7 @@ def test_a_bent_volume_is_refused_in_words(disc):
         assert "bend, which is not linear" in person.status.text
 
 
-def test_a_view_beside_the_volume_is_refused_in_words(person):
+def test_a_view_beside_the_volume_is_refused_with_a_message(person):
     volume = person.add_volume(np.zeros(SHAPE, np.int16), np.diag([1.0, 1.0, 2.0, 1.0]))
     person.choose(volume)
     person.add_segment()

@@ -1,4 +1,4 @@
-"""A few slices become a volume, in the panel: marks, propagation by the worker, the next slice, overlays, files."""
+"""From a few slices to a volume in the panel: marks, propagation by the worker, the next slice, overlays, files."""
 
 import os
 import time
@@ -70,7 +70,7 @@ def test_a_mark_is_of_the_view_that_is_worked_in_and_undo_takes_it_back(person):
     draw(person, balls.inside(0), (0, 10), (1, 24), (2, 24))
     mark(person, (0, 10), (1, 24), (2, 24), (2, 60))
     assert done(person) == [(0, 10), (1, 24), (2, 24), (2, 60)]
-    assert person.status.text == "Marked sagittal, L 60 mm as done for Segment_1: empty, the object is not there."
+    assert person.status.text == "Marked sagittal, L 60 mm as done for Segment_1: empty, the object is absent there."
     assert person.controller.history.undo_name == "Mark sagittal, L 60 mm"
     person.press("undoButton")
     person.press("undoButton")
@@ -111,7 +111,7 @@ def test_a_correction_by_hand_on_a_marked_slice_counts_and_one_beside_it_stays(b
     found = ball.labelmap() > 0
     np.testing.assert_array_equal(found[10], larger[10])
     assert found[12, 20:24, 40:44].all()
-    assert "voxels are as you marked them by hand" in ball.status.text
+    assert "voxels were kept as you marked them by hand" in ball.status.text
     ball.press("undoButton")
     ball.press("undoButton")
     finished(ball, "propagateButton")
@@ -270,7 +270,7 @@ def test_on_a_stack_of_thick_slices_the_next_slice_is_one_that_can_be_drawn_on(p
         assert person.ui("adviceLabel").text.startswith("axial, S ")
 
 
-def test_enough_is_said_when_every_slice_is_done(person):
+def test_it_is_enough_when_every_slice_is_done(person):
     balls.in_scene(person)
     person.add_segment()
     draw(person, balls.inside(0), *((0, index) for index in range(5, 16)))
@@ -341,7 +341,7 @@ def test_each_volume_and_segmentation_has_marks_of_its_own(ball):
     assert len(done(ball)) == 4
 
 
-def test_marks_of_an_image_that_was_replaced_are_refused_in_words(ball):
+def test_marks_of_an_image_that_was_replaced_are_refused_with_a_message(ball):
     import slicer
 
     slicer.util.updateVolumeFromArray(ball.parameters.volume, np.zeros((5, 48, 72), np.int16))

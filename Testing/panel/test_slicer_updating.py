@@ -1,4 +1,4 @@
-"""Update after every stroke: what starts a round by itself, what takes its place, what Undo takes back."""
+"""Update after every stroke: what starts a round automatically, what replaces it, and what Undo reverts."""
 
 import numpy as np
 import pytest
@@ -65,7 +65,7 @@ def test_a_click_is_answered_without_a_button_and_one_undo_takes_back_both(drawi
     assert not drawing.controller.is_busy  # neither Undo nor Redo is a stroke
 
 
-def test_a_click_in_air_or_at_the_border_is_answered_by_the_ground_it_lies_on(person):
+def test_a_click_in_air_or_at_the_border_is_answered_by_its_surroundings(person):
     array = balls.two_balls()
     array[:, :, :10] = 0  # air, without noise
     person.choose(person.add_volume(array, balls.geometry().ijk_to_ras))
@@ -255,7 +255,7 @@ def test_ticking_the_box_answers_what_was_drawn_last(drawing, asked):
     assert len(asked) == 1
 
 
-def test_background_alone_is_said_quietly(drawing, asked):
+def test_background_alone_is_no_error(drawing, asked):
     drawing.press("backgroundButton")
     for i in (2, 3):
         drawing.click((K, J, i))
@@ -284,7 +284,7 @@ def test_a_propagated_mask_is_not_replaced_without_a_button(drawing, asked, monk
     monkeypatch.setattr(Segmenting, "warning", "This replaces the propagated mask.")
     drawing.click((K, J, I))
     pause(drawing)
-    assert drawing.status.text == "The propagated mask stays; press Segment to replace it."
+    assert drawing.status.text == "The propagated mask is kept; press Segment to replace it."
     assert not asked
 
 
@@ -296,7 +296,7 @@ def test_missing_packages_are_no_question_at_every_stroke(drawing, asked, monkey
     monkeypatch.setattr(drawing.panel.updating, "_can_compute", lambda: False)
     drawing.click((K, J, I))
     pause(drawing)
-    assert "press Segment to be offered them" in drawing.status.text
+    assert "press Segment to install them" in drawing.status.text
     assert not questions
     assert not asked
 
@@ -321,13 +321,13 @@ def test_a_worker_that_cannot_be_started_is_not_tried_at_every_stroke(person, mo
     assert len(marked(person)) == 6
 
 
-def test_two_labels_on_one_voxel_the_latest_counts_and_is_said(drawing, asked):
+def test_two_labels_on_one_voxel_the_latest_counts_and_is_reported(drawing, asked):
     drawing.ui("updateBox").checked = False
     drawing.click((K, J, I))
     drawing.press("backgroundButton")
     drawing.click((K, J, I))
     assert marked(drawing).labels.tolist() == [255]
-    said = "1 voxel was marked before as something else; the latest mark counts."
+    said = "1 voxel was marked differently before; the latest mark is used."
     assert drawing.status.text == said
     drawing.ui("updateBox").checked = True
     pause(drawing)
@@ -345,7 +345,7 @@ def test_painting_in_the_mask_starts_no_round(drawing, asked):
     assert not asked
 
 
-def test_after_an_update_the_worker_looks_ahead_at_boxes_alone(drawing, monkeypatch):
+def test_after_an_update_the_worker_looks_ahead_only_at_boxes(drawing, monkeypatch):
     asked, submit = [], drawing.controller.client.submit
 
     def noted(request, *callbacks):

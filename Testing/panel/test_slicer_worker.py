@@ -1,4 +1,4 @@
-"""A worker that is killed, missing or slow: the panel says so, loses nothing, and goes on."""
+"""A worker that is killed, missing or slow: the panel reports it, loses nothing, and continues."""
 
 import os
 import signal
@@ -29,6 +29,7 @@ def same(one, other):
     return one[0] == other[0] and one[1].equals(other[1]) and np.array_equal(one[2], other[2])
 
 
+@pytest.mark.slow
 def test_killing_the_worker_at_ten_random_moments_loses_nothing(person):
     rng = np.random.default_rng(11)
     balls.in_scene(person)

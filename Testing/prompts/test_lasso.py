@@ -1,4 +1,4 @@
-"""Lassos: which voxels lie within, what they mark, and which curves are none."""
+"""Lassos: which voxels are inside, what they mark, and which curves are refused."""
 
 import numpy as np
 import pytest
@@ -98,7 +98,7 @@ def test_a_lasso_round_one_voxel_marks_it_and_its_neighbours():
     assert extent == BoundingBox((5, 9, 30), (6, 10, 31))
 
 
-def test_a_lasso_that_leaves_the_image_is_cut_and_said_so():
+def test_a_lasso_that_leaves_the_image_is_cut_and_reported():
     labelmap, extent, note = marked(Lasso(0, 0, box_outline((-5, 25.5), (4.5, 1e6))))
     assert extent == BoundingBox((0, 0, 26), (1, 5, 31))
     assert note == "the lasso of label 3 reached outside the image and was cut at its border"

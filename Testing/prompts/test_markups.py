@@ -1,4 +1,4 @@
-"""Slicer's files of markups, in LPS and RAS, on a flipped and oblique grid; Slicer agrees, where it is at hand."""
+"""Slicer's markups files, in LPS and RAS, on a flipped and oblique grid; compared with Slicer if it is available."""
 
 import json
 
@@ -67,7 +67,7 @@ def test_the_axes_of_an_roi_may_be_permuted(tmp_path, oblique_geometry):
     assert read_roi(path, oblique_geometry) == (BoundingBox((3, 7, 9), (6, 12, 16)), "")
 
 
-def test_a_rotated_roi_is_enclosed_and_said_so(tmp_path):
+def test_a_rotated_roi_is_enclosed_and_reported(tmp_path):
     geometry = Geometry(SHAPE_KJI, np.diag([0.5, 0.7, 3.0, 1.0]))
     c, s = np.cos(np.pi / 4), np.sin(np.pi / 4)
     axes = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
@@ -128,7 +128,7 @@ def test_points_are_the_voxels_that_hold_them(tmp_path, oblique_geometry, frame)
     assert (indices.dtype, note) == (np.int64, "")
 
 
-def test_a_frame_that_is_not_told_is_lps(tmp_path, oblique_geometry):
+def test_a_missing_frame_is_lps(tmp_path, oblique_geometry):
     path = write_markup(tmp_path / "p.mrk.json", oblique_geometry, "Fiducial", [(4, 9, 12)])
     content = json.loads(path.read_text())
     del content["markups"][0]["coordinateSystem"], content["markups"][0]["controlPoints"][0]["positionStatus"]
@@ -137,7 +137,7 @@ def test_a_frame_that_is_not_told_is_lps(tmp_path, oblique_geometry):
     assert read_points(path, oblique_geometry)[0].tolist() == [[4, 9, 12]]
 
 
-def test_points_without_a_position_are_left_out_and_said_so(tmp_path, oblique_geometry):
+def test_points_without_a_position_are_left_out_and_reported(tmp_path, oblique_geometry):
     path = write_markup(tmp_path / "p.mrk.json", oblique_geometry, "Fiducial", [(4, 9, 12), None, (1, 2, 3)])
     indices, note = read_points(path, oblique_geometry)
     assert indices.tolist() == [[4, 9, 12], [1, 2, 3]]
@@ -177,7 +177,7 @@ def test_a_list_without_points_is_refused(tmp_path, oblique_geometry, points):
         ({"controlPoints": [{}]}, "position must be 3 numbers, not None"),
     ],
 )
-def test_points_that_are_none_are_refused(tmp_path, oblique_geometry, change, text):
+def test_invalid_points_are_refused(tmp_path, oblique_geometry, change, text):
     path = write_markup(tmp_path / "p.mrk.json", oblique_geometry, "Fiducial", [(4, 9, 12)], **change)
     with pytest.raises(InputError, match=text):
         read_points(path, oblique_geometry)
@@ -269,7 +269,7 @@ def test_a_byte_order_mark_does_no_harm(tmp_path, oblique_geometry, encoding):
 
 
 @pytest.mark.parametrize("flag", [True, 1, "yes"])
-def test_an_roi_that_is_inside_out_is_said(tmp_path, oblique_geometry, flag):
+def test_an_roi_that_is_inside_out_is_reported(tmp_path, oblique_geometry, flag):
     path = write_roi(tmp_path / "r.mrk.json", oblique_geometry, (4, 9, 12), (2, 2, 2))
     content = json.loads(path.read_text())
     content["markups"][0]["insideOut"] = flag

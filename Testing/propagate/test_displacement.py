@@ -1,4 +1,4 @@
-"""Fields of displacement: numbers worked out by hand, and what must hold of any field."""
+"""Displacement fields: numbers worked out by hand, and properties of any field."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Which slice comes next: numbers worked out by hand, reasons, never one twice, and when it is enough."""
+"""Which slice comes next: numbers worked out by hand, reasons, no repetition, and when the slices suffice."""
 
 import numpy as np
 import pytest
@@ -155,7 +155,7 @@ def test_the_reason_is_what_weighs_most_on_that_slice():
     assert advice.suggestions[0].said(InPatient(GRID)) == "axial, S 5 mm" + said
 
 
-def test_enough_is_said_when_little_is_expected():
+def test_it_is_enough_when_little_is_expected():
     little = suggest([evidence({5: 0.3})], GRID, {0: (0, 10)}, 100, ALONG_K)
     assert little.enough
     assert little.text == "enough: even the best next slice is expected to change only 0.3 % of the object"

@@ -1,4 +1,4 @@
-"""Two carried slices become one: by nearness where they look alike, by resemblance where they do not."""
+"""Fusion of two propagated slices: by nearness where they look alike, by similarity where they do not."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Slices marked as done: what they say of which object, corrections, crossing slices, and the way into a file."""
+"""Slices marked as done: what they say about which object, corrections, crossing slices, and saving them."""
 
 import json
 
@@ -64,7 +64,7 @@ def test_a_slice_marked_for_one_object_says_nothing_of_another():
         found.annotated(NAMES, BY_INDEX)
 
 
-def test_objects_that_overlap_are_refused_in_words():
+def test_objects_that_overlap_are_refused_with_a_message():
     with pytest.raises(InputError, match="liver and lesion overlap on k slice 2 at 20 pixels"):
         marked((0, 2, {1: ONE, 7: ONE})).annotated(NAMES, BY_INDEX)
 
@@ -113,7 +113,7 @@ def test_slices_and_labels_are_taken_away():
     assert [(each.place, sorted(each.masks)) for each in left.slices] == [((0, 3), [7])]
 
 
-def test_slices_come_back_from_json_as_they_were():
+def test_slices_come_back_from_json_unchanged():
     found = marked((0, 2, {1: ONE, 7: OTHER}), (2, 0, {1: ONE}), (1, 4, {7: OTHER}))
     again = MarkedSlices.of_fields(json.loads(json.dumps(found.fields())))
     assert again.equals(found)

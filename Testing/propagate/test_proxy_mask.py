@@ -1,4 +1,4 @@
-"""A few slices become a volume: known motions, ends, several labels and axes, what is registered again, bad input."""
+"""From a few slices to a volume: known motions, ends, several labels and axes, reuse of registrations, bad input."""
 
 import time
 
@@ -143,7 +143,7 @@ def test_what_was_registered_before_changes_no_mask(propagated, wandering):
 
 
 @needs_elastix
-def test_another_image_or_crop_starts_anew(propagated, wandering):
+def test_another_image_or_crop_starts_again(propagated, wandering):
     volume, truth = wandering
     cache = RegistrationCache()
     propagated(volume, slices_of(truth, (0, 3)), cache=cache)

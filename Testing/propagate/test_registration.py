@@ -1,4 +1,4 @@
-"""Two slices in register: known motions are found in mm, and failures are told."""
+"""Registration of two slices: known motions are found in mm, and failures are reported."""
 
 import numpy as np
 import pytest

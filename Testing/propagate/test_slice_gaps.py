@@ -1,4 +1,4 @@
-"""Between which annotated slices something is filled, how far an object goes on, and shapes by themselves."""
+"""Between which annotated slices something is filled, how far an object extends, and shapes alone."""
 
 import numpy as np
 import pytest

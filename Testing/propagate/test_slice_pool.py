@@ -1,4 +1,4 @@
-"""Processes that work on slices: results, errors, deaths, stops."""
+"""Processes that work on slices: results, errors, crashes, stops."""
 
 import os
 import time
@@ -55,7 +55,7 @@ def test_without_tasks_no_process_starts(pool):
     assert all(process._child is None for process in pool._processes)
 
 
-def test_what_a_task_raises_is_told_and_the_others_go_on(pool):
+def test_what_a_task_raises_is_reported_and_the_others_continue(pool):
     found = finished(pool, {"a": Task(1), "b": Task("7", "raise"), "c": Task(3)})
     assert found == {"a": 1, "b": Broken("7 is wrong"), "c": 3}
 
@@ -75,7 +75,7 @@ def test_a_task_that_never_ends_is_ended(pool, monkeypatch):
     assert "ended" in finished(pool, {"a": Task(60, "sleep")})["a"].reason
 
 
-def test_it_stops_within_a_second_and_goes_on_afterwards(pool):
+def test_it_stops_within_a_second_and_continues_afterwards(pool):
     results = pool.results({n: Task(30, "sleep") for n in range(12)})
     next(results)
     started = time.monotonic()

@@ -44,7 +44,7 @@ def test_an_object_of_one_voxel_that_vanishes_is_named_with_the_slices(first, se
     assert PropagateResult.of_proxy(proxy, 0.0).notes == (*proxy.notes, note)
 
 
-def test_the_note_is_said_in_the_words_of_its_reader():
+def test_the_note_uses_the_terms_of_its_reader():
     proxy = proxy_of(with_dot((5, 5), (30, 30)), [4, 8])
     (note,) = vanished_notes(proxy, proxy.labelmap())
     geometry = Geometry(SHAPE_KJI, np.diag([1.0, 1.0, 2.5, 1.0]))

@@ -1,4 +1,4 @@
-"""The journal brings back the last session of a process that died, and nothing of one that lives or ended well."""
+"""The journal recovers the last session of a process that crashed, and none of one that runs or ended normally."""
 
 import errno
 import os
@@ -246,7 +246,7 @@ def test_of_states_that_come_faster_than_they_are_written_the_latest_is(tmp_path
     assert found.state.settings == {"count": 199}
 
 
-def test_a_full_disk_is_told_once_and_when_there_is_room_the_work_is_kept_again(tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_once_and_when_there_is_room_the_work_is_kept_again(tmp_path, monkeypatch):
     told, real = [], os.write
     journal = Journal.open(tmp_path, told.append)
     journal.record(state(voxel=(0, 0, 0)))
@@ -274,7 +274,7 @@ def test_a_full_disk_is_told_once_and_when_there_is_room_the_work_is_kept_again(
     assert len(told) == 1
 
 
-def test_a_folder_that_cannot_be_made_is_told_once_and_work_goes_on(tmp_path):
+def test_a_folder_that_cannot_be_made_is_reported_once_and_work_continues(tmp_path):
     (tmp_path / "file").write_text("")
     told = []
     journal = Journal.open(tmp_path / "file", told.append)

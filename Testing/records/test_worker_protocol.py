@@ -1,4 +1,4 @@
-"""Messages on a byte stream: whole again however the stream is cut, refused in words where they are none."""
+"""Messages on a byte stream: reassembled however the stream is split, and refused with a message if invalid."""
 
 import json
 import struct
@@ -39,7 +39,7 @@ def header(arrays=(), **changes):
     return {"kind": "k", "fields": {}, "arrays": list(arrays), **changes}
 
 
-def test_a_message_comes_back_as_it_was():
+def test_a_message_comes_back_unchanged():
     (found,) = Decoder().feed(encode(example()))
     assert_same(found, example())
     assert not found.arrays["voxels"].flags.writeable
@@ -137,7 +137,7 @@ def test_text_that_never_becomes_a_message_is_refused_and_not_kept_for_ever():
         (MAGIC + struct.pack("<IQ", 1 << 31, 10), "too much"),
     ],
 )
-def test_bytes_that_are_no_message_are_refused_in_words_and_nothing_follows(data, text):
+def test_bytes_that_are_no_message_are_refused_with_a_message_and_nothing_follows(data, text):
     decoder = Decoder()
     with pytest.raises(ProtocolError, match="(?s)" + text.replace("|", r"\|").replace("[", r"\[")):
         decoder.feed(data)

@@ -1,4 +1,4 @@
-"""What of an object's marks, and of those on other objects, the stages are shown on the working grid."""
+"""Which of an object's marks, and of those on other objects, the stages see on the working grid."""
 
 from dataclasses import replace
 

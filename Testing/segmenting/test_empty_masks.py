@@ -1,4 +1,4 @@
-"""An empty mask is never silent: each label without a voxel has a note, with the reason where it is known."""
+"""An empty mask is never silent: each label without a voxel has a note, with the reason if it is known."""
 
 import numpy as np
 import pytest

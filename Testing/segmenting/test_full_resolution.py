@@ -135,7 +135,7 @@ def test_a_single_slice_is_fitted():
     assert dice(found, truth) > 0.97
 
 
-def test_the_inputs_are_left_as_they_were():
+def test_the_inputs_are_not_changed():
     truth, grid = ellipsoid(), grid_of()
     inputs = seen(truth, grid)
     before = [values.clone() if isinstance(values, torch.Tensor) else values.copy() for values in inputs]

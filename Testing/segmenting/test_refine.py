@@ -289,7 +289,7 @@ def test_the_border_snaps_to_the_edge_of_the_image():
     assert torch.equal(labels, image > 0.3)
 
 
-def test_stopping_early_leaves_the_inputs_as_they_were():
+def test_stopping_early_does_not_change_the_inputs():
     probability, image = random_object((6, 9, 14), (3.0, 0.7, 0.5))
     foreground, background = torch.zeros(2, 6, 9, 14, dtype=torch.bool)
     foreground[1, 2, 3], background[0, 0, 0] = True, True

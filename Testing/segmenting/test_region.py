@@ -1,4 +1,4 @@
-"""Where an object is looked for that few marks and no box show, and what fine-tuning makes of few marks."""
+"""Where an object with few marks and no box is searched for, and what fine-tuning does with few marks."""
 
 import re
 from itertools import pairwise
@@ -113,7 +113,7 @@ def test_strokes_on_and_beside_the_object_in_most_of_its_slices_are_fine_tuned_t
 
 
 @pytest.mark.parametrize("adapt", [True, False])
-def test_where_an_object_was_looked_for_is_said_and_that_it_was_not_fine_tuned(network, adapt):
+def test_the_search_region_is_reported_and_that_it_was_not_fine_tuned(network, adapt):
     session = ImageSession(ball(2.0), network)
     session.add_scribbles(marks(CENTRE, (24, 24, 26)))
     found = finish(session.segment(adapt))

@@ -1,4 +1,4 @@
-"""A session's promises: rounds follow from prompts alone, nothing is lost, and bad input leaves all as it was."""
+"""Guarantees of a session: rounds follow from prompts alone, nothing is lost, and bad input changes nothing."""
 
 import gc
 import itertools
@@ -219,7 +219,7 @@ def test_a_new_round_after_undo_drops_what_was_undone():
     assert session.redo() is new
 
 
-def test_undo_and_redo_are_refused_where_there_is_nothing_to_do():
+def test_undo_and_redo_are_refused_if_there_is_nothing_to_do():
     session = boxed_session()
     with pytest.raises(InputError, match="nothing to redo"):
         session.redo()
@@ -330,7 +330,7 @@ def test_a_network_in_training_mode_is_refused():
 
 
 @pytest.mark.parametrize("grid", [GridSettings(), COARSE.grid], ids=["full resolution", "coarse grid"])
-def test_cancelling_anywhere_leaves_the_session_as_it_was(grid):
+def test_cancelling_anywhere_does_not_change_the_session(grid):
     settings = BifsegSettings(grid, EnergySettings(iterations=20), AdaptSettings(rounds=2, updates=3))
     untouched = boxed_session(settings=settings)
     finish(untouched.segment())
@@ -372,7 +372,7 @@ def test_a_cancelled_round_is_cancelled_in_every_object():
     assert kept > 5
 
 
-def test_a_failing_step_leaves_the_session_as_it_was():
+def test_a_failing_step_does_not_change_the_session():
     array = noisy(ellipsoid()).astype(np.float32)
     array[:, :, :4] = np.nan
     session = boxed_session(with_array(array), settings=BifsegSettings(grid=GridSettings(margin_voxels=0)))
@@ -679,7 +679,7 @@ def test_the_fall_back_can_be_cancelled():
     assert set(finish(session.segment()).objects) == {1}
 
 
-def test_a_full_memory_of_the_cpu_is_an_error_that_leaves_the_session_as_it_was(monkeypatch):
+def test_a_full_memory_of_the_cpu_is_an_error_that_does_not_change_the_session(monkeypatch):
     def full(*_):
         raise torch.OutOfMemoryError("no memory")
         yield

@@ -1,4 +1,4 @@
-"""Lassos, masks to start from and edits by hand in a session: what they do to the mask, the box, and undo."""
+"""Lassos, masks to start from and manual edits in a session: their effect on the mask, the box, and undo."""
 
 import numpy as np
 import pytest
@@ -141,7 +141,7 @@ def test_a_start_mask_alone_makes_the_box_and_a_round_that_repeats(seen):
     np.testing.assert_array_equal(finish(again.segment()).objects[1].probability, first.objects[1].probability)
 
 
-def test_the_part_of_a_start_mask_beyond_a_drawn_box_is_left_out_and_said_so(seen):
+def test_the_part_of_a_start_mask_beyond_a_drawn_box_is_left_out_and_reported(seen):
     session = session_on()
     half = BoundingBox((2, 4, 6), (11, 17, 13))
     session.set_box(1, half)
@@ -192,7 +192,7 @@ def test_a_model_from_elsewhere_says_so_unless_its_card_names_the_start_mask(tmp
         (None, r"shape \(\)"),
     ],
 )
-def test_a_start_mask_that_is_none_is_refused_and_nothing_changes(mask, text):
+def test_an_invalid_start_mask_is_refused_and_nothing_changes(mask, text):
     session = session_on()
     before = session.prompts
     with pytest.raises(InputError, match=text):

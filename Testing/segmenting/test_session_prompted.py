@@ -1,4 +1,4 @@
-"""A session with a network that sees the prompts: marks are obeyed, rounds repeat, and the network stays as it was."""
+"""A session with a network that sees prompts: marks are obeyed, rounds repeat, and the network is not changed."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""What ``slicer`` holds besides MRML when the Qt application runs: app, modules, the scene, translation."""
+"""The parts of ``slicer`` besides MRML when the Qt application runs: app, modules, the scene, translation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``slicer.packaging``, new in Slicer 5.11: pip in PythonSlicer, which the window may wait for or not."""
+"""``slicer.packaging``, new in Slicer 5.11: pip in PythonSlicer, which may block the window or not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Qt objects of PySide6 shown as PythonQt shows them to a module: properties are attributes, signals go by name."""
+"""PySide6 objects presented to a module as in PythonQt: properties are attributes, signals go by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The modules ``qt`` and ``ctk``, as Slicer's Python has them: all of Qt under one name."""
+"""The modules ``qt`` and ``ctk``, as in Slicer's Python: all of Qt under one name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``slicer.ScriptedLoadableModule``: the base classes of a scripted module, as far as a module leans on them."""
+"""``slicer.ScriptedLoadableModule``: the base classes of a scripted module, as far as a module uses them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Folders that go with the process."""
+"""Folders that are deleted when the process ends."""
 
 import atexit
 import shutil

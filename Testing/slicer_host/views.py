@@ -1,4 +1,4 @@
-"""Slicer's slice views, rendered off screen: they take mouse events and give pictures."""
+"""Slicer's slice views, rendered off screen: they accept mouse events and give pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Paths that a foreign casebook names: nothing outside the folder they belong to is read, written or deleted."""
+"""Paths in a foreign casebook: nothing outside the folder they belong to is read, written or deleted."""
 
 import shutil
 import sqlite3
@@ -183,9 +183,9 @@ def test_a_foreign_schema_is_refused_before_anything_is_used(tmp_path, statement
     connection.commit()
     connection.close()
     before = file.read_bytes()
-    with pytest.raises(InputError, match=r"no casebook as this program makes them: it holds (the|no) \w+ '\w+'"):
+    with pytest.raises(InputError, match=r"does not have the tables of a casebook: it has (the|no) \w+ '\w+'"):
         Casebook(tmp_path / "book")
-    with pytest.raises(InputError, match="no casebook as this program makes them"):
+    with pytest.raises(InputError, match="does not have the tables of a casebook"):
         act(tmp_path / "book", "next")
     assert file.read_bytes() == before
 

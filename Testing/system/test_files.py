@@ -1,4 +1,4 @@
-"""Files appear whole or not at all, with their modes, through links, under long names, and leave nothing behind."""
+"""Files appear completely or not at all, with their modes, through links, under long names, and leave no traces."""
 
 import errno
 import os

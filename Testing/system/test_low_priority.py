@@ -1,4 +1,4 @@
-"""A process at low priority gives way to others, also to those of other sessions of a desktop, and slows none down."""
+"""A process at low priority yields to others, including other sessions of a desktop, and slows none down."""
 
 import ctypes
 import os

@@ -1,4 +1,4 @@
-"""What lies in the folder that a process is started in is never run, whatever it is called."""
+"""Files in the folder in which a process is started are never run, whatever their names."""
 
 import multiprocessing
 import os
@@ -61,7 +61,7 @@ def test_the_slices_of_propagation(planted, monkeypatch, entry):
 def test_the_learner_in_the_background(planted):
     child = start_learner(planted.parent / "none", "prompted")
     said = child.communicate(timeout=120)[0].decode()
-    assert (child.returncode, "is no casebook" in said) == (2, True)
+    assert (child.returncode, "is not a casebook" in said) == (2, True)
     assert not planted.exists()
 
 
@@ -76,7 +76,7 @@ def test_what_the_panel_starts(planted, command):
 
 
 def test_the_worker_with_all_that_it_imports(planted):
-    with BlockingWorker() as worker, pytest.raises((JobError, ValueError), match="is no casebook"):
+    with BlockingWorker() as worker, pytest.raises((JobError, ValueError), match="is not a casebook"):
         worker.run(CasebookRequest("none", "look"))
     assert not planted.exists()
 
@@ -111,7 +111,7 @@ def test_a_command_keeps_the_arguments_as_they_are(tmp_path, monkeypatch):
     words = library_command("InteractiveSegLib.cli", "casebook", "list", "a b/c'd", python=sys.executable)
     done = subprocess.run(words, capture_output=True, text=True, check=False, env=library_environment())
     assert done.returncode == 2
-    assert "a b/c'd is no casebook" in done.stderr
+    assert "a b/c'd is not a casebook" in done.stderr
 
 
 def test_only_absolute_entries_of_the_path_are_passed_on(monkeypatch):

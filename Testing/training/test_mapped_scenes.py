@@ -1,4 +1,4 @@
-"""Scenes from label maps: their shapes, whatever the files' orientation, spacing and numbers of labels."""
+"""Scenes from label maps: their shapes, for all orientations, spacings and numbers of labels in the files."""
 
 import numpy as np
 import pytest

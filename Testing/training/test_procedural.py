@@ -1,4 +1,4 @@
-"""Procedural training data: the same from the same seed, and tasks that a box could pose."""
+"""Procedural training data: reproducible from the seed, and tasks that suit a box."""
 
 import numpy as np
 import pytest

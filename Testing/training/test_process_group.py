@@ -1,4 +1,4 @@
-"""Several processes that train together give what one gives, and only the first of them writes."""
+"""Several processes training together give the same result as one, and only the first of them writes."""
 
 import shutil
 import subprocess
@@ -144,6 +144,7 @@ def test_a_step_that_two_processes_cannot_share_is_refused_before_any_work(toget
         assert not (together / str(rank) / "refused").exists()
 
 
+@pytest.mark.slow
 @needs_gloo
 def test_a_run_goes_on_after_a_process_was_killed_in_any_number_of_processes(tmp_path, alone):
     folder = tmp_path / "killed"
@@ -162,6 +163,7 @@ def test_a_run_goes_on_after_a_process_was_killed_in_any_number_of_processes(tmp
         assert logged(each) == alone[1]
 
 
+@pytest.mark.slow
 @needs_gloo
 def test_two_processes_follow_a_recipe_and_the_first_writes_the_weights(tmp_path, monkeypatch):
     run = two_processes("recipe", tmp_path / "{rank}")

@@ -1,4 +1,4 @@
-"""Steps of several batches: their average is followed, as worked out by hand on a plane through points."""
+"""Steps of several batches: they follow the average, as worked out by hand on a plane through points."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Prompts drawn at random on known objects, the batches made of them, and the loss that corrects itself."""
+"""Prompts drawn at random on known objects, the batches made from them, and the loss with self-correction."""
 
 from itertools import pairwise
 

@@ -101,7 +101,7 @@ def test_what_another_program_did_meanwhile_is_not_overwritten(study):
         act(study, "skip", worked_on(opened))
 
 
-def test_skipping_keeps_the_work_and_the_end_is_said(study):
+def test_skipping_keeps_the_work_and_the_end_is_reported(study):
     for _ in range(3):
         view = done(study, "skip", worked_on(done(study, "next").opened))
     assert view.said == "case2: skipped; the work is kept"

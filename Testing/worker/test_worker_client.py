@@ -1,4 +1,4 @@
-"""What a client makes of a worker process that is slow, lost, mute, of another version, or just does its work."""
+"""How a client handles a worker process that is slow, lost, silent, of another version, or works normally."""
 
 import os
 import signal
@@ -98,7 +98,7 @@ def test_requests_are_answered_in_their_order(worker):
     assert [job.state for job in jobs] == ["done"] * 5
 
 
-def test_the_stages_of_a_process_are_told(worker, statuses):
+def test_the_stages_of_a_process_are_reported(worker, statuses):
     assert_ready(worker)
     assert [status.stage for status in statuses] == ["starting", "warming up", "ready", "busy", "ready"]
     worker.client.close()

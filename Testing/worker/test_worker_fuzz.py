@@ -1,4 +1,4 @@
-"""Whatever a client sends, the worker answers it in words or ends with a message; it never falls silent."""
+"""Whatever a client sends, the worker answers with a result or an error, or ends with a message; it is never silent."""
 
 import json
 import os
@@ -191,7 +191,7 @@ def test_an_id_that_is_none_is_told_and_ends_the_worker(heard, kind, identity):
 
 
 @pytest.mark.parametrize("cut", [1, 9, 20, 25, -1])
-def test_a_stream_that_ends_within_a_frame_is_told(heard, cut):
+def test_a_stream_that_ends_within_a_frame_is_reported(heard, cut):
     whole = encode(Message("request", {"id": 1}))
     trouble, requests = heard(whole, whole[:cut])
     assert "ended within a message" in trouble

@@ -1,4 +1,4 @@
-"""A worker process gives the masks of a session in this process, from the part of the image that it was sent."""
+"""A worker process gives the same masks as a session in this process, from the part of the image it received."""
 
 import time
 from dataclasses import replace

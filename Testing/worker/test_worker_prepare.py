@@ -1,4 +1,4 @@
-"""A worker that was prepared has what a round needs: voxels travel once, networks look once, the masks are the same."""
+"""A prepared worker has what a round needs: voxels are sent once, features computed once, and masks are the same."""
 
 from dataclasses import replace
 

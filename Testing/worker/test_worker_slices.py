@@ -1,4 +1,4 @@
-"""A worker process propagates annotated slices and suggests the next ones as this process would."""
+"""A worker process propagates annotated slices and suggests the next ones exactly as this process would."""
 
 import time
 

@@ -1,1 +1,1 @@
-"""What the sections' buttons do."""
+"""The actions behind the sections' buttons."""

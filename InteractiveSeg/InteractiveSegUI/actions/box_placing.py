@@ -1,4 +1,4 @@
-"""The box of a segment: placed by two clicks in a view, its depth set by numbers or from the slice that is shown."""
+"""The box of a segment: placed by two clicks in a view, its depth set by number or from the slice shown."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _K_AXIS = 0
 
 
 class BoxPlacing(VTKObservationMixin):
-    """The box of the segment that is worked on.
+    """The box of the current segment.
 
-    It is placed with an ROI that belongs to no segment yet: until both corners are there, the box there was stays.
+    It is placed with an ROI that does not belong to a segment yet: the old box stays until both corners are set.
     """
 
     def __init__(self, controller: Controller) -> None:
@@ -36,11 +36,11 @@ class BoxPlacing(VTKObservationMixin):
 
     @property
     def is_placing(self) -> bool:
-        """The next clicks in a slice view are corners of the box."""
+        """Whether the next clicks in a slice view are corners of the box."""
         return self._preview is not None
 
     def place(self) -> None:
-        """Have the person click two opposite corners in a slice view; then the box there was is replaced.
+        """Let the user click two opposite corners in a slice view; then replace the old box.
 
         Raises
         ------
@@ -59,10 +59,10 @@ class BoxPlacing(VTKObservationMixin):
         interaction.SetCurrentInteractionMode(interaction.Place)
         for node in (interaction, slicer.app.applicationLogic().GetSelectionNode()):
             self.addObserver(node, "ModifiedEvent", self._on_mode)
-        controller.say(_("Click two opposite corners of the object in a slice view. Esc leaves the old box as it is."))
+        controller.say(_("Click two opposite corners of the object in a slice view. Esc keeps the old box."))
 
     def cancel(self) -> None:
-        """Place no box; the one there was stays."""
+        """Stop placing; the old box stays."""
         roi, self._preview = self._preview, None
         if roi is None:
             return
@@ -75,7 +75,7 @@ class BoxPlacing(VTKObservationMixin):
         self._controller.changed()
 
     def remove(self) -> None:
-        """Remove the box; Undo brings it back."""
+        """Remove the box; Undo restores it."""
         workspace = self._controller.workspace
         segment_id = workspace.segment_id
         name = _("Remove box of {name}").format(name=workspace.name_of(segment_id))
@@ -83,7 +83,7 @@ class BoxPlacing(VTKObservationMixin):
 
     @property
     def box(self) -> BoundingBox | None:
-        """Of the segment that is worked on, as far as it lies in the volume."""
+        """Box of the current segment, clipped to the volume."""
         controller = self._controller
         if controller.parameters.volume is None or controller.parameters.segmentation is None:
             return None
@@ -99,7 +99,7 @@ class BoxPlacing(VTKObservationMixin):
         return pose.depth_axis if pose is not None else _K_AXIS
 
     def set_depth(self, first: int, last: int) -> None:
-        """Let the box reach from one slice to another, both included, across the slice it was drawn in."""
+        """Set the first and the last slice of the box (inclusive), counted across the slice it was drawn in."""
         workspace, axis = self._controller.workspace, self.depth_axis
         segment_id = workspace.segment_id
         box = self._required_box()
@@ -114,13 +114,13 @@ class BoxPlacing(VTKObservationMixin):
         self._controller.change(StepKind.BOX, name, {box_key(segment_id): pose})
 
     def first_is_shown(self) -> None:
-        """The slice that is shown is the first of the object."""
+        """Make the slice shown the first of the object."""
         axis, box = self.depth_axis, self._required_box()
         shown = self._shown_slice(axis)
         self.set_depth(shown, max(shown, box.stop_kji[axis] - 1))
 
     def last_is_shown(self) -> None:
-        """The slice that is shown is the last of the object."""
+        """Make the slice shown the last of the object."""
         axis, box = self.depth_axis, self._required_box()
         shown = self._shown_slice(axis)
         self.set_depth(min(shown, box.start_kji[axis]), shown)
@@ -149,7 +149,7 @@ class BoxPlacing(VTKObservationMixin):
         call_later(0, self._look)
 
     def _look(self) -> None:
-        """Take the box where it is whole; where the mouse does something else meanwhile, there is none."""
+        """Use the box once it is complete; give it up if the mouse does something else meanwhile."""
         roi = self._preview
         if roi is None:
             return
@@ -164,7 +164,7 @@ class BoxPlacing(VTKObservationMixin):
             self._controller.say(_("No box was placed."))
 
     def _adopt(self, roi: slicer.vtkMRMLMarkupsROINode) -> None:
-        """Two clicks make a cube, which often leaves the volume: cut it, and lay it along the voxels."""
+        """Two clicks make a cube that often extends beyond the volume: clip it and align it with the voxels."""
         controller, workspace, segment_id = self._controller, self._controller.workspace, self._segment_id
         if not workspace.exists(segment_id):
             return

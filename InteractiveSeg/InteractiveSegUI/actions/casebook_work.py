@@ -1,4 +1,4 @@
-"""A study in the window: which case is open, what was done to it, and how it goes into the casebook."""
+"""A study in the panel: the open case, the work on it, and how it is saved in the casebook."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import slicer
 
 from InteractiveSegLib.casebook.case_view import CasebookView, CaseWork, OpenedCase
 from InteractiveSegLib.casebook.effort import EDIT, LOOKED, OPENED, REDONE, REVIEWED, ROUND, STROKE, UNDONE, Event
+from InteractiveSegLib.casebook.states import State
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.packed_mask import PackedMask
 from InteractiveSegLib.networks import DEFAULT_NETWORK
@@ -30,14 +31,14 @@ _LOOK_EVERY_S = 5.0
 
 
 class CasebookWork:
-    """Actions on a casebook. Nothing waits: the worker does what takes time.
+    """Actions on a casebook. They never block: the worker does what takes time.
 
     Attributes
     ----------
-    folder : of the casebook; None while none is open
-    view : as it stood last
-    opened : the case that is worked on; None while none is
-    learning : the learner, in a process of its own
+    folder : of the casebook; None if none is open
+    view : its last known state
+    opened : the open case; None if none is open
+    learning : the learner, in its own process
     on_opened : called when a case was opened and its nodes are in the scene
     """
 
@@ -59,7 +60,7 @@ class CasebookWork:
 
     @property
     def is_busy(self) -> bool:
-        """A request is under way."""
+        """Whether a request is in progress."""
         return self._busy
 
     @property
@@ -74,11 +75,11 @@ class CasebookWork:
         return self.opened is not None and self._controller.recorder.version != self._kept_version
 
     def open_casebook(self, folder: Path) -> None:
-        """Show another casebook. The case that is open is kept first."""
+        """Show another casebook. Work on the open case is saved first."""
         self._with_work_kept(lambda: self._submit("look", self._on_casebook, folder=folder))
 
     def open_next(self, order: str) -> None:
-        """Open the next case; the work on the one that is open is kept in the casebook before."""
+        """Open the next case. Work on the open case is saved first."""
         self._with_work_kept(lambda: self._submit("next", self._on_opened, order=order))
 
     def open_case(self, name: str) -> None:
@@ -86,22 +87,22 @@ class CasebookWork:
         self._with_work_kept(lambda: self._submit("open", self._on_opened, name=name))
 
     def accept(self) -> None:
-        """Accept the masks as they stand, and have the learner learn from them."""
+        """Accept the current masks and learn from them."""
         self._submit("accept", self._on_accepted, work=self._work())
 
     def skip(self) -> None:
         self._submit("skip", self._on_done, work=self._work())
 
     def reopen(self, name: str) -> None:
-        """Take an accepted or skipped case up again."""
+        """Reopen an accepted or skipped case."""
         self._submit("reopen", self._on_view, name=name)
 
     def roll_back(self) -> None:
-        """Use the version of the network before."""
+        """Go back to the previous version of the network."""
         self._submit("roll back", self._on_view)
 
     def learn(self) -> None:
-        """Learn from what was accepted, at low priority."""
+        """Learn from the accepted cases, at low priority."""
         ignited = self.view is not None and self.view.is_ignited
         self.learning.start(self._required_folder(), (PROMPTED, SUSTAINER) if ignited else (PROMPTED,))
 
@@ -117,12 +118,12 @@ class CasebookWork:
             self._events.append(Event(LOOKED, now))
 
     def close(self) -> None:
-        """The window goes away; the learner goes on by itself the next time."""
-        self.folder = None  # whose state would be asked for when the learner has ended, of a worker that nobody stops
+        """Called when the window closes; the learner resumes the next time."""
+        self.folder = None  # otherwise the end of the learner would start a worker that nobody stops
         self.learning.stop()
 
     def _with_work_kept(self, then: Callable[[], None]) -> None:
-        """Keep unsaved work in the casebook; only when that has succeeded goes it on."""
+        """Save the work on the open case; continue only if that succeeded."""
         if self.opened is None:
             then()
             return
@@ -134,12 +135,12 @@ class CasebookWork:
         self._submit("leave", on_kept, work=self._work())
 
     def _work(self) -> CaseWork:
-        """What was done so far. InputError where no case is open, or its volume is not the chosen one any more."""
+        """The work so far. InputError if no case is open or its volume is no longer selected."""
         controller, workspace = self._controller, self._controller.workspace
         if self.opened is None:
             raise InputError("no case is open: press Open next")
         if controller.parameters.volume is not self._volume:
-            raise InputError(f"choose the volume of the case {self.opened.name} again, or open the case anew")
+            raise InputError(f"choose the volume of the case {self.opened.name}, or open the case again")
         controller.recorder.flush()
         self._note_what_happened()
         prompts, _ = workspace.prompts()
@@ -188,7 +189,7 @@ class CasebookWork:
         return self.folder
 
     def _on_casebook(self, view: CasebookView) -> None:
-        done = sum(row.state == "accepted" for row in view.rows)
+        done = sum(row.state == State.ACCEPTED for row in view.rows)
         self._use(view)
         self._controller.say(
             " ".join([f"{self.folder}: {counted(len(view.rows), 'case', 'cases')}, {done} accepted.", *view.notes])
@@ -199,7 +200,7 @@ class CasebookWork:
         self._controller.say(" ".join([view.said, *view.notes]))
 
     def _on_done(self, view: CasebookView) -> None:
-        """The open case is done with; its nodes stay in the scene."""
+        """Close the open case; its nodes stay in the scene."""
         self._forget_case()
         self._on_view(view)
 
@@ -224,7 +225,7 @@ class CasebookWork:
         self._on_view(view)
 
     def _show(self, opened: OpenedCase) -> None:
-        """Image, masks and prompts of a case as nodes of their own; what is in the scene stays."""
+        """Add image, masks and prompts of a case as new nodes; the rest of the scene stays."""
         controller, geometry = self._controller, opened.volume.geometry
         array = np.array(opened.volume.array_kji)
         self._volume = slicer.util.addVolumeFromArray(array, np.array(geometry.ijk_to_ras), opened.name)
@@ -237,7 +238,7 @@ class CasebookWork:
         slicer.util.setSliceViewerLayers(background=self._volume, fit=True)
 
     def _labels(self, opened: OpenedCase) -> dict[int, str]:
-        """All of the study, and those of the case; one to begin with."""
+        """Labels of the study and of the case; one to begin with if there are none."""
         known = dict(self.view.labels) if self.view is not None else {}
         for value in (*opened.masks, *opened.prompts.labels):
             known.setdefault(value, f"label {value}")
@@ -248,7 +249,7 @@ class CasebookWork:
         self._events, self._answered = [], {}
 
     def _use(self, view: CasebookView) -> None:
-        """Segment with the version in use."""
+        """Select the version of the network in use."""
         self._controller.parameters.model = view.model or DEFAULT_NETWORK
 
     def _on_error(self, error: JobError) -> None:
@@ -269,7 +270,7 @@ class CasebookWork:
         self._controller.changed()
 
     def _note_what_happened(self) -> None:
-        """A step of the person's becomes an event of the case."""
+        """Record the user's last step as an event of the case."""
         controller = self._controller
         if self.opened is None or controller.recorder.version == self._version:
             return
@@ -277,7 +278,7 @@ class CasebookWork:
         if controller.history.last is None:
             return
         way, step = controller.history.last
-        if way is Way.ANSWERED:  # nobody pressed anything
+        if way is Way.ANSWERED:  # by an automatic update, not by the user
             self._answered = self._masks_by_label()
         elif way is not Way.DONE:
             self._events.append(Event(UNDONE if way is Way.UNDONE else REDONE, time.time()))
@@ -302,7 +303,7 @@ class CasebookWork:
 def drawn_event(kind: str, before: Scribbles, after: Scribbles, spacing_kji_mm: tuple[float, float, float]) -> Event:
     """A stroke or an edit by hand, as the difference of all marks.
 
-    Its length is that from one end of the new marks to the other; its slices are those across the axis along which the
+    Its length is the diagonal of the new marks' bounding box; its slices are those across the axis along which the
     marks are thinnest.
     """
     kept = {tuple(index) for index in before.indices_kji.tolist()}

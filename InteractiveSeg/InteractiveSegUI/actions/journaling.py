@@ -1,4 +1,4 @@
-"""Keeps the session on disk while it goes on, and brings back one that a crash cut off."""
+"""Saves the session to disk as it proceeds, and recovers one that a crash interrupted."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _SAME_GRID_MM = 1e-3
 
 
 class Journaling:
-    """Writes every step to the journal of this process; finds those of processes that died.
+    """Writes every step to the journal of this process; finds the journals of processes that crashed.
 
     Parameters
     ----------
-    folder : of the application's temporary files
+    folder : for the application's temporary files
     """
 
     def __init__(self, controller: Controller, folder: Path) -> None:
@@ -42,23 +42,23 @@ class Journaling:
         controller.listeners.append(self._record)
 
     def look(self) -> None:
-        """Find sessions that were cut off."""
+        """Find interrupted sessions."""
         self.found = recoverable(self._folder)
         self._controller.changed()
 
     def close(self) -> None:
-        """A clean end: nothing of this session is to be recovered. The disk is not waited for."""
+        """End normally, with nothing to recover. Does not wait for the disk."""
         journal, self._journal = self._journal, None
         if journal is not None:
             threading.Thread(target=journal.close).start()
 
     def discard(self) -> None:
-        """Forget the latest session that was cut off."""
+        """Delete the latest interrupted session."""
         self.found.pop(0).discard()
         self._controller.changed()
 
     def recover(self) -> None:
-        """Bring the latest session back on its volume, which is loaded if need be; prompts and masks appear when the
+        """Recover the latest session on its volume, which is loaded if necessary; prompts and masks appear once the
         volume's voxels have been compared.
 
         Raises
@@ -88,7 +88,7 @@ class Journaling:
         call_later(_POLL_S, go_on)
 
     def _record(self) -> None:
-        """After a step: the state as it is known, which takes no time; a thread writes it."""
+        """Record the known state after a step. This takes no time: a thread writes it."""
         recorder = self._controller.recorder
         if recorder.version == self._written or not self._controller.history.is_begun:
             return
@@ -114,7 +114,7 @@ class Journaling:
         storage = workspace.volume_node.GetStorageNode()
         path = storage.GetFullNameFromFileName() if storage is not None else ""
         marks = recorder.known(MARKS)
-        prompts = Prompts(boxes, marks.all, lasso_boxes=marks.lassoed) if marks is not None else Prompts(boxes)
+        prompts = Prompts(boxes, marks.all, lasso_boxes=marks.lasso_boxes) if marks is not None else Prompts(boxes)
         to_world = node_to_world(workspace.volume_node)
         settings: dict = {"segments": segments, "to_world": to_world.tolist()}
         if recorder.slices is not None and recorder.slices.slices:
@@ -139,7 +139,7 @@ class Journaling:
 
     @classmethod
     def _volume_like(cls, found: Recoverable) -> slicer.vtkMRMLScalarVolumeNode | None:
-        """A volume of the scene with the name and the grid of the session's."""
+        """A volume in the scene with the same name and grid as the session's."""
         for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
             if node.GetName() != found.state.volume.name or node.GetImageData() is None:
                 continue
@@ -150,9 +150,7 @@ class Journaling:
 
     @staticmethod
     def _as_recorded(found: Recoverable, node: slicer.vtkMRMLScalarVolumeNode) -> Volume:
-        """The volume, which may have been under another transform when the session was recorded: transforms are not
-        in an image's file.
-        """
+        """The volume as it was recorded, perhaps under another transform: image files do not contain transforms."""
         volume = volume_of(node)
         own = np.linalg.solve(node_to_world(node), volume.geometry.ijk_to_ras)
         before = np.array(found.state.settings.get("to_world", np.eye(4)), float)

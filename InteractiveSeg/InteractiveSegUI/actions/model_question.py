@@ -14,9 +14,9 @@ from InteractiveSegUI.processes.jobs import call_later
 
 
 def asking(controller: Controller, run_again: Callable[[str], None]) -> Callable[[JobError], None]:
-    """For ``Controller.run``: where a round failed because nobody trusts its model, ask, and run it again.
+    """For ``Controller.run``: if a round failed because its model is not trusted, ask the user and run it again.
 
-    run_again : takes the hash of the model, for the request to carry
+    run_again : takes the hash of the trusted model, to be sent with the request
     """
 
     def ask(program: Program) -> None:
@@ -26,15 +26,15 @@ def asking(controller: Controller, run_again: Callable[[str], None]) -> Callable
 
     def failed(error: JobError) -> None:
         if error.program is not None:
-            call_later(0, lambda: ask(error.program))  # the status line says first what is wrong
+            call_later(0, lambda: ask(error.program))  # after the status line has shown the error
 
     return failed
 
 
 def _may_run(program: Program) -> bool:
     text = _(
-        "This model is a program from elsewhere, which can read and change whatever you can:\n\n{path}\n"
+        "This model is a program. It can read and change everything that you can:\n\n{path}\n"
         "SHA-256 {sha256}\n\n"
-        "Run it only if you trust whoever made it. You are asked once for this very file.\n\nRun it?"
+        "Run it only if you trust its author. You are asked only once for this file.\n\nRun it?"
     ).format(path=program.path, sha256=program.sha256)
     return bool(slicer.util.confirmOkCancelDisplay(no_markup(text), windowTitle="InteractiveSeg"))

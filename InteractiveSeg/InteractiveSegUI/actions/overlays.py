@@ -28,8 +28,8 @@ class _Kind:
     """One map.
 
     label_format : of the legend
-    most : value that has the last colour; the first is that of 0
-    shown : lowest and highest value that are shown
+    most : value of the last colour; the first colour is that of 0
+    shown : lowest and highest value shown
     """
 
     colours: str
@@ -47,9 +47,9 @@ _KINDS = {
 
 
 class Overlays:
-    """The last maps of each object; of the segment that is worked on one is shown in front of the image.
+    """The last maps of each object; one map of the current segment is shown over the image.
 
-    Where a propagation is sure, its confidence is not shown: what is to be looked at stays visible.
+    High confidence of a propagation is left transparent, so that colour marks only the places to check.
     """
 
     def __init__(self, controller: Controller) -> None:
@@ -59,7 +59,7 @@ class Overlays:
         self._propagated: dict[int, PropagateResult] = {}
 
     def show(self, probabilities: Mapping[int, WorkingProbability]) -> None:
-        """Keep the probabilities of a round and show them where the person wants it."""
+        """Keep the probabilities of a round, and show them if the user has chosen so."""
         for label, probability in probabilities.items():
             if label in self._probabilities:
                 self._before[label] = self._probabilities[label]
@@ -67,18 +67,18 @@ class Overlays:
         self.update()
 
     def show_propagated(self, results: Mapping[int, PropagateResult]) -> None:
-        """Keep the maps of a propagation, by label, and show them where the person wants it."""
+        """Keep the maps of a propagation, by label, and show them if the user has chosen so."""
         self._propagated.update(results)
         self.update()
 
     @property
     def propagated(self) -> PropagateResult | None:
-        """The last propagation of the segment that is worked on."""
+        """The last propagation of the current segment."""
         return self._of_segment(self._propagated)
 
     @property
     def certainty(self) -> float | None:
-        """Mean probability, 0.5 to 1, of what the network takes for the segment that is worked on; None before."""
+        """Mean probability, 0.5 to 1, of the voxels predicted as the current segment; None before the first round."""
         found = self._of_segment(self._probabilities)
         if found is None:
             return None
@@ -93,19 +93,19 @@ class Overlays:
         return last, before
 
     def forget(self) -> None:
-        """Another volume or segmentation: take the overlay away."""
+        """Remove the overlay when the volume or segmentation changes."""
         for kept in (self._probabilities, self._before, self._propagated):
             kept.clear()
         self.update()
 
     def close(self) -> None:
-        """The scene goes away. A singleton would outlive it, and name nodes that are others in the next scene."""
+        """Called when the scene closes. A singleton would survive it and refer to nodes of the old scene."""
         node = slicer.mrmlScene.GetSingletonNode("InteractiveSegOverlay", "vtkMRMLScalarVolumeNode")
         if node is not None:
             slicer.mrmlScene.RemoveNode(node)
 
     def update(self) -> None:
-        """Bring the views in line with the parameters."""
+        """Update the views from the parameters."""
         parameters = self._controller.parameters
         node = slicer.mrmlScene.GetSingletonNode("InteractiveSegOverlay", "vtkMRMLScalarVolumeNode")
         kind = _KINDS.get(parameters.overlay)
@@ -131,10 +131,10 @@ class Overlays:
         legend = slicer.modules.colors.logic().GetColorLegendDisplayNode(node)
         legend.SetLabelFormat(kind.label_format)
         legend.SetVisibility(True)
-        legend.Modified()  # a view looks whether to show it when the legend changes, not when a volume comes in front
+        legend.Modified()  # views check the legend when it changes, not when the foreground volume does
 
     def _map(self, overlay: Overlay) -> tuple[NDArray, Geometry] | None:
-        """Values (K, J, I) of a map of the segment that is worked on, and their grid."""
+        """Values (K, J, I) of a map of the current segment, and their grid."""
         by_network = overlay in (Overlay.PROBABILITY, Overlay.UNCERTAINTY)
         found = self._of_segment(self._probabilities if by_network else self._propagated)
         if found is None:
@@ -171,6 +171,6 @@ class Overlays:
             shown = composite.GetForegroundVolumeID() or ""
             ours = slicer.mrmlScene.GetNodeByID(shown)
             if node is None and (ours is None or ours.GetSingletonTag() != "InteractiveSegOverlay"):
-                continue  # what the person put there stays
+                continue  # the user's own foreground volume stays
             composite.SetForegroundVolumeID(node.GetID() if node is not None else None)
             composite.SetForegroundOpacity(opacity)

@@ -1,4 +1,4 @@
-"""Point and lasso: a click marks one voxel, a curve drawn round the object marks its middle and what lies around it."""
+"""Point and lasso: a click marks one voxel, a curve drawn round the object marks its middle and its surroundings."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from InteractiveSegUI.scene.slice_views import place_shown
 from InteractiveSegUI.scene.view_mouse import ViewMouse
 from InteractiveSegUI.scene.workspace import MARKS
 
-_TAIL = 0.05  # of the area of a lasso: loops that are smaller are a hand's where its ends meet
+_TAIL = 0.05  # share of a lasso's area; smaller loops arise where its ends overlap
 
 
 class Pointing(VTKObservationMixin):
     """One of the two tools at a time.
 
-    tool : that has the mouse, None where none has. Slicer takes it away when something is placed in the views
-    on_start : called before one has the mouse
+    tool : the active tool, None if there is none. Slicer ends it when something is placed in the views
+    on_start : called before a tool becomes active
     """
 
     def __init__(self, controller: Controller) -> None:
@@ -42,7 +42,7 @@ class Pointing(VTKObservationMixin):
         self.on_start = []
 
     def start(self, tool: Literal["point", "lasso"], background: bool) -> None:
-        """Have clicks, or curves, in the slice views mark the segment that is worked on.
+        """Let clicks or curves in the slice views mark the current segment.
 
         background : clicks mark background instead
 
@@ -66,7 +66,7 @@ class Pointing(VTKObservationMixin):
         controller.changed()
 
     def stop(self) -> None:
-        """Give the mouse back."""
+        """Deactivate the tool."""
         if self.tool is not None:
             self.tool = None
             self.removeObservers()
@@ -96,7 +96,7 @@ class Pointing(VTKObservationMixin):
         controller.change(StepKind.SCRIBBLE, _("Point"), {MARKS: self._marks().with_drawn(marked)})
 
     def _mark_lasso(self, view: slicer.vtkMRMLSliceNode, points_kji: NDArray[np.float64]) -> None:
-        """InputError where the view shows no slice of the volume."""
+        """InputError if the view shows no slice of the volume."""
         controller, geometry = self._controller, self._controller.workspace.geometry()
         axis, index = place_shown(view, geometry)
         outline, left_out = largest_loop(np.delete(points_kji, axis, axis=1))
@@ -106,11 +106,11 @@ class Pointing(VTKObservationMixin):
         try:
             marks, extent, note = Lasso(axis, index, outline).marks(self._label, geometry)
         except InputError:  # it names array indices, which a view does not show
-            controller.say(_("The lasso holds no voxel of the image and marked nothing."))
+            controller.say(_("The lasso contains no voxel of the image and marked nothing."))
             return
         notes = [note] if note else []
         if left_out > _TAIL * area(outline):
-            notes.append(_("The lasso crossed itself; its largest loop counts"))
+            notes.append(_("The lasso crosses itself; only its largest loop is used"))
         state = {MARKS: self._marks().with_lasso(self._label, marks, extent)}
         controller.change(StepKind.SCRIBBLE, _("Lasso"), state, tuple(notes))
 
@@ -120,6 +120,6 @@ class Pointing(VTKObservationMixin):
         return label_of(workspace.segmentation_node, workspace.segment_id)
 
     def _marks(self) -> Marks:
-        """All that was drawn so far."""
+        """All marks so far."""
         self._controller.recorder.flush()
         return self._controller.workspace.marks()

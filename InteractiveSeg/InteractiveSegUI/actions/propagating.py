@@ -31,13 +31,13 @@ from InteractiveSegUI.scene.workspace import mask_key
 
 
 class Propagating:
-    """Carries the marked slices of the segments that are worked on to all others; the worker does the work.
+    """Propagates the marked slices of the current segments to all other slices; the worker does the work.
 
     Attributes
     ----------
-    advice : on the next slice, as of the last time it was asked for; None before
-    advice_text : the slice and the reason, and whether it is enough; empty before
-    lacks_elastix : it is not installed, as the worker said, or as was seen before it was asked
+    advice : the last advice on the next slice; None before the first
+    advice_text : the slice and the reason, and whether the drawn slices suffice; empty before the first
+    lacks_elastix : elastix is not installed, as found here or reported by the worker
     """
 
     def __init__(self, controller: Controller, marking: SliceMarking, overlays: Overlays) -> None:
@@ -48,11 +48,11 @@ class Propagating:
         self.lacks_elastix = False
 
     def forget(self) -> None:
-        """Another volume or segmentation."""
+        """Reset when the volume or segmentation changes."""
         self._proposed, self.advice, self.advice_text = [], None, ""
 
     def propagate(self) -> None:
-        """Start it.
+        """Start the propagation.
 
         Raises
         ------
@@ -68,12 +68,12 @@ class Propagating:
         )
 
     def propagate_shapes(self) -> None:
-        """The same by the shapes alone, which needs no elastix."""
+        """Propagate by the shapes alone, which does not need elastix."""
         self._controller.parameters.propagate_method = PropagateMethod.SHAPE
         self.propagate()
 
     def suggest(self) -> None:
-        """Find the slice that is worth marking next, and show it; never one twice.
+        """Find the slice that is worth marking next, and show it. No slice is proposed twice.
 
         Raises
         ------
@@ -85,7 +85,7 @@ class Propagating:
         self._controller.run("Next slice", asked, Prompts(), self._show, self._on_error)
 
     def _asked(self) -> tuple[dict[int, str], MarkedSlices, SlicesToPropagate]:
-        """Names of the labels, the slices marked for them, and what the worker is asked for."""
+        """Names of the labels, the slices marked for them, and the request to the worker."""
         controller = self._controller
         controller.recorder.flush()
         controller.workspace.grid()
@@ -109,7 +109,7 @@ class Propagating:
         return marked, slices, request
 
     def _apply(self, names: dict[int, str], slices: MarkedSlices, result: PropagateResult) -> str:
-        """Write what may be written, as one step."""
+        """Write the masks where the segments' settings allow it, as one step."""
         controller, workspace = self._controller, self._controller.workspace
         by_hand = _off_slices(workspace.marks().all, slices, set(names))
         results: dict[str, PackedMask | None] = {}
@@ -138,11 +138,11 @@ class Propagating:
         masks = {mask_key(segment_id): mask for segment_id, mask in found.masks.items()}
         controller.change(StepKind.ROUND, _("Propagate"), masks)
         self._overlays.show_propagated(dict.fromkeys(names, result))
-        same = (_("the mask stayed as it was"),) if controller.recorder.version == version else ()
+        same = (_("the mask did not change"),) if controller.recorder.version == version else ()
         by_hand_text = (
-            _("1 voxel is as you marked it by hand")
+            _("1 voxel was kept as you marked it by hand")
             if kept == 1
-            else _("{count} voxels are as you marked them by hand").format(count=kept)
+            else _("{count} voxels were kept as you marked them by hand").format(count=kept)
         )
         hand = (by_hand_text,) if kept else ()
         if held:
@@ -165,7 +165,7 @@ class Propagating:
 
 
 def _off_slices(marks: Scribbles, slices: MarkedSlices, labels: set[int]) -> Scribbles:
-    """Marks that do not lie on a slice marked for these labels: there, the slice counts."""
+    """Marks outside the slices marked for these labels; on those, the slice takes precedence."""
     kept = np.ones(len(marks), bool)
     for each in slices.slices:
         if labels & each.masks.keys():
@@ -174,7 +174,7 @@ def _off_slices(marks: Scribbles, slices: MarkedSlices, labels: set[int]) -> Scr
 
 
 def _with_marks(mask: PackedMask | None, own: NDArray, others: NDArray) -> tuple[PackedMask | None, int]:
-    """The mask with the voxels that were marked for it and without those marked for others, and how many that were."""
+    """The mask with its own marked voxels and without those of others, and the number of voxels changed."""
     if mask is None and not len(own):
         return None, 0
     corners = [mask.box.start_kji, np.subtract(mask.box.stop_kji, 1)] if mask is not None else []

@@ -1,4 +1,4 @@
-"""Where an object without a drawn box was looked for, as a faint outline for the person who asks for it."""
+"""The region searched for an object without a drawn box, as an optional faint outline."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from InteractiveSegUI.scene.workspace import box_key, mask_key
 
 
 class RegionOutline:
-    """The region of the segment that is worked on, as long as its mask is the one that was found there.
+    """The region of the current segment, as long as its mask is the one found there.
 
-    Each region is kept with the step of undo that its mask is part of, so it goes and comes with the mask.
+    Each region is kept with the undo step of its mask, so that it disappears and returns with the mask.
     """
 
     def __init__(self, controller: Controller) -> None:
@@ -29,33 +29,33 @@ class RegionOutline:
         self._found: WeakKeyDictionary[Step, Mapping[int, BoundingBox | None]] = WeakKeyDictionary()
 
     def keep(self, regions: Mapping[int, BoundingBox | None]) -> None:
-        """Of a round, whose masks are in the scene: label -> region, None where what was drawn says where it is."""
+        """Keep the regions of a round, whose masks are in the scene: label -> region, None if the prompts define it."""
         step = (self._start, *self._controller.history.done)[-1]
         self._found[step] = {**self._found.get(step, {}), **regions}
         self.update()
 
     def forget(self) -> None:
-        """Another volume or segmentation."""
+        """Reset when the volume or segmentation changes."""
         self._found.clear()
         self.update()
 
     def close(self) -> None:
-        """The scene goes away. A singleton would outlive it."""
+        """Called when the scene closes. A singleton would survive it."""
         self._node.hide()
 
     def update(self) -> None:
-        """Bring the views in line with the parameters and with what was done."""
+        """Update the views from the parameters and the history."""
         parameters = self._controller.parameters
         region = self._region() if parameters.overlay is Overlay.REGION else None
         if region is None:
             self._node.hide()
             return
         segment = parameters.segmentation.GetSegmentation().GetSegment(parameters.segment)
-        name = _("Where {name} was looked for").format(name=segment.GetName())
+        name = _("Search region of {name}").format(name=segment.GetName())
         self._node.show(region, parameters.volume, name, segment.GetColor())
 
     def _region(self) -> BoundingBox | None:
-        """What the last step says that changed the mask, or that a round answered; None beside a drawn box."""
+        """Region of the last step that changed the mask or came from a round; None if there is a drawn box."""
         controller, parameters = self._controller, self._controller.parameters
         if parameters.volume is None or parameters.segmentation is None:
             return None

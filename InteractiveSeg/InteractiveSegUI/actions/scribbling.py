@@ -1,4 +1,4 @@
-"""Scribbles: the Segment Editor's own brush, painting into a segmentation of marks by a widget that is never shown."""
+"""Scribbles: the Segment Editor's own brush in a hidden widget, painting into a segmentation of marks."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ Brush = Literal["object", "background", "erase"]
 class Scribbling:
     """One brush at a time.
 
-    brush : that has the mouse, None where none has. Slicer takes it away when something else is placed in the views
-    on_start : called before one becomes active: of two active brushes both would paint
+    brush : the active brush, None if there is none. Slicer ends it when something else is placed in the views
+    on_start : called before a brush becomes active, since two active brushes would both paint
     """
 
     def __init__(self, controller: Controller) -> None:
@@ -30,7 +30,7 @@ class Scribbling:
         self._observed: tuple[slicer.vtkMRMLSegmentEditorNode, int] | None = None
 
     def start(self, brush: Brush) -> None:
-        """Have strokes in the slice views mark the segment that is worked on, or background, or erase marks.
+        """Let strokes in the slice views mark the current segment or background, or erase marks.
 
         Raises
         ------
@@ -38,7 +38,7 @@ class Scribbling:
         """
         controller, workspace = self._controller, self._controller.workspace
         workspace.geometry()
-        controller.recorder.flush()  # the marks so far are known before there are others
+        controller.recorder.flush()  # record the marks so far before there are new ones
         segment_id = workspace.scribble_segment(background=brush == "background")
         node = workspace.required_scribbles()
         controller.recorder.watch_scribbles()
@@ -57,7 +57,7 @@ class Scribbling:
         controller.changed()
 
     def stop(self) -> None:
-        """Give the mouse back."""
+        """Deactivate the brush."""
         if self.brush is not None:
             self._put_away()
             self._editor.setActiveEffect(None)
@@ -65,14 +65,14 @@ class Scribbling:
             self._controller.changed()
 
     def release(self) -> None:
-        """The scene goes away: an editor that has painted must not hold on to its segmentation."""
+        """Called when the scene closes: an editor that has painted must release its segmentation."""
         self._put_away()
         self._editor.setActiveEffect(None)
         self._editor.setSegmentationNode(None)
         self._editor.removeViewObservations()
 
     def update_brush(self) -> None:
-        """Take over size and shape of the brush from the parameters."""
+        """Set size and shape of the brush from the parameters."""
         effect = self._editor.activeEffect()
         if effect is None:
             return
@@ -98,13 +98,13 @@ class Scribbling:
         self._observed = (node, tag) if node is not None else None
 
     def _on_editor(self) -> None:
-        """Slicer ends the effect of every Segment Editor where a place mode begins."""
+        """Slicer ends the effect of every Segment Editor when a place mode begins."""
         if self._observed is not None and not self._observed[0].GetActiveEffectName():
             self.stop()
 
 
 def _editor_node() -> slicer.vtkMRMLSegmentEditorNode:
-    """Of the brushes alone: a later mark replaces an earlier one, and no mask keeps it away."""
+    """Editor node of the brushes only: a later mark replaces an earlier one, and masking is off."""
     node = singleton("InteractiveSegScribbles", "vtkMRMLSegmentEditorNode")
     node.SetOverwriteMode(node.OverwriteAllSegments)
     return node

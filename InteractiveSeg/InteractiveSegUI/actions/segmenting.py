@@ -32,13 +32,13 @@ _PAUSE_S = 0.2
 
 
 class Segmenting:
-    """Computes the segment that is worked on, or every segment with prompts, and writes what it may.
+    """Computes the current segment, or every segment with prompts, and writes the masks where this is allowed.
 
-    Once a box or the first scribble is drawn, worker, network and voxels are made ready for the round that follows.
+    Once a box or the first scribble is drawn, worker, network and voxels are prepared for the round that follows.
 
     Parameters
     ----------
-    can_compute : whether the packages are there
+    can_compute : whether the packages are installed
     """
 
     def __init__(
@@ -53,17 +53,17 @@ class Segmenting:
 
     @property
     def warning(self) -> str:
-        """What a round replaces that took the person work; empty where nothing of the kind."""
+        """Says that a round will replace a propagated mask; empty if there is none."""
         label, slices = self._chosen_label(), self._controller.recorder.slices
         if label is None or self._overlays.propagated is None or slices is None:
             return ""
         drawn = sum(label in each.masks for each in slices.slices)
-        text = _("This replaces the propagated mask; the {count} slices marked as done stay as you drew them.")
+        text = _("This replaces the propagated mask; the {count} slices marked as done are kept as you drew them.")
         return text.format(count=drawn)
 
     @property
     def result_text(self) -> str:
-        """Of the segment that is worked on: volume, how sure the network is, and how long the last round took."""
+        """Volume of the current segment, certainty of the network, and duration of the last round."""
         controller, label = self._controller, self._chosen_label()
         mask = controller.recorder.known(mask_key(controller.parameters.segment))
         if label is None or mask is None:
@@ -81,7 +81,7 @@ class Segmenting:
         return ", ".join(said)
 
     def forget(self) -> None:
-        """Another volume or segmentation."""
+        """Reset when the volume or segmentation changes."""
         self._last.clear()
 
     def request(self, adapt: bool) -> SegmentRequest:
@@ -121,13 +121,13 @@ class Segmenting:
         controller.run(name, request, prompts, apply, ask)
 
     def update(self, step: Step, segment_id: str, remarks: tuple[str, ...] = ()) -> None:
-        """Start a round without fine-tuning that nobody pressed a button for.
+        """Start an automatic round, without fine-tuning.
 
         Parameters
         ----------
         step : the last one, which the mask becomes part of
-        segment_id : that the step was about
-        remarks : sentences for the status line besides those of the round
+        segment_id : of the step's segment
+        remarks : sentences for the status line in addition to those of the round
 
         Raises
         ------
@@ -146,12 +146,12 @@ class Segmenting:
         controller.run(name, self.request(adapt=False), prompts, apply, automatic=True)
 
     def warm_up(self) -> None:
-        """Start the worker: something is about to be drawn."""
+        """Start the worker, since something is about to be drawn."""
         if self._can_compute():
             self._controller.client.warm_up()
 
     def _allowed_prompts(self, segment_id: str) -> tuple[Prompts, tuple[str, ...]]:
-        """As ``_prompts``. InputError, too, where a segment that is to be computed is completed."""
+        """As ``_prompts``. InputError, too, if a segment to be computed is completed."""
         workspace = self._controller.workspace
         prompts, notes = self._prompts(segment_id)
         for label in prompts.labels:
@@ -161,7 +161,9 @@ class Segmenting:
         return prompts, notes
 
     def _prompts(self, segment_id: str) -> tuple[Prompts, tuple[str, ...]]:
-        """Of what is to be computed, and notes on them. InputError where there are none, as ``Workspace.prompts``."""
+        """Prompts of the segments to compute, and notes on them. InputError if there are none, or as
+        ``Workspace.prompts``.
+        """
         workspace = self._controller.workspace
         label = label_of(workspace.segmentation_node, segment_id)
         prompts, notes = workspace.prompts()
@@ -179,18 +181,18 @@ class Segmenting:
             call_later(_PAUSE_S, lambda: self._prepare(version, drew_box))
 
     def _prepare(self, version: int, drew_box: bool) -> None:
-        """The person has paused after a step: get ready for the round, where it was the first or drew a box."""
+        """The user has paused after a step: prepare for the round if the step was the first or drew a box."""
         controller, client = self._controller, self._controller.client
         if controller.recorder.version != version or not controller.history.is_begun or controller.is_busy:
             return
-        with suppress(InputError):  # it is told when a round is asked for
+        with suppress(InputError):  # the round itself will report it
             is_first = client.status.stage == "stopped" or client.volume is not controller.volume
             if (drew_box or is_first) and self._can_compute():
                 prompts, _notes = self._prompts(controller.workspace.segment_id)
                 controller.prepare(PrepareRequest(self.request(adapt=False)), prompts)
 
     def _look_ahead(self, version: int, prompts: Prompts) -> None:
-        """Nothing was drawn since an update: get ready for fine-tuning in its boxes."""
+        """If nothing was drawn since an update, prepare for fine-tuning in its boxes."""
         controller = self._controller
         if prompts.boxes and controller.recorder.version == version and not controller.is_busy:
             controller.prepare(PrepareRequest(self.request(adapt=True)), prompts)
@@ -210,7 +212,7 @@ class Segmenting:
         put: Callable[[State], None],
         by_itself: bool,
     ) -> str:
-        """Put the masks into the scene, and say what came of it.
+        """Put the masks into the scene and return the text for the status line.
 
         by_itself : as for ``ReviewRules.held_back``
         """
@@ -249,18 +251,18 @@ class Segmenting:
         put(state)
         self._overlays.show(result.probabilities)
         self._outline.keep({label: result.regions.get(label) for label in result.masks})
-        said = [_("The mask stayed as it was")] if controller.recorder.version == version else []
+        said = [_("The mask did not change")] if controller.recorder.version == version else []
         if kept:
-            said.append(_("{count} voxels stay as you drew them on slices marked as done").format(count=kept))
+            said.append(_("{count} voxels were kept as you drew them on slices marked as done").format(count=kept))
         if held:
             one, many = _("slice without your marks stays as it was"), _("slices without your marks stay as they were")
             said.append(counted(held, one, many))
         if replaces and controller.recorder.version != version:
-            said.append(_("The propagated mask was replaced; Undo brings it back"))
+            said.append(_("The propagated mask was replaced; Undo restores it"))
         text = sentences((*said, *notes, *result.notes, *settled_masks.notes), workspace.words())
         return f"{_('{name}: done.').format(name=name)} {text}".strip()
 
 
 def place_in_words(device: str) -> str:
-    """Where something was computed, as PyTorch calls it, in the words of the panel."""
+    """A PyTorch device in the words of the panel."""
     return _("on the graphics card") if device.startswith("cuda") else _("on this computer")

@@ -1,4 +1,4 @@
-"""The self-test: an image of known truth, through a worker of its own; the scene is neither read nor changed."""
+"""The self-test: an image with a known object, in a separate worker; the scene is neither read nor changed."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from InteractiveSegUI.processes.jobs import QProcessTransport, call_later
 
 
 class SelfTesting:
-    """Runs the test on the person's click.
+    """Runs the test when the user asks for it.
 
     Attributes
     ----------
-    text : how it went the last time; empty before
-    passed : None before the end
+    text : the last result; empty before the first
+    passed : None until the test has ended
     """
 
     def __init__(self, controller: Controller) -> None:
@@ -50,7 +50,7 @@ class SelfTesting:
         self._client.submit(SegmentRequest(device=self._controller.parameters.device.value), callbacks)
 
     def close(self) -> None:
-        """The window goes away, or the test is over."""
+        """Called when the window closes or the test has ended."""
         self.is_running = False
         self._client.close()
 
@@ -62,7 +62,7 @@ class SelfTesting:
         self._end(
             _(
                 "{verdict}: Dice {dice:.3f} with the known object ({least:g} is required), {round:.1f} s on {device}, "
-                "{seconds:.1f} s with the start of the worker. InteractiveSeg {library}, Python {python}, PyTorch "
+                "{seconds:.1f} s including the start of the worker. InteractiveSeg {library}, Python {python}, PyTorch "
                 "{torch}, {gpu}."
             ).format(
                 verdict=verdict,

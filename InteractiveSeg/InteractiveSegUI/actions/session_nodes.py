@@ -1,4 +1,4 @@
-"""Segments, masks and prompts that were kept elsewhere, put into the scene."""
+"""Puts saved segments, masks and prompts into the scene."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from InteractiveSegUI.scene.workspace import MARKS, SLICES, mask_key
 
 @dataclass(frozen=True)
 class KeptSegment:
-    """label : among the prompts. colour : None has Slicer choose one."""
+    """label : of its prompts. colour : None lets Slicer choose one."""
 
     label: int
     name: str
@@ -34,9 +34,9 @@ def put_session(
     slices: MarkedSlices | None = None,
     review: Review | None = None,
 ) -> None:
-    """A new segmentation on the chosen volume, with these segments, their masks, boxes, scribbles and marked slices.
+    """Create a segmentation of the chosen volume from these segments, masks, boxes, scribbles and marked slices.
 
-    review : what was looked at in the masks; None if they stand as a whole
+    review : of the masks; None if they count as a whole
     """
     workspace = controller.workspace
     segmentation, geometry = workspace.new_segmentation(), workspace.geometry()

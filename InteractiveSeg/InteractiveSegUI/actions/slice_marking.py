@@ -1,4 +1,4 @@
-"""Slices that are done: marked with what the segments are there, listed, taken back."""
+"""Slices marked as done: marked with the segments' masks there, listed, unmarked."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from InteractiveSegUI.scene.workspace import SLICES
 
 
 class SliceMarking:
-    """Marks slices of the segment that is worked on, or of every segment, and shows them again.
+    """Marks slices of the current segment, or of every segment, and shows them again.
 
     Attributes
     ----------
-    view : that the person works in
+    view : the view that the user works in
     """
 
     def __init__(self, controller: Controller) -> None:
@@ -29,14 +29,14 @@ class SliceMarking:
 
     @property
     def slices(self) -> MarkedSlices:
-        """All of the volume. InputError where they cannot be read, or belong to an image of another shape."""
+        """All marked slices of the volume. InputError if they cannot be read or belong to an image of another shape."""
         workspace = self._controller.workspace
         known = self._controller.recorder.slices or workspace.slices()
         known.require_shape(workspace.geometry().shape_kji)
         return known if known.slices else MarkedSlices(workspace.geometry().shape_kji)
 
     def labels(self) -> dict[int, str]:
-        """Label -> name of the segments that are worked on.
+        """Label -> name of the current segments.
 
         Raises
         ------
@@ -54,7 +54,7 @@ class SliceMarking:
         return {label_of(node, segment_id): workspace.name_of(segment_id) for segment_id in ids}
 
     def mark(self) -> None:
-        """What the segments are on the slice shown in the view that is worked in is right; an empty slice as well.
+        """Mark the slice shown in the user's view as correct for the segments; an empty slice counts, too.
 
         Raises
         ------
@@ -72,7 +72,7 @@ class SliceMarking:
         called = self.name_of(place)
         controller.change(StepKind.SLICES, _("Mark {slice}").format(slice=called), {SLICES: slices.with_slice(marked)})
         if not marked.pixels:
-            held = _("empty, the object is not there")
+            held = _("empty, the object is absent there")
         elif marked.pixels == 1:
             held = _("1 pixel")
         else:
@@ -82,12 +82,12 @@ class SliceMarking:
         controller.say(text.format(slice=called, names=names, held=held))
 
     def remove(self, place: Place) -> None:
-        """The slice is not done; its mask stays as it is."""
+        """Unmark the slice; its mask does not change."""
         name = _("Remove mark of {slice}").format(slice=self.name_of(place))
         self._controller.change(StepKind.SLICES, name, {SLICES: self.slices.without_slice(place)})
 
     def remove_all(self) -> None:
-        """No slice is done, also of those that cannot be read or belong to an image of another shape."""
+        """Unmark all slices, including those that cannot be read or belong to an image of another shape."""
         none = MarkedSlices(self._controller.workspace.geometry().shape_kji)
         self._controller.change(StepKind.SLICES, _("Remove all marks of slices"), {SLICES: none})
 
@@ -100,7 +100,7 @@ class SliceMarking:
         align_views(self._controller.workspace.geometry())
 
     def name_of(self, place: Place) -> str:
-        """As the slice views call it, such as "axial, S 50 mm"."""
+        """The slice's name in the slice views, such as "axial, S 50 mm"."""
         return self._controller.workspace.slice_names().one(place)
 
     def listed(self) -> list[tuple[Place, str]]:

@@ -1,4 +1,4 @@
-"""The tools of the views, of which one has the mouse at a time: point, brush, lasso, box and eraser."""
+"""The tools of the views, one active at a time: point, brush, lasso, box and eraser."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Tools:
 
     @property
     def current(self) -> Tool | None:
-        """As Slicer has it, whoever took the mouse away."""
+        """The tool that is active in Slicer, which may have ended it by itself."""
         if self._placing.is_placing:
             return "box"
         if self._pointing.tool is not None:
@@ -36,19 +36,19 @@ class Tools:
         return "erase" if self._scribbling.brush == "erase" else "brush"
 
     def toggle(self, tool: Tool) -> None:
-        """Take a tool up, or put it away where it is the current one."""
+        """Activate a tool, or deactivate it if it is the current one."""
         if self.current == tool:
             self.stop()
         else:
             self._take(tool)
 
     def mark(self, background: bool) -> None:
-        """Have brush or point mark the object or background; the brush is taken up where neither is."""
+        """Let brush or point mark the object or background; activate the brush if neither is active."""
         self.is_background = background
         self._take("point" if self.current == "point" else "brush")
 
     def switch(self) -> None:
-        """From object to background, and back; a tool that is put away stays so."""
+        """Switch between object and background; this activates no tool."""
         self.is_background = not self.is_background
         if self.current in ("brush", "point"):
             self._take(self.current)
@@ -56,13 +56,13 @@ class Tools:
             self._controller.changed()
 
     def stop(self) -> None:
-        """Give the mouse back to the views."""
+        """Deactivate the tool."""
         self._placing.cancel()
         self._pointing.stop()
         self._scribbling.stop()
 
     def update(self) -> None:
-        """Another segment was chosen: the tool marks that one, on the object and not by chance in its negative."""
+        """After a change of segment, let the tool mark the new one, and its object rather than background."""
         parameters = self._controller.parameters
         chosen = parameters.volume is not None and self._controller.workspace.exists(parameters.segment)
         before, self._segment = self._segment, parameters.segment
@@ -97,7 +97,7 @@ class Tools:
                     self._pointing.stop()
                     self._scribbling.start(self._brush(tool))
         finally:
-            controller.changed()  # a button that was pressed in vain comes up again
+            controller.changed()  # releases the button if the tool could not start
 
     def _brush(self, tool: Tool) -> Literal["object", "background", "erase"]:
         if tool == "erase":

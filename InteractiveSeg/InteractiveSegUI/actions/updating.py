@@ -1,4 +1,4 @@
-"""Update after every stroke: a stroke, point, lasso or box is answered by a mask without a button."""
+"""Update after every stroke: a stroke, point, lasso or box updates the mask without a button."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from InteractiveSegUI.scene.history import Step, StepKind, Way
 from InteractiveSegUI.scene.workspace import MARKS
 
 _SETTING = "InteractiveSeg/UpdateAfterEveryStroke"
-_PAUSE_S = 0.15  # after which a burst of steps is over; shorter than that before the worker is made ready
+_PAUSE_S = 0.15  # ends a burst of steps; shorter than the pause before the worker is prepared
 
 
 class Updating:
-    """Starts a round without fine-tuning once the person pauses after a step that changed the prompts.
+    """Starts a round without fine-tuning once the user pauses after a step that changed the prompts.
 
-    Undo and redo start none: they bring back a mask. Neither does painting in the mask itself.
+    Undo and redo do not start one, since they restore a mask; neither does painting in the mask itself.
 
     Parameters
     ----------
-    can_compute : whether the packages are there
+    can_compute : whether the packages are installed
     """
 
     def __init__(self, controller: Controller, segmenting: Segmenting, can_compute: Callable[[], bool]) -> None:
@@ -38,13 +38,13 @@ class Updating:
 
     @property
     def is_wanted(self) -> bool:
-        """The person's choice, kept among the application's settings."""
+        """The user's choice, stored in the application's settings."""
         return slicer.util.settingsValue(_SETTING, True, converter=slicer.util.toBool)
 
     @is_wanted.setter
     def is_wanted(self, wanted: bool) -> None:
         qt.QSettings().setValue(_SETTING, wanted)
-        if wanted:  # what was drawn last is answered
+        if wanted:  # the last step gets its update
             self._seen = None
             self._on_change()
 
@@ -62,7 +62,7 @@ class Updating:
             self._controller.say(sentences(remarks, self._controller.workspace.words()))
 
     def _segment_of(self, step: Step) -> str:
-        """That a step was about: whose box it is, or else the one that is worked on."""
+        """The segment of a step: the owner of its box, otherwise the current segment."""
         return next((key[1] for key in step.after if key[0] == "box"), self._controller.parameters.segment)
 
     def _start_later(self, step: Step, segment_id: str) -> None:
@@ -90,23 +90,23 @@ class Updating:
             controller.say(sentences(tuple(filter(None, (reason, *remarks))), controller.workspace.words()))
 
     def _reason_against(self, segment_id: str) -> str:
-        """Why no mask is computed by itself; empty where nothing is in the way, or nothing is there to compute from."""
+        """Why the mask is not updated; empty if nothing prevents it, or if there are no prompts."""
         marks = self._controller.recorder.known(MARKS)
         if not self._controller.obstacles.has_prompts(segment_id):
             marked = marks is not None and len(marks.all) > 0
             return _("Only background is marked so far: mark the object, too") if marked else ""
         if self._segmenting.warning:
-            return _("The propagated mask stays; press Segment to replace it")
+            return _("The propagated mask is kept; press Segment to replace it")
         if not self._can_compute():
-            return _("Packages are missing that compute the mask; press Segment to be offered them")
+            return _("Packages needed to compute the mask are missing; press Segment to install them")
         return ""
 
 
 def _remarks(step: Step) -> tuple[str, ...]:
-    """What was cut of a step, and what it changed of what had been drawn before."""
+    """Notes on what was cut off a step, and on the earlier marks it changed."""
     before, after = step.before.get(MARKS), step.after.get(MARKS)
     changed = before.relabelled(after) if before is not None and after is not None else 0
     if not changed:
         return step.notes
     voxels = counted(changed, _("voxel was"), _("voxels were"))
-    return (*step.notes, _("{voxels} marked before as something else; the latest mark counts").format(voxels=voxels))
+    return (*step.notes, _("{voxels} marked differently before; the latest mark is used").format(voxels=voxels))

@@ -1,4 +1,4 @@
-"""Installs the packages that the worker needs, when a person says so."""
+"""Installs the packages that the worker needs, if the user agrees."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from InteractiveSegUI.controller import Controller
 from InteractiveSegUI.processes.jobs import call_later
 from InteractiveSegUI.processes.packages import REQUIREMENTS, Package, kept_versions, missing_packages
 
-_PAINT_S = 0.1  # for the window to show what is said before an installer that waits
+_PAINT_S = 0.1  # lets the window show the status line before an installer blocks it
 
 
 class Installer:
-    """Asks once, then has the extension PyTorch install torch and pip the other packages.
+    """Asks once, then installs torch by the PyTorch extension and the other packages by pip.
 
     Parameters
     ----------
-    controller : its actions that compute wait for the packages from here on (``Controller.gate``)
+    controller : its actions that compute then wait for the packages (``Controller.gate``)
 
     Attributes
     ----------
     is_busy : packages are being installed
-    failures : how often they could not be installed
+    failures : number of failed installations
     """
 
     def __init__(self, controller: Controller, requirements: Path = REQUIREMENTS) -> None:
@@ -45,13 +45,13 @@ class Installer:
         return missing_packages(self.requirements)
 
     def can_compute(self) -> bool:
-        """Whether all is there without which nothing can be computed."""
+        """Whether the packages that every computation needs are installed."""
         return not any(package.is_essential for package in self.missing())
 
     def ensure(self, go_on: Callable[[], None], essential: bool = False) -> None:
-        """Do something that computes; where packages are missing, offer to install them first.
+        """Call an action that computes; if packages are missing, offer to install them first.
 
-        essential : only a package without which nothing can be computed is worth the question
+        essential : ask only for packages that every computation needs
         """
         if any(package.is_essential or not essential for package in self.missing()):
             self.install(go_on)
@@ -59,7 +59,7 @@ class Installer:
             go_on()
 
     def install(self, go_on: Callable[[], None] = lambda: None) -> None:
-        """Install what is missing, if the person agrees, and go on then."""
+        """Install missing packages if the user agrees, then continue."""
         missing = self.missing()
         if self.is_busy or not missing:
             self.controller.say(_("Packages are being installed.") if self.is_busy else _("Nothing is missing."))
@@ -68,7 +68,7 @@ class Installer:
         if with_torch and importlib.util.find_spec("PyTorchUtils") is None:
             self._fail(
                 _(
-                    "PyTorch is missing. It is installed by the extension PyTorch, which this Slicer does not have: "
+                    "PyTorch is missing. The PyTorch extension installs it, but this Slicer does not have it: "
                     "choose View > Extensions Manager, install PyTorch, restart Slicer, and press Install again."
                 )
             )
@@ -82,7 +82,7 @@ class Installer:
         call_later(_PAINT_S, self._guarded(self._install_torch if with_torch else self._install_others))
 
     def _guarded(self, step: Callable[..., None]) -> Callable[..., None]:
-        """A step of the installation after which, whatever happens in it, the panel can be used again."""
+        """A step of the installation that leaves the panel usable whatever happens in it."""
 
         def run(*arguments: Any) -> None:
             if not self.is_busy:
@@ -99,7 +99,7 @@ class Installer:
         return run
 
     def _install_torch(self) -> None:
-        """The extension chooses the build for this computer, and waits until it is there."""
+        """The extension chooses the build for this computer and blocks until it is installed."""
         least = next(package.least for package in self.missing() if package.name == "torch")
         import PyTorchUtils
 
@@ -115,13 +115,13 @@ class Installer:
         if not wanted:
             self._end(0)
             return
-        own = tempfile.mkdtemp(prefix="InteractiveSeg-", dir=slicer.app.temporaryPath)  # others may write beside it
+        own = tempfile.mkdtemp(prefix="InteractiveSeg-", dir=slicer.app.temporaryPath)  # not shared with other users
         constraints = Path(own) / "kept-packages.txt"
         constraints.write_text(kept_versions(), "utf-8")
         self._pip(["--only-binary=:all:", *wanted], constraints)
 
     def _pip(self, arguments: list[str], constraints: Path) -> None:
-        """By ``slicer.packaging``, which goes on meanwhile, or before Slicer 5.11 by ``slicer.util``, which waits."""
+        """By ``slicer.packaging``, which does not block, or before Slicer 5.11 by ``slicer.util``, which does."""
         try:
             from slicer.packaging import pip_install
         except ImportError:
@@ -137,7 +137,7 @@ class Installer:
             logCallback=self._guarded(self._on_line),
             completedCallback=self._guarded(self._end),
         )
-        if slicer.app.testingEnabled():  # it waits then, and calls nobody
+        if slicer.app.testingEnabled():  # in this mode it blocks and calls no callback
             self._end(0)
 
     def _on_line(self, line: str) -> None:
@@ -150,7 +150,7 @@ class Installer:
         if code != 0 or missing:
             names = ", ".join(package.name for package in missing)
             last = next((line for line in reversed(self._lines) if "ERROR" in line), "".join(self._lines[-1:]))
-            text = _("The packages were not installed ({names}): pip ended with the code {code}. {last}")
+            text = _("The packages were not installed ({names}): pip ended with code {code}. {last}")
             self._fail(text.format(names=names, code=code, last=last).strip())
             return
         self.is_busy = False
@@ -169,6 +169,6 @@ class Installer:
 def _question(missing: list[Package]) -> str:
     lines = "\n".join(f"    {package.described}" for package in missing)
     return _(
-        "InteractiveSeg computes with these Python packages, which Slicer lacks. They will be downloaded from the "
-        "Python Package Index and put into Slicer's own Python:\n\n{lines}\n\nInstall them?"
+        "InteractiveSeg needs these Python packages, which are missing in Slicer. They will be downloaded from the "
+        "Python Package Index and installed into Slicer's own Python:\n\n{lines}\n\nInstall them?"
     ).format(lines=lines)

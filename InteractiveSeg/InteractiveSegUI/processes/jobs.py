@@ -1,4 +1,4 @@
-"""The worker process as Slicer runs it: PythonSlicer, in a ``QProcess``, so that the window never waits."""
+"""The worker process in Slicer: PythonSlicer in a ``QProcess``, so that the window never blocks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import qt
 from InteractiveSegLib.worker.transport import TransportEvents, end_in_words, worker_command
 
 _FAILED_TO_START = 0
-_running: set[QProcessTransport] = set()  # a process that was killed has to be kept until it has ended
+_running: set[QProcessTransport] = set()  # a killed process has to be kept until it has ended
 
 
 class QProcessTransport:
@@ -21,7 +21,7 @@ class QProcessTransport:
         self._events: TransportEvents | None = None
 
     def start(self, events: TransportEvents) -> None:
-        """Start PythonSlicer; where there is none, ``events.ended`` says so."""
+        """Start PythonSlicer; if it is not found, ``events.ended`` reports it."""
         self._events = events
         python = shutil.which("PythonSlicer")
         if python is None:
@@ -37,7 +37,7 @@ class QProcessTransport:
         process.start(program, arguments)
 
     def write(self, data: bytes) -> None:
-        """Qt keeps the bytes until the process takes them."""
+        """Qt buffers the bytes until the process reads them."""
         if self._process is not None:
             self._process.write(data)
 

@@ -1,4 +1,4 @@
-"""The learner, in a process of its own beside Slicer and the worker."""
+"""The learner, in its own process."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ PROMPTED, SUSTAINER = "prompted", "sustainer"
 
 
 class LearningProcess:
-    """Starts ``interactiveseg learn`` at low priority, for one network after the other, and tells how it goes.
+    """Starts ``interactiveseg learn`` at low priority, for one network after the other, and reports its state.
 
     Parameters
     ----------
-    on_change : called when it starts and when it has ended (True)
+    on_change : called when it starts (False) and when it has ended (True)
 
     Attributes
     ----------
     text : for the panel
-    options : further ones for the command
+    options : additional options of the command
     """
 
     def __init__(self, on_change: Callable[[bool], None]) -> None:
@@ -37,7 +37,7 @@ class LearningProcess:
         return self._process.is_running
 
     def start(self, casebook: Path, networks: Sequence[str] = (PROMPTED,)) -> None:
-        """Learn from all that was accepted; what is accepted meanwhile is learnt after.
+        """Learn from all accepted cases; cases accepted meanwhile follow in another run.
 
         networks : as ``interactiveseg learn --network`` calls them
         """
@@ -46,7 +46,7 @@ class LearningProcess:
             self._next()
 
     def stop(self) -> None:
-        """End it; it goes on where it was when it is started again."""
+        """End it; the next start resumes where it stopped."""
         self._waiting.clear()
         self._process.stop(wait=True)
 

@@ -1,5 +1,5 @@
-"""The Python packages that the worker needs: which are missing, how large they are, and how they get on a machine
-without network."""
+"""The Python packages that the worker needs: which are missing, how large they are, and how to install them on a
+computer without network access."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _DOWNLOAD = {
     "monai": "2 MB",
     "safetensors": "1 MB",
     "rich": "2 MB",
-    "itk-elastix": "300 MB, to register slices",
+    "itk-elastix": "300 MB, to propagate slices",
 }
-"""Wheels for Python 3.12 on Linux with all that they depend on, beyond what Slicer brings."""
+"""Wheels for Python 3.12 on Linux with their dependencies, except those that Slicer includes."""
 _FOR_ONE_FEATURE = ("itk-elastix",)
 
 
@@ -29,8 +29,8 @@ _FOR_ONE_FEATURE = ("itk-elastix",)
 class Package:
     """A line of the requirements.
 
-    name : as pip knows it
-    least : lowest version that will do
+    name : on the Python Package Index
+    least : minimum version
     """
 
     name: str
@@ -42,7 +42,7 @@ class Package:
 
     @property
     def installed(self) -> str:
-        """The version that is installed, found without importing the package; empty where there is none."""
+        """The installed version, found without importing the package; empty if it is not installed."""
         try:
             return importlib.metadata.version(self.name)
         except importlib.metadata.PackageNotFoundError:
@@ -55,12 +55,12 @@ class Package:
 
     @property
     def is_essential(self) -> bool:
-        """Nothing can be computed without it."""
+        """Whether every computation needs it."""
         return self.name not in _FOR_ONE_FEATURE
 
     @property
     def described(self) -> str:
-        """With the size of its download, where that is known."""
+        """Its name and, if known, the size of the download."""
         return f"{self.name} ({_DOWNLOAD[self.name]})" if self.name in _DOWNLOAD else self.name
 
 
@@ -71,29 +71,29 @@ def required_packages(requirements: Path = REQUIREMENTS) -> list[Package]:
 
 
 def missing_packages(requirements: Path = REQUIREMENTS) -> list[Package]:
-    """Those that are not installed, or too old."""
+    """Packages that are not installed or too old."""
     importlib.invalidate_caches()
     return [package for package in required_packages(requirements) if package.is_missing]
 
 
 def kept_versions() -> str:
-    """Constraints for pip that keep the packages which Slicer and the extension PyTorch brought as they are."""
+    """Constraints that keep pip from changing packages of Slicer and of the PyTorch extension."""
     installed = {name: Package(name, "0").installed for name in _KEPT}
     return "".join(f"{name}=={version}\n" for name, version in installed.items() if version)
 
 
 def offline_page(requirements: Path = REQUIREMENTS) -> str:
-    """What to do on a machine without network, with the very commands."""
+    """Instructions and commands for a computer without network access."""
     names = " ".join(f'"{package.requirement}"' for package in required_packages(requirements))
     python = shutil.which("PythonSlicer") or "PythonSlicer"
     return _(
-        "1. On a computer with network, the same operating system ({system}) and Python {version}, or the same 3D "
-        "Slicer (then PythonSlicer in place of python), run:\n\n"
+        "1. On a computer with internet access, the same operating system ({system}) and Python {version}, or the same "
+        "3D Slicer (then use PythonSlicer instead of python), run:\n\n"
         "python -m pip download --only-binary=:all: --dest interactiveseg-packages {names}\n\n"
-        "2. Copy the folder interactiveseg-packages to this computer, open a terminal in the folder it was copied "
-        "to, and run:\n\n"
+        "2. Copy the folder interactiveseg-packages to this computer, open a terminal in the folder that contains "
+        "it, and run:\n\n"
         '"{python}" -m pip install --no-index --find-links interactiveseg-packages {names}\n\n'
-        "3. Press Look again. The extension PyTorch is not needed then."
+        "3. Press Check again. The PyTorch extension is then not needed."
     ).format(
         system=f"{platform.system()} {platform.machine()}",
         version=".".join(platform.python_version_tuple()[:2]),
@@ -103,5 +103,5 @@ def offline_page(requirements: Path = REQUIREMENTS) -> str:
 
 
 def _numbers(version: str) -> list[int]:
-    """Of the release, without what follows a plus sign or a letter."""
+    """Numbers of the release, without what follows a plus sign or a letter."""
     return [int(number) for number in re.match(r"[\d.]*", version).group().split(".") if number]

@@ -1,1 +1,1 @@
-"""Slicer's nodes as plain values, and what a person changes in them."""
+"""Slicer's nodes as plain values, and the changes a user makes in them."""

@@ -1,4 +1,4 @@
-"""What belongs to a segmentation in the views: its masks, boxes and scribbles, hidden while another one is chosen."""
+"""What a segmentation shows in the views (masks, boxes and scribbles), hidden while another one is chosen."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _HIDDEN = "InteractiveSeg.Hidden"
 
 
 def hide_belongings(segmentation: slicer.vtkMRMLSegmentationNode) -> None:
-    """Hide, in slice and 3D views, what is shown of it, and remember that it was shown."""
+    """Hide its visible nodes in slice and 3D views, and remember that they were visible."""
     for display in _displays_of(segmentation, *all_scribbles_of(segmentation), *rois_of(segmentation).values()):
         _hide(display)
 
@@ -21,8 +21,8 @@ def show_belongings(
     volume: slicer.vtkMRMLScalarVolumeNode | None,
     with_boxes: bool,
 ) -> None:
-    """Show again what ``hide_belongings`` hid, of the scribbles those that were drawn on the volume; what the person
-    hid stays hidden.
+    """Show what ``hide_belongings`` hid; of the scribbles, only those drawn on the volume. What the user hid stays
+    hidden.
     """
     for node in all_scribbles_of(segmentation):
         if not were_drawn_on(node, volume) and node.GetDisplayNode() is not None:

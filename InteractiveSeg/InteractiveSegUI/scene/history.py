@@ -15,7 +15,7 @@ State = Mapping[tuple[str, ...], Any]
 
 
 class StepKind(Enum):
-    """What a person did: for what follows from it, whatever the step is called."""
+    """What the user did. Code depends on this, not on the name of the step."""
 
     BOX = auto()
     SCRIBBLE = auto()
@@ -27,7 +27,7 @@ class StepKind(Enum):
 
 
 class Way(Enum):
-    """What became of a step; ``ANSWERED``: a mask was computed from it by itself, and became part of it."""
+    """What happened to a step; ``ANSWERED``: an automatic round computed a mask, which became part of the step."""
 
     DONE = auto()
     ANSWERED = auto()
@@ -37,11 +37,11 @@ class Way(Enum):
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One action of a person.
+    """One action of the user.
 
     name : for the tool tip of Undo
     before, after : the values of the keys it changed
-    notes : sentences on what of it was cut or left out
+    notes : sentences on parts of it that were cut off or left out
     """
 
     kind: StepKind
@@ -54,7 +54,7 @@ class Step:
 class History:
     """The steps of a session; ``restore`` puts the values of keys back into the scene.
 
-    last : what happened last, and to which step; None where nothing has happened yet
+    last : what happened last, and to which step; None at the start
     """
 
     def __init__(self, restore: Callable[[State], None]) -> None:
@@ -65,7 +65,7 @@ class History:
 
     @property
     def undo_name(self) -> str:
-        """The step that Undo takes back, empty where there is none."""
+        """The step that Undo reverts; empty if there is none."""
         return self._steps[self._position - 1].name if self._position else ""
 
     @property
@@ -74,32 +74,32 @@ class History:
 
     @property
     def is_begun(self) -> bool:
-        """Whether anything was done."""
+        """Whether there are any steps."""
         return bool(self._steps)
 
     @property
     def done(self) -> tuple[Step, ...]:
-        """The steps that Undo can take back, the last one last."""
+        """The steps that Undo can revert, in order."""
         return tuple(self._steps[: self._position])
 
     def values(self, key: tuple[str, ...]) -> Iterator[Any]:
-        """All that a key was before or after any step, also of those that were undone."""
+        """All values of a key before or after any step, including steps that were undone."""
         for step in self._steps:
             if key in step.after:
                 yield step.before[key]
                 yield step.after[key]
 
     def record(self, step: Step) -> None:
-        """A step was done; what had been undone is forgotten."""
+        """Add a step; steps that had been undone are dropped."""
         self._steps[self._position :] = [step]
         del self._steps[: max(0, len(self._steps) - _STEPS_KEPT)]
         self._position = len(self._steps)
         self.last = Way.DONE, step
 
     def answer(self, step: Step, before: State, after: State) -> None:
-        """What came of the last step by itself is undone and redone with it.
+        """Extend the last step by its consequences, which are then undone and redone with it.
 
-        before, after : the values of the keys that changed in consequence
+        before, after : the values of the keys that changed as a consequence
         """
         if not self._position or self._steps[self._position - 1] is not step:
             raise ValueError(f"{step.name} is not the last step")
@@ -108,7 +108,7 @@ class History:
         self.last = Way.ANSWERED, whole
 
     def undo(self) -> State:
-        """What was put back; empty where there was nothing to undo."""
+        """Revert the last step and return the restored values; empty if there is nothing to undo."""
         if not self._position:
             return {}
         step = self._steps[self._position - 1]
@@ -118,7 +118,7 @@ class History:
         return step.before
 
     def redo(self) -> State:
-        """What was put back; empty where there was nothing to redo."""
+        """Repeat the last undone step and return the restored values; empty if there is nothing to redo."""
         if self._position == len(self._steps):
             return {}
         step = self._steps[self._position]

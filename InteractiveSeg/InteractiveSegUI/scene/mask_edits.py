@@ -1,4 +1,4 @@
-"""What of a mask was changed: as marks, and in which slices."""
+"""Manual changes of a mask, as marks, and the slices in which masks differ."""
 
 from __future__ import annotations
 

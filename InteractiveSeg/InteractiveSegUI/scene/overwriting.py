@@ -1,4 +1,4 @@
-"""Which voxels a result may take: masking, overwrite mode and completed segments, as the Segment Editor has them."""
+"""Which voxels a result may take: masking, overwrite mode and completed segments, as in the Segment Editor."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from InteractiveSegUI.scene.segment_io import labelmap, voxels_of
 class Settled:
     """What is to be written.
 
-    masks : segment id -> its whole mask, None where nothing remains; of the results and of those they take voxels from
-    notes : sentences on what was left to whom
+    masks : segment id -> its whole mask, None if it is empty; of the results and of those they take voxels from
+    notes : sentences on the voxels left to or taken from other segments
     """
 
     masks: Mapping[str, PackedMask | None]
@@ -29,7 +29,7 @@ class Settled:
 
 
 def is_completed(segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str) -> bool:
-    """The person set the segment's status to completed: it is not to be changed."""
+    """Whether the user set the segment's status to completed, so that it must not be changed."""
     logic = slicer.vtkSlicerSegmentationsModuleLogic
     return logic.GetSegmentStatus(segmentation.GetSegmentation().GetSegment(segment_id)) == logic.Completed
 
@@ -43,17 +43,17 @@ def settled(
     intensities_kji: NDArray,
     grid: Geometry,
 ) -> Settled:
-    """Fit results in between the other segments.
+    """Resolve conflicts between results and the other segments.
 
-    A result takes no voxel of a segment that was not computed with it, except those that a person marked, as the
-    overwrite mode allows, and never of a completed one. Where overlap is allowed, segments are left as they are.
-    Outside the masking area a segment keeps what it had.
+    A result takes no voxel of a segment that was not computed with it, except marked ones if the overwrite mode allows
+    it, and never of a completed segment. If overlap is allowed, the other segments are not changed. Outside the masking
+    area a segment does not change.
 
     Parameters
     ----------
     results : of the segments computed together; they do not overlap
     before : the masks of all segments
-    marks : segment id -> (N, 3) indices of its own marks, of those in ``results``
+    marks : segment id -> (N, 3) indices of its own marks, for the segments in ``results``
     editor : the Segment Editor's node with mask and overwrite mode
     intensities_kji, grid : the volume, and its grid in the segmentation's coordinates
     """
@@ -100,7 +100,7 @@ def _is_contested(
     before: Mapping[str, PackedMask | None],
     editor: slicer.vtkMRMLSegmentEditorNode,
 ) -> bool:
-    """Whether anything else than the result decides on the voxels of a box."""
+    """Whether masking or other segments affect the voxels of a box."""
     if editor.GetMaskMode() != slicer.vtkMRMLSegmentationNode.EditAllowedEverywhere:
         return True
     others = [mask for other, mask in before.items() if other not in results and mask is not None]
@@ -108,7 +108,7 @@ def _is_contested(
 
 
 def _counts(other: str, segmentation: slicer.vtkMRMLSegmentationNode, editor: slicer.vtkMRMLSegmentEditorNode) -> bool:
-    """Whether voxels of another segment may not be shared with it."""
+    """Whether another segment's voxels must not overlap with the result."""
     mode, modes = editor.GetOverwriteMode(), slicer.vtkMRMLSegmentEditorNode
     visible = segmentation.GetDisplayNode() is None or segmentation.GetDisplayNode().GetSegmentVisibility(other)
     if is_completed(segmentation, other):
@@ -124,7 +124,7 @@ def _allowed(
     intensities_kji: NDArray,
     grid: Geometry,
 ) -> NDArray[np.bool_] | None:
-    """The masking area within a box, which Slicer itself knows; None where it is everywhere."""
+    """The editable area within a box, as Slicer computes it; None if editing is allowed everywhere."""
     allowed = None
     if editor.GetMaskMode() != slicer.vtkMRMLSegmentationNode.EditAllowedEverywhere:
         outside = slicer.vtkOrientedImageData()

@@ -1,4 +1,4 @@
-"""What the panel shows and the scene keeps: typed fields of the module's parameter node."""
+"""The panel's settings, saved with the scene: typed fields of the module's parameter node."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from InteractiveSegLib.networks import DEFAULT_NETWORK
 
 
 class Overlay(Enum):
-    """What is shown beside the mask. The value is the name of the map; the label is what a person reads."""
+    """What is shown in addition to the mask. The value is the name of the map, the label is for the user."""
 
     NONE = "none"
     REGION = "region"
@@ -26,7 +26,7 @@ class Overlay(Enum):
     def label(self) -> str:
         return {
             Overlay.NONE: _("Mask only"),
-            Overlay.REGION: _("Where it was looked for"),
+            Overlay.REGION: _("Search region"),
             Overlay.PROBABILITY: _("Probability of the object"),
             Overlay.UNCERTAINTY: _("Uncertainty of the network"),
             Overlay.CONFIDENCE: _("Confidence of the propagation"),
@@ -50,7 +50,7 @@ class Device(Enum):
 
 
 class PropagateMethod(Enum):
-    """What fills the slices in between; the value is that of ``SlicesToPropagate``."""
+    """How the slices in between are filled; the value is that of ``SlicesToPropagate``."""
 
     ELASTIX = "elastix"
     SHAPE = "shape"
@@ -60,7 +60,7 @@ class PropagateMethod(Enum):
 
 
 class PropagatePreset(Enum):
-    """How intensities are read; the value is that of ``SlicesToPropagate``."""
+    """How intensities are scaled; the value is that of ``SlicesToPropagate``."""
 
     MR = "mr"
     CT = "ct"
@@ -71,20 +71,20 @@ class PropagatePreset(Enum):
 
 @parameterNodeWrapper
 class Parameters:
-    """One set a scene.
+    """One set per scene.
 
-    volume, segmentation : chosen by the person
-    segment : id of the segment that is worked on
-    every_segment : compute all segments with prompts together, not the chosen one alone
+    volume, segmentation : chosen by the user
+    segment : id of the current segment
+    every_segment : compute all segments with prompts together, not only the current one
     brush_percent : diameter of the brush in percent of the view's height
     sphere_brush : scribble in 3D
     box_visible : show the boxes in the views
-    overlay : what is shown beside the mask
+    overlay : what is shown in addition to the mask
     overlay_opacity : 0 to 1
     model : a shipped network, or a folder with a model
     device : where the worker computes
     propagate_method, propagate_preset : of a propagation
-    rounds, smoothness, sigma : of ``SegmentRequest``; 0 leaves them as they are for the network
+    rounds, smoothness, sigma : of ``SegmentRequest``; 0 uses the network's own value
     """
 
     volume: vtkMRMLScalarVolumeNode
@@ -109,15 +109,15 @@ _PLAIN = tuple(name for name in Parameters.allParameters if name not in ("volume
 
 
 def parameters_of(node: vtkMRMLScriptedModuleNode) -> Parameters:
-    """The parameters that a node keeps.
+    """The parameters stored in a node.
 
-    A scene may come from another version of the module: where one of its settings cannot be read, all are set back to
-    their defaults, and the nodes that were chosen stay chosen.
+    A scene may come from another version of the module: if one of its settings cannot be read, all are reset to their
+    defaults; the chosen volume and segmentation are kept.
     """
     try:
         return Parameters(node)
     except ValueError:
-        logging.warning("InteractiveSeg: the settings of this scene cannot be read and are set back.", exc_info=True)
+        logging.warning("InteractiveSeg: the settings of this scene cannot be read and are reset.", exc_info=True)
         for name in _PLAIN:
             node.UnsetParameter(name)
         return Parameters(node)

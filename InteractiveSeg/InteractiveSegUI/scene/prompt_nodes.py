@@ -1,4 +1,4 @@
-"""Scribbles that a person draws in the views, as plain marks."""
+"""Scribbles drawn in the views, as plain marks."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _YELLOW = (1.0, 1.0, 0.0)
 def scribbles_of(
     volume: slicer.vtkMRMLScalarVolumeNode, segmentation: slicer.vtkMRMLSegmentationNode
 ) -> slicer.vtkMRMLSegmentationNode | None:
-    """The segmentation that holds the scribbles drawn on a volume for a segmentation; it follows the volume."""
+    """The segmentation with the scribbles drawn on a volume for a segmentation; it follows the volume's transform."""
     for node in all_scribbles_of(segmentation):
         if were_drawn_on(node, volume):
             if node.GetTransformNodeID() != volume.GetTransformNodeID():
@@ -43,12 +43,12 @@ def were_drawn_on(node: slicer.vtkMRMLSegmentationNode, volume: slicer.vtkMRMLSc
 
 
 def is_of_scribbles(node: slicer.vtkMRMLSegmentationNode) -> bool:
-    """Whether a segmentation holds scribbles, of whichever segmentation."""
+    """Whether a segmentation contains the scribbles of any segmentation."""
     return node.GetNodeReferenceID(_VOLUME) is not None
 
 
 def all_scribbles_of(segmentation: slicer.vtkMRMLSegmentationNode) -> list[slicer.vtkMRMLSegmentationNode]:
-    """The scribbles drawn for a segmentation, on whichever volume."""
+    """The scribbles drawn for a segmentation on any volume."""
     nodes = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
     return [node for node in nodes if node.GetNodeReference(SEGMENTATION) is segmentation]
 
@@ -56,7 +56,7 @@ def all_scribbles_of(segmentation: slicer.vtkMRMLSegmentationNode) -> list[slice
 def new_scribbles(
     volume: slicer.vtkMRMLScalarVolumeNode, segmentation: slicer.vtkMRMLSegmentationNode
 ) -> slicer.vtkMRMLSegmentationNode:
-    """A segmentation for scribbles; it is saved with the scene but not offered for choice."""
+    """Create a segmentation for scribbles; it is saved with the scene but hidden from node selectors."""
     name = slicer.mrmlScene.GenerateUniqueName(f"{segmentation.GetName()} scribbles")
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
     node.SetHideFromEditors(True)
@@ -64,7 +64,7 @@ def new_scribbles(
     node.SetNodeReferenceID(SEGMENTATION, segmentation.GetID())
     node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())  # first: the geometry is set in this frame
     node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
-    # Without the volume itself, which the Segment Editor would look at voxel by voxel when the first brush is taken up:
+    # Without the volume itself, whose voxels the Segment Editor would all read when the first brush is activated:
     node.SetNodeReferenceID(node.GetReferenceImageGeometryReferenceRole(), None)
     node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()
@@ -75,9 +75,9 @@ def new_scribbles(
 
 
 def scribble_segment(node: slicer.vtkMRMLSegmentationNode, label: int, kind: str = DRAWN) -> str:
-    """Id of the segment of the marks of a label, made where there is none; it looks as ``look_alike`` says.
+    """Id of the segment for the marks of a label, created if there is none; ``look_alike`` describes its looks.
 
-    kind : ``DRAWN``, or ``EDITED``, which is not shown: the edit itself is
+    kind : ``DRAWN``, or ``EDITED``, which is hidden since the edit itself is visible
     """
     segment_id, segmentation = f"{kind}_{label}", node.GetSegmentation()
     if segmentation.GetSegment(segment_id) is None:
@@ -88,7 +88,7 @@ def scribble_segment(node: slicer.vtkMRMLSegmentationNode, label: int, kind: str
 
 
 def look_alike(segmentation: slicer.vtkMRMLSegmentationNode) -> None:
-    """Boxes and scribbles take over the names and colours of their segments."""
+    """Give boxes and scribbles the names and colours of their segments."""
     for segment_id, roi in rois_of(segmentation).items():
         segment = segmentation.GetSegmentation().GetSegment(segment_id)
         if segment is not None:
@@ -99,7 +99,7 @@ def look_alike(segmentation: slicer.vtkMRMLSegmentationNode) -> None:
 
 
 def _look_of_marks(node: slicer.vtkMRMLSegmentationNode, segment_id: str) -> None:
-    """Blue for background; else the object's hue, in a colour that shows on the object's mask."""
+    """Blue for background, otherwise the object's hue in a colour that is visible on the object's mask."""
     label, segment = int(segment_id.split("_")[1]), node.GetSegmentation().GetSegment(segment_id)
     name, colour = "background", _BACKGROUND_COLOUR
     if label != BACKGROUND:
@@ -116,7 +116,7 @@ def _look_of_marks(node: slicer.vtkMRMLSegmentationNode, segment_id: str) -> Non
 
 
 def _contrasting(colour: tuple[float, ...]) -> tuple[float, ...]:
-    """The same hue as bright as it can be; where it is that already, much paler; yellow for want of a hue."""
+    """The same hue at full brightness; much paler if it is vivid already; yellow if the colour has no hue."""
     hue, saturation, value = colorsys.rgb_to_hsv(*colour)
     if saturation < _GREY:
         return _YELLOW
@@ -128,50 +128,50 @@ def _contrasting(colour: tuple[float, ...]) -> tuple[float, ...]:
 
 @dataclass(frozen=True, eq=False)
 class Marks:
-    """All hard marks of an image; a voxel has one at most.
+    """All hard marks of an image; a voxel has at most one.
 
-    drawn : scribbles, points and what lassos said
-    edited : what was painted or erased in a mask by hand
-    lassoed : label -> smallest box of what was lassoed, as of ``Prompts``
+    drawn : scribbles, points and the marks of lassos
+    edited : voxels painted or erased in a mask by hand
+    lasso_boxes : label -> bounding box of its lassos, as in ``Prompts``
     """
 
     drawn: Scribbles
     edited: Scribbles
-    lassoed: Mapping[int, BoundingBox] = field(default_factory=dict)
+    lasso_boxes: Mapping[int, BoundingBox] = field(default_factory=dict)
 
     @property
     def all(self) -> Scribbles:
         return self.drawn.merged(self.edited) if len(self.edited) else self.drawn
 
     def with_edits(self, edits: Scribbles) -> Marks:
-        """Edits on top of what there is."""
+        """These marks with edits on top."""
         return replace(self, drawn=_uncovered(self.drawn, edits), edited=self.edited.merged(edits))
 
     def with_drawn(self, later: Scribbles) -> Marks:
-        """Scribbles on top of what there is."""
+        """These marks with scribbles on top."""
         return replace(self, drawn=self.drawn.merged(later), edited=_uncovered(self.edited, later))
 
     def with_lasso(self, label: int, marks: Scribbles, extent: BoundingBox) -> Marks:
-        """Marks and extent of a lasso (``Lasso.marks``) on top of what there is."""
-        lassoed = {**self.lassoed, label: extent.union(self.lassoed.get(label, extent))}
-        return replace(self.with_drawn(marks), lassoed=lassoed)
+        """These marks with marks and extent of a lasso (``Lasso.marks``) on top."""
+        lasso_boxes = {**self.lasso_boxes, label: extent.union(self.lasso_boxes.get(label, extent))}
+        return replace(self.with_drawn(marks), lasso_boxes=lasso_boxes)
 
     def without(self, label: int) -> Marks:
-        """All but what was drawn for one object."""
-        lassoed = {other: box for other, box in self.lassoed.items() if other != label}
-        return Marks(self.drawn.without(label), self.edited.without(label), lassoed)
+        """These marks without those of one object."""
+        lasso_boxes = {other: box for other, box in self.lasso_boxes.items() if other != label}
+        return Marks(self.drawn.without(label), self.edited.without(label), lasso_boxes)
 
     def relabelled(self, later: Marks) -> int:
-        """How many voxels have another label later."""
+        """Number of voxels with another label in the later marks."""
         return self.all.merged(later.all).contradictions
 
     def equals(self, other: Marks) -> bool:
         same_marks = self.drawn.equals(other.drawn) and self.edited.equals(other.edited)
-        return same_marks and dict(self.lassoed) == dict(other.lassoed)
+        return same_marks and dict(self.lasso_boxes) == dict(other.lasso_boxes)
 
 
 def read_marks(node: slicer.vtkMRMLSegmentationNode | None, grid: Geometry) -> Marks:
-    """The marks of a scribble segmentation; those outside the volume's grid, too."""
+    """The marks of a scribble segmentation, including those outside the volume's grid."""
     found: dict[str, list[tuple[NDArray, NDArray]]] = {DRAWN: [], EDITED: []}
     ids = list(node.GetSegmentation().GetSegmentIDs()) if node is not None else []
     for box, voxels, owners in shared_layer(node, ids, grid):
@@ -182,13 +182,13 @@ def read_marks(node: slicer.vtkMRMLSegmentationNode | None, grid: Geometry) -> M
             own = indices[values == value] + np.array(box.start_kji)
             found[kind].append((own, np.full(len(own), int(label))))
     drawn, edited = (_joined(parts) for parts in found.values())
-    return Marks(drawn, edited, _read_lassoed(node, drawn))
+    return Marks(drawn, edited, _read_lasso_boxes(node, drawn))
 
 
 def write_marks(node: slicer.vtkMRMLSegmentationNode, marks: Marks, grid: Geometry) -> None:
-    """Replace all marks; segments for labels that have none yet are made."""
-    lassoed = {label: (box.start_kji, box.stop_kji) for label, box in marks.lassoed.items()}
-    node.SetAttribute(_LASSOED, json.dumps(lassoed) if lassoed else None)
+    """Replace all marks; segments are created for labels that have none yet."""
+    lasso_boxes = {label: (box.start_kji, box.stop_kji) for label, box in marks.lasso_boxes.items()}
+    node.SetAttribute(_LASSOED, json.dumps(lasso_boxes) if lasso_boxes else None)
     logic, segmentation = slicer.vtkSlicerSegmentationsModuleLogic, node.GetSegmentation()
     for kind, scribbles in ((DRAWN, marks.drawn), (EDITED, marks.edited)):
         for label in np.unique(scribbles.labels).tolist():
@@ -206,10 +206,10 @@ def write_marks(node: slicer.vtkMRMLSegmentationNode, marks: Marks, grid: Geomet
         logic.SetBinaryLabelmapToSegment(labelmap(voxels, box, grid), node, segment_id, logic.MODE_REPLACE)
 
 
-def _read_lassoed(node: slicer.vtkMRMLSegmentationNode | None, drawn: Scribbles) -> dict[int, BoundingBox]:
-    """What was lassoed, of objects of which marks are left: who erases them all takes the lasso back.
+def _read_lasso_boxes(node: slicer.vtkMRMLSegmentationNode | None, drawn: Scribbles) -> dict[int, BoundingBox]:
+    """The lassos of objects that still have marks; erasing all marks of an object removes its lasso, too.
 
-    InputError where what was saved cannot be read.
+    InputError if the saved lassos cannot be read.
     """
     if node is None or not node.GetAttribute(_LASSOED):
         return {}
@@ -222,7 +222,7 @@ def _read_lassoed(node: slicer.vtkMRMLSegmentationNode | None, drawn: Scribbles)
 
 
 def _uncovered(marks: Scribbles, later: Scribbles) -> Scribbles:
-    """The marks that others do not lie upon."""
+    """The marks at voxels without later marks."""
     kept = ~np.isin(_flat(marks.indices_kji), _flat(later.indices_kji))
     return Scribbles(marks.indices_kji[kept], marks.labels[kept])
 
@@ -234,13 +234,13 @@ def _joined(parts: list[tuple[NDArray, NDArray]]) -> Scribbles:
 
 
 def _flat(indices_kji: NDArray) -> NDArray[np.int64]:
-    """One number a voxel of any image of up to 2 million voxels a side."""
+    """One number per voxel, unique for images of up to 2 million voxels per side."""
     k, j, i = indices_kji.astype(np.int64).T
     return (k << 42) + (j << 21) + i
 
 
 def _nonzero(voxels: NDArray) -> NDArray[np.int64]:
-    """``argwhere`` that looks into the slices that hold anything only: scribbles fill few of them."""
+    """``argwhere`` that searches only slices that contain anything, since scribbles fill few of them."""
     flags = voxels.view(bool) if voxels.itemsize == 1 else voxels != 0
     slices = np.flatnonzero(flags.reshape(len(flags), -1).any(axis=1))
     found = np.argwhere(flags[slices])

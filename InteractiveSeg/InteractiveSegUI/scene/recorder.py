@@ -1,4 +1,4 @@
-"""Watches what a person does in the views and in the Segment Editor, and makes named steps of it."""
+"""Observes what the user does in the views and in the Segment Editor, and records it as named steps."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ _MODIFIED = (slicer.vtkSegmentation.SegmentModified, slicer.vtkSegmentation.Sour
 
 
 class Recorder(VTKObservationMixin):
-    """Keeps the last known value of all that can be undone; a difference to it is a step.
+    """Keeps the last known value of everything that can be undone; a difference from it is a step.
 
-    Strokes and edits come in many events: they are looked at once the event loop is free, or when ``flush`` is called.
+    Strokes and edits cause many events: they are read once the event loop is idle, or when ``flush`` is called.
 
     Parameters
     ----------
     on_change : called when a step was recorded
-    on_error : called with an error that was met while looking
-    on_known : called when all that the scene held has been read, some time after ``watch``
+    on_error : called with an error that occurred while reading
+    on_known : called when the initial contents of the scene have been read, some time after ``watch``
     """
 
     def __init__(
@@ -63,29 +63,29 @@ class Recorder(VTKObservationMixin):
         self._is_known = True
         self._own = 0
         self.version = 0
-        """Grows with every change of prompts or masks."""
+        """Increases with every change of prompts or masks."""
 
     def known(self, key: tuple[str, ...]) -> Any:
-        """The value that was last seen of a key; None where there was none."""
+        """The last known value of a key; None if there is none."""
         return self._known.get(key)
 
     def masks(self) -> dict[str, PackedMask | None]:
-        """Segment id -> mask, of all segments, as of the last ``flush``."""
+        """Segment id -> mask of all segments, as known since the last ``flush``."""
         ids = self._workspace.segmentation_node.GetSegmentation().GetSegmentIDs()
         return {segment_id: self._known.get(mask_key(segment_id)) for segment_id in ids}
 
     @property
     def is_box_held(self) -> bool:
-        """A box is being dragged: where it is at this moment is not what the person means."""
+        """Whether a box is being dragged, so that its current position is not final."""
         return any(roi.GetScene() is not None for roi in self._held)
 
     @property
     def slices(self) -> MarkedSlices | None:
-        """Marked as done; None while no volume or no segmentation is chosen, or where they cannot be read."""
+        """Slices marked as done; None if no volume or segmentation is chosen, or if they cannot be read."""
         return self._known.get(SLICES)
 
     def watch(self) -> None:
-        """Look at the nodes that the parameters name; what they hold is known from here on."""
+        """Observe the nodes in the parameters, starting from their present contents."""
         self.close()
         self.version += 1
         parameters = self._workspace.parameters
@@ -110,21 +110,21 @@ class Recorder(VTKObservationMixin):
         self._known[SLICES] = self._workspace.slices()  # last, since it may raise
 
     def close(self) -> None:
-        """Look at nothing any more; what was not looked at yet is forgotten."""
+        """Stop observing; changes that were not read yet are dropped."""
         self.removeObservers()
         for kept in (self._known, self._watched, self._held, self._unread, self._dirty, self._read):
             kept.clear()
         self._list_changed = False
 
     def watch_scribbles(self) -> None:
-        """Strokes on the scribbles, where there are any yet, are steps."""
+        """Record strokes on the scribble segmentation, if there is one, as steps."""
         node = self._workspace.scribbles_node
         if node is not None and not self.hasObserver(node.GetSegmentation(), _MODIFIED[0], self._on_marks):
             for event in _MODIFIED:
                 self.addObserver(node.GetSegmentation(), event, self._on_marks)
 
     def _watch_roi(self, segment_id: str) -> None:
-        """Moving the segment's ROI is a step, also where the ROI was made anew."""
+        """Record moves of the segment's ROI as steps, also if the ROI was recreated."""
         roi = self._workspace.roi(segment_id)
         if roi is None or any(roi is watched for watched in self._watched):
             return
@@ -143,13 +143,13 @@ class Recorder(VTKObservationMixin):
             self.addObserver(roi, event, on_event)
 
     def change(self, kind: StepKind, name: str, state: State, notes: tuple[str, ...] = ()) -> None:
-        """One named step of the module's own, which puts values into the scene; none where nothing changes."""
+        """Put values into the scene as one named step; no step is recorded if nothing changes."""
         self.flush()
         self._restore(state)
         self._record(kind, name, state, notes)
 
     def answer(self, step: Step, state: State) -> None:
-        """Put into the scene what came of the last step by itself; it becomes part of the step."""
+        """Put consequences of the last step into the scene; they become part of the step."""
         self.flush()
         changed = self._changed(state)
         if changed:
@@ -159,7 +159,7 @@ class Recorder(VTKObservationMixin):
             self._keep(changed)
 
     def removal(self, segment_id: str) -> State:
-        """What removing a segment changes: its mask, its box, its marks and what slices were marked for it go, too."""
+        """The changes for removing a segment, including its mask, its box, its marks and its marked slices."""
         state: dict[tuple[str, ...], Any] = {
             segment_key(segment_id): None,
             mask_key(segment_id): None,
@@ -180,7 +180,7 @@ class Recorder(VTKObservationMixin):
         self._move(self._history.redo)
 
     def flush(self) -> None:
-        """Record what was drawn or edited since the last look."""
+        """Record what was drawn or edited since the last call."""
         while self._unread:
             self._read_next()
         self._look_at_list()
@@ -216,7 +216,7 @@ class Recorder(VTKObservationMixin):
 
     @contextmanager
     def _unobserved(self) -> Iterator[None]:
-        """Changes in the block are the module's own."""
+        """Ignore events of the changes made in the block."""
         self._own += 1
         try:
             yield
@@ -224,7 +224,7 @@ class Recorder(VTKObservationMixin):
             self._own -= 1
 
     def _look_at_list(self) -> None:
-        """Segments that came are known as they are; those that were removed elsewhere take their prompts along."""
+        """Take over segments added elsewhere; remove the prompts of segments removed elsewhere."""
         if not self._list_changed:
             return
         self._list_changed = False
@@ -241,10 +241,10 @@ class Recorder(VTKObservationMixin):
             self._record(StepKind.SEGMENT, _("Remove {name}").format(name=name), state)
 
     def _record_edits(self, now: dict[tuple[str, ...], Any]) -> None:
-        """What was painted or erased by hand becomes hard marks; painted ones last, so that they count. Marked slices
-        follow what was changed on them.
+        """Voxels painted or erased by hand become hard marks; painted ones come last, so that they take precedence.
+        Marked slices are updated from edits on them.
 
-        A mask that is again what it once was, as after another Undo than this module's, was not drawn: no marks.
+        A mask that returns to an earlier state, as after the Segment Editor's own Undo, gives no marks.
         """
         values: dict[tuple[str, ...], Any] = {}
         edited: list[str] = []
@@ -314,7 +314,7 @@ class Recorder(VTKObservationMixin):
             self._known[key] = self._workspace.value(key)
 
     def _look(self) -> None:
-        """Read one mask at a time, so that the window stays alive; then record."""
+        """Read one mask at a time, so that the window stays responsive; then record."""
         self._is_scheduled = False
         unread = [key for key in self._dirty if key[0] == "mask" and key not in self._read]
         try:
@@ -336,10 +336,10 @@ class Recorder(VTKObservationMixin):
         self.version += 1
 
     def _on_segmentation(self, segmentation: Any, _event: str) -> None:
-        """Which segments the event is about is not always told: those whose labelmaps were touched are looked at."""
+        """The event does not always name its segments, so those with modified labelmaps are read."""
         for segment_id in segmentation.GetSegmentIDs():
             key = segment_key(segment_id)
-            if self._known.get(key) is not None:  # its name, colour or label may be another
+            if self._known.get(key) is not None:  # its name, colour or label may have changed
                 self._known[key] = self._workspace.value(key)
             touched = labelmap_time(segmentation, segment_id)
             if touched != self._touched.get(segment_id):

@@ -1,4 +1,4 @@
-"""The outline of a box of voxels in the slice views: thin and faint, and nothing that a person can take hold of."""
+"""The outline of a box of voxels in the slice views: thin, faint and without handles."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _OPACITY, _PIXELS = 0.6, 2
 
 
 class RegionNode:
-    """One outline a scene, which is not saved with it and not listed among the models.
+    """One outline per scene, which is not saved with it and not listed among the models.
 
-    It is a surface, which any transform of the volume may turn and shear. An ROI would stay a box, and is something to
-    be drawn.
+    It is a surface, so that any transform of the volume can rotate and shear it. An ROI would remain a box, and the
+    user would take it for one to edit.
     """
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class RegionNode:
         name: str,
         colour: tuple[float, float, float],
     ) -> None:
-        """Outline voxels of a volume, under its transform; the views are drawn only where that is something else."""
+        """Outline voxels of a volume, under its transform; the views are redrawn only if this changes anything."""
         matrix = vtk.vtkMatrix4x4()
         volume.GetIJKToRASMatrix(matrix)
         grid = slicer.util.arrayFromVTKMatrix(matrix).tobytes()
@@ -46,7 +46,7 @@ class RegionNode:
         node.GetDisplayNode().SetColor(*colour)
 
     def hide(self) -> None:
-        """Take it out of the scene."""
+        """Remove it from the scene."""
         node = _node()
         if node is not None:
             display = node.GetDisplayNode()
@@ -56,7 +56,7 @@ class RegionNode:
 
 
 def _surface(box: BoundingBox, ijk_to_ras: vtk.vtkMatrix4x4) -> vtk.vtkPolyData:
-    """Of the voxels to their outer borders."""
+    """Surface of the voxels, along their outer borders."""
     cube, to_ras, transform = vtk.vtkCubeSource(), vtk.vtkTransformPolyDataFilter(), vtk.vtkTransform()
     borders = np.array([box.start_kji, box.stop_kji]) - 0.5
     cube.SetBounds(*borders[:, ::-1].T.ravel().tolist())

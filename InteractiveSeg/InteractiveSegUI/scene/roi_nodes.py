@@ -1,4 +1,4 @@
-"""Boxes that a person places in the views: an ROI for each segment."""
+"""Boxes placed in the views: one ROI per segment."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def new_roi(segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str) -> sl
 
 
 def outlined_roi(segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str) -> slicer.vtkMRMLMarkupsROINode:
-    """An ROI that looks like a segment's but belongs to none: an outline, so that the image stays visible."""
+    """An ROI that looks like a segment's but belongs to none; only an outline, so that the image stays visible."""
     segment = segmentation.GetSegmentation().GetSegment(segment_id)
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode", _box_name(segment))
     node.CreateDefaultDisplayNodes()
@@ -53,13 +53,13 @@ def roi_of(segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str) -> sli
 
 
 def is_placed(roi: slicer.vtkMRMLMarkupsROINode) -> bool:
-    """Both corners are there: after the first click an ROI has a size, but one corner follows the mouse."""
+    """Whether both corners are set: after the first click an ROI has a size, but one corner follows the mouse."""
     previewed = roi.GetNumberOfDefinedControlPoints(True) - roi.GetNumberOfDefinedControlPoints()
     return bool(roi.GetControlPointPlacementComplete()) and not previewed and min(roi.GetSize()) > 0
 
 
 def box_of(roi: slicer.vtkMRMLMarkupsROINode, geometry: Geometry) -> tuple[BoundingBox, str]:
-    """The voxels of an ROI, wherever it is turned and moved to (``roi_box``), and a note on what was done to it."""
+    """The voxels of an ROI in any pose (``roi_box``), and a note on how it was converted."""
     matrix = slicer.util.arrayFromVTKMatrix(roi.GetObjectToWorldMatrix())
     lengths = np.linalg.norm(matrix[:3, :3], axis=0)
     return roi_box(matrix[:3, 3], matrix[:3, :3] / lengths, np.array(roi.GetSize()) * lengths, geometry)
@@ -67,7 +67,7 @@ def box_of(roi: slicer.vtkMRMLMarkupsROINode, geometry: Geometry) -> tuple[Bound
 
 @dataclass(frozen=True, eq=False)
 class Pose:
-    """Where an ROI is.
+    """Position, orientation and size of an ROI.
 
     matrix : (4, 4), the ROI's own axes and centre in the coordinates of its node, mm
     size_mm : along these axes
@@ -102,9 +102,9 @@ def place_roi(roi: slicer.vtkMRMLMarkupsROINode, box: BoundingBox, geometry: Geo
 def box_pose(
     roi: slicer.vtkMRMLMarkupsROINode, box: BoundingBox, geometry: Geometry, depth_axis: int | None = None
 ) -> Pose:
-    """Where an ROI lies round a box of voxels, along the axes of the volume.
+    """The pose of an ROI round a box of voxels, along the axes of the volume.
 
-    depth_axis : None leaves it as it is
+    depth_axis : None keeps the ROI's own
     """
     axes = geometry.ijk_to_ras[:3, :3]
     spacing = np.linalg.norm(axes, axis=0)
@@ -125,7 +125,7 @@ def _box_name(segment: slicer.vtkSegment) -> str:
 
 
 def paint_roi(roi: slicer.vtkMRMLMarkupsROINode, segment: slicer.vtkSegment) -> None:
-    """Name and colour of the segment."""
+    """Give an ROI the name and colour of its segment."""
     display, colour = roi.GetDisplayNode(), segment.GetColor()
     if roi.GetName() != _box_name(segment):
         roi.SetName(_box_name(segment))
@@ -135,5 +135,5 @@ def paint_roi(roi: slicer.vtkMRMLMarkupsROINode, segment: slicer.vtkSegment) -> 
 
 
 def _right_handed(axes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The same axes, one turned round where they are left-handed: the box stays the same."""
+    """The same axes, one of them reversed if they are left-handed, which leaves the box unchanged."""
     return axes if np.linalg.det(axes) > 0 else axes * (1, 1, -1)

@@ -1,6 +1,6 @@
-"""The image that comes with the extension: in the module Sample Data, and at hand while the scene is empty.
+"""The image included in the extension: in the Sample Data module, and offered while the scene is empty.
 
-Slicer imports this file at its start, so it leans on nothing else of the two packages before it is used.
+Slicer imports this file when it starts, so it imports nothing else from the two packages until it is used.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from typing import Any
 import slicer
 
 SHA256 = "b3ba518c2df654816fb74c33e35bf33277da0ad6cda9517209f173bce4bf2a3e"
-"""Of the image's file; the module Sample Data replaces a copy of another one in its cache by it."""
+"""Checksum of the image's file, by which the Sample Data module replaces an outdated copy in its cache."""
 
 _NAME = "ICBM152Brain"
 _FOLDER = Path(__file__).resolve().parents[2] / "Resources" / "SampleData"
 
 
 def sample_source(folder: Path = _FOLDER) -> dict[str, Any]:
-    """What the module Sample Data has to know; the file lies on this computer, so nothing is downloaded."""
+    """Arguments for the Sample Data module; the file is on this computer, so nothing is downloaded."""
     return {
         "category": "InteractiveSeg",
         "sampleName": _NAME,
@@ -31,7 +31,7 @@ def sample_source(folder: Path = _FOLDER) -> dict[str, Any]:
 
 
 def register_sample() -> None:
-    """Have the module Sample Data offer the image."""
+    """Register the image with the Sample Data module."""
     import SampleData
 
     SampleData.SampleDataLogic.registerCustomSampleDataSource(**sample_source())
@@ -42,7 +42,7 @@ def load_sample(folder: Path = _FOLDER) -> slicer.vtkMRMLScalarVolumeNode:
 
     Raises
     ------
-    InputError : the extension lacks the file, or it cannot be read.
+    InputError : the file is missing from the extension or cannot be read.
     """
     from InteractiveSegLib.errors import InputError
 
@@ -50,9 +50,9 @@ def load_sample(folder: Path = _FOLDER) -> slicer.vtkMRMLScalarVolumeNode:
     try:
         node = slicer.util.loadVolume(str(path), {"name": _NAME, "singleFile": True})
     except RuntimeError as error:
-        raise InputError(f"the sample image {path} cannot be loaded: install the extension again") from error
+        raise InputError(f"the sample image {path} cannot be loaded: reinstall the extension") from error
     storage = node.GetStorageNode()
-    if storage is not None:  # otherwise saving the scene would write over the extension's own file
+    if storage is not None:  # otherwise saving the scene would overwrite the extension's own file
         node.SetAndObserveStorageNodeID(None)
         slicer.mrmlScene.RemoveNode(storage)
     return node

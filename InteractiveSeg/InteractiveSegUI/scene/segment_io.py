@@ -1,4 +1,4 @@
-"""Segments of the scene as labels and packed masks. Only the box that a mask fills is read and written."""
+"""Segments of the scene as labels and packed masks. Only a mask's bounding box is read and written."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _BINARY = "Binary labelmap"
 
 @dataclass(frozen=True, eq=False)
 class SegmentIdentity:
-    """Name, colour and tags of a segment, by which one that was removed comes back.
+    """Name, colour and tags of a segment, from which a removed segment is restored.
 
-    kept : without representations; not changed
-    before : id of the segment that followed it in the list, empty where it was the last
+    kept : a copy without representations; it is not changed
+    before : id of the segment that followed it in the list, empty if it was the last
     """
 
     kept: slicer.vtkSegment
@@ -39,17 +39,17 @@ class SegmentIdentity:
 
     @property
     def label(self) -> int | None:
-        """Its label among the prompts; None where it has none yet."""
+        """Its label in the prompts; None if it has none yet."""
         value = vtk.reference("")
         return int(value.get()) if self.kept.GetTag(_LABEL_TAG, value) else None
 
     def equals(self, _other: SegmentIdentity) -> bool:
-        """That a segment exists is what can be undone; its name and colour are the Segment Editor's business."""
+        """Always True: only adding and removing a segment can be undone; the Segment Editor handles name and colour."""
         return True
 
 
 def identity_of(node: slicer.vtkMRMLSegmentationNode, segment_id: str) -> SegmentIdentity | None:
-    """None where there is no such segment."""
+    """Identity of a segment; None if there is no such segment."""
     segmentation = node.GetSegmentation()
     segment = segmentation.GetSegment(segment_id)
     if segment is None:
@@ -61,7 +61,7 @@ def identity_of(node: slicer.vtkMRMLSegmentationNode, segment_id: str) -> Segmen
 
 
 def write_identity(node: slicer.vtkMRMLSegmentationNode, segment_id: str, identity: SegmentIdentity | None) -> None:
-    """Add the segment where it is missing, empty; remove it where the identity is None."""
+    """Add the segment, empty, if it is missing; remove it if the identity is None."""
     segmentation = node.GetSegmentation()
     exists = segmentation.GetSegment(segment_id) is not None
     if identity is None and exists:
@@ -73,7 +73,7 @@ def write_identity(node: slicer.vtkMRMLSegmentationNode, segment_id: str, identi
 
 
 def label_of(node: slicer.vtkMRMLSegmentationNode, segment_id: str) -> int:
-    """The object label, 1 to 254, that a segment has among the prompts; given once and saved with the segment.
+    """The object label, 1 to 254, of a segment in the prompts; assigned once and saved with the segment.
 
     Raises
     ------
@@ -95,7 +95,7 @@ def set_label(node: slicer.vtkMRMLSegmentationNode, segment_id: str, label: int)
 
 
 def labels_of(node: slicer.vtkMRMLSegmentationNode) -> dict[str, int]:
-    """Segment id -> label, of those that have one."""
+    """Segment id -> label of the segments that have one."""
     labels: dict[str, int] = {}
     for segment_id in node.GetSegmentation().GetSegmentIDs():
         value = vtk.reference("")
@@ -121,8 +121,8 @@ def require_grid(node: slicer.vtkMRMLSegmentationNode, volume_node: slicer.vtkMR
 
     Raises
     ------
-    InputError : the segmentation holds surfaces only, or masks that lie on another grid: of another volume, or moved
-        against this one by a transform.
+    InputError : the segmentation contains only surfaces, or masks on another grid: that of another volume, or one
+        moved relative to this volume by a transform.
     """
     grid, segmentation = grid_in(node, volume_node), node.GetSegmentation()
     if segmentation.GetNumberOfSegments() and segmentation.GetSourceRepresentationName() != _BINARY:
@@ -136,7 +136,7 @@ def require_grid(node: slicer.vtkMRMLSegmentationNode, volume_node: slicer.vtkMR
 
 
 def read_mask(node: slicer.vtkMRMLSegmentationNode, segment_id: str, grid: Geometry) -> PackedMask | None:
-    """The voxels of a segment, None where it has none.
+    """The voxels of a segment, None if it is empty.
 
     grid : the volume's grid in the segmentation's coordinates, of ``require_grid``
     """
@@ -151,7 +151,7 @@ def read_mask(node: slicer.vtkMRMLSegmentationNode, segment_id: str, grid: Geome
 
 
 def write_mask(node: slicer.vtkMRMLSegmentationNode, segment_id: str, mask: PackedMask | None, grid: Geometry) -> None:
-    """Replace the voxels of a segment; those of the others are left alone. One event tells of it."""
+    """Replace the voxels of a segment, with a single event; other segments are not changed."""
     box = mask.box if mask is not None else BoundingBox((0, 0, 0), (1, 1, 1))
     voxels = mask.mask_kji if mask is not None else np.zeros((1, 1, 1), bool)
     logic = slicer.vtkSlicerSegmentationsModuleLogic
@@ -160,7 +160,7 @@ def write_mask(node: slicer.vtkMRMLSegmentationNode, segment_id: str, mask: Pack
 
 
 def labelmap(voxels_kji: NDArray, box: BoundingBox, grid: Geometry) -> slicer.vtkOrientedImageData:
-    """Voxels of a box as Slicer's own image: its extent counts in the volume's grid, so that nothing is resampled."""
+    """Voxels of a box as Slicer's own image, with its extent in the volume's grid, so that nothing is resampled."""
     image, matrix = slicer.vtkOrientedImageData(), slicer.util.vtkMatrixFromArray(grid.ijk_to_ras)
     (k0, j0, i0), (k1, j1, i1) = box.start_kji, box.stop_kji
     image.SetExtent(i0, i1 - 1, j0, j1 - 1, k0, k1 - 1)
@@ -171,7 +171,7 @@ def labelmap(voxels_kji: NDArray, box: BoundingBox, grid: Geometry) -> slicer.vt
 
 
 def labelmap_time(segmentation: slicer.vtkSegmentation, segment_id: str) -> tuple[int, int]:
-    """Changes when a segment's labelmap is touched."""
+    """A value that changes when a segment's labelmap is modified."""
     segment = segmentation.GetSegment(segment_id)
     image = segment.GetRepresentation(_BINARY)
     return (image.GetMTime() if image is not None else 0), segment.GetLabelValue()
@@ -180,7 +180,7 @@ def labelmap_time(segmentation: slicer.vtkSegmentation, segment_id: str) -> tupl
 def shared_layer(
     node: slicer.vtkMRMLSegmentationNode, segment_ids: list[str], grid: Geometry
 ) -> list[tuple[BoundingBox, NDArray, dict[int, str]]]:
-    """Each labelmap that holds some of the segments: its box, its voxels (K, J, I), and which value is whose."""
+    """Each labelmap that contains some of the segments: its box, its voxels (K, J, I), and value -> segment id."""
     layers: dict[int, tuple[slicer.vtkOrientedImageData, dict[int, str]]] = {}
     for segment_id in segment_ids:
         image, value = _layer(node, segment_id)
@@ -190,7 +190,7 @@ def shared_layer(
 
 
 def _layer(node: slicer.vtkMRMLSegmentationNode, segment_id: str) -> tuple[slicer.vtkOrientedImageData | None, int]:
-    """The labelmap, maybe shared with other segments, and the segment's value in it; None where it is empty."""
+    """The labelmap, possibly shared with other segments, and the segment's value in it; None if it is empty."""
     segment = node.GetSegmentation().GetSegment(segment_id)
     image = segment.GetRepresentation(_BINARY) if segment is not None else None
     empty = image is None or image.GetPointData().GetScalars() is None or image.IsEmpty()
@@ -198,7 +198,7 @@ def _layer(node: slicer.vtkMRMLSegmentationNode, segment_id: str) -> tuple[slice
 
 
 def voxels_of(image: slicer.vtkOrientedImageData) -> NDArray:
-    """(K, J, I), the image's own memory."""
+    """(K, J, I), a view of the image's memory."""
     return vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1])
 
 

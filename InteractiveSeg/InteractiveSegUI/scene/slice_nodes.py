@@ -21,7 +21,7 @@ def read_slices(
 
     Raises
     ------
-    InputError : what was saved cannot be read, or belongs to an image of another shape.
+    InputError : the saved slices cannot be read or belong to an image of another shape.
     """
     node = _slices_of(volume, segmentation)
     if node is None or not node.GetText():
@@ -38,7 +38,7 @@ def read_slices(
 def write_slices(
     volume: slicer.vtkMRMLScalarVolumeNode, segmentation: slicer.vtkMRMLSegmentationNode, slices: MarkedSlices
 ) -> None:
-    """Replace all marked slices; the node is made where there is none."""
+    """Replace all marked slices; the node is created if there is none."""
     node = _slices_of(volume, segmentation)
     if node is None:
         name = slicer.mrmlScene.GenerateUniqueName(f"{segmentation.GetName()} slices")

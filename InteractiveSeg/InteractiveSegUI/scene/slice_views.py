@@ -1,4 +1,4 @@
-"""Slice views and the slices of a volume: which one a view shows, and how a view comes to show one."""
+"""Slice views and the slices of a volume: which slice a view shows, and how to show a slice in a view."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.geometry import Geometry, kji_to_ras, ras_to_kji
 from InteractiveSegLib.notes.slice_names import ByIndex, Place
 
-_OFF_SLICE_VOXELS = 1.0  # by which the shown plane may leave its slice from one end of the volume to the other
+_OFF_SLICE_VOXELS = 1.0  # maximum tilt of the plane shown, from one end of the volume to the other
 _USUAL_VIEW = "Red"
 
 
@@ -25,7 +25,7 @@ class WorkingView(VTKObservationMixin):
         self._last_id = ""
 
     def watch(self) -> None:
-        """Follow the mouse; called again when the scene has another crosshair."""
+        """Follow the mouse; call it again when the scene has a new crosshair node."""
         self.removeObservers()
         crosshair = _crosshair()
         if crosshair is not None:
@@ -36,7 +36,7 @@ class WorkingView(VTKObservationMixin):
 
     @property
     def node(self) -> slicer.vtkMRMLSliceNode:
-        """InputError where there is no slice view."""
+        """The view's node. InputError if there is no slice view."""
         self._look()
         shown = shown_views()
         if not shown:
@@ -53,17 +53,17 @@ class WorkingView(VTKObservationMixin):
 
 
 def shown_views() -> list[slicer.vtkMRMLSliceNode]:
-    """Of the layout that is chosen."""
+    """The slice views of the current layout."""
     return [view for view in slicer.util.getNodesByClass("vtkMRMLSliceNode") if view.IsMappedInLayout()]
 
 
 def axis_across(view: slicer.vtkMRMLSliceNode, geometry: Geometry) -> int:
-    """The voxel axis, 0 to 2 of kji, that is most nearly along a view's line of sight."""
+    """The voxel axis, 0 to 2 of kji, that is closest to a view's line of sight."""
     return int(_cosines(view, geometry).argmax())
 
 
 def index_shown(view: slicer.vtkMRMLSliceNode, geometry: Geometry, axis: int) -> int:
-    """Index along an axis of the slice that lies in the middle of a view; may lie outside the volume."""
+    """Index along an axis of the slice in the middle of a view; it may be outside the volume."""
     return round(ras_to_kji(_to_ras(view)[:3, 3][None], geometry)[0, axis])
 
 
@@ -88,7 +88,7 @@ def place_shown(view: slicer.vtkMRMLSliceNode, geometry: Geometry) -> Place:
 
 
 def align(view: slicer.vtkMRMLSliceNode, geometry: Geometry, axis: int) -> None:
-    """Turn a view as little as needed, so that it looks along a voxel axis and its sides lie along the others."""
+    """Rotate a view as little as possible, so that it looks along a voxel axis with its sides along the others."""
     units = {2 - column: geometry.ijk_to_ras[:3, column] for column in range(3)}
     units = {each: vector / np.linalg.norm(vector) for each, vector in units.items()}
     first, second = (each for each in range(3) if each != axis)
@@ -106,7 +106,7 @@ def align(view: slicer.vtkMRMLSliceNode, geometry: Geometry, axis: int) -> None:
 
 
 def show_place(place: Place, geometry: Geometry) -> slicer.vtkMRMLSliceNode:
-    """Have a view show a slice: the one that looks along its axis best, turned where it does not quite.
+    """Show a slice in the view that looks along its axis most closely; the view is aligned if necessary.
 
     Raises
     ------
@@ -128,8 +128,8 @@ def show_place(place: Place, geometry: Geometry) -> slicer.vtkMRMLSliceNode:
 
 
 def align_views(geometry: Geometry) -> None:
-    """Turn every view that is shown to a voxel axis: the first three to one each, as little as needed, and others to
-    the one that they look along most nearly.
+    """Align every view in the layout with a voxel axis: the first three with one each, rotated as little as possible,
+    and others with the axis that they look along most closely.
     """
     views = shown_views()
     cosines = np.array([_cosines(view, geometry) for view in views])
@@ -140,13 +140,13 @@ def align_views(geometry: Geometry) -> None:
 
 
 def _cosines(view: slicer.vtkMRMLSliceNode, geometry: Geometry) -> NDArray[np.float64]:
-    """(3,) of the angles between a view's line of sight and the voxel axes k, j, i, 0 to 1."""
+    """(3,) cosines of the angles between a view's line of sight and the voxel axes k, j, i, 0 to 1."""
     axes = geometry.ijk_to_ras[:3, :3]
     return np.abs(_to_ras(view)[:3, 2] @ (axes / np.linalg.norm(axes, axis=0)))[::-1]
 
 
 def _voxels_off(view: slicer.vtkMRMLSliceNode, geometry: Geometry, axis: int) -> float:
-    """How many slices a view's plane runs through within the volume, less the one."""
+    """How many slices a view's plane crosses within the volume, minus one."""
     to_ras = _to_ras(view)
     size_mm = np.linalg.norm(np.array(geometry.shape_kji) * geometry.spacing_kji_mm)
     reach = size_mm / 2 * np.array([[1, 1], [1, -1], [-1, 1], [-1, -1]])

@@ -1,4 +1,4 @@
-"""The left mouse button in the slice views: what is drawn from press to release."""
+"""The left mouse button in the slice views: paths drawn from press to release."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import slicer
 import vtk
 from numpy.typing import NDArray
 
-_PRIORITY = 2.0  # before the views and what is placed in them
+_PRIORITY = 2.0  # higher than that of the views and of the nodes placed in them
 _STEP_PIXELS = 2.0  # between two points of a path
 _COLOUR, _WIDTH = (1.0, 1.0, 0.0), 2.0
 _LAYOUT_CHANGED = "layoutChanged(int)"
@@ -19,25 +19,25 @@ _EVENTS = ("LeftButtonPressEvent", "MouseMoveEvent", "LeftButtonReleaseEvent")
 
 
 class ViewMouse:
-    """Takes the left button from all slice views of the layout, and shows what is being drawn.
+    """Intercepts the left button in all slice views of the layout, and shows the path being drawn.
 
-    Clicks with Shift, Ctrl or Alt stay the views' own.
+    Clicks with Shift, Ctrl or Alt are left to the views.
 
     Parameters
     ----------
-    on_path : is given the slice view and the points (N, 3) in RAS mm, from the one where the button was pressed to the
-        one where it was released
+    on_path : called with the slice view and the points (N, 3) in RAS mm, from where the button was pressed to where it
+        was released
     """
 
     def __init__(self, on_path: Callable[[slicer.vtkMRMLSliceNode, NDArray[np.float64]], None]) -> None:
         self._on_path = on_path
-        # The interactors themselves are kept: where only its observers know one, Python clears them away with it as a
-        # cycle of garbage, and the application crashes at the next event.
+        # Keep references to the interactors: if only its observers refer to one, Python collects both as a reference
+        # cycle, and the application crashes at the next event.
         self._taken: list[tuple[Any, Any, list[int]]] = []
         self._path: _Path | None = None
 
     def take(self) -> None:
-        """From here on, also of views that come with another layout."""
+        """Start intercepting, also in the views of later layouts."""
         self.give_back()
         layout = slicer.app.layoutManager()
         if layout is None:
@@ -52,7 +52,7 @@ class ViewMouse:
             layout.connect(_LAYOUT_CHANGED, self._on_layout)
 
     def give_back(self) -> None:
-        """To the views; what is being drawn is dropped."""
+        """Stop intercepting; a path being drawn is dropped."""
         if self._path is not None:
             self._path.close()
             self._path = None
@@ -69,7 +69,7 @@ class ViewMouse:
 
     def _observe(self, widget: Any, interactor: Any, event: str) -> int:
         def call(*_args: Any) -> None:
-            command = interactor.GetCommand(tag)  # which the event may lead to the end of
+            command = interactor.GetCommand(tag)  # handling the event may remove it
             if self._is_taken(widget, interactor, event):
                 command.SetAbortFlag(1)
 
@@ -77,7 +77,7 @@ class ViewMouse:
         return tag
 
     def _is_taken(self, widget: Any, interactor: Any, event: str) -> bool:
-        """Follow an event; whether the view is not to hear of it."""
+        """Handle an event; return whether to keep it from the view."""
         if event == "LeftButtonPressEvent":
             if interactor.GetShiftKey() or interactor.GetControlKey() or interactor.GetAltKey():
                 return False
@@ -94,7 +94,7 @@ class ViewMouse:
 
 
 class _Path:
-    """What is being drawn in one view, and its line there."""
+    """The path being drawn in one view, and its line there."""
 
     def __init__(self, widget: Any) -> None:
         self.widget = widget
@@ -116,7 +116,7 @@ class _Path:
         return (homogeneous @ self._to_ras.T)[:, :3]
 
     def add(self, xy: tuple[int, int]) -> None:
-        """The mouse is here; near the point before, it is the same."""
+        """Add a mouse position, unless it is close to the previous one."""
         if self._points_xy and np.hypot(*np.subtract(xy, self._points_xy[-1])) < _STEP_PIXELS:
             return
         self._points_xy.append((float(xy[0]), float(xy[1])))

@@ -26,14 +26,14 @@ def geometry_of(node: slicer.vtkMRMLScalarVolumeNode) -> Geometry:
 
     Raises
     ------
-    InputError : no image, more than one component a voxel, a non-linear parent transform, a degenerate grid.
+    InputError : no image, more than one component per voxel, a non-linear parent transform, a degenerate grid.
     """
     name, image = node.GetName(), node.GetImageData()
     if image is None or not image.GetNumberOfPoints():
-        raise InputError(f"the volume {name} holds no image")
+        raise InputError(f"the volume {name} contains no image")
     if image.GetNumberOfScalarComponents() != 1:
         raise InputError(
-            f"the volume {name} has {image.GetNumberOfScalarComponents()} components a voxel; one is expected: "
+            f"the volume {name} has {image.GetNumberOfScalarComponents()} components per voxel; one is expected: "
             "convert it with the module Vector to Scalar Volume"
         )
     ijk_to_node = vtk.vtkMatrix4x4()
@@ -43,7 +43,7 @@ def geometry_of(node: slicer.vtkMRMLScalarVolumeNode) -> Geometry:
 
 
 def node_to_world(node: slicer.vtkMRMLTransformableNode) -> NDArray[np.float64]:
-    """(4, 4), mm: what the parent transforms of a node do to its coordinates.
+    """(4, 4), mm: transform from a node's coordinates to the world, by its parent transforms.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def node_to_world(node: slicer.vtkMRMLTransformableNode) -> NDArray[np.float64]:
     if not parent.IsTransformToWorldLinear():
         raise InputError(
             f"{node.GetName()} is under the transform {parent.GetName()}, which is not linear: voxels would no longer "
-            "lie on a grid. Harden the transform (module Data, right click) or take the volume out of it"
+            "lie on a grid. Harden the transform (module Data, right click) or remove the volume from it"
         )
     matrix = vtk.vtkMatrix4x4()
     parent.GetMatrixTransformToWorld(matrix)

@@ -1,4 +1,4 @@
-"""The nodes a person works on, read and written as plain values."""
+"""The nodes that the user works on, read and written as plain values."""
 
 from __future__ import annotations
 
@@ -67,21 +67,21 @@ class Workspace:
 
     @property
     def volume_node(self) -> slicer.vtkMRMLScalarVolumeNode:
-        """InputError where none is chosen."""
+        """The chosen volume. InputError if there is none."""
         if self.parameters.volume is None:
             raise InputError("choose a volume first")
         return self.parameters.volume
 
     @property
     def segmentation_node(self) -> slicer.vtkMRMLSegmentationNode:
-        """InputError where none is chosen."""
+        """The chosen segmentation. InputError if there is none."""
         if self.parameters.segmentation is None:
-            raise InputError("choose a segmentation, or make a new one, first")
+            raise InputError("choose a segmentation or create a new one first")
         return self.parameters.segmentation
 
     @property
     def segment_id(self) -> str:
-        """The segment that is worked on. InputError where there is none."""
+        """The current segment. InputError if there is none."""
         segment_id = self.parameters.segment
         if self.segmentation_node.GetSegmentation().GetSegment(segment_id) is None:
             raise InputError("add a segment first, or choose one in the list")
@@ -110,7 +110,7 @@ class Workspace:
         return volume_of(self.volume_node)
 
     def geometry(self) -> Geometry:
-        """Of the volume in the patient."""
+        """As ``geometry_of``."""
         return geometry_of(self.volume_node)
 
     def grid(self) -> Geometry:
@@ -122,7 +122,7 @@ class Workspace:
         return segment.GetName() if segment is not None else segment_id
 
     def choose_shown_volume(self) -> None:
-        """Where no volume is chosen, choose the one in the background of the slice views, or else the first."""
+        """If no volume is chosen, choose the one in the background of the slice views, otherwise the first."""
         if self.parameters.volume is not None:
             return
         composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
@@ -135,7 +135,7 @@ class Workspace:
                 return
 
     def choose_segmentation_of_volume(self) -> None:
-        """Where the masks of the chosen segmentation lie on another grid, choose one of the volume's own, or none."""
+        """If the masks of the chosen segmentation are on another grid, choose a segmentation of the volume, or none."""
         volume, chosen = self.parameters.volume, self.parameters.segmentation
         if volume is None or (chosen is not None and _fits(chosen, volume)):
             return
@@ -149,7 +149,7 @@ class Workspace:
         self.parameters.segmentation = own[-1] if own else None
 
     def choose_existing_segment(self) -> None:
-        """Where the segment that is worked on is gone, choose the one that took its place in the list."""
+        """If the current segment was removed, choose the one that took its place in the list."""
         node = self.parameters.segmentation
         ids = list(node.GetSegmentation().GetSegmentIDs()) if node is not None else []
         if self.parameters.segment in ids:
@@ -158,16 +158,16 @@ class Workspace:
             self.parameters.segment = ids[min(self._position, len(ids) - 1)] if ids else ""
 
     def slice_names(self) -> InPatient:
-        """Slices of the volume as the slice views call them."""
+        """Names of the volume's slices as in the slice views."""
         return InPatient(self.geometry())
 
     def words(self) -> Words:
-        """What notes speak of: segments by their names, slices as the slice views call them."""
+        """Names for notes: of segments, and of slices as in the slice views."""
         labels = labels_of(self.segmentation_node)
         return Words({label: self.name_of(segment_id) for segment_id, label in labels.items()}, self.slice_names())
 
     def new_segmentation(self) -> slicer.vtkMRMLSegmentationNode:
-        """A segmentation on the volume's grid and under its transform, and choose it."""
+        """Create and choose a segmentation on the volume's grid and under its transform."""
         volume = self.volume_node
         name = slicer.mrmlScene.GenerateUniqueName(f"{volume.GetName()} segmentation")
         node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
@@ -178,7 +178,7 @@ class Workspace:
         return node
 
     def add_segment(self) -> str:
-        """An empty segment, which is then worked on."""
+        """Add an empty segment and make it the current one."""
         if self.parameters.segmentation is None:
             self.new_segmentation()
         node = self.segmentation_node
@@ -191,11 +191,11 @@ class Workspace:
         return roi_of(self.segmentation_node, segment_id)
 
     def required_roi(self, segment_id: str) -> slicer.vtkMRMLMarkupsROINode:
-        """The segment's ROI, made where there is none."""
+        """The segment's ROI, created if there is none."""
         return self.roi(segment_id) or new_roi(self.segmentation_node, segment_id)
 
     def box(self, segment_id: str) -> tuple[BoundingBox, str] | None:
-        """The segment's box, which may reach outside the volume, and a note; None where it has none."""
+        """The segment's box, which may extend outside the volume, and a note; None if it has no box."""
         roi = self.roi(segment_id)
         return box_of(roi, self.geometry()) if roi is not None and is_placed(roi) else None
 
@@ -205,25 +205,25 @@ class Workspace:
         return scribbles_of(self.volume_node, self.segmentation_node)
 
     def required_scribbles(self) -> slicer.vtkMRMLSegmentationNode:
-        """The scribbles, made where there are none."""
+        """The node of the scribbles, created if there is none."""
         return self.scribbles_node or new_scribbles(self.volume_node, self.segmentation_node)
 
     def scribble_segment(self, background: bool = False) -> str:
-        """Segment id, among the scribbles, of the marks of the segment worked on, or of background."""
+        """Id, in the node of the scribbles, of the marks of the current segment or of background."""
         label = BACKGROUND if background else label_of(self.segmentation_node, self.segment_id)
         return scribble_segment(self.required_scribbles(), label)
 
     def marks(self) -> Marks:
-        """InputError where they were drawn on another grid than the volume has."""
+        """All marks. InputError if they were drawn on another grid than the volume's."""
         node = self.scribbles_node
         return read_marks(node, require_grid(node, self.volume_node) if node is not None else self.geometry())
 
     def slices(self) -> MarkedSlices:
-        """Marked as done. InputError as for ``read_slices``."""
+        """Slices marked as done. InputError as for ``read_slices``."""
         return read_slices(self.volume_node, self.segmentation_node, self.geometry())
 
     def prompts(self) -> tuple[Prompts, tuple[str, ...]]:
-        """All that was drawn, and sentences on what was cut or converted.
+        """All prompts, and sentences on what was clipped or converted.
 
         Raises
         ------
@@ -247,10 +247,10 @@ class Workspace:
             boxes[label_of(node, segment_id)] = inside
         marks = self.marks()
         marks.all.require_inside(shape)
-        return Prompts(boxes, marks.all, lasso_boxes=marks.lassoed), tuple(notes)
+        return Prompts(boxes, marks.all, lasso_boxes=marks.lasso_boxes), tuple(notes)
 
     def masks(self) -> dict[str, PackedMask | None]:
-        """Segment id -> mask, of all segments."""
+        """Segment id -> mask of all segments."""
         node, grid = self.segmentation_node, self.grid()
         return {segment_id: read_mask(node, segment_id, grid) for segment_id in node.GetSegmentation().GetSegmentIDs()}
 
@@ -263,7 +263,7 @@ class Workspace:
         return next((segment_id for segment_id, value in found.items() if value == label), None)
 
     def value(self, key: tuple[str, ...]) -> Any:
-        """What the scene holds for a key of the history."""
+        """The scene's value for a key of the history."""
         if key == MARKS:
             return self.marks()
         if key == SLICES:
@@ -281,14 +281,14 @@ class Workspace:
         return pose_of(roi)
 
     def restore(self, state: State) -> None:
-        """Put values of the history back into the scene: segments first, since the others are theirs."""
+        """Put values of the history back into the scene; segments first, since the other values belong to them."""
         for key, value in sorted(state.items(), key=lambda item: item[0][0] != "segment"):
             if key == MARKS:
                 node = self.required_scribbles()
                 write_marks(node, value, grid_in(node, self.volume_node))
                 continue
             if key == SLICES:
-                if value is not None:  # what could not be read stays as it was
+                if value is not None:  # slices that could not be read are not overwritten
                     write_slices(self.volume_node, self.segmentation_node, value)
                 continue
             if key == REVIEW:
@@ -313,7 +313,7 @@ class Workspace:
 
 
 def _fits(segmentation: slicer.vtkMRMLSegmentationNode, volume: slicer.vtkMRMLScalarVolumeNode) -> bool:
-    """Whether all masks lie on the volume's grid; so do those that are empty."""
+    """Whether all masks are on the volume's grid; empty masks always are."""
     try:
         require_grid(segmentation, volume)
     except InputError:

@@ -1,1 +1,1 @@
-"""The sections of the panel, from top to bottom: each has its ``.ui`` file, and calls actions of its own."""
+"""The sections of the panel, from top to bottom; each has its own ``.ui`` file and actions."""

@@ -1,4 +1,4 @@
-"""The study: casebook, worklist, what the learner does, which version is in use."""
+"""The study: casebook, worklist, state of the learner, version in use."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import qt
 from slicer.i18n import tr as _
 
 from InteractiveSegLib.casebook.case_view import Standing
+from InteractiveSegLib.casebook.states import OPEN, State
 from InteractiveSegUI.actions.casebook_work import CasebookWork
 from InteractiveSegUI.controller import Controller
 from InteractiveSegUI.sections.section import Section
@@ -36,19 +37,20 @@ class CasesSection(Section):
 
     def update(self) -> None:
         work, ui, view = self._work, self.ui, self._work.view
-        ui.casebookLabel.text = work.folder.name if work.folder is not None else _("no casebook")
+        ui.casebookLabel.text = work.folder.name if work.folder is not None else _("No casebook is open")
         ui.casebookLabel.toolTip = str(work.folder or "")
         if view is not self._shown:
             self._shown = view
             self._fill()
         has_casebook = view is not None
-        busy = _("Wait until the casebook is written.") if work.is_busy else ""
+        busy = _("Wait until the casebook has been saved.") if work.is_busy else ""
         no_casebook = "" if has_casebook else _("Open a casebook first.")
         chosen = self._chosen_state()
-        not_open = "" if chosen in ("new", "in work", "reopened") else _("Choose a case that is not done in the list.")
-        not_done = "" if chosen in ("accepted", "skipped") else _("Choose an accepted or skipped case in the list.")
-        learning = _("It is learning.") if work.learning.is_running else ""
-        no_version = "" if has_casebook and view.model else _("No version has been learnt yet.")
+        not_open = "" if chosen in OPEN else _("Choose an unfinished case in the list.")
+        is_done = chosen in (State.ACCEPTED, State.SKIPPED)
+        not_done = "" if is_done else _("Choose an accepted or skipped case in the list.")
+        learning = _("The learner is running.") if work.learning.is_running else ""
+        no_version = "" if has_casebook and view.model else _("There is no learnt version yet.")
         self.allow(ui.openCasebookButton, busy)
         for button, obstacle in (
             (ui.openCaseButton, no_casebook or not_open),
@@ -94,15 +96,15 @@ class CasesSection(Section):
         return next((row.state for row in self._shown.rows if row.name == name), "") if name else ""
 
     def _effort(self) -> str:
-        done = [row.effort for row in self._shown.rows if row.state == "accepted"]
+        done = [row.effort for row in self._shown.rows if row.state == State.ACCEPTED]
         if not done:
-            return _("no case is accepted yet")
+            return _("No case has been accepted yet")
         seconds, strokes = sum(each.active_s for each in done), sum(each.strokes for each in done)
-        return f"{len(done)} accepted, {seconds / len(done):.0f} s and {strokes / len(done):.1f} strokes a case"
+        return f"{len(done)} accepted, {seconds / len(done):.0f} s and {strokes / len(done):.1f} strokes per case"
 
 
 def used_for(split: str) -> str:
-    """What a case of a part of the study is for."""
+    """What the cases of a split are used for."""
     return {"train": _("training"), "validation": _("validation"), "test": _("test")}.get(split, split)
 
 
@@ -124,7 +126,7 @@ def standing_in_words(standing: Standing) -> str:
 
 
 def waiting_text(count: int) -> str:
-    """How many accepted cases the learner has not learnt yet."""
+    """How many accepted cases are still to be learnt."""
     if count == 0:
         return ""
-    return _("1 accepted case waits.") if count == 1 else _("{count} accepted cases wait.").format(count=count)
+    return _("1 case is waiting.") if count == 1 else _("{count} cases are waiting.").format(count=count)

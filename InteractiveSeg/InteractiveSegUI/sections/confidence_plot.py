@@ -1,4 +1,4 @@
-"""How sure a propagation is of each slice, as a small picture."""
+"""A small plot of the confidence of a propagation, slice by slice."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _DONE, _NEXT, _AXIS = (30, 150, 90), (200, 30, 30), (128, 128, 128)
 
 @dataclass(frozen=True, eq=False)
 class ConfidenceCurve:
-    """What is drawn.
+    """The contents of the plot.
 
-    values : (n,) 0 to 1, one a slice; nan where nothing is said, but not everywhere
-    ends : what the first and the last slice of which anything is said are called
-    done : indices of slices that are marked
-    proposed : index of the slice that is proposed, None where none is
+    values : (n,) 0 to 1, one per slice; nan where there is no value, but not everywhere
+    ends : names of the first and the last slice with a value
+    done : indices of slices marked as done
+    proposed : index of the proposed slice, None if there is none
     """
 
     values: NDArray[np.float64]
@@ -31,8 +31,8 @@ class ConfidenceCurve:
 
 
 def confidence_plot(curve: ConfidenceCurve) -> qt.QPixmap:
-    """A bar a slice, from the first of which anything is said to the last; marked slices green, the proposed one red
-    below.
+    """One bar per slice, from the first slice with a value to the last; marked slices are green, and a red mark below
+    shows the proposed one.
     """
     pixmap = qt.QPixmap(_WIDTH, _HEIGHT)
     pixmap.fill(qt.QColor(0, 0, 0, 0))

@@ -13,7 +13,7 @@ from InteractiveSegUI.sections.section import Section
 
 
 class EditorSection(Section):
-    """It is given the nodes only while it is unfolded: a Segment Editor looks at every voxel of a new volume."""
+    """The editor gets its nodes only while the section is expanded, since it reads every voxel of a new volume."""
 
     ui_file: ClassVar[str] = "Editor.ui"
 
@@ -24,7 +24,7 @@ class EditorSection(Section):
             controller.editor_node
         )  # before the scene, which stores its defaults in it
         self._editor.setMRMLScene(slicer.mrmlScene)
-        self._editor.setMaximumNumberOfUndoStates(0)  # the module's own Undo takes back what is drawn here, too
+        self._editor.setMaximumNumberOfUndoStates(0)  # the module's own Undo covers what is drawn here, too
         self._hide_second_list()
         self._tools = tools
         self._observed: tuple[slicer.vtkMRMLSegmentEditorNode, int] | None = None
@@ -38,7 +38,7 @@ class EditorSection(Section):
         self._observed = node, node.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: self._on_editor())
 
     def unbind(self) -> None:
-        """The scene goes away: an editor that has painted must not hold on to its segmentation."""
+        """Called when the scene closes: an editor that has painted must release its segmentation."""
         super().unbind()
         if self._observed is not None:
             node, tag = self._observed
@@ -67,7 +67,7 @@ class EditorSection(Section):
         self._editor.setActiveEffectByName("Paint")
 
     def put_away(self) -> None:
-        """Another tool takes the mouse."""
+        """Deactivate the effect for another tool."""
         self._editor.setActiveEffect(None)
 
     def enter(self) -> None:
@@ -82,8 +82,8 @@ class EditorSection(Section):
         self._editor.setMRMLScene(None)
 
     def _on_editor(self) -> None:
-        """A tool was taken up, and the brushes of the scribbles are put away, or both would paint; or another segment
-        was chosen there, which then is the one that is worked on.
+        """If an effect was activated, deactivate the scribble brushes, since both would paint; if another segment was
+        chosen, make it the current one.
         """
         if self._updating or self._observed is None:
             return
@@ -111,6 +111,6 @@ class EditorSection(Section):
         self._updating = False
 
     def _hide_second_list(self) -> None:
-        """The panel has a list of segments; a second one could choose another."""
+        """Hide the editor's list of segments; the panel has its own."""
         for table in slicer.util.findChildren(self._editor, name="SegmentsTableView"):
             table.visible = False

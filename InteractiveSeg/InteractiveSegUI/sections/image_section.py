@@ -1,4 +1,4 @@
-"""What to begin with, the volume, the segmentation and the list of objects."""
+"""The first step, the volume, the segmentation and the list of objects."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class ImageSection(Section):
             self.controller.parameters.segment = chosen[0]
 
     def _next_object(self) -> None:
-        """The first empty one after the chosen; for want of one, one more."""
+        """Choose the next empty object after the current one; add one if there is none."""
         controller, workspace = self.controller, self.controller.workspace
         controller.recorder.flush()
         segmentation = controller.parameters.segmentation
@@ -72,14 +72,14 @@ class ImageSection(Section):
             controller.parameters.segment = empty[0]
         else:
             controller.add_segment()
-        controller.say(_("{name} comes next.").format(name=workspace.name_of(workspace.segment_id)))
+        controller.say(_("Next object: {name}.").format(name=workspace.name_of(workspace.segment_id)))
 
     def _remove_segment(self) -> None:
-        """The segment with its box, its scribbles and what slices were marked for it; one step of Undo."""
+        """Remove the segment with its box, its scribbles and its marked slices, as one undo step."""
         controller, workspace = self.controller, self.controller.workspace
         controller.recorder.flush()
         segment_id = workspace.segment_id
         name = workspace.name_of(segment_id)
         text = _("Remove {name}").format(name=name)
         controller.change(StepKind.SEGMENT, text, controller.recorder.removal(segment_id))
-        controller.say(_("{name} was removed. Undo brings it back.").format(name=name))
+        controller.say(_("{name} was removed. Undo restores it.").format(name=name))

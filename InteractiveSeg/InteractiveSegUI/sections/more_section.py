@@ -1,4 +1,4 @@
-"""Settings that are seldom touched: network, device, energy, overlay, keys; and the packages below them."""
+"""Settings that are rarely changed: network, device, energy, overlay, keys; and the packages below them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class MoreSection(Section):
         self._updating = False
         for text, model in (
             (_("Standard (two networks)"), "ensemble"),
-            (_("The one that sees box and scribbles"), "prompted"),
+            (_("Prompted, sees box and scribbles"), "prompted"),
             (_("P-Net, slice by slice"), "pnet"),
             (_("PC-Net, in 3D"), "pcnet"),
         ):
@@ -32,7 +32,7 @@ class MoreSection(Section):
         self.on_click(self.ui.modelFolderButton, self._choose_folder)
 
     def offer(self, keys: Keys) -> None:
-        """Have a tick box for the keys."""
+        """Connect the check box of the keyboard shortcuts."""
         self.ui.keysBox.checked = keys.are_wanted
         self.ui.keysBox.connect("toggled(bool)", lambda wanted: setattr(keys, "are_wanted", wanted))
 
@@ -41,11 +41,11 @@ class MoreSection(Section):
         self.ui.moreBody.layout().addWidget(section.widget)
 
     def open(self) -> None:
-        """Unfold it: there is something to be seen to."""
+        """Expand the section, since something in it needs attention."""
         self.ui.moreButton.collapsed = False
 
     def update(self) -> None:
-        """The box shows the model by hand: a folder is a legal value, and no list of choices holds it."""
+        """Update the box of models here rather than by the parameter node, since any folder is a valid value, too."""
         box, model = self.ui.modelBox, self.controller.parameters.model
         self._updating = True
         index = box.findData(model)

@@ -1,4 +1,4 @@
-"""Which packages are there, how the others get there, with and without network, and whether all works together."""
+"""Which packages are installed, how to install the others, online or offline, and whether everything works."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from InteractiveSegUI.sections.section import Section
 class PackagesSection(Section):
     ui_file: ClassVar[str] = "Packages.ui"
 
-    """open_group : unfolds what this section lies in"""
+    """open_group : expands the group that contains this section"""
 
     def __init__(self, installer: Installer, self_testing: SelfTesting, open_group: Callable[[], None]) -> None:
         super().__init__(installer.controller)

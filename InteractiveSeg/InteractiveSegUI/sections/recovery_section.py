@@ -1,4 +1,4 @@
-"""Offers a session that a crash cut off; shown only while there is one."""
+"""Offers to recover a session interrupted by a crash; shown only while there is one."""
 
 from __future__ import annotations
 
@@ -27,6 +27,6 @@ class RecoverySection(Section):
         if self._journaling.found:
             state = self._journaling.found[0].state
             when = time.strftime("%Y-%m-%d %H:%M", time.localtime(state.time))
-            self.ui.recoveryLabel.text = _("A session on {name}, {when}, was cut off.").format(
+            self.ui.recoveryLabel.text = _("A session on {name}, {when}, was interrupted.").format(
                 name=state.volume.name, when=when
             )

@@ -71,9 +71,9 @@ class ReviewSection(Section):
         ui, controller, work = self.ui, self.controller, self._work
         has_casebook, opened = work.view is not None, work.opened
         self.widget.visible = has_casebook
-        ui.caseLabel.text = opened.name if opened is not None else _("no case is open")
+        ui.caseLabel.text = opened.name if opened is not None else _("No case is open")
         ui.caseLabel.toolTip = no_markup(opened.name) if opened is not None else ""
-        busy = _("Wait until the casebook is written.") if work.is_busy else ""
+        busy = _("Wait until the casebook has been saved.") if work.is_busy else ""
         no_casebook = "" if has_casebook else _("Open a casebook first.")
         no_case = no_casebook or ("" if opened is not None else _("Open a case first."))
         nothing = ""

@@ -1,4 +1,4 @@
-"""Update after every stroke, Segment, Fine-tune, Undo, Redo, Cancel, the status line, and what came of it."""
+"""Update after every stroke, Segment, Fine-tune, Undo, Redo, Cancel, the status line and the result."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from InteractiveSegUI.controller import Controller
 from InteractiveSegUI.sections.section import Section
 
 _SENTENCE = re.compile(r"(?:^|(?<=[.] ))[a-z](?=[a-z]*(?:[ ,;.]|$))")
-"""A letter that begins a sentence; not that of a name of a file, such as ``hippocampus_001: accepted``."""
+"""The first letter of a sentence, but not of a file name, as in ``hippocampus_001: accepted``."""
 
 
 class RunSection(Section):
@@ -43,7 +43,7 @@ class RunSection(Section):
         policy = self.ui.cancelButton.sizePolicy
         policy.setRetainSizeWhenHidden(True)  # the buttons below stay where they are while the mask is updated
         self.ui.cancelButton.setSizePolicy(policy)
-        self.ui.cancelButton.toolTip = _("Stop what is being computed. Key: Esc")
+        self.ui.cancelButton.toolTip = _("Stop the computation. Key: Esc")
 
     def update(self) -> None:
         controller, status, ui = self.controller, self.controller.status, self.ui

@@ -1,4 +1,4 @@
-"""What every section of the panel has."""
+"""Base class of the panel's sections."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Section:
 
     Attributes
     ----------
-    shortcuts : key -> function, of the time in which the module is shown
+    shortcuts : key -> function, active while the module is shown
     """
 
     ui_file: ClassVar[str]
@@ -39,31 +39,31 @@ class Section:
         self._gui_tag: Any = None
 
     def bind(self) -> None:
-        """Show the parameters of the scene; called again when the scene has others."""
+        """Show the parameters of the scene; called again for another scene's parameters."""
         self._gui_tag = self.controller.parameters.connectGui(self.ui)
 
     def unbind(self) -> None:
-        """The parameters go away."""
+        """Disconnect from the parameters."""
         if self._gui_tag is not None:
             self.controller.parameters.disconnectGui(self._gui_tag)
             self._gui_tag = None
 
     def update(self) -> None:
-        """Bring the widgets in line with the scene; called after every change."""
+        """Update the widgets from the scene; called after every change."""
 
     def enter(self) -> None:
-        """The module is shown."""
+        """Called when the module is shown."""
 
     def leave(self) -> None:
-        """The module is not shown any more."""
+        """Called when another module is shown."""
 
     def close(self) -> None:
-        """The module goes away."""
+        """Called when the module is removed."""
 
     def on_click(self, button: Any, action: Callable[[], None], key: str = "", computes: bool = False) -> None:
-        """Have a button, and a key that its tool tip names, call an action; its errors go to the status line.
+        """Connect a button, and a key named in its tool tip, to an action; errors go to the status line.
 
-        computes : the action needs the worker; where its packages are missing, they are offered first
+        computes : the action needs the worker; if packages are missing, offer to install them first
         """
 
         def act() -> None:
@@ -83,10 +83,10 @@ class Section:
             button.toolTip = _("{tip} Key: {key}").format(tip=button.toolTip, key=_KEY_NAMES.get(key, key))
 
     def allow(self, button: Any, obstacle: str, remark: str = "") -> None:
-        """Let a button be pressed, or say in its tool tip why it cannot.
+        """Enable a button, or disable it and give the reason in its tool tip.
 
-        obstacle : a sentence; empty where nothing is in the way
-        remark : what the tool tip adds where nothing is
+        obstacle : a sentence; empty enables the button
+        remark : added to the tool tip of an enabled button
         """
         tip = self._tips.setdefault(button.objectName, button.toolTip)
         button.enabled = not obstacle

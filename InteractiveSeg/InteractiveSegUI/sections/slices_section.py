@@ -1,4 +1,4 @@
-"""A few slices become a volume: slices that are done, propagation, the next slice."""
+"""From a few slices to a volume: slices marked as done, propagation, the next slice."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class SlicesSection(Section):
         obstacle = controller.obstacles.no_segment or controller.obstacles.is_busy
         self._fill()
         self.allow(ui.markSliceButton, obstacle)
-        nothing = "" if self._listed else _("Draw the object on a slice first, and mark it as done.")
+        nothing = "" if self._listed else _("Draw the object on a slice and mark it as done first.")
         for button in (ui.propagateButton, ui.nextSliceButton):
             self.allow(button, obstacle or nothing)
         picked = 0 <= ui.sliceTable.currentRow() < len(self._listed)
@@ -69,14 +69,14 @@ class SlicesSection(Section):
         ui.offerLabel.visible = ui.shapesButton.visible = offered
         ui.shapesButton.enabled = not obstacle
         ui.offerLabel.text = _(
-            "Registration needs the Python package itk-elastix, which is not installed. Without it, the shapes of the "
-            "slices can be blended."
+            "Registration needs the Python package itk-elastix, which is not installed. The shapes of the slices can "
+            "be blended without it."
         )
         ui.adviceLabel.text = self._propagating.advice_text
         self._plot()
 
     def _compute(self, action: Callable[[], None]) -> None:
-        """Registration needs a package that is offered first; shapes do without it."""
+        """Registration needs a package, which is offered first if it is missing; blending shapes does not."""
         by_shape = self.controller.parameters.propagate_method is PropagateMethod.SHAPE
         self._propagating.lacks_elastix = not by_shape and Package("itk-elastix", "0").is_missing
         self.controller.gate(action, essential=by_shape)
@@ -98,7 +98,7 @@ class SlicesSection(Section):
                 table.setItem(number, column, item)
 
     def _plot(self) -> None:
-        """Along the axis with most slices that are done."""
+        """Plot the confidence along the axis with the most slices marked as done."""
         result, advice = self._overlays.propagated, self._propagating.advice
         axes = Counter(place[0] for place, _names in self._listed)
         axis = axes.most_common(1)[0][0] if axes else 0

@@ -1,4 +1,4 @@
-"""The row of tools, and what the tool in hand can be told: size of the brush, depth of the box."""
+"""The row of tools and the options of the current tool: size of the brush, depth of the box."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class ToolsSection(Section):
             self.on_click(button, lambda background=background: tools.mark(background))
             self.shortcuts["T"] = tools.switch
         for button, other in ((ui.objectButton, "background"), (ui.backgroundButton, "object")):
-            button.toolTip = f"{button.toolTip} Key, to and from {other}: T"
+            button.toolTip = f"{button.toolTip} Key to switch to {other}: T"
         self.on_click(ui.removeBoxButton, placing.remove)
         self.on_click(ui.firstSliceButton, placing.first_is_shown)
         self.on_click(ui.lastSliceButton, placing.last_is_shown)

@@ -118,7 +118,7 @@ def _opened(casebook: Casebook, entry: CaseEntry, reason: str) -> CasebookView:
     left = left_work(casebook, entry)
     prompts, masks = (Prompts(), {}) if left is None else (left.prompts, _packed(left.labels))
     if left is not None and left.is_start:
-        reason = f"{reason}; it opens with a starting mask, which nobody has looked at yet"
+        reason = f"{reason}; it opens with a starting mask, which is unverified"
     if entry.split == TEST:
         reason = f"{reason}; it is of the test set, which is annotated without help"
     review = None if left is None else left.review
@@ -159,7 +159,7 @@ def _accept(casebook: Casebook, work: CaseWork | None, name: str, order: str) ->
     left = left_work(casebook, entry)
     proposed = _labels(work.proposed, shape)
     origins = traced(labels, marked, model=proposed)
-    if left is not None:  # what the case was opened with, and the person left as it was, is whose it was
+    if left is not None:  # voxels that were not changed since the case was opened keep their origin
         same = ~marked & (labels == left.labels) & (labels != proposed)
         origins[same] = left.origins[same]
     found = accept(casebook, entry, AcceptedMask(labels, origins, work.prompts, review=work.review))

@@ -29,11 +29,11 @@ _Masks = Mapping[int, PackedMask]
 
 @dataclass(frozen=True, eq=False)
 class CasebookRequest:
-    """One of ``window_actions.ACTIONS``.
+    """One of ``casebook_actions.ACTIONS``.
 
     folder : of the casebook, on the worker's machine
     work, shape_kji : of the open case, and the grid of its image
-    name, order : as for ``window_actions.act``
+    name, order : as for ``casebook_actions.act``
     """
 
     kind: ClassVar[str] = "casebook"
