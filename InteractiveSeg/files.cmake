@@ -45,6 +45,7 @@ set(PACKAGE_SCRIPTS
   InteractiveSegUI/scene/roi_nodes.py
   InteractiveSegUI/scene/sample_image.py
   InteractiveSegUI/scene/segment_io.py
+  InteractiveSegUI/scene/segment_removal.py
   InteractiveSegUI/scene/slice_nodes.py
   InteractiveSegUI/scene/slice_views.py
   InteractiveSegUI/scene/view_mouse.py

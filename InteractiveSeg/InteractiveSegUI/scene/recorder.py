@@ -22,6 +22,7 @@ from InteractiveSegUI.scene.prompt_nodes import look_alike
 from InteractiveSegUI.scene.review_rules import ReviewRules
 from InteractiveSegUI.scene.roi_nodes import is_placed
 from InteractiveSegUI.scene.segment_io import label_of, labelmap_time
+from InteractiveSegUI.scene.segment_removal import segment_removal
 from InteractiveSegUI.scene.workspace import MARKS, REVIEW, SLICES, Workspace, box_key, mask_key, same, segment_key
 
 _LISTED = (slicer.vtkSegmentation.SegmentAdded, slicer.vtkSegmentation.SegmentRemoved)
@@ -159,19 +160,8 @@ class Recorder(VTKObservationMixin):
             self._keep(changed)
 
     def removal(self, segment_id: str) -> State:
-        """The changes for removing a segment, including its mask, its box, its marks and its marked slices."""
-        state: dict[tuple[str, ...], Any] = {
-            segment_key(segment_id): None,
-            mask_key(segment_id): None,
-            box_key(segment_id): None,
-        }
-        label = self._known[segment_key(segment_id)].label
-        marks = self._known.get(MARKS)
-        if marks is not None and label is not None:
-            state[MARKS] = marks.without(label)
-        if self.slices is not None and label is not None:
-            state[SLICES] = self.slices.without_label(label)
-        return state
+        """As ``segment_removal``."""
+        return segment_removal(self._known, segment_id)
 
     def undo(self) -> None:
         self._move(self._history.undo)
