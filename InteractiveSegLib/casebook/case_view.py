@@ -26,25 +26,6 @@ class CaseRow:
     has_start: bool = False
 
 
-@dataclass(frozen=True)
-class Standing:
-    """Skipped cases count nowhere.
-
-    cases, accepted : how many there are, and how many of them are accepted
-    organs, verified : organs of all cases, and those of accepted ones that were looked at in every slice
-    partly : organs of accepted cases that were looked at in some slices
-    seconds : active time of each accepted case, in the order of acceptance, without those of the test split, which are
-        annotated without help
-    """
-
-    cases: int = 0
-    accepted: int = 0
-    organs: int = 0
-    verified: int = 0
-    partly: int = 0
-    seconds: tuple[float, ...] = ()
-
-
 @dataclass(frozen=True, eq=False)
 class OpenedCase:
     """A case to work on.
@@ -75,7 +56,7 @@ class CasebookView:
     model : folder of the version of the interactive network in use; "" for the shipped one
     version : the same in words
     waiting : accepted cases that are still to be learnt
-    standing : how far the study is
+    standing : sentences on how far the study is
     is_ignited : a network was taught by labelled images, which gives cases starting masks
     opened : the case that was opened by the request
     said : what the request did, in words
@@ -86,7 +67,7 @@ class CasebookView:
     model: str
     version: str
     waiting: int
-    standing: Standing
+    standing: tuple[str, ...]
     is_ignited: bool = False
     said: str = ""
     opened: OpenedCase | None = None

@@ -110,7 +110,9 @@ def test_a_case_opens_with_outlines_and_is_accepted_as_far_as_it_is_verified(ope
     person.press("acceptButton")
     idle(person)
     assert person.status.text == "case0: accepted; not verified, and not taught: right"
-    assert person.ui("standingLabel").text.startswith("1 of 3 cases accepted, 2 of 9 organs verified; median ")
+    first, second = person.ui("standingLabel").text.splitlines()
+    assert first == "1 of 3 cases accepted, 2 of 9 organs verified"
+    assert second.startswith("median ")
     with Casebook(study) as casebook:
         found = latest(casebook, casebook.case("case0"))
     assert (found.labels, found.known_labels) == ((1,), (1, 3))

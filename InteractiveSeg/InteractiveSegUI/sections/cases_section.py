@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import statistics
 from pathlib import Path
 from typing import Any, ClassVar
 
 import qt
 from slicer.i18n import tr as _
 
-from InteractiveSegLib.casebook.case_view import Standing
 from InteractiveSegLib.casebook.states import OPEN, State
 from InteractiveSegUI.actions.casebook_work import CasebookWork
 from InteractiveSegUI.controller import Controller
 from InteractiveSegUI.sections.section import Section
-
-_LATELY = 5
 
 
 class CasesSection(Section):
@@ -59,7 +55,7 @@ class CasesSection(Section):
         ):
             self.allow(button, obstacle or busy)
         self.allow(ui.learnButton, no_casebook or learning)
-        ui.standingLabel.text = standing_in_words(view.standing) if has_casebook else ""
+        ui.standingLabel.text = "\n".join(view.standing) if has_casebook else ""
         ui.standingLabel.visible = has_casebook
         self.allow(ui.igniteButton, no_casebook)
         self._ignite.widget.visible = has_casebook and ui.igniteButton.checked
@@ -106,23 +102,6 @@ class CasesSection(Section):
 def used_for(split: str) -> str:
     """What the cases of a split are used for."""
     return {"train": _("training"), "validation": _("validation"), "test": _("test")}.get(split, split)
-
-
-def standing_in_words(standing: Standing) -> str:
-    """Cases, organs verified, and the median of what a case takes, of late and at first."""
-    text = _("{accepted} of {cases} cases accepted, {verified} of {organs} organs verified").format(
-        accepted=standing.accepted, cases=standing.cases, verified=standing.verified, organs=standing.organs
-    )
-    if standing.partly:
-        text = _("{text}, {partly} in part").format(text=text, partly=standing.partly)
-    if not standing.seconds:
-        return f"{text}."
-    late = statistics.median(standing.seconds[-_LATELY:])
-    text = _("{text}; median {late:.0f} s a case").format(text=text, late=late)
-    if len(standing.seconds) > _LATELY:
-        first = statistics.median(standing.seconds[:_LATELY])
-        text = _("{text} of the last {count}, {first:.0f} s of the first").format(text=text, count=_LATELY, first=first)
-    return f"{text}."
 
 
 def waiting_text(count: int) -> str:

@@ -87,7 +87,7 @@ def _look(casebook: Casebook, said: str = "", opened: OpenedCase | None = None) 
         if version
         else "as shipped",
         sum(row["id"] not in learnt for row in waiting),
-        standing(casebook, efforts),
+        standing(casebook, efforts).lines(),
         in_use(casebook, _IGNITER) is not None,
         said,
         opened,

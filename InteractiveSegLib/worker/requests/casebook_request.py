@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from InteractiveSegLib.casebook.case_view import CasebookView, CaseRow, CaseWork, OpenedCase, Standing
+from InteractiveSegLib.casebook.case_view import CasebookView, CaseRow, CaseWork, OpenedCase
 from InteractiveSegLib.casebook.effort import Effort, Event
 from InteractiveSegLib.casebook.review import Review
 from InteractiveSegLib.errors import InputError
@@ -104,7 +104,7 @@ class CasebookRequest:
         fields = {
             "rows": [asdict(row) for row in result.rows],
             "labels": {str(value): name for value, name in result.labels.items()},
-            "standing": asdict(result.standing),
+            "standing": list(result.standing),
             **{name: getattr(result, name) for name in ("model", "version", "waiting", "is_ignited", "said")},
             "notes": list(result.notes),
         }
@@ -145,8 +145,7 @@ class CasebookRequest:
                 {int(label): value for label, value in given["confidences"].items()},
             )
         notes = tuple(fields.pop("notes"))
-        far = fields.pop("standing")
-        standing = Standing(**{**far, "seconds": tuple(far["seconds"])})
+        standing = tuple(fields.pop("standing"))
         return CasebookView(rows, labels, **fields, standing=standing, opened=opened, notes=notes)
 
 
