@@ -32,6 +32,7 @@ set(PACKAGE_SCRIPTS
   casebook/seg_nrrd.py
   casebook/soft_masks.py
   casebook/splits.py
+  casebook/standing.py
   casebook/starting_masks.py
   casebook/states.py
   casebook/study_status.py
@@ -161,6 +162,7 @@ set(PACKAGE_SCRIPTS
   learning/prompted_teacher.py
   learning/replay.py
   learning/settings.py
+  learning/source_look.py
   learning/source_set.py
   learning/starting.py
   learning/strong_augmentation.py
@@ -283,6 +285,7 @@ set(PACKAGE_SCRIPTS
   worker/requests/request_kinds.py
   worker/requests/segment_request.py
   worker/requests/slices_request.py
+  worker/requests/source_request.py
   worker/requests/suggest_request.py
   worker/server.py
   worker/subprocess_transport.py

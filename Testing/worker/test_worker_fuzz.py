@@ -220,7 +220,7 @@ def test_a_request_of_anything_is_answered_in_words(fields):
 
 @bounded
 @given(
-    kind=st.sampled_from(["segment", "prepare", "propagate", "suggest", "casebook"]),
+    kind=st.sampled_from(["segment", "prepare", "propagate", "suggest", "casebook", "source"]),
     own=st.dictionaries(
         st.sampled_from(["model", "seed", "rounds", "sigma", "annotated", "method", "preset", "settings", "proposed"])
         | st.sampled_from(["prediction", "before", "folder", "action", "name", "order", "work", "shape_kji"]),
