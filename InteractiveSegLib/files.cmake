@@ -42,6 +42,7 @@ set(PACKAGE_SCRIPTS
   casebook/worklist.py
   cli.py
   commands/__init__.py
+  commands/automatic_segment.py
   commands/batch.py
   commands/batch_report.py
   commands/benchmark_command.py
@@ -53,9 +54,12 @@ set(PACKAGE_SCRIPTS
   commands/prompt_options.py
   commands/propagate_command.py
   commands/review_options.py
+  commands/scribble_command.py
+  commands/scribble_learn.py
   commands/segment_command.py
   commands/stream_command.py
   commands/terminal.py
+  commands/train_command.py
   commands/transfer_command.py
   commands/worker_command.py
   device.py
@@ -71,6 +75,8 @@ set(PACKAGE_SCRIPTS
   evaluation/data/cases.py
   evaluation/data/datasets.py
   evaluation/data/folder_dataset.py
+  evaluation/data/patient_folds.py
+  evaluation/data/scribbled_cases.py
   evaluation/overlay.py
   evaluation/prompted/__init__.py
   evaluation/prompted/benchmark.py
@@ -84,6 +90,12 @@ set(PACKAGE_SCRIPTS
   evaluation/prompted/showcase.py
   evaluation/prompted/speed.py
   evaluation/prompted/trial.py
+  evaluation/scribbles/__init__.py
+  evaluation/scribbles/scribble_benchmark.py
+  evaluation/scribbles/scribble_masks.py
+  evaluation/scribbles/scribble_pictures.py
+  evaluation/scribbles/scribble_report.py
+  evaluation/scribbles/variants.py
   evaluation/slices/__init__.py
   evaluation/slices/combination.py
   evaluation/slices/propagation_benchmark.py
@@ -144,10 +156,13 @@ set(PACKAGE_SCRIPTS
   image/text_header.py
   image/working_grid.py
   learning/__init__.py
+  learning/automatic_card.py
+  learning/automatic_model.py
   learning/automatic_network.py
   learning/automatic_teacher.py
   learning/background.py
   learning/case_targets.py
+  learning/held_out.py
   learning/ignite_plan.py
   learning/igniter.py
   learning/image_batches.py
@@ -161,6 +176,13 @@ set(PACKAGE_SCRIPTS
   learning/organ_layout.py
   learning/prompted_teacher.py
   learning/replay.py
+  learning/scribble_batches.py
+  learning/scribble_folder.py
+  learning/scribble_learner.py
+  learning/scribble_lesson.py
+  learning/scribble_objective.py
+  learning/scribble_set.py
+  learning/scribble_training.py
   learning/settings.py
   learning/source_look.py
   learning/source_set.py
@@ -173,6 +195,7 @@ set(PACKAGE_SCRIPTS
   learning/versions.py
   networks/__init__.py
   networks/architectures.py
+  networks/attention.py
   networks/block_six.py
   networks/checkpoint.py
   networks/cues.py
@@ -186,6 +209,7 @@ set(PACKAGE_SCRIPTS
   networks/pnet.py
   networks/predict.py
   networks/prompted.py
+  networks/scribble_losses.py
   networks/script_model.py
   networks/script_server.py
   notes/__init__.py

@@ -34,8 +34,21 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "casebook skip": ("casebook skip study scan",),
     "casebook reopen": ("casebook reopen study scan",),
     "casebook export": ("casebook export study masks --form seg.nrrd", "casebook export study effort.csv --effort"),
-    "learn": ("learn study", "learn study --low-priority", "learn study --versions", "learn study --network sustainer"),
-    "train": ("train prompted -o weights",),
+    "learn": (
+        "learn study",
+        "learn study --low-priority",
+        "learn study --versions",
+        "learn study --network sustainer",
+        "learn study --from scribbles",
+    ),
+    "train": ("train prompted -o weights", "train scribbles --images scans --scribbles drawn -o heart"),
+    "train prompted": ("train prompted -o weights",),
+    "train pnet": ("train pnet -o weights",),
+    "train pcnet": ("train pcnet -o weights",),
+    "train scribbles": (
+        "train scribbles --images scans --scribbles drawn -o heart",
+        "train scribbles --images acdc --scribbles acdc --unmarked 4 --background 0 --patient 'patient[0-9]+' -o heart",
+    ),
     "demo": ("demo -o demo_output",),
     "benchmark": ("benchmark --data data --quick", "benchmark --images scans --labels masks --users robot"),
 }
