@@ -3,6 +3,8 @@ set(PACKAGE_SCRIPTS
   __main__.py
   casebook/__init__.py
   casebook/acceptance.py
+  casebook/batches.py
+  casebook/case_features.py
   casebook/case_files.py
   casebook/case_rounds.py
   casebook/case_view.py
@@ -10,6 +12,7 @@ set(PACKAGE_SCRIPTS
   casebook/checking.py
   casebook/database.py
   casebook/dicom_seg.py
+  casebook/diversity.py
   casebook/effort.py
   casebook/effort_report.py
   casebook/entries.py
@@ -32,6 +35,7 @@ set(PACKAGE_SCRIPTS
   casebook/standing.py
   casebook/starting_masks.py
   casebook/states.py
+  casebook/study_status.py
   casebook/uncertainties.py
   casebook/version_files.py
   casebook/work_locks.py
@@ -52,6 +56,7 @@ set(PACKAGE_SCRIPTS
   commands/segment_command.py
   commands/stream_command.py
   commands/terminal.py
+  commands/transfer_command.py
   commands/worker_command.py
   device.py
   errors.py
@@ -95,8 +100,13 @@ set(PACKAGE_SCRIPTS
   evaluation/streams/slowdown.py
   evaluation/streams/stream_report.py
   evaluation/streams/stream_state.py
+  evaluation/streams/transfer_references.py
+  evaluation/streams/transfer_report.py
+  evaluation/streams/transfer_study.py
+  evaluation/streams/transfer_task.py
   evaluation/tables.py
   evaluation/users/__init__.py
+  evaluation/users/correcting_person.py
   evaluation/users/drawn_boxes.py
   evaluation/users/error_regions.py
   evaluation/users/robot.py

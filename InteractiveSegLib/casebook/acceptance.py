@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from InteractiveSegLib.casebook.casebook import Casebook, set_state
+from InteractiveSegLib.casebook.effort import CHANGED
 from InteractiveSegLib.casebook.entries import (
     Acceptance,
     CaseEntry,
@@ -114,6 +116,10 @@ def accept(casebook: Casebook, entry: CaseEntry, accepted: AcceptedMask) -> Acce
                 ],
             )
             set_state(rows, entry, State.ACCEPTED, State.ACCEPTED.value)
+            if start is not None:
+                told = json.dumps(_changed(review, start, accepted.labels))
+                values = [entry.id, CHANGED, time.time(), told]
+                rows.execute("INSERT INTO event (case_id, kind, at, data) VALUES (?, ?, ?, ?)", values)
     casebook.work.give_back(entry.id)
     [row] = casebook.database.rows("SELECT * FROM acceptance WHERE id = ?", [cursor.lastrowid])
     return acceptance(row, casebook.folder)
@@ -171,6 +177,12 @@ def _start_of(casebook: Casebook, entry: CaseEntry) -> NDArray[np.integer] | Non
     except InputError as error:
         casebook.note(f"{error}; edited slices cannot be told from confirmed ones")
         return None
+
+
+def _changed(review: Review, start: NDArray[np.integer], labels: NDArray[np.integer]) -> dict[str, int]:
+    """Numbers of changed voxels of the starting mask, and of voxels of all organs, in what was verified."""
+    before, after = review.verified_part(start), review.verified_part(labels)
+    return {"changed": int(np.count_nonzero(before != after)), "organs": int(np.count_nonzero(after))}
 
 
 def _checked(entry: CaseEntry, accepted: AcceptedMask, names: Mapping[int, str]) -> list[int]:

@@ -15,6 +15,8 @@ PAUSE_S = 30.0
 
 OPENED, STROKE, EDIT, ROUND, CLOSED = "opened", "stroke", "edit", "round", "closed"
 UNDONE, REDONE, REVIEWED, LOOKED = "undone", "redone", "reviewed", "looked"
+CHANGED = "changed"
+"""Recorded on acceptance: how much of the starting mask was changed."""
 _BY_PERSONS = {OPENED, STROKE, EDIT, ROUND, CLOSED, UNDONE, REDONE, REVIEWED, LOOKED, *(state.value for state in State)}
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from InteractiveSegLib.casebook.case_features import known_features
 from InteractiveSegLib.casebook.casebook import Casebook
+from InteractiveSegLib.casebook.diversity import diverse
 from InteractiveSegLib.casebook.entries import CaseEntry
 from InteractiveSegLib.casebook.states import OPEN, State
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.wording.counting import counted
 
-ORDERS = ("fixed", "random", "uncertain")
+ORDERS = ("fixed", "random", "uncertain", "diverse")
 _SHOWN = 3
 
 
@@ -39,7 +41,8 @@ def next_case(
 
     Parameters
     ----------
-    order : "fixed", as they were added; "random", reproducibly; "uncertain", by decreasing uncertainty
+    order : "fixed", as they were added; "random", reproducibly; "uncertain", by decreasing uncertainty; "diverse", by
+        the distance in features to all cases that were opened, accepted or chosen before
     uncertainties : name -> uncertainty of the version in use, 0 to 1, for the new cases that it has predicted
 
     Raises
@@ -83,16 +86,46 @@ def _in_order(casebook: Casebook, order: str, uncertainties: Mapping[str, float]
             yield case, "it was in work when its program ended; the saved work is there"
     new = [case for case in free if case.state is State.NEW]
     place = f"{len(new)} of {counted(len(cases), 'case', 'cases')} {'is' if len(new) == 1 else 'are'} left"
+    ordered, known = new_in_order(casebook, cases, new, order, uncertainties)
+    among = f"of {counted(known, 'case', 'cases')}"
+    for number, case in enumerate(ordered):
+        if order == "random":
+            yield case, f"drawn at random; {place}"
+        elif order == "uncertain" and number < known:
+            uncertainty = f"uncertainty {uncertainties[case.name]:.2f}, {among}"
+            yield case, f"the network is most uncertain about it ({uncertainty}); {place}"
+        elif order == "diverse" and number < known:
+            yield case, f"it differs most from the cases worked on so far ({among}); {place}"
+        else:
+            unknown = order in ("uncertain", "diverse") and not known
+            yield case, f"{'no network has predicted the cases, so ' * unknown}it was added first; {place}"
+
+
+def new_in_order(
+    casebook: Casebook,
+    cases: Sequence[CaseEntry],
+    new: Sequence[CaseEntry],
+    order: str,
+    uncertainties: Mapping[str, float],
+) -> tuple[list[CaseEntry], int]:
+    """New cases in an order of ``ORDERS``, and the number of those with a prediction that the order needs.
+
+    These come first, then the others as they were added.
+
+    cases : all from which the new ones were chosen; those in work or accepted are the first centres of "diverse"
+    """
+    by_name = {case.name: case for case in new}
+    first: list[str] = []
     if order == "random":
         seed = casebook.splits.seed
-        for case in sorted(new, key=lambda case: hashlib.sha256(f"{seed}/{case.name}".encode()).digest()):
-            yield case, f"drawn at random; {place}"
-        return
-    known = {case.name: case for case in new if order == "uncertain" and case.name in uncertainties}
-    for case in sorted(known.values(), key=lambda case: (uncertainties[case.name], case.name), reverse=True):
-        uncertainty = f"uncertainty {uncertainties[case.name]:.2f}, of {counted(len(known), 'case', 'cases')}"
-        yield case, f"the network is most uncertain about it ({uncertainty}); {place}"
-    unknown = "no network has predicted the cases, so " if order == "uncertain" and not known else ""
-    for case in new:
-        if case.name not in known:
-            yield case, f"{unknown}it was added first; {place}"
+        drawn = sorted(by_name, key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).digest())
+        return [by_name[name] for name in drawn], 0
+    if order == "uncertain":
+        known = [name for name in by_name if name in uncertainties]
+        first = sorted(known, key=lambda name: (uncertainties[name], name), reverse=True)
+    elif order == "diverse":
+        features = known_features(casebook)
+        taken = [case.name for case in cases if case.name not in by_name and case.state is not State.SKIPPED]
+        first = diverse(features, [name for name in taken if name in features], by_name, len(by_name))
+    rest = [case for case in new if case.name not in first]
+    return [*(by_name[name] for name in first), *rest], len(first)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from InteractiveSegLib.commands.stream_command import PARTS
 from InteractiveSegLib.commands.terminal import add_common, add_trust, count_of, say, shown
+from InteractiveSegLib.commands.transfer_command import PARTS as TRANSFER_PARTS
 from InteractiveSegLib.device import device_named
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.networks import DEFAULT_NETWORK
@@ -29,11 +30,16 @@ def add_benchmark(commands: argparse._SubParsersAction) -> None:
         "benchmark",
         help="compare methods on annotated images, with the same prompts",
         description="Score methods with the same robot users, or people's scribbles, on annotated images; time the "
-        "stages (--task speed); annotate slices and propagate them (--task propagate); or accept cases one after the "
-        "other and learn from them (--task stream). Start a stopped run again with the same --output to resume it.",
+        "stages (--task speed); annotate slices and propagate them (--task propagate); accept cases one after the "
+        "other and learn from them (--task stream); or start a study from a few labelled images and put right what "
+        "they start it with, batch by batch (--task transfer). Start a stopped run again with the same --output to "
+        "resume it.",
     )
     command.add_argument(
-        "--task", choices=("accuracy", "speed", "propagate", "stream"), default="accuracy", help="what to measure"
+        "--task",
+        choices=("accuracy", "speed", "propagate", "stream", "transfer"),
+        default="accuracy",
+        help="what to measure",
     )
     data = command.add_argument_group("images")
     data.add_argument("--data", type=Path, metavar="FOLDER", help="folder that contains the listed datasets")
@@ -50,7 +56,8 @@ def add_benchmark(commands: argparse._SubParsersAction) -> None:
         "--cases",
         type=count_of,
         metavar="N",
-        help="at most N cases per dataset, spread evenly over it; for a stream, at most N accepted cases (or patients)",
+        help="at most N cases per dataset, spread evenly over it; at most N accepted cases (or patients) of a stream, "
+        "or annotated ones of a transfer",
     )
     data.add_argument(
         "--split",
@@ -83,14 +90,21 @@ def add_benchmark(commands: argparse._SubParsersAction) -> None:
     users.add_argument(
         "--cap", type=int, help="continue until the Dice is 0.90, for at most this many rounds (usually 20)"
     )
-    streams = command.add_argument_group("streams of cases")
+    streams = command.add_argument_group("streams of cases, and transfer")
     streams.add_argument(
         "--parts",
-        default=",".join(PARTS),
         metavar="A,B,...",
-        help=f"of {', '.join(PARTS)}",
+        help=f"of {', '.join(PARTS)} (--task stream), or of {', '.join(TRANSFER_PARTS)} (--task transfer)",
     )
-    streams.add_argument("--seeds", type=count_of, default=1, metavar="N", help="orders of the automatic stream")
+    streams.add_argument(
+        "--seeds", type=count_of, default=1, metavar="N", help="orders of the automatic stream, or runs of a transfer"
+    )
+    for name, text in (
+        ("--steps", "of the igniter of a transfer"),
+        ("--updates", "after each batch of a transfer"),
+        ("--tested", "test cases of a transfer, at most"),
+    ):
+        streams.add_argument(name, type=count_of, metavar="N", help=text)
     command.add_argument(
         "--quick",
         action="store_true",
@@ -133,6 +147,11 @@ def _benchmark(options: argparse.Namespace) -> None:
         from InteractiveSegLib.commands.stream_command import run_streams
 
         run_streams(options)
+        return
+    if options.task == "transfer":
+        from InteractiveSegLib.commands.transfer_command import run_transfer
+
+        run_transfer(options)
         return
     from InteractiveSegLib.evaluation.prompted.benchmark import BenchmarkSettings, benchmark_steps, write_csv
     from InteractiveSegLib.evaluation.prompted.pages import places_in, write_into

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 from InteractiveSegLib.commands.casebook_list import json_list, table_list, told
 from InteractiveSegLib.commands.ignite_command import add_ignite
 from InteractiveSegLib.commands.review_options import add_review, review_of
-from InteractiveSegLib.commands.terminal import PARTLY_DONE, one_voice, say, shown
+from InteractiveSegLib.commands.terminal import PARTLY_DONE, count_of, one_voice, say, shown
 from InteractiveSegLib.errors import InputError, InteractiveSegError
 from InteractiveSegLib.wording.plain_text import printable
 
 if TYPE_CHECKING:
     from InteractiveSegLib.casebook.casebook import Casebook
 
-_ORDERS = ("fixed", "random", "uncertain")
+_ORDERS = ("fixed", "random", "uncertain", "diverse")
 _FORMS = ("nifti", "seg.nrrd", "dicom")
 
 
@@ -36,6 +36,7 @@ def add_casebook(commands: argparse._SubParsersAction) -> None:
         add_ignite,
         _add_list,
         _add_next,
+        _add_status,
         _add_accept,
         _add_moves,
         _add_export,
@@ -90,6 +91,28 @@ def _add_list(actions: argparse._SubParsersAction) -> None:
 def _add_next(actions: argparse._SubParsersAction) -> None:
     action = _action(actions, "next", "name the next case and the reason", _next)
     action.add_argument("--order", choices=_ORDERS, default="fixed", help="which case comes first")
+    action.add_argument(
+        "--batch",
+        nargs="?",
+        type=count_of,
+        const=0,
+        metavar="N",
+        help="print the cases of the next batch instead, one per line: N cases, or the remaining ones of the current "
+        "batch (5, 10, 20, then 40 cases); none of the test split, which is annotated without help",
+    )
+
+
+def _add_status(actions: argparse._SubParsersAction) -> None:
+    action = _action(
+        actions,
+        "status",
+        "show the progress and effort of the study, and whether to stop",
+        _status,
+        "Show how many cases and organs are verified and, for each batch, the median time per case and how much of the "
+        "starting masks was changed. Suggests stopping if the median time has levelled off from one batch to the next, "
+        "or if fewer than 2 percent of the voxels change.",
+    )
+    action.add_argument("--json", action="store_true", help="one JSON object on standard output")
 
 
 def _add_accept(actions: argparse._SubParsersAction) -> None:
@@ -197,6 +220,9 @@ def _next(options: argparse.Namespace) -> None:
     from InteractiveSegLib.casebook.uncertainties import known_uncertainties
     from InteractiveSegLib.casebook.worklist import next_case
 
+    if options.batch is not None:
+        _next_batch(options)
+        return
     with _opened(options) as casebook:
         found = next_case(casebook, options.order, known_uncertainties(casebook))
         start = None if found is None else starting_mask(casebook, found.entry)
@@ -207,6 +233,33 @@ def _next(options: argparse.Namespace) -> None:
     say(options, *found.notes, found.reason)
     if start is not None:
         say(options, f"its starting mask is {start.mask} (confidence: {told(start.confidences, labels)})")
+
+
+def _next_batch(options: argparse.Namespace) -> None:
+    from InteractiveSegLib.casebook.batches import next_batch
+
+    with _opened(options) as casebook:
+        found = next_batch(casebook, options.order, options.batch or None)
+    if not found.cases:
+        raise InputError(f"no case is left for a batch in {options.casebook}: no case outside the test split is new")
+    for entry in found.cases:
+        print(printable(entry.name))
+    say(options, found.reason)
+
+
+def _status(options: argparse.Namespace) -> None:
+    import json
+    from dataclasses import asdict
+
+    from InteractiveSegLib.casebook.study_status import study_status
+
+    with _opened(options) as casebook:
+        status = study_status(casebook)
+    if options.json:
+        told = {**asdict(status), "cases": {state.value: count for state, count in status.cases.items()}}
+        print(json.dumps(told))
+    else:
+        print("\n".join(status.lines()))
 
 
 def _accept(options: argparse.Namespace) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,15 +19,16 @@ if TYPE_CHECKING:
 
 _NETWORKS = ("prompted", "automatic", "sustainer")
 _REPLAYS = ("reservoir", "dark", "none")
+_ORDERS = ("fixed", "random", "uncertain", "diverse")
 
 
 def add_learn(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser(
         "learn",
         help="learn from the accepted cases of a casebook",
-        description="Learn from the accepted cases of a casebook that were not learnt yet: one training per case. A "
-        "new version is used only if it is not worse on the validation cases. Run it again to resume after an "
-        "interruption.",
+        description="Learn from the accepted cases of a casebook that were not learnt yet: one training per case, or, "
+        "for the sustainer, one for all of them. A new version is used only if it is not worse on the validation "
+        "cases. Run it again to resume after an interruption.",
     )
     command.add_argument("casebook", type=Path, metavar="CASEBOOK", help="its folder")
     command.add_argument(
@@ -35,9 +37,19 @@ def add_learn(commands: argparse._SubParsersAction) -> None:
         default=_NETWORKS[0],
         help="network to train; sustainer starts from the network of casebook ignite",
     )
-    command.add_argument("--updates", type=int, default=150, metavar="N", help="optimiser steps per case")
+    command.add_argument(
+        "--updates", type=int, metavar="N", help="optimiser steps per training (default: 150; sustainer: 400)"
+    )
+    command.add_argument(
+        "--together",
+        type=int,
+        metavar="N",
+        help="maximum number of accepted cases per training (default: 1; sustainer: 40)",
+    )
     command.add_argument("--replay", choices=_REPLAYS, default=_REPLAYS[0], help="how earlier cases are replayed")
-    command.add_argument("--buffer", type=int, default=24, metavar="N", help="earlier cases kept for replay")
+    command.add_argument(
+        "--buffer", type=int, metavar="N", help="earlier cases kept for replay (default: 24; sustainer: 80)"
+    )
     command.add_argument(
         "--expected-cases", type=int, metavar="N", help="length of the stream; by default all cases of the casebook"
     )
@@ -48,6 +60,12 @@ def add_learn(commands: argparse._SubParsersAction) -> None:
         metavar="N",
         help="maximum number of new cases to predict afterwards, for the order 'uncertain' of casebook next; the "
         "sustainer gives them starting masks",
+    )
+    command.add_argument(
+        "--order",
+        choices=_ORDERS,
+        default="fixed",
+        help="order in which the sustainer gives cases starting masks, as for casebook next --batch",
     )
     command.add_argument("--low-priority", action="store_true", help="yield to all other programs, use one core")
     instead = command.add_mutually_exclusive_group()
@@ -76,22 +94,29 @@ def _learn(options: argparse.Namespace) -> int:
 
 def _teach(casebook: Casebook, options: argparse.Namespace) -> int:
     """The exit code: 3 where every case was postponed."""
+    from InteractiveSegLib.casebook.batches import next_batch
     from InteractiveSegLib.learning.background import lower_priority
     from InteractiveSegLib.learning.learner import StreamLearner, teacher_named
     from InteractiveSegLib.learning.settings import LearnSettings
-    from InteractiveSegLib.learning.sustainer import SUSTAINER, SustainerTeacher, sustain_start_steps
+    from InteractiveSegLib.learning.sustainer import (
+        SUSTAINER,
+        SUSTAINER_SETTINGS,
+        SustainerTeacher,
+        sustain_start_steps,
+    )
     from InteractiveSegLib.learning.uncertainty import UncertaintySettings
 
     if options.low_priority:
         lower_priority()
-    settings = LearnSettings(
-        updates=options.updates,
+    sustains = options.network == SUSTAINER
+    said = {name: getattr(options, name) for name in ("updates", "together", "buffer")}
+    settings = replace(
+        SUSTAINER_SETTINGS if sustains else LearnSettings(),
         replay=options.replay,
-        buffer=options.buffer,
         expected_cases=options.expected_cases or max(1, len(casebook.cases())),
         seed=options.seed,
+        **{name: value for name, value in said.items() if value is not None},
     )
-    sustains = options.network == SUSTAINER
     teacher = SustainerTeacher.of(casebook) if sustains else teacher_named(options.network)
     uncertainty = UncertaintySettings(0 if sustains else options.look_at)  # which go with the starting masks
     learner = StreamLearner(casebook, teacher, settings, device=device_named(options.device), uncertainty=uncertainty)
@@ -101,7 +126,8 @@ def _teach(casebook: Casebook, options: argparse.Namespace) -> int:
     for case in learnt:
         print(f"{printable(case.case)}\tversion {case.version or 'none'}\t{printable(case.reason)}")
     if sustains:
-        started = shown(sustain_start_steps(casebook, teacher, options.look_at), options)
+        batch = next_batch(casebook, options.order, options.look_at).cases if options.look_at else ()
+        started = shown(sustain_start_steps(casebook, teacher, None, [entry.name for entry in batch]), options)
         if started is not None:
             tell_started(started, casebook.labels(), options)
     return PARTLY_DONE if learnt and all(case.postponed for case in learnt) else 0

@@ -21,7 +21,7 @@ def run_streams(options: argparse.Namespace) -> None:
     """The parts of ``--parts``, one after the other, each in a folder of its own; finished work is not repeated."""
     if options.data is None:
         raise InputError("name the images: --data FOLDER, which holds those of ACDC, hippocampus and left atrium")
-    wanted = [word.strip() for word in options.parts.split(",")]
+    wanted = [word.strip() for word in options.parts.split(",")] if options.parts else list(PARTS)
     if wrong := [word for word in wanted if word not in PARTS]:
         raise InputError(f"--parts {', '.join(wrong)}: there are {', '.join(PARTS)}")
     runs: dict[str, Callable[[argparse.Namespace, Path], str]] = {

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from monai.inferers import sliding_window_inference
+from monai.networks.layers.simplelayers import SkipConnection
 from monai.networks.nets import UNet
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -114,6 +115,37 @@ class AutomaticNetwork(nn.Module):
         soft = self.logits(seen(volume, axes, self.spacing_mm).to(device)).softmax(dim=0).cpu()
         shape = tuple(volume.geometry.shape_kji[axis] for axis in axes.order)
         return axes.turned_back(resized(soft, shape).numpy())
+
+    def described(self, volume: Volume) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """As ``probabilities``, and with it features (n,) of the image as a whole, by which images are told apart.
+
+        They are the deepest level's, averaged over the parts in which the network looks at the image, each as much as
+        it shows of the labels.
+        """
+        pooled: list[Tensor] = []
+        shown: list[Tensor] = []
+
+        def pool(_module: nn.Module, _inputs: Any, found: Tensor) -> None:
+            pooled.append(found.flatten(2).mean(dim=2))
+
+        def weigh(_module: nn.Module, _inputs: Any, logits: Tensor) -> None:
+            shown.append(1 - logits.softmax(dim=1)[:, 0].flatten(1).mean(dim=1))
+
+        handles = [self._deepest().register_forward_hook(pool), self.register_forward_hook(weigh)]
+        try:
+            probabilities = self.probabilities(volume)
+        finally:
+            for handle in handles:
+                handle.remove()
+        weights = torch.cat(shown).double() + 1e-6  # nothing shown anywhere: all parts alike
+        features = (torch.cat(pooled).double() * weights[:, None]).sum(dim=0) / weights.sum()
+        return probabilities, features.float().cpu().numpy()
+
+    def _deepest(self) -> nn.Module:
+        level = self.body.model
+        while isinstance(level, nn.Sequential) and len(level) > 1 and isinstance(level[1], SkipConnection):
+            level = level[1].submodule
+        return level
 
     def labelmap(self, probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
         """The most probable label of every voxel, (K, J, I)."""

@@ -102,7 +102,7 @@ class AutomaticTeacher:
         self, lessons: Sequence[ImageLesson], network: AutomaticNetwork, settings: LearnSettings, seed: int
     ) -> Dataset[Any]:
         axis = network.axis if network.dimensions == 2 else None
-        mixture = Mixture(settings.latest)
+        mixture = Mixture(settings.latest, settings.together)
         return ImageBatches(lessons, network.labels, axis, mixture, settings.updates, seed, self.patches)
 
     def loss(self, settings: LearnSettings) -> Loss:

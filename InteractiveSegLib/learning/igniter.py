@@ -68,6 +68,7 @@ class IgniteSettings:
     widths : feature channels per level
     patches : contents of a batch
     augmentation : of the patches; the axes along which they are mirrored follow from the organs' names
+    augmented : False trains on unchanged patches, for comparison
     seed : for all random choices
     """
 
@@ -76,6 +77,7 @@ class IgniteSettings:
     widths: tuple[int, ...] = (16, 32, 64, 128, 128)
     patches: PatchSettings = PATCHES
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
+    augmented: bool = True
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -217,7 +219,7 @@ class Igniter:
         plain = ImageBatches(
             lessons, network.labels, axis, Mixture(1 / len(lessons)), settings.steps, settings.seed, settings.patches
         )
-        batches = AugmentedBatches(plain, axis, changes, settings.seed)
+        batches = AugmentedBatches(plain, axis, changes, settings.seed) if settings.augmented else plain
         training = TrainSettings(settings.steps, settings.learning_rate, checkpoint_every=_CHECKPOINT_EVERY)
         taught = yield from train(network, batches, patch_loss(0.0), training, folder, self.device)
         place = candidate_folder(self.folder, key)

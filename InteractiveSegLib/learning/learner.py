@@ -1,13 +1,13 @@
-"""The streaming learner: one training for every accepted case, and a version of the network after each."""
+"""The streaming learner: trainings on accepted cases, one by one or several at once, and a version after each."""
 
 from __future__ import annotations
 
 import json
 import shutil
 import sqlite3
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -50,8 +50,9 @@ _CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class Learnt:
-    """The result of one case.
+    """The result of one training.
 
+    case : its name; of several cases, the first name and the number of others
     version : its number; None if the training was dropped or postponed
     postponed : a file that it needs cannot be read; it is tried again the next time
     """
@@ -67,8 +68,9 @@ class Learnt:
 class _Plan:
     """A training as planned at its start; it does not change however often the training is resumed.
 
-    replayed : numbers of the acceptances
-    alpha : trust in the mask
+    together : numbers of the further acceptances that are new in it
+    replayed : numbers of the acceptances that were learnt before
+    alpha : trust in the masks
     """
 
     id: int
@@ -77,6 +79,7 @@ class _Plan:
     settings: LearnSettings
     alpha: float
     replayed: tuple[int, ...]
+    together: tuple[int, ...] = ()
 
 
 class StreamLearner:
@@ -173,16 +176,17 @@ class StreamLearner:
         waiting = [found for found in self.waiting() if found.id not in unreadable]
         if not waiting:
             return None
-        return self._begun(waiting[0], [row for row in self._trainings() if row["state"] == DONE], current)
+        return self._begun(waiting, [row for row in self._trainings() if row["state"] == DONE], current)
 
-    def _begun(self, found: Acceptance, done: list[sqlite3.Row], current: dict[int, Acceptance]) -> _Plan:
+    def _begun(self, waiting: list[Acceptance], done: list[sqlite3.Row], current: dict[int, Acceptance]) -> _Plan:
         """Plan the next training and store the plan."""
-        settings = self.settings
+        settings, found = self.settings, waiting[0]
+        together = [each.id for each in waiting[1 : settings.together]]
         earlier = [done[number]["acceptance_id"] for number in reservoir(len(done), settings.buffer, settings.seed)]
         replayed = [] if settings.replay == NONE else [number for number in earlier if number in current]
         alpha = trust(len(done), settings.expected_cases) if settings.smoothing else 1.0
         parent = in_use(self.casebook, self.teacher.name)
-        plan = {"settings": asdict(settings.at(len(done))), "alpha": alpha, "replayed": replayed}
+        plan = {"settings": asdict(settings.at(len(done))), "alpha": alpha, "replayed": replayed, "together": together}
         with self.casebook.database.writing() as rows:
             cursor = rows.execute(
                 "INSERT INTO training (learner, acceptance_id, parent, state, plan) VALUES (?, ?, ?, ?, ?)",
@@ -211,14 +215,20 @@ class StreamLearner:
             return self._dropped(plan, case.name, "no label was known when it was accepted: there is nothing to learn")
         volume = self.casebook.volume(case)
         weights = parent.folder if parent else None
-        network = self.teacher.start(weights, volume, plan.acceptance.known_labels)
+        known = {found.id: found for found in self._taught()}
+        further = [known[number] for number in plan.together if number in known]
+        labels = dict.fromkeys(label for found in (plan.acceptance, *further) for label in found.known_labels)
+        network = self.teacher.start(weights, volume, tuple(labels))
         latest = self._lesson(plan.acceptance, plan.alpha, settings, network)
         if latest is None:
             return self._dropped(plan, case.name, "its mask contains nothing that this network could learn")
-        lessons = [latest, *self._replayed(plan, network)]
+        new = {plan.acceptance.id: latest, **self._further(further, plan, network)}
+        settings = replace(settings, together=len(new))
+        lessons = [*new.values(), *self._replayed(plan, network)]
+        name = case.name if len(new) == 1 else f"{case.name} and {len(new) - 1} more"
         try:
             taught = yield from _named(
-                case.name,
+                name,
                 teach_steps(
                     self.teacher,
                     network,
@@ -232,10 +242,12 @@ class StreamLearner:
         except TrainingDivergedError as error:
             return self._dropped(plan, case.name, f"the candidate was dropped: {error}")
         if settings.replay == DARK:
-            self.store.save(plan.acceptance.id, self.teacher.pack(self.teacher.remembered(latest, taught)))
+            for number, lesson in new.items():
+                self.store.save(number, self.teacher.pack(self.teacher.remembered(lesson, taught)))
         candidate = candidate_folder(self.folder, plan.id)
         make_folder(candidate)
-        seen = sorted({*(parent.cases if parent else ()), case.id})
+        learnt = [found for found in (plan.acceptance, *further) if found.id in new]
+        seen = sorted({*(parent.cases if parent else ()), *(found.case_id for found in learnt)})
         self.teacher.save(taught, candidate, {"cases": len(seen), "updates": settings.updates, "seed": settings.seed})
         weights = weights_checksums(candidate)
         verdict, scores = yield from self._judged(taught, parent)
@@ -245,10 +257,16 @@ class StreamLearner:
                 rows, self.teacher.name, plan.parent, verdict.good, file, seen, scores, verdict.reason, weights
             )
             rows.execute("UPDATE training SET state = ?, reason = ? WHERE id = ?", [DONE, verdict.reason, plan.id])
+            for found in learnt[1:]:
+                rows.execute(
+                    "INSERT INTO training (learner, acceptance_id, parent, state, plan, reason)"
+                    " SELECT learner, ?, parent, state, plan, reason FROM training WHERE id = ?",
+                    [found.id, plan.id],
+                )
         prune(self.casebook, self.teacher.name)
         done = [row["acceptance_id"] for row in self._trainings() if row["state"] == DONE]
         self.store.prune({done[n] for n in reservoir(len(done), settings.buffer, settings.seed)})
-        return Learnt(case.name, number, verdict.good, verdict.reason)
+        return Learnt(name, number, verdict.good, verdict.reason)
 
     def _dropped(self, plan: _Plan, case: str, reason: str) -> Learnt:
         self._close(plan.id, DROPPED, reason)
@@ -268,6 +286,19 @@ class StreamLearner:
         packed = self.teacher.pack(lesson)
         self.store.save(found.id, packed)
         return self.teacher.unpack(packed)  # rounded as when it is read from the store
+
+    def _further(self, found: Sequence[Acceptance], plan: _Plan, network: Any) -> dict[int, Any]:
+        """Number of an acceptance -> its lesson, of those that teach anything; the others are left for another time."""
+        lessons = {}
+        for each in found:
+            try:
+                lesson = self._lesson(each, plan.alpha, plan.settings, network) if each.known_labels else None
+            except InputError as error:
+                self.casebook.note(f"a case is not learnt with the others: {error}")
+                continue
+            if lesson is not None:
+                lessons[each.id] = lesson
+        return lessons
 
     def _replayed(self, plan: _Plan, network: Any) -> Iterator[Any]:
         trainings = {row["acceptance_id"]: row for row in self._trainings()}
@@ -335,7 +366,8 @@ def teacher_named(name: str) -> Teacher[Any, Any]:
 def _plan(row: sqlite3.Row, found: Acceptance) -> _Plan:
     plan = json.loads(row["plan"])
     settings = LearnSettings(**plan["settings"])
-    return _Plan(row["id"], found, row["parent"], settings, plan["alpha"], tuple(plan["replayed"]))
+    together = tuple(int(number) for number in plan.get("together", ()))
+    return _Plan(row["id"], found, row["parent"], settings, plan["alpha"], tuple(plan["replayed"]), together)
 
 
 def _named(case: str, steps: Steps[Any]) -> Steps[Any]:

@@ -78,7 +78,9 @@ class PromptedTeacher:
         return objects or None
 
     def batches(self, lessons: Sequence[Objects], network: Member, settings: LearnSettings, seed: int) -> Dataset[Any]:
-        return ObjectBatches(lessons, Mixture(settings.latest), settings.updates, seed, self.sessions)
+        return ObjectBatches(
+            lessons, Mixture(settings.latest, settings.together), settings.updates, seed, self.sessions
+        )
 
     def loss(self, settings: LearnSettings) -> Loss:
         return object_batch_loss

@@ -30,19 +30,23 @@ def reservoir(count: int, capacity: int, seed: int) -> list[int]:
 
 @dataclass(frozen=True)
 class Mixture:
-    """Share of the batches from the latest case, if there are others.
+    """Share of the batches from the latest cases, if there are others.
 
     latest : 0 to 1; every earlier case has an equal share of the rest
+    new : number of latest cases; each has an equal share of theirs
     """
 
     latest: float = 0.5
+    new: int = 1
 
     def __post_init__(self) -> None:
         if not 0 <= self.latest <= 1:
             raise InputError(f"the latest case's share must be between 0 and 1, not {self.latest}")
+        if self.new < 1:
+            raise InputError(f"the number of latest cases, {self.new}, must be at least 1")
 
     def draw(self, cases: int, rng: np.random.Generator) -> int:
-        """Index of a case; 0 is the latest."""
-        if cases == 1 or rng.random() < self.latest:
-            return 0
-        return int(rng.integers(1, cases))
+        """Index of a case; the latest ones come first."""
+        if cases <= self.new or rng.random() < self.latest:
+            return 0 if self.new == 1 else int(rng.integers(min(self.new, cases)))
+        return int(rng.integers(self.new, cases))

@@ -14,17 +14,18 @@ _LEAST_RATE = 0.05  # share of the initial rate after the expected stream
 
 @dataclass(frozen=True)
 class LearnSettings:
-    """One training per case.
+    """One training per case, or one for several cases.
 
-    updates : optimiser steps after a case
+    updates : optimiser steps of a training
+    together : maximum number of accepted cases per training
     learning_rate : initial value
     rate : "falling" decays to 0 along half a cosine in every training; "steady" is constant; "annealed" is constant
         within a training and decays along half a cosine over the expected stream
     averaging : decay of the running average of the weights; 0 uses the last weights
     replay : "reservoir" mixes earlier cases into every training; "dark" also keeps the network close to its predictions
-        on them when they were new (Buzzega et al., NeurIPS 2020); "none" learns from the latest case alone
+        on them when they were new (Buzzega et al., NeurIPS 2020); "none" learns from the latest cases alone
     buffer : maximum number of earlier cases kept for replay
-    latest : share of the batches from the latest case, if there are others
+    latest : share of the batches from the cases that are new in a training, if there are others
     dark_share : weight of the squared distance to the earlier predictions, in logits
     expected_cases : length of the stream, over which trust in the masks grows and the rate is annealed
     smoothing : blend targets with the network's first prediction where no person decided
@@ -34,6 +35,7 @@ class LearnSettings:
     """
 
     updates: int = 150
+    together: int = 1
     learning_rate: float = 2e-3
     rate: str = FALLING
     averaging: float = 0.97
@@ -52,7 +54,7 @@ class LearnSettings:
             raise InputError(f"replay must be one of {', '.join(REPLAYS)}, not {self.replay!r}")
         if self.rate not in RATES:
             raise InputError(f"rate must be one of {', '.join(RATES)}, not {self.rate!r}")
-        for name in ("updates", "buffer", "expected_cases"):
+        for name in ("updates", "together", "buffer", "expected_cases"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} {getattr(self, name)} must be at least 1")
         if not (self.learning_rate > 0 and self.sharpness > 0 and self.person_weight >= 0 and self.dark_share >= 0):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from InteractiveSegLib.casebook.case_features import keep_features
 from InteractiveSegLib.casebook.casebook import Casebook
 from InteractiveSegLib.casebook.splits import TEST
 from InteractiveSegLib.casebook.starting_masks import keep_starting_mask, obstacle, starting_masks
@@ -35,25 +36,33 @@ class Started:
 
 
 def start_steps(
-    casebook: Casebook, network: AutomaticNetwork, version: int, layout: OrganLayout, most: int | None = None
+    casebook: Casebook,
+    network: AutomaticNetwork,
+    version: int,
+    layout: OrganLayout,
+    most: int | None = None,
+    names: Sequence[str] | None = None,
 ) -> Steps[Started]:
     """Give new cases a starting mask, and store the network's uncertainty about each.
 
-    Cases with a starting mask of this version keep it, so that a run that was killed can be resumed.
+    The features of the image, by which ``diverse`` compares cases, are stored as well. Cases with a starting mask of
+    this version keep it, so that a run that was killed can be resumed.
 
     Parameters
     ----------
     version : of the network, in the casebook
     layout : of organs in the images that the network learnt from
     most : maximum number of cases to predict; all if None
+    names : of the cases, in the order of prediction; all, as they were added, if None
 
     Raises
     ------
+    InputError : there is no case of such a name.
     OutputError : the casebook cannot be written, or the disk is full.
     """
     masks = starting_masks(casebook)
     wanted, have, notes = [], [], []
-    for entry in casebook.cases():
+    for entry in casebook.cases() if names is None else [casebook.case(name) for name in names]:
         if entry.split == TEST:
             continue
         if entry.id in masks and masks[entry.id].version == version:
@@ -67,7 +76,7 @@ def start_steps(
     for number, entry in enumerate(wanted := wanted[:most]):
         yield Progress(number, len(wanted), f"predicting {entry.name}")
         try:
-            probabilities = network.probabilities(casebook.volume(entry))
+            probabilities, features = network.described(casebook.volume(entry))
             labels = layout.likely(probabilities, entry.image.geometry, network)
             sure = confidences(labels, probabilities, network.labels)
             keep_starting_mask(casebook, casebook.case_of_id(entry.id), labels, sure, version)
@@ -76,6 +85,7 @@ def start_steps(
             continue
         unsure = float(np.mean([uncertainty(each) for each in probabilities[1:]]))
         keep_uncertainties(casebook, version, {entry.name: unsure})
+        keep_features(casebook, version, entry.name, features)
         found[entry.name] = sure
     looked_at = [*have, *found.values()]
     names = casebook.labels()

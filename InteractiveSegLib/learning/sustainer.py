@@ -6,12 +6,15 @@ Ma et al., arXiv 2204.06243. Labelled images of the igniter's source are mixed i
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch.utils.data import Dataset
 
+from InteractiveSegLib.casebook.acceptance import load_labels, stream
+from InteractiveSegLib.casebook.batches import BATCHES
 from InteractiveSegLib.casebook.casebook import Casebook
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.geometry import Volume
@@ -33,7 +36,12 @@ IGNITER, SUSTAINER = "igniter", "sustainer"
 PATCHES = PatchSettings((48, 96), (2, 8), 0.5, 0.3, 0.15)
 KEPT_SOURCES = 12
 """Maximum number of labelled images of the source kept for replay."""
+SUSTAINER_SETTINGS = LearnSettings(updates=400, together=max(BATCHES), buffer=80)
+"""One training for all cases accepted since the last one, up to the size of the largest batch."""
+SOURCE_SHARE = 0.25
+"""Share of the patches that come from the source."""
 _LAYOUT, _SOURCE = "layout.json", "source-{}.npz"
+_AUGMENTATION = AugmentationSettings()
 
 
 def keep_source(folder: Path, lessons: Sequence[ImageLesson], network: AutomaticNetwork, layout: OrganLayout) -> None:
@@ -56,17 +64,46 @@ def kept_layout(folder: Path) -> OrganLayout:
     return OrganLayout.load(folder / _LAYOUT)
 
 
+@dataclass(frozen=True)
+class SourceMixture:
+    """Cases of the study as they would be drawn by themselves, and with them images of the source.
+
+    cases : of the study; they come first
+    share : part of the batches that come from the source, where it has any images
+    """
+
+    of_study: Mixture
+    cases: int
+    share: float
+
+    def draw(self, images: int, rng: np.random.Generator) -> int:
+        """Index of a case, or of an image of the source."""
+        if images > self.cases and rng.random() < self.share:
+            return int(rng.integers(self.cases, images))
+        return self.of_study.draw(self.cases, rng)
+
+
 class SustainerTeacher(AutomaticTeacher):
     """Teacher of the automatic network that starts from the igniter's network and mixes in its source.
 
+    Parameters
+    ----------
     igniter : folder of the igniter's version
+    source_share : share of the patches that come from the igniter's source; 0 turns the replay of the source off
+    augmentation : of the patches; None for none
     """
 
     name = SUSTAINER
 
-    def __init__(self, igniter: Path, patches: PatchSettings | None = None) -> None:
+    def __init__(
+        self,
+        igniter: Path,
+        patches: PatchSettings | None = None,
+        source_share: float = SOURCE_SHARE,
+        augmentation: AugmentationSettings | None = _AUGMENTATION,
+    ) -> None:
         super().__init__(patches=patches or PATCHES)
-        self.igniter = igniter
+        self.igniter, self.source_share, self.augmentation = igniter, source_share, augmentation
 
     @classmethod
     def of(cls, casebook: Casebook) -> SustainerTeacher:
@@ -91,12 +128,15 @@ class SustainerTeacher(AutomaticTeacher):
         self, lessons: Sequence[ImageLesson], network: AutomaticNetwork, settings: LearnSettings, seed: int
     ) -> Dataset[Any]:
         axis = network.axis if network.dimensions == 2 else None
-        replayed = [] if settings.replay == NONE else self.source(network)
-        mixture = Mixture(settings.latest)
+        replayed = self.source(network) if self.source_share and settings.replay != NONE else []
+        of_study = Mixture(settings.latest, settings.together)
+        mixture = SourceMixture(of_study, len(lessons), self.source_share)
         plain = ImageBatches([*lessons, *replayed], network.labels, axis, mixture, settings.updates, seed, self.patches)
-        if settings.replay == DARK:  # earlier predictions apply only to unchanged images
+        if settings.replay == DARK or self.augmentation is None:  # earlier predictions hold for unchanged images alone
             return plain
-        changes = AugmentationSettings(turned_degrees=ANY_ANGLE) if network.slices_first else AugmentationSettings()
+        changes = self.augmentation
+        if network.slices_first:
+            changes = replace(changes, turned_degrees=ANY_ANGLE)
         return AugmentedBatches(plain, axis, changes, seed)
 
     def source(self, network: AutomaticNetwork) -> list[ImageLesson]:
@@ -111,10 +151,33 @@ class SustainerTeacher(AutomaticTeacher):
         return found
 
 
-def sustain_start_steps(casebook: Casebook, teacher: SustainerTeacher, most: int) -> Steps[Started | None]:
-    """Give up to ``most`` new cases starting masks of the version in use; None if there is none."""
+def study_layout(casebook: Casebook, teacher: SustainerTeacher, network: AutomaticNetwork) -> OrganLayout:
+    """Layout of organs in the igniter's source and in the cases whose mask was accepted as a whole.
+
+    Masks that cannot be read are left out with a note.
+    """
+    found = [kept_layout(teacher.igniter)]
+    for acceptance in stream(casebook):
+        entry = casebook.case_of_id(acceptance.case_id)
+        try:
+            labels = load_labels(entry, acceptance)
+            if labels.any() and acceptance.reviewed(entry).is_whole:
+                found.append(OrganLayout.of(labels, entry.image.geometry, network))
+        except InputError as error:
+            casebook.note(f"the layout of organs leaves out a case: {error}")
+    return OrganLayout.of_all(found)
+
+
+def sustain_start_steps(
+    casebook: Casebook, teacher: SustainerTeacher, most: int | None, names: Sequence[str] | None = None
+) -> Steps[Started | None]:
+    """Give up to ``most`` new cases starting masks of the version in use; None if there is none.
+
+    names : of the cases, in the order of prediction; all, as they were added, if None
+    """
     version = in_use(casebook, SUSTAINER)
     if version is None or version.folder is None:
         return None
     network = teacher.load(version.folder)
-    return (yield from start_steps(casebook, network, version.id, kept_layout(teacher.igniter), most))
+    layout = study_layout(casebook, teacher, network)
+    return (yield from start_steps(casebook, network, version.id, layout, most, names))

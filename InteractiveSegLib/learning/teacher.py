@@ -48,7 +48,7 @@ class Teacher(Protocol, Generic[Net, Lesson]):
         ...
 
     def batches(self, lessons: Sequence[Lesson], network: Net, settings: LearnSettings, seed: int) -> Dataset[Any]:
-        """Numbered batches; the first lesson is that of the latest case."""
+        """Numbered batches; the first ``settings.together`` lessons are those of the latest cases."""
         ...
 
     def loss(self, settings: LearnSettings) -> Loss: ...
@@ -84,12 +84,12 @@ def teach_steps(
     folder: Path,
     device: torch.device,
 ) -> Steps[Net]:
-    """One training: ``settings.updates`` steps on the latest case's lesson and replayed ones.
+    """One training: ``settings.updates`` steps on the latest cases' lessons and replayed ones.
 
     Parameters
     ----------
     network : trained in place
-    lessons : the first is that of the latest case
+    lessons : the first ``settings.together`` are those of the latest cases
     seed : for the batches
     folder : of the checkpoint; a training found there is resumed
 

@@ -43,6 +43,7 @@ def test_learning_versions_and_the_way_back(study, capsys):
         (["nowhere"], "is not a casebook"),
         (["BOOK", "--updates", "0"], "updates 0"),
         (["BOOK", "--buffer", "0"], "buffer 0"),
+        (["BOOK", "--together", "0"], "together 0"),
     ],
 )
 def test_what_is_wrong_is_reported_in_one_line(study, capsys, words, text):

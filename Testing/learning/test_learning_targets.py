@@ -81,6 +81,16 @@ def test_the_latest_case_has_its_share():
         Mixture(1.5)
 
 
+def test_several_latest_cases_share_what_one_would_have():
+    rng = np.random.default_rng(0)
+    drawn = np.bincount([Mixture(0.4, 2).draw(5, rng) for _ in range(5000)], minlength=5) / 5000
+    assert drawn == pytest.approx([0.2] * 5, abs=0.025)
+    drawn = np.bincount([Mixture(0.4, 4).draw(4, rng) for _ in range(4000)], minlength=4) / 4000  # there are no others
+    assert drawn == pytest.approx([0.25] * 4, abs=0.03)
+    with pytest.raises(InputError, match="number of latest cases, 0, must be at least 1"):
+        Mixture(0.5, 0)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

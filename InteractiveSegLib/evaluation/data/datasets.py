@@ -152,7 +152,7 @@ class Dataset:
         if self.unlabelled == "skip" and self.kind == "volumes":
             labelled = set(files)
             names = [name for name in names if name + self.label in labelled]
-        group_of = {name: self._group(name) for name in names}
+        group_of = {name: self.group_of(name) for name in names}
         tuning = set(sorted(set(group_of.values()))[_TUNING_EVERY - 1 :: _TUNING_EVERY])
         return [name for name in names if split == "all" or (group_of[name] in tuning) == (split == "tuning")]
 
@@ -219,7 +219,8 @@ class Dataset:
         longer = any(name.endswith(other) and len(other) > len(self.image) for other in others)
         return name.endswith(self.image) and len(name) > len(self.image) and not longer
 
-    def _group(self, case: str) -> str:
+    def group_of(self, case: str) -> str:
+        """What the cases of one patient share."""
         match = re.search(self.group, case) if self.group else None
         return match.group() if match else case
 
