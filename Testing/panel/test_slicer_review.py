@@ -110,9 +110,10 @@ def test_a_case_opens_with_outlines_and_is_accepted_as_far_as_it_is_verified(ope
     person.press("acceptButton")
     idle(person)
     assert person.status.text == "case0: accepted; not verified, and not taught: right"
-    first, second = person.ui("standingLabel").text.splitlines()
-    assert first == "1 of 3 cases accepted, 2 of 9 organs verified"
-    assert second.startswith("median ")
+    first, batch, stop = person.ui("standingLabel").text.splitlines()
+    assert first == "1 of 2 cases accepted; 2 of their 3 organs verified in every slice"
+    assert batch.startswith("batch 1: 1 of 5 cases, median ")
+    assert stop.startswith("continue: ")
     with Casebook(study) as casebook:
         found = latest(casebook, casebook.case("case0"))
     assert (found.labels, found.known_labels) == ((1,), (1, 3))

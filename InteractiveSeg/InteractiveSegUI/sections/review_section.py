@@ -15,7 +15,7 @@ from InteractiveSegUI.actions.reviewing import Organ, Reviewing
 from InteractiveSegUI.controller import Controller
 from InteractiveSegUI.sections.section import Section
 
-_ORDERS = ("fixed", "random", "uncertain")
+_ORDERS = ("fixed", "random", "uncertain", "diverse")
 _SWATCH = 12
 
 
