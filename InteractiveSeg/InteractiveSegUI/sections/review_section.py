@@ -118,7 +118,9 @@ class ReviewSection(Section):
                         item.setCheckState(qt.Qt.Checked if self._is_visible(organ) else qt.Qt.Unchecked)
                         swatch = qt.QPixmap(_SWATCH, _SWATCH)
                         swatch.fill(qt.QColor.fromRgbF(*colour))
-                        item.setIcon(qt.QIcon(swatch))
+                        icon = qt.QIcon(swatch)
+                        icon.addPixmap(swatch, qt.QIcon.Selected)  # or it is tinted in the chosen row
+                        item.setIcon(icon)
                     table.setItem(number, column, item)
         ids = [organ.segment_id for organ, _colour in listed]
         chosen = self.controller.parameters.segment
