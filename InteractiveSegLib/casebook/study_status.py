@@ -94,10 +94,10 @@ class StudyStatus:
     def lines(self) -> list[str]:
         """As sentences."""
         total = sum(self.cases.values())
-        told = [
-            f"{self.cases[State.ACCEPTED]} of {counted(total, 'case', 'cases')} accepted; "
-            f"{self.organs} of their {counted(self.all_organs, 'organ', 'organs')} verified in every slice"
-        ]
+        told = [f"{self.cases[State.ACCEPTED]} of {counted(total, 'case', 'cases')} accepted"]
+        if self.all_organs:
+            organs = counted(self.all_organs, "organ", "organs")
+            told[0] += f"; {self.organs} of their {organs} verified in every slice"
         if self.tested:
             told.append(f"{counted(self.tested, 'test case', 'test cases')} accepted, annotated without help")
         for number, batch in enumerate(self.batches, 1):
