@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from warm_worker import warm_command
+from warm_worker import warm_worker_command
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 MODULE_FILE = REPOSITORY / "InteractiveSeg" / "InteractiveSeg.py"
@@ -52,7 +52,7 @@ class PanelSession:
         self.views = bed()
         from InteractiveSegUI.processes import jobs
 
-        jobs.worker_command = warm_command
+        jobs.worker_command = warm_worker_command
         slicer.mrmlScene.Clear(False)
         self.widget = self.views.module.InteractiveSegWidget()
         self.widget.setup()
