@@ -15,6 +15,7 @@ from warm_worker import start_server, warm_command
 
 from InteractiveSegLib.image.geometry import Geometry
 from InteractiveSegLib.networks import script_model
+from InteractiveSegLib.propagate import slice_pool
 
 torch.set_num_threads(1)  # the arrays are small: more threads cost more than they save
 
@@ -29,6 +30,13 @@ def own_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What the tests trust is not written among the settings of the person who runs them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("INTERACTIVESEG_CONFIG", str(tmp_path_factory.mktemp("settings")))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def warm_slice_processes() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(slice_pool, "library_command", warm_command)
         yield
 
 

@@ -82,7 +82,7 @@ def _connected(address: str) -> socket.socket:
 
 def _run(address: str, words: list[str]) -> int:
     """Have the server fork for the streams of this process, and wait for the end of the fork."""
-    asked = json.dumps({"words": words, "folder": os.getcwd(), "environment": dict(os.environ)}).encode()
+    asked = json.dumps({"words": words, "folder": str(Path.cwd()), "environment": dict(os.environ)}).encode()
     with _connected(address) as connection:
         socket.send_fds(connection, [_NUMBER.pack(len(asked))], [0, 1, 2])
         connection.sendall(asked)
@@ -103,9 +103,13 @@ def _serve(address: str) -> None:
     sys.path.insert(0, str(_HERE.parents[1]))
     for module in ("segmenting.image_segmenter", "propagate.proxy_mask", "cli", "worker.server"):
         import_module(f"InteractiveSegLib.{module}")
+    from InteractiveSegLib.propagate import registration, slice_pool
     from InteractiveSegLib.segmenting.adapt import load_optimizer
 
     load_optimizer()
+    if registration.has_elastix():
+        registration.load_elastix()
+    slice_pool.library_command = warm_command  # also of what a fork starts
     import_module("InteractiveSegLib.networks.script_server")  # the last: it measures the memory in use
     gc.collect()
     gc.freeze()  # what a fork does not touch, it does not have to copy

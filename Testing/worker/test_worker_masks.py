@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from blobs import SHAPE_KJI, blob_network, dice, ellipsoid, noisy
+from warm_worker import warm_worker_command
 
 from InteractiveSegLib.cli import main
 from InteractiveSegLib.errors import InputError
@@ -32,7 +33,7 @@ AT = (20, 30, 40)  # where the blob lies in a larger image
 @pytest.fixture(scope="module")
 def worker():
     """One process for the tests of this file; what one leaves in its cache must not matter to the next."""
-    with BlockingWorker() as worker:
+    with BlockingWorker(warm_worker_command()) as worker:
         yield worker
 
 
