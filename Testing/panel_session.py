@@ -15,7 +15,7 @@ from warm_worker import warm_worker_command
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 MODULE_FILE = REPOSITORY / "InteractiveSeg" / "InteractiveSeg.py"
-_IDLE_S = 0.001  # where no event waits: a person's event loop sleeps until one comes
+_IDLE_S = 0.004  # where no event waits: a person's event loop sleeps until one comes
 
 
 @cache

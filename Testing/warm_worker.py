@@ -133,7 +133,8 @@ def _reap(*_: object) -> None:
 def _fork(connection: socket.socket) -> int:
     number, streams, _, _ = socket.recv_fds(connection, _NUMBER.size, 3)
     if not streams:  # somebody waits for the server
-        connection.send(_NUMBER.pack(0))
+        with suppress(OSError):
+            connection.send(_NUMBER.pack(0))
         return 0
     asked = b""
     while len(asked) < _NUMBER.unpack(number)[0]:

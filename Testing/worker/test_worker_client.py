@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from blobs import blob_volume, ellipsoid
 from odd_worker import OddRequest, OddRequestOnImage
+from stopwatch import Stopwatch
 from warm_worker import warm_command
 
 from InteractiveSegLib import __version__
@@ -179,15 +180,17 @@ def test_prompts_outside_the_image_and_requests_without_an_image_are_refused(wor
 # cancelling, and what is stale
 
 
-def test_a_cancel_is_obeyed_within_a_second_and_the_process_stays(worker):
-    job, outcome = started(worker, OddRequest("step", 60))
-    pid, begun = worker.transport.process.pid, time.monotonic()
-    job.cancel()
-    assert worker.wait(job, 5)
-    assert time.monotonic() - begun < 1
-    assert outcome.told == [("stopped", "cancelled")]
-    assert_ready(worker)
-    assert worker.transport.process.pid == pid
+def test_a_cancel_is_obeyed_within_a_second_and_the_process_stays():
+    with odd_worker("quick", limits=ClientLimits(cancel_s=20.0)) as worker:
+        job, outcome = started(worker, OddRequest("step", 60))
+        pid = worker.transport.process.pid
+        with Stopwatch() as took:
+            job.cancel()
+            assert worker.wait(job, 15)
+        assert took.seconds < 1
+        assert outcome.told == [("stopped", "cancelled")]
+        assert_ready(worker)
+        assert worker.transport.process.pid == pid
 
 
 def test_work_that_something_else_takes_the_place_of_is_left_off_by_the_same_process(worker):
@@ -207,10 +210,11 @@ def test_work_that_something_else_takes_the_place_of_is_left_off_by_the_same_pro
 
 def test_a_long_native_call_ends_within_a_second_with_the_process_and_the_next_request_works(worker):
     job, outcome = started(worker, OddRequest("block", 60))
-    process, begun = worker.transport.process, time.monotonic()
-    job.cancel()
-    assert worker.wait(job, 5)
-    assert time.monotonic() - begun < 1
+    process = worker.transport.process
+    with Stopwatch() as took:
+        job.cancel()
+        assert worker.wait(job, 15)
+    assert took.seconds < 1
     assert outcome.told == [("stopped", "cancelled")]
     assert process.wait(5) is not None
     assert_ready(worker)

@@ -1,10 +1,9 @@
 """A worker process propagates annotated slices and suggests the next ones exactly as this process would."""
 
-import time
-
 import numpy as np
 import pytest
 from moving_shapes import SHAPE_KJI, image_of, slices_of, volume_of, wandering_disc
+from stopwatch import Stopwatch
 from warm_worker import warm_worker_command
 
 from InteractiveSegLib.errors import InputError
@@ -132,10 +131,10 @@ def test_a_propagation_is_cancelled_within_a_second(worker):
         JobCallbacks(progress=progress.append, stopped=stopped.append),
     )
     assert worker.loop.run_until(lambda: any("registering" in each.text for each in progress), 60)
-    started = time.monotonic()
-    job.cancel()
-    assert worker.wait(job, 5)
-    assert time.monotonic() - started < 1.5
+    with Stopwatch() as took:
+        job.cancel()
+        assert worker.wait(job, 15)
+    assert took.seconds < 1
     assert stopped == ["cancelled"]
 
 
