@@ -32,7 +32,6 @@ set(PACKAGE_SCRIPTS
   casebook/seg_nrrd.py
   casebook/soft_masks.py
   casebook/splits.py
-  casebook/standing.py
   casebook/starting_masks.py
   casebook/states.py
   casebook/study_status.py

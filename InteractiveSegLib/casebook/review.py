@@ -103,17 +103,6 @@ class Review:
         """The same states of the same slices."""
         return self == other
 
-    def after_change(self, label: int, changed: Iterable[int], drawn: Iterable[int]) -> Review:
-        """The same once an organ's mask was changed in some slices.
-
-        drawn : slices that a person drew on. Those of the changed ones are ``edited``; of the others nobody has seen
-            what they are now
-        """
-        changed, drawn = set(changed), set(drawn)
-        known = set(np.flatnonzero(self.known(label)).tolist())
-        edited = self.marked(label, SliceState.EDITED, changed & drawn)
-        return edited.marked(label, SliceState.UNVERIFIED, (changed - drawn) & known)
-
     def of(self, label: int) -> tuple[SliceState, ...]:
         """The states of one organ."""
         return self.states.get(label, (SliceState.UNVERIFIED,) * self.slices)

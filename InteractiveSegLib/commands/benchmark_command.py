@@ -32,9 +32,9 @@ def add_benchmark(commands: argparse._SubParsersAction) -> None:
         help="compare methods on annotated images, with the same prompts",
         description="Score methods with the same robot users, or people's scribbles, on annotated images; time the "
         "stages (--task speed); annotate slices and propagate them (--task propagate); accept cases one after the "
-        "other and learn from them (--task stream); start a study from a few labelled images and put right what they "
-        "start it with, batch by batch (--task transfer); or teach networks by scribbles (--task scribbles). Start a "
-        "stopped run again with the same --output to resume it.",
+        "other and learn from them (--task stream); start a study from a few labelled images and correct its starting "
+        "masks, batch by batch (--task transfer); or teach networks by scribbles (--task scribbles). Start a stopped "
+        "run again with the same --output to resume it.",
     )
     command.add_argument(
         "--task",

@@ -24,7 +24,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "casebook ignite": ("casebook ignite study --images labelled/images --labels labelled/masks --names labels.json",),
     "casebook list": ("casebook list study", "casebook list study --json"),
-    "casebook next": ("casebook next study --order uncertain",),
+    "casebook next": ("casebook next study --order uncertain", "casebook next study --batch --order diverse"),
+    "casebook status": ("casebook status study",),
     "casebook accept": (
         "casebook accept study scan mask.nii.gz --scribbles scribbles.nii.gz",
         "casebook accept study scan --absent",

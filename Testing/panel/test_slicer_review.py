@@ -110,9 +110,10 @@ def test_a_case_opens_with_outlines_and_is_accepted_as_far_as_it_is_verified(ope
     person.press("acceptButton")
     idle(person)
     assert person.status.text == "case0: accepted; not verified, and not taught: right"
-    first, second = person.ui("standingLabel").text.splitlines()
-    assert first == "1 of 3 cases accepted, 2 of 9 organs verified"
-    assert second.startswith("median ")
+    first, batch, stop = person.ui("standingLabel").text.splitlines()
+    assert first == "1 of 2 cases accepted; 2 of their 3 organs verified in every slice"
+    assert batch.startswith("batch 1: 1 of 5 cases, median ")
+    assert stop.startswith("continue: ")
     with Casebook(study) as casebook:
         found = latest(casebook, casebook.case("case0"))
     assert (found.labels, found.known_labels) == ((1,), (1, 3))
@@ -185,7 +186,10 @@ def test_a_stroke_changes_only_slices_that_were_drawn_on_and_none_that_is_right(
     changed, held = rules.held_back(segment, whole, by_itself=False)
     assert held == 1  # the slice that is right
     person.put_round({segment: changed})
-    assert [review(person).of(1)[index] for index in (7, 8, 10)] == [U, V, E]
+    assert [review(person).of(1)[index] for index in (7, 8, 10)] == [U, V, U]
+    show(person, 10)
+    person.press("sliceRightButton")
+    assert review(person).of(1)[10] is V
 
 
 def test_a_slice_that_is_marked_as_done_is_right_for_its_segment(opened):

@@ -145,7 +145,7 @@ class Reviewing(VTKObservationMixin):
         self._controller.say(f"{_('All slices are right: press Accept case.')} {absent}".strip())
 
     def choose(self, segment_id: str) -> None:
-        """Work on an organ; the middle one of the slices that show it and that nobody looked at is shown."""
+        """Select an organ. Unless the slice shown is an unverified one of it, the middle one of these is shown."""
         controller = self._controller
         controller.parameters.segment = segment_id
         controller.recorder.flush()
@@ -154,7 +154,7 @@ class Reviewing(VTKObservationMixin):
             return
         known = review.known(self._labels()[segment_id])
         left = sorted(each for each in slices_of_difference(None, mask, review.axis) if not known[each])
-        if left:
+        if left and self._index(review) not in left:
             show_place((review.axis, left[len(left) // 2]), controller.workspace.geometry())
 
     def begin(self) -> None:

@@ -31,8 +31,8 @@ class ReviewRules:
     def followed(self, kind: StepKind, changed: State) -> dict[tuple[str, ...], Any]:
         """The review after a step, by its key; empty where it stays, or the step is about it itself.
 
-        Slices that were painted or erased by hand are edited. A computed mask makes those edited that the person drew
-        on; of others that it changed nobody has seen what they are now.
+        Slices that were painted or erased by hand are edited. Those that a computed mask changed are unverified, also
+        where the user drew: nobody has said yet that it is right.
         """
         review: Review | None = self._known.get(REVIEW)
         if review is None or REVIEW in changed:
@@ -42,7 +42,8 @@ class ReviewRules:
             if key[0] == "mask":
                 label = label_of(self._workspace.segmentation_node, key[1])
                 slices = slices_of_difference(self._known.get(key), mask, review.axis)
-                after = after.after_change(label, slices, slices if kind is StepKind.EDIT else self._drawn_on(label))
+                by_hand = kind is StepKind.EDIT
+                after = after.marked(label, SliceState.EDITED if by_hand else SliceState.UNVERIFIED, slices)
         if kind is StepKind.SLICES:
             after = self._marked_right(after, changed[SLICES])
         return {} if after.equals(review) else {REVIEW: after}

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import ClassVar
 
 import qt
+import slicer
 from slicer.i18n import tr as _
 
 from InteractiveSegLib.wording.plain_text import no_markup
@@ -14,7 +15,7 @@ from InteractiveSegUI.actions.reviewing import Organ, Reviewing
 from InteractiveSegUI.controller import Controller
 from InteractiveSegUI.sections.section import Section
 
-_ORDERS = ("fixed", "random", "uncertain")
+_ORDERS = ("fixed", "random", "uncertain", "diverse")
 _SWATCH = 12
 
 
@@ -31,13 +32,13 @@ class ReviewSection(Section):
         self, controller: Controller, reviewing: Reviewing, work: CasebookWork, edit: Callable[[], None]
     ) -> None:
         super().__init__(controller)
-        self._reviewing, self._work, self._edit_by_hand = reviewing, work, edit
+        self._reviewing, self._work = reviewing, work
         self._listed: list[tuple[Organ, tuple[float, ...]]] = []
         self._updating = False
         ui = self.ui
         for button, action, key in (
             (ui.rightButton, reviewing.right, "Y"),
-            (ui.editButton, self._edit, "C"),
+            (ui.editButton, edit, "C"),
             (ui.notThereButton, reviewing.not_there, "Shift+N"),
             (ui.skipOrganButton, reviewing.skip, "K"),
             (ui.sliceRightButton, reviewing.slice_right, "S"),
@@ -55,6 +56,7 @@ class ReviewSection(Section):
             ui.sliceRightButton,
             ui.allRightButton,
         )
+        work.on_opened.append(self._free_keys)
         ui.organTable.connect("itemSelectionChanged()", self._on_selection)
         ui.organTable.connect("itemChanged(QTableWidgetItem*)", self._on_item)
         ui.organTable.horizontalHeader().setSectionResizeMode(0, qt.QHeaderView.ResizeToContents)
@@ -93,9 +95,10 @@ class ReviewSection(Section):
             self._fill(opened.confidences)
             self._reviewing.update()
 
-    def _edit(self) -> None:
-        self._reviewing.choose(self.controller.parameters.segment)
-        self._edit_by_hand()
+    @staticmethod
+    def _free_keys() -> None:
+        """The button that opened the case was disabled meanwhile, and a box beside it may have got the keyboard."""
+        slicer.util.mainWindow().setFocus()
 
     def _fill(self, confidences: dict[int, float]) -> None:
         table, organs = self.ui.organTable, self._reviewing.organs(confidences)
@@ -115,7 +118,9 @@ class ReviewSection(Section):
                         item.setCheckState(qt.Qt.Checked if self._is_visible(organ) else qt.Qt.Unchecked)
                         swatch = qt.QPixmap(_SWATCH, _SWATCH)
                         swatch.fill(qt.QColor.fromRgbF(*colour))
-                        item.setIcon(qt.QIcon(swatch))
+                        icon = qt.QIcon(swatch)
+                        icon.addPixmap(swatch, qt.QIcon.Selected)  # or it is tinted in the chosen row
+                        item.setIcon(icon)
                     table.setItem(number, column, item)
         ids = [organ.segment_id for organ, _colour in listed]
         chosen = self.controller.parameters.segment

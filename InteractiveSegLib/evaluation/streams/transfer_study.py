@@ -161,9 +161,9 @@ def study_steps(
     InputError : too few cases.
     """
     parts = task.parts(data, sum(settings.batches))
-    ignited = yield from ignited_steps(task, parts, data, output, settings, way.augmented, seed)
     folder = output / way.name.replace(" ", "-")
     if not (folder / "study").is_dir():
+        ignited = yield from ignited_steps(task, parts, data, output, settings, way.augmented, seed)
         shutil.rmtree(folder / "copy", ignore_errors=True)
         shutil.copytree(ignited, folder / "copy")
         (folder / "copy").replace(folder / "study")

@@ -17,9 +17,9 @@ from InteractiveSegLib.casebook.left_work import left_work
 from InteractiveSegLib.casebook.provenance import traced
 from InteractiveSegLib.casebook.review import Review
 from InteractiveSegLib.casebook.splits import TEST
-from InteractiveSegLib.casebook.standing import standing
 from InteractiveSegLib.casebook.starting_masks import starting_masks
 from InteractiveSegLib.casebook.states import State
+from InteractiveSegLib.casebook.study_status import study_status
 from InteractiveSegLib.casebook.uncertainties import known_uncertainties
 from InteractiveSegLib.casebook.work_locks import WorkLocks
 from InteractiveSegLib.casebook.worklist import next_case
@@ -56,14 +56,13 @@ def act(folder: Path, action: str, work: CaseWork | None = None, name: str = "",
 def _look(casebook: Casebook, said: str = "", opened: OpenedCase | None = None) -> CasebookView:
     from InteractiveSegLib.learning.versions import in_use
 
-    efforts = {entry.id: casebook.effort(entry) for entry in casebook.cases()}
     started = starting_masks(casebook)
     rows = tuple(
         CaseRow(
             entry.name,
             entry.state.value,
             entry.split,
-            efforts[entry.id],
+            casebook.effort(entry),
             entry.id in started and entry.state is State.NEW,
         )
         for entry in casebook.cases()
@@ -87,7 +86,7 @@ def _look(casebook: Casebook, said: str = "", opened: OpenedCase | None = None) 
         if version
         else "as shipped",
         sum(row["id"] not in learnt for row in waiting),
-        standing(casebook, efforts).lines(),
+        tuple(study_status(casebook).lines()),
         in_use(casebook, _IGNITER) is not None,
         said,
         opened,
