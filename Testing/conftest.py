@@ -34,6 +34,14 @@ def own_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True, scope="session")
+def files_that_no_power_cut_threatens() -> Iterator[None]:
+    """Nothing waits for the disk: what a test writes need not survive the end of the computer, only of a process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
 def warm_slice_processes() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(slice_pool, "library_command", warm_command)
