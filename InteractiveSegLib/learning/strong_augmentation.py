@@ -70,7 +70,7 @@ class AugmentedBatches(Dataset):
 
     def __init__(self, batches: Dataset[Any], axis: int | None, settings: AugmentationSettings, seed: int) -> None:
         self.batches, self.seed = batches, seed
-        self.transform = _transform(axis, settings)
+        self.transform = augmentation(axis, settings)
 
     def __len__(self) -> int:
         return len(self.batches)  # type: ignore[arg-type]
@@ -118,9 +118,13 @@ class _RandAnisotropy(RandomizableTransform):
         return {**data, "image": torch.nn.functional.interpolate(small, sides, mode=mode)[0]}
 
 
-def _transform(axis: int | None, settings: AugmentationSettings) -> Compose:
-    """For an image (1, ...) and its marks (C, ...): both are moved together first, then only the image is changed."""
-    both, modes, padding = ["image", "marks"], ["bilinear", "bilinear"], ["border", "zeros"]
+def augmentation(axis: int | None, settings: AugmentationSettings, marks_mode: str = "bilinear") -> Compose:
+    """For an image (1, ...) and its marks (C, ...): both are moved together first, then only the image is changed.
+
+    axis : of the slices in 2D; None in 3D
+    marks_mode : how marks are interpolated; beyond the border they are 0
+    """
+    both, modes, padding = ["image", "marks"], ["bilinear", marks_mode], ["border", "zeros"]
     flat = axis is not None
     angle = np.deg2rad(settings.turned_degrees) / (1 if flat else _RAS)
     moved: dict[str, Any] = {
