@@ -5,12 +5,14 @@ set(PACKAGE_SCRIPTS
   InteractiveSegUI/actions/__init__.py
   InteractiveSegUI/actions/box_placing.py
   InteractiveSegUI/actions/casebook_work.py
+  InteractiveSegUI/actions/igniting.py
   InteractiveSegUI/actions/journaling.py
   InteractiveSegUI/actions/model_question.py
   InteractiveSegUI/actions/overlays.py
   InteractiveSegUI/actions/pointing.py
   InteractiveSegUI/actions/propagating.py
   InteractiveSegUI/actions/region_outline.py
+  InteractiveSegUI/actions/reviewing.py
   InteractiveSegUI/actions/scribbling.py
   InteractiveSegUI/actions/segmenting.py
   InteractiveSegUI/actions/self_testing.py
@@ -23,9 +25,11 @@ set(PACKAGE_SCRIPTS
   InteractiveSegUI/obstacles.py
   InteractiveSegUI/panel.py
   InteractiveSegUI/processes/__init__.py
+  InteractiveSegUI/processes/igniting_process.py
   InteractiveSegUI/processes/install.py
   InteractiveSegUI/processes/jobs.py
   InteractiveSegUI/processes/learning_process.py
+  InteractiveSegUI/processes/library_process.py
   InteractiveSegUI/processes/packages.py
   InteractiveSegUI/scene/__init__.py
   InteractiveSegUI/scene/belongings.py
@@ -36,9 +40,12 @@ set(PACKAGE_SCRIPTS
   InteractiveSegUI/scene/prompt_nodes.py
   InteractiveSegUI/scene/recorder.py
   InteractiveSegUI/scene/region_node.py
+  InteractiveSegUI/scene/review_display.py
+  InteractiveSegUI/scene/review_rules.py
   InteractiveSegUI/scene/roi_nodes.py
   InteractiveSegUI/scene/sample_image.py
   InteractiveSegUI/scene/segment_io.py
+  InteractiveSegUI/scene/segment_removal.py
   InteractiveSegUI/scene/slice_nodes.py
   InteractiveSegUI/scene/slice_views.py
   InteractiveSegUI/scene/view_mouse.py
@@ -48,10 +55,12 @@ set(PACKAGE_SCRIPTS
   InteractiveSegUI/sections/cases_section.py
   InteractiveSegUI/sections/confidence_plot.py
   InteractiveSegUI/sections/editor_section.py
+  InteractiveSegUI/sections/ignite_section.py
   InteractiveSegUI/sections/image_section.py
   InteractiveSegUI/sections/more_section.py
   InteractiveSegUI/sections/packages_section.py
   InteractiveSegUI/sections/recovery_section.py
+  InteractiveSegUI/sections/review_section.py
   InteractiveSegUI/sections/run_section.py
   InteractiveSegUI/sections/section.py
   InteractiveSegUI/sections/slices_section.py
@@ -71,10 +80,12 @@ set(PACKAGE_RESOURCES
   Resources/SampleData/NOTICE.txt
   Resources/UI/Cases.ui
   Resources/UI/Editor.ui
+  Resources/UI/Ignite.ui
   Resources/UI/Image.ui
   Resources/UI/More.ui
   Resources/UI/Packages.ui
   Resources/UI/Recovery.ui
+  Resources/UI/Review.ui
   Resources/UI/Run.ui
   Resources/UI/Slices.ui
   Resources/UI/Tools.ui

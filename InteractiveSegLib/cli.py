@@ -26,6 +26,7 @@ from InteractiveSegLib.commands.prompt_options import with_joined_boxes
 from InteractiveSegLib.commands.propagate_command import add_propagate, add_suggest
 from InteractiveSegLib.commands.segment_command import add_segment
 from InteractiveSegLib.commands.terminal import add_common, shown
+from InteractiveSegLib.commands.train_command import add_train
 from InteractiveSegLib.commands.worker_command import add_worker
 from InteractiveSegLib.device import device_named
 from InteractiveSegLib.errors import MEMORY_IS_FULL, InputError, InteractiveSegError, OutputError, is_out_of_memory
@@ -138,32 +139,12 @@ def _parser() -> argparse.ArgumentParser:
         add_casebook,
         add_learn,
         add_worker,
-        _add_train,
+        add_train,
         _add_demo,
         add_benchmark,
     ):
         add(commands)
     return parser
-
-
-def _add_train(commands: argparse._SubParsersAction) -> None:
-    command = commands.add_parser(
-        "train",
-        help="train a network from procedural images",
-        description="Train a network from procedural images. Run it again with the same folder to resume.",
-    )
-    command.add_argument("network", choices=("prompted", "pnet", "pcnet"), help="which network")
-    command.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="checkpoints and weights")
-    command.add_argument("--steps", type=int, help="number of optimiser steps (default: as for the shipped weights)")
-    command.add_argument(
-        "--label-maps",
-        type=Path,
-        metavar="FOLDER",
-        help="continue the training of the prompted network on shapes from these label maps, with few marks",
-    )
-    command.add_argument("--workers", type=int, default=0, help="number of processes that generate images")
-    add_common(command)
-    command.set_defaults(run=_train)
 
 
 def _add_demo(commands: argparse._SubParsersAction) -> None:
@@ -176,21 +157,6 @@ def _add_demo(commands: argparse._SubParsersAction) -> None:
     command.add_argument("-o", "--output", type=Path, default=Path("demo_output"), metavar="FOLDER", help="pictures")
     add_common(command)
     command.set_defaults(run=_demo)
-
-
-def _train(options: argparse.Namespace) -> None:
-    from InteractiveSegLib.training.recipes import train_steps
-
-    steps = train_steps(
-        options.network,
-        options.output,
-        steps=options.steps,
-        seed=options.seed,
-        workers=options.workers,
-        device=device_named(options.device),
-        label_maps=options.label_maps,
-    )
-    print(shown(steps, options))
 
 
 def _demo(options: argparse.Namespace) -> None:

@@ -41,6 +41,7 @@ set(PACKAGE_SCRIPTS
   casebook/worklist.py
   cli.py
   commands/__init__.py
+  commands/automatic_segment.py
   commands/batch.py
   commands/batch_report.py
   commands/benchmark_command.py
@@ -52,9 +53,12 @@ set(PACKAGE_SCRIPTS
   commands/prompt_options.py
   commands/propagate_command.py
   commands/review_options.py
+  commands/scribble_command.py
+  commands/scribble_learn.py
   commands/segment_command.py
   commands/stream_command.py
   commands/terminal.py
+  commands/train_command.py
   commands/transfer_command.py
   commands/worker_command.py
   device.py
@@ -70,6 +74,8 @@ set(PACKAGE_SCRIPTS
   evaluation/data/cases.py
   evaluation/data/datasets.py
   evaluation/data/folder_dataset.py
+  evaluation/data/patient_folds.py
+  evaluation/data/scribbled_cases.py
   evaluation/overlay.py
   evaluation/prompted/__init__.py
   evaluation/prompted/benchmark.py
@@ -83,6 +89,12 @@ set(PACKAGE_SCRIPTS
   evaluation/prompted/showcase.py
   evaluation/prompted/speed.py
   evaluation/prompted/trial.py
+  evaluation/scribbles/__init__.py
+  evaluation/scribbles/scribble_benchmark.py
+  evaluation/scribbles/scribble_masks.py
+  evaluation/scribbles/scribble_pictures.py
+  evaluation/scribbles/scribble_report.py
+  evaluation/scribbles/variants.py
   evaluation/slices/__init__.py
   evaluation/slices/combination.py
   evaluation/slices/propagation_benchmark.py
@@ -143,10 +155,13 @@ set(PACKAGE_SCRIPTS
   image/text_header.py
   image/working_grid.py
   learning/__init__.py
+  learning/automatic_card.py
+  learning/automatic_model.py
   learning/automatic_network.py
   learning/automatic_teacher.py
   learning/background.py
   learning/case_targets.py
+  learning/held_out.py
   learning/ignite_plan.py
   learning/igniter.py
   learning/image_batches.py
@@ -160,7 +175,15 @@ set(PACKAGE_SCRIPTS
   learning/organ_layout.py
   learning/prompted_teacher.py
   learning/replay.py
+  learning/scribble_batches.py
+  learning/scribble_folder.py
+  learning/scribble_learner.py
+  learning/scribble_lesson.py
+  learning/scribble_objective.py
+  learning/scribble_set.py
+  learning/scribble_training.py
   learning/settings.py
+  learning/source_look.py
   learning/source_set.py
   learning/starting.py
   learning/strong_augmentation.py
@@ -171,6 +194,7 @@ set(PACKAGE_SCRIPTS
   learning/versions.py
   networks/__init__.py
   networks/architectures.py
+  networks/attention.py
   networks/block_six.py
   networks/checkpoint.py
   networks/cues.py
@@ -184,6 +208,7 @@ set(PACKAGE_SCRIPTS
   networks/pnet.py
   networks/predict.py
   networks/prompted.py
+  networks/scribble_losses.py
   networks/script_model.py
   networks/script_server.py
   notes/__init__.py
@@ -283,6 +308,7 @@ set(PACKAGE_SCRIPTS
   worker/requests/request_kinds.py
   worker/requests/segment_request.py
   worker/requests/slices_request.py
+  worker/requests/source_request.py
   worker/requests/suggest_request.py
   worker/server.py
   worker/subprocess_transport.py

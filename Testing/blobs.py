@@ -1,16 +1,18 @@
 """Bright blobs on a dark background, and a small network that learns to find them in seconds."""
 
+from __future__ import annotations
+
 import copy
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from InteractiveSegLib.image.geometry import Geometry, Volume
 from InteractiveSegLib.image.intensity import normalised
-from InteractiveSegLib.networks.block_six import BlockSixNetwork
-from InteractiveSegLib.networks.losses import dice_cross_entropy
-from InteractiveSegLib.networks.pcnet import PCNet
+
+if TYPE_CHECKING:  # the processes of tests that need only blobs do not load PyTorch
+    from InteractiveSegLib.networks.block_six import BlockSixNetwork
 
 SHAPE_KJI = (14, 20, 25)
 CENTRE_KJI, RADII_KJI = (6, 10, 13), (3.6, 5.2, 6.4)
@@ -35,14 +37,20 @@ def dice(one, other):
     return 2 * np.count_nonzero(one & other) / (np.count_nonzero(one) + np.count_nonzero(other))
 
 
-def blob_network(kind=PCNet) -> BlockSixNetwork:
-    """A fresh copy of the trained network, in eval mode."""
-    return copy.deepcopy(_trained(kind))
+def blob_network(kind: type[BlockSixNetwork] | None = None) -> BlockSixNetwork:
+    """A fresh copy of the trained network, in eval mode; a PCNet unless another kind is named."""
+    from InteractiveSegLib.networks.pcnet import PCNet
+
+    return copy.deepcopy(_trained(kind or PCNet))
 
 
 @cache
 def _trained(kind: type[BlockSixNetwork]) -> BlockSixNetwork:
     """Trained on blobs of random size and place for 60 steps, by a fixed seed."""
+    import torch
+
+    from InteractiveSegLib.networks.losses import dice_cross_entropy
+
     rng, shape = np.random.default_rng(7), (16, 16, 16)
     with torch.random.fork_rng():
         torch.manual_seed(7)

@@ -1,5 +1,6 @@
 """Shared by several tests: an awkward grid, and the real images if they are available."""
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -9,10 +10,19 @@ import numpy as np
 import pytest
 import torch
 from panel_session import PanelSession
+from tiny_models import end_idle_model
+from warm_worker import start_server, warm_command
 
 from InteractiveSegLib.image.geometry import Geometry
+from InteractiveSegLib.networks import script_model
+from InteractiveSegLib.propagate import slice_pool
 
 torch.set_num_threads(1)  # the arrays are small: more threads cost more than they save
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before the processes of pytest-xdist start, so that they share the process which tests fork workers from."""
+    start_server()
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -20,6 +30,13 @@ def own_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What the tests trust is not written among the settings of the person who runs them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("INTERACTIVESEG_CONFIG", str(tmp_path_factory.mktemp("settings")))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def warm_slice_processes() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(slice_pool, "library_command", warm_command)
         yield
 
 
@@ -44,6 +61,16 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real images: {folder} does not exist (set INTERACTIVESEG_DATA)")
     return folder
+
+
+@pytest.fixture(scope="module")
+def warm_models() -> Iterator[None]:
+    """The processes of models from elsewhere are forks; none of them stays for another module."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(script_model, "library_command", warm_command)
+        yield
+        gc.collect()
+        end_idle_model()
 
 
 @pytest.fixture

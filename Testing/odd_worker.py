@@ -139,9 +139,10 @@ DEEDS = {
 }
 
 
-def main(words):
+def main():
     """Words: ``quick`` does without the warm-up; ``other`` is of another version; ``banner`` and ``noise`` print first;
     ``mute`` says nothing; ``silent`` gives no sign of life after the greeting; ``exit`` ends at once."""
+    words = sys.argv[1:]
     if "quick" in words:
         server._warm_up = lambda _: {}
     if "other" in words:
@@ -162,4 +163,4 @@ def main(words):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

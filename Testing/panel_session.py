@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from warm_worker import warm_command
+from warm_worker import warm_worker_command
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 MODULE_FILE = REPOSITORY / "InteractiveSeg" / "InteractiveSeg.py"
-_IDLE_S = 0.001  # where no event waits: a person's event loop sleeps until one comes
+_IDLE_S = 0.004  # where no event waits: a person's event loop sleeps until one comes
 
 
 @cache
@@ -52,7 +52,7 @@ class PanelSession:
         self.views = bed()
         from InteractiveSegUI.processes import jobs
 
-        jobs.worker_command = warm_command
+        jobs.worker_command = warm_worker_command
         slicer.mrmlScene.Clear(False)
         self.widget = self.views.module.InteractiveSegWidget()
         self.widget.setup()

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from InteractiveSegLib.networks import script_model
 from InteractiveSegLib.networks.model_trust import trust
 
 CARD = {"channels": ["image"], "spatial_axes": 3, "outputs": 1}
@@ -62,6 +63,13 @@ def folder(path, model=None, card=CARD):
     trusted(scripted(model or Threshold(), path / "model.ts"))
     (path / "model.json").write_text(card if isinstance(card, str) else json.dumps(card))
     return path
+
+
+def end_idle_model():
+    """The next model has a process of its own."""
+    idle, script_model._Process._idle = script_model._Process._idle, None
+    if idle is not None:
+        idle.end()
 
 
 def bundle(path, model=None, inputs=None, outputs=1, **others):

@@ -12,11 +12,13 @@ from slicer.util import VTKObservationMixin
 from InteractiveSegLib.worker.client import WorkerClient
 from InteractiveSegUI.actions.box_placing import BoxPlacing
 from InteractiveSegUI.actions.casebook_work import CasebookWork
+from InteractiveSegUI.actions.igniting import Igniting
 from InteractiveSegUI.actions.journaling import Journaling
 from InteractiveSegUI.actions.overlays import Overlays
 from InteractiveSegUI.actions.pointing import Pointing
 from InteractiveSegUI.actions.propagating import Propagating
 from InteractiveSegUI.actions.region_outline import RegionOutline
+from InteractiveSegUI.actions.reviewing import Reviewing
 from InteractiveSegUI.actions.scribbling import Scribbling
 from InteractiveSegUI.actions.segmenting import Segmenting
 from InteractiveSegUI.actions.self_testing import SelfTesting
@@ -32,10 +34,12 @@ from InteractiveSegUI.scene.parameters import Parameters
 from InteractiveSegUI.scene.prompt_nodes import is_of_scribbles
 from InteractiveSegUI.sections.cases_section import CasesSection
 from InteractiveSegUI.sections.editor_section import EditorSection
+from InteractiveSegUI.sections.ignite_section import IgniteSection
 from InteractiveSegUI.sections.image_section import ImageSection
 from InteractiveSegUI.sections.more_section import MoreSection
 from InteractiveSegUI.sections.packages_section import PackagesSection
 from InteractiveSegUI.sections.recovery_section import RecoverySection
+from InteractiveSegUI.sections.review_section import ReviewSection
 from InteractiveSegUI.sections.run_section import RunSection
 from InteractiveSegUI.sections.section import Section
 from InteractiveSegUI.sections.slices_section import SlicesSection
@@ -68,16 +72,22 @@ class Panel(VTKObservationMixin):
         self.journaling = Journaling(controller, Path(slicer.app.temporaryPath))
         self.marking = SliceMarking(controller)
         self.propagating = Propagating(controller, self.marking, self.overlays)
-        self.casebook_work = CasebookWork(controller)
+        self.casebook_work = work = CasebookWork(controller)
+        self.reviewing = Reviewing(controller, self.marking.view, lambda: work.is_shown, work.note_look)
+        work.on_opened.append(self.reviewing.begin)
+        self.igniting = Igniting(controller, lambda: work.folder, work.look_again)
         editor, more = EditorSection(controller, self.tools), MoreSection(controller)
+        review = ReviewSection(controller, self.reviewing, work, editor.edit)
+        ignite = IgniteSection(controller, self.igniting)
         packages = PackagesSection(self.installer, self.self_testing, more.open)
         shown: list[Section] = [
             RecoverySection(controller, self.journaling),
-            ImageSection(controller),
+            ImageSection(controller, lambda: work.is_shown),
+            review,
             ToolsSection(controller, self.tools, self.scribbling, placing),
             RunSection(controller, self.segmenting, self.updating, self.overlays, self.outline),
             SlicesSection(controller, self.marking, self.propagating, self.overlays),
-            CasesSection(controller, self.casebook_work),
+            CasesSection(controller, work, ignite),
             more,
             editor,
         ]
@@ -85,7 +95,7 @@ class Panel(VTKObservationMixin):
             layout.addWidget(section.widget)
         layout.addStretch(1)
         more.add(packages)
-        self.sections = [*shown, packages]
+        self.sections = [*shown, ignite, packages]
         for tool in (self.scribbling, self.pointing):
             tool.on_start += [editor.put_away, self.segmenting.warm_up]
         controller.listeners.append(self._update)

@@ -80,7 +80,7 @@ def accept(casebook: Casebook, entry: CaseEntry, accepted: AcceptedMask) -> Acce
     ConflictError : another program accepted, skipped or reopened the case since ``entry`` was read; nothing is changed.
     OutputError : the folder cannot be written, or the disk is full; nothing is changed.
     """
-    occurring = _checked(entry, accepted)
+    occurring = _checked(entry, accepted, casebook.labels())
     start = _start_of(casebook, entry)
     require_step(entry.name, entry.state, State.ACCEPTED)
     entry.image.require_unchanged(entry.name)
@@ -185,7 +185,7 @@ def _changed(review: Review, start: NDArray[np.integer], labels: NDArray[np.inte
     return {"changed": int(np.count_nonzero(before != after)), "organs": int(np.count_nonzero(after))}
 
 
-def _checked(entry: CaseEntry, accepted: AcceptedMask) -> list[int]:
+def _checked(entry: CaseEntry, accepted: AcceptedMask, names: Mapping[int, str]) -> list[int]:
     """The labels that occur, ascending."""
     arrays = {"mask": accepted.labels, "array of origins": accepted.origins}
     arrays |= {f"first answer for label {label}": values for label, values in accepted.first.items()}
@@ -201,7 +201,7 @@ def _checked(entry: CaseEntry, accepted: AcceptedMask) -> list[int]:
     occurring = [int(value) for value in np.unique(labels) if value]
     if accepted.review is not None:
         accepted.review.require_grid(entry.image.geometry.shape_kji, f"case {entry.name!r}")
-        accepted.review.require_fits(labels, f"case {entry.name!r}")
+        accepted.review.require_fits(labels, f"case {entry.name!r}", names)
     elif not occurring and not accepted.absent:
         raise InputError(
             f"the mask of case {entry.name!r} is empty: say that the image shows no object, or skip the case"

@@ -45,7 +45,7 @@ def _features(row: sqlite3.Row) -> tuple[str, int, NDArray[np.float64]]:
     try:
         values = np.array(data["values"], np.float64)
         if values.ndim != 1 or not values.size or not all(map(math.isfinite, values.tolist())):
-            raise ValueError("they are no numbers")
+            raise ValueError("they are not numbers")
         return str(row["name"]), int(data["version"]), values
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"entry {row['id']} of a case's log is damaged in the database: {error!r}") from error

@@ -16,6 +16,7 @@ from InteractiveSegLib.casebook.effort import ROUND, Event
 from InteractiveSegLib.casebook.entries import CaseEntry, time_of_day, undamaged
 from InteractiveSegLib.casebook.new_files import checksums_of, new_files, require_intact
 from InteractiveSegLib.casebook.prompt_file import load_prompts, save_prompts
+from InteractiveSegLib.casebook.review import Review
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.image_io import read_labelmap, write_labelmap
 from InteractiveSegLib.prompts.prompts import Prompts
@@ -31,21 +32,31 @@ class KeptRound:
 
     accepted : number of the latest acceptance of the case when the round was kept; 0 if there was none
     labels : (K, J, I)
+    review : what was looked at by then; None where nobody said anything of what is right
     """
 
     accepted: int
     prompts: Prompts
     labels: NDArray[np.integer]
+    review: Review | None = None
 
 
-def keep_round(casebook: Casebook, entry: CaseEntry, prompts: Prompts, labels: NDArray[np.integer]) -> None:
-    """Save a round of a case; the latest 20 of each case are kept.
+def keep_round(
+    casebook: Casebook,
+    entry: CaseEntry,
+    prompts: Prompts,
+    labels: NDArray[np.integer],
+    review: Review | None = None,
+) -> None:
+    """Save a round of a case, as ``KeptRound``; the latest 20 of each case are kept.
 
     Raises
     ------
-    InputError : a mask of another shape than the image.
+    InputError : a mask of another shape than the image, or a review of another number of slices.
     OutputError : the folder cannot be written, or the disk is full.
     """
+    if review is not None:
+        review.require_grid(entry.image.geometry.shape_kji, f"case {entry.name!r}")
     with new_files(casebook.folder, casebook.database, entry.id, _FILES) as new:
         write_labelmap(new.paths["mask"], labels, entry.image.geometry)
         save_prompts(prompts, entry.image.geometry.shape_kji, new.paths["prompts"])
@@ -53,8 +64,17 @@ def keep_round(casebook: Casebook, entry: CaseEntry, prompts: Prompts, labels: N
         with casebook.database.writing() as rows:
             accepted = rows.execute("SELECT max(id) FROM acceptance WHERE case_id = ?", [entry.id]).fetchone()[0] or 0
             rows.execute(
-                "INSERT INTO round (case_id, at, prompts, mask, accepted, checksums) VALUES (?, ?, ?, ?, ?, ?)",
-                [entry.id, time_of_day(), new.stored("prompts"), new.stored("mask"), accepted, checksums],
+                "INSERT INTO round (case_id, at, prompts, mask, accepted, checksums, review)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [
+                    entry.id,
+                    time_of_day(),
+                    new.stored("prompts"),
+                    new.stored("mask"),
+                    accepted,
+                    checksums,
+                    None if review is None else review.to_text(),
+                ],
             )
             old = rows.execute(
                 "SELECT id, case_id, prompts, mask FROM round WHERE case_id = ? ORDER BY id DESC LIMIT -1 OFFSET ?",
@@ -90,9 +110,12 @@ def load_round(casebook: Casebook, entry: CaseEntry, row: sqlite3.Row) -> KeptRo
     try:
         mask, prompts = (case_file(casebook.folder, entry.id, row[name]) for name in ("mask", "prompts"))
         checksums, accepted = checksums_of(row), int(row["accepted"])
+        review = None if row["review"] is None else Review.from_text(row["review"])
+        if review is not None:
+            review.require_grid(entry.image.geometry.shape_kji, f"case {entry.name!r}")
     except (TypeError, ValueError) as error:
         raise InputError(f"{what} is damaged in the database: {error}") from error
     for name, path in (("mask", mask), ("prompts", prompts)):
         require_intact(path, None if checksums is None else checksums.get(name, ""), f"the {name} of {what}")
     labels = read_labelmap(mask, entry.image.geometry)
-    return KeptRound(accepted, load_prompts(prompts, entry.image.geometry.shape_kji), labels)
+    return KeptRound(accepted, load_prompts(prompts, entry.image.geometry.shape_kji), labels, review)

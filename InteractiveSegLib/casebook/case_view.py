@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from InteractiveSegLib.casebook.effort import Effort, Event
+from InteractiveSegLib.casebook.review import Review
 from InteractiveSegLib.image.geometry import Volume
 from InteractiveSegLib.image.packed_mask import PackedMask
 from InteractiveSegLib.prompts.prompts import Prompts
@@ -13,12 +14,16 @@ from InteractiveSegLib.prompts.prompts import Prompts
 
 @dataclass(frozen=True)
 class CaseRow:
-    """One line of the worklist."""
+    """One line of the worklist.
+
+    has_start : it opens with a starting mask
+    """
 
     name: str
     state: str
     split: str
     effort: Effort
+    has_start: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +34,8 @@ class OpenedCase:
     volume : the image
     prompts, masks : of the last round, masks by label; the accepted ones for a reopened case
     reason : why this case was chosen
+    review : of the masks; None if they count as a whole, as for ``LeftWork``
+    confidences : label -> the network's confidence in the starting mask, 0 to 1; empty if there is none
     """
 
     name: str
@@ -37,6 +44,8 @@ class OpenedCase:
     prompts: Prompts
     masks: Mapping[int, PackedMask]
     reason: str
+    review: Review | None = None
+    confidences: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +56,8 @@ class CasebookView:
     model : folder of the version of the interactive network in use; "" for the shipped one
     version : the same in words
     waiting : accepted cases that are still to be learnt
+    standing : sentences on how far the study is
+    is_ignited : a network was taught by labelled images, which gives cases starting masks
     opened : the case that was opened by the request
     said : what the request did, in words
     """
@@ -56,6 +67,8 @@ class CasebookView:
     model: str
     version: str
     waiting: int
+    standing: tuple[str, ...]
+    is_ignited: bool = False
     said: str = ""
     opened: OpenedCase | None = None
     notes: tuple[str, ...] = field(default=())
@@ -68,6 +81,7 @@ class CaseWork:
     revision : of the case when it was opened
     masks : label -> present mask; proposed : label -> the network's last mask
     events : since the last ones were sent
+    review : of the masks; None if they count as a whole
     """
 
     case: str
@@ -76,3 +90,4 @@ class CaseWork:
     masks: Mapping[int, PackedMask] = field(default_factory=dict)
     proposed: Mapping[int, PackedMask] = field(default_factory=dict)
     events: Sequence[Event] = ()
+    review: Review | None = None

@@ -14,10 +14,10 @@ from InteractiveSegLib.casebook.states import State
 PAUSE_S = 30.0
 
 OPENED, STROKE, EDIT, ROUND, CLOSED = "opened", "stroke", "edit", "round", "closed"
-UNDONE, REDONE = "undone", "redone"
+UNDONE, REDONE, REVIEWED, LOOKED = "undone", "redone", "reviewed", "looked"
 CHANGED = "changed"
 """Recorded on acceptance: how much of the starting mask was changed."""
-_BY_PERSONS = {OPENED, STROKE, EDIT, ROUND, CLOSED, UNDONE, REDONE, *(state.value for state in State)}
+_BY_PERSONS = {OPENED, STROKE, EDIT, ROUND, CLOSED, UNDONE, REDONE, REVIEWED, LOOKED, *(state.value for state in State)}
 
 
 @dataclass(frozen=True)

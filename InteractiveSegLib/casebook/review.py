@@ -99,6 +99,10 @@ class Review:
         """This review with states for these organs, too."""
         return Review(self.axis, self.slices, {**{label: self.of(label) for label in labels}, **self.states})
 
+    def equals(self, other: Review) -> bool:
+        """The same states of the same slices."""
+        return self == other
+
     def of(self, label: int) -> tuple[SliceState, ...]:
         """The states of one organ."""
         return self.states.get(label, (SliceState.UNVERIFIED,) * self.slices)
@@ -163,8 +167,10 @@ class Review:
                 f"shape {shape_kji} (k, j, i)"
             )
 
-    def require_fits(self, labels: NDArray[np.integer], what: str) -> None:
+    def require_fits(self, labels: NDArray[np.integer], what: str, names: Mapping[int, str] | None = None) -> None:
         """Check that it does not contradict a labelmap (K, J, I).
+
+        names : label -> name, for messages
 
         Raises
         ------
@@ -173,18 +179,19 @@ class Review:
         """
         if not self.known_labels():
             raise InputError(f"nothing of the mask of {what} is verified: there is nothing to accept")
-        names = "kji"[self.axis]
+        along = "kji"[self.axis]
         for label, states in self.states.items():
+            name = (names or {}).get(label, f"label {label}")
             shown = changed_slices(labels == label, np.zeros((1, 1, 1), bool), self.axis)
             absent = np.array(states) == SliceState.ABSENT
             if (wrong := np.flatnonzero(shown & absent)).size:
                 raise InputError(
-                    f"label {label} is marked as absent from slice {wrong[0]} along {names} of {what}, but the mask "
+                    f"{name} is marked as absent from slice {wrong[0]} along {along} of {what}, but the mask "
                     "shows it there"
                 )
             if self.known(label).all() and not shown.any() and not absent.any():
                 raise InputError(
-                    f"label {label} is marked as verified in all slices of {what}, but the mask does not show it: mark "
+                    f"{name} is marked as verified in all slices of {what}, but the mask does not show it: mark "
                     "it as absent"
                 )
 

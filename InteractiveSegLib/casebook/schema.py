@@ -109,7 +109,10 @@ CREATE TABLE starting_mask (
 );
 """
 
-MIGRATIONS = (_CASES, _LEARNING, _SEQUENCE, _WEIGHTS, _REVIEWS)
+# round.review: as acceptance.review; NULL where nobody said anything of what is right.
+_REVIEWED_ROUNDS = "ALTER TABLE round ADD COLUMN review TEXT;"
+
+MIGRATIONS = (_CASES, _LEARNING, _SEQUENCE, _WEIGHTS, _REVIEWS, _REVIEWED_ROUNDS)
 VERSION = len(MIGRATIONS)
 
 

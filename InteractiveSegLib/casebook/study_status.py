@@ -94,14 +94,14 @@ class StudyStatus:
     def lines(self) -> list[str]:
         """As sentences."""
         total = sum(self.cases.values())
-        told = [
-            f"{self.cases[State.ACCEPTED]} of {counted(total, 'case', 'cases')} accepted; "
-            f"{self.organs} of their {counted(self.all_organs, 'organ', 'organs')} verified in every slice"
-        ]
+        told = [f"{self.cases[State.ACCEPTED]} of {counted(total, 'case', 'cases')} accepted"]
+        if self.all_organs:
+            organs = counted(self.all_organs, "organ", "organs")
+            told[0] += f"; {self.organs} of their {organs} verified in every slice"
         if self.tested:
             told.append(f"{counted(self.tested, 'test case', 'test cases')} accepted, annotated without help")
         for number, batch in enumerate(self.batches, 1):
-            known = [f"median {batch.seconds:.0f} s a case"] if batch.seconds is not None else []
+            known = [f"median {batch.seconds:.0f} s per case"] if batch.seconds is not None else []
             known += [f"{100 * batch.changed:.1f} % of the voxels changed"] if batch.changed is not None else []
             of = f"{batch.cases} of {batch.planned} cases" if not batch.is_complete else f"{batch.cases} cases"
             told.append(", ".join([f"batch {number}: {of}", *known]))
@@ -133,7 +133,7 @@ def study_status(
             found = latest(casebook, entry)
             review = None if found is None else found.reviewed(entry)
         except InputError as error:
-            casebook.note(f"{error}; 'casebook check' lists all that is wrong")
+            casebook.note(f"{error}; 'casebook check' lists all faults")
             continue
         if found is None or review is None:
             continue

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from InteractiveSegLib.commands.scribble_command import add_scribble_options
 from InteractiveSegLib.commands.stream_command import PARTS
 from InteractiveSegLib.commands.terminal import add_common, add_trust, count_of, say, shown
 from InteractiveSegLib.commands.transfer_command import PARTS as TRANSFER_PARTS
@@ -31,13 +32,13 @@ def add_benchmark(commands: argparse._SubParsersAction) -> None:
         help="compare methods on annotated images, with the same prompts",
         description="Score methods with the same robot users, or people's scribbles, on annotated images; time the "
         "stages (--task speed); annotate slices and propagate them (--task propagate); accept cases one after the "
-        "other and learn from them (--task stream); or start a study from a few labelled images and put right what "
-        "they start it with, batch by batch (--task transfer). Start a stopped run again with the same --output to "
-        "resume it.",
+        "other and learn from them (--task stream); start a study from a few labelled images and correct its starting "
+        "masks, batch by batch (--task transfer); or teach networks by scribbles (--task scribbles). Start a stopped "
+        "run again with the same --output to resume it.",
     )
     command.add_argument(
         "--task",
-        choices=("accuracy", "speed", "propagate", "stream", "transfer"),
+        choices=("accuracy", "speed", "propagate", "stream", "transfer", "scribbles"),
         default="accuracy",
         help="what to measure",
     )
@@ -71,7 +72,8 @@ def add_benchmark(commands: argparse._SubParsersAction) -> None:
         "--methods",
         metavar="A,B,...",
         help=f"default: MODEL,MODEL:fixed,MODEL:plain,{_BASELINES}; other models and MODEL:straight are possible. "
-        "MODEL:fixed is never fine-tuned (--no-adapt of segment)",
+        "MODEL:fixed is never fine-tuned (--no-adapt of segment). For networks that scribbles teach, "
+        "the one that makes masks of the scribbles (default: ensemble)",
     )
     users.add_argument(
         "--users",
@@ -101,10 +103,11 @@ def add_benchmark(commands: argparse._SubParsersAction) -> None:
     )
     for name, text in (
         ("--steps", "of the igniter of a transfer"),
-        ("--updates", "after each batch of a transfer"),
+        ("--updates", "after each batch of a transfer, or of every training from scribbles (default there: 1500)"),
         ("--tested", "test cases of a transfer, at most"),
     ):
         streams.add_argument(name, type=count_of, metavar="N", help=text)
+    add_scribble_options(command)
     command.add_argument(
         "--quick",
         action="store_true",
@@ -147,6 +150,11 @@ def _benchmark(options: argparse.Namespace) -> None:
         from InteractiveSegLib.commands.stream_command import run_streams
 
         run_streams(options)
+        return
+    if options.task == "scribbles":
+        from InteractiveSegLib.commands.scribble_command import run_scribbles
+
+        run_scribbles(options)
         return
     if options.task == "transfer":
         from InteractiveSegLib.commands.transfer_command import run_transfer

@@ -91,5 +91,5 @@ def _review(casebook: Casebook, entry: CaseEntry, labels: Iterable[int]) -> Revi
         if found is not None:
             return found.reviewed(entry).naming(labels)
     except InputError as error:
-        casebook.note(f"{error}; 'casebook check' lists all that is wrong")
+        casebook.note(f"{error}; 'casebook check' lists all faults")
     return Review.of_all(entry.image.geometry, labels)

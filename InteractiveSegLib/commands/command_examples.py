@@ -24,7 +24,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "casebook ignite": ("casebook ignite study --images labelled/images --labels labelled/masks --names labels.json",),
     "casebook list": ("casebook list study", "casebook list study --json"),
-    "casebook next": ("casebook next study --order uncertain",),
+    "casebook next": ("casebook next study --order uncertain", "casebook next study --batch --order diverse"),
+    "casebook status": ("casebook status study",),
     "casebook accept": (
         "casebook accept study scan mask.nii.gz --scribbles scribbles.nii.gz",
         "casebook accept study scan --absent",
@@ -33,8 +34,21 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "casebook skip": ("casebook skip study scan",),
     "casebook reopen": ("casebook reopen study scan",),
     "casebook export": ("casebook export study masks --form seg.nrrd", "casebook export study effort.csv --effort"),
-    "learn": ("learn study", "learn study --low-priority", "learn study --versions", "learn study --network sustainer"),
-    "train": ("train prompted -o weights",),
+    "learn": (
+        "learn study",
+        "learn study --low-priority",
+        "learn study --versions",
+        "learn study --network sustainer",
+        "learn study --from scribbles",
+    ),
+    "train": ("train prompted -o weights", "train scribbles --images scans --scribbles drawn -o heart"),
+    "train prompted": ("train prompted -o weights",),
+    "train pnet": ("train pnet -o weights",),
+    "train pcnet": ("train pcnet -o weights",),
+    "train scribbles": (
+        "train scribbles --images scans --scribbles drawn -o heart",
+        "train scribbles --images acdc --scribbles acdc --unmarked 4 --background 0 --patient 'patient[0-9]+' -o heart",
+    ),
     "demo": ("demo -o demo_output",),
     "benchmark": ("benchmark --data data --quick", "benchmark --images scans --labels masks --users robot"),
 }

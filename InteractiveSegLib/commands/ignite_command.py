@@ -61,7 +61,7 @@ def _ignite(options: argparse.Namespace) -> int:
     with Casebook(options.casebook) as casebook:
         igniter = Igniter(casebook, options.images, options.labels, named, settings, device_named(options.device))
         try:
-            ignited = _told(igniter.steps(), options)
+            ignited = shown_in_lines(igniter.steps(), options)
             names = casebook.labels()
         finally:
             say(options, *casebook.notes)
@@ -78,7 +78,7 @@ def tell_started(started: Started, names: Mapping[int, str], options: argparse.N
     say(options, *started.notes, *started.left_out)
 
 
-def _told(steps: Steps[_Result], options: argparse.Namespace) -> _Result:
+def shown_in_lines(steps: Steps[_Result], options: argparse.Namespace) -> _Result:
     """With a bar on a terminal; elsewhere a line on standard error for every twentieth part."""
     from InteractiveSegLib.progress import finish
 

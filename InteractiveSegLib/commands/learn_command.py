@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from InteractiveSegLib.commands.ignite_command import tell_started
+from InteractiveSegLib.commands.scribble_learn import learn_from_scribbles
 from InteractiveSegLib.commands.terminal import PARTLY_DONE, add_common, say, shown
 from InteractiveSegLib.device import device_named
 from InteractiveSegLib.wording.counting import counted
@@ -38,7 +39,17 @@ def add_learn(commands: argparse._SubParsersAction) -> None:
         help="network to train; sustainer starts from the network of casebook ignite",
     )
     command.add_argument(
-        "--updates", type=int, metavar="N", help="optimiser steps per training (default: 150; sustainer: 400)"
+        "--from",
+        choices=("masks", "scribbles"),
+        default="masks",
+        dest="source",
+        help="scribbles: train a network on the scribbles of cases without an accepted mask, on all of them at once",
+    )
+    command.add_argument(
+        "--updates",
+        type=int,
+        metavar="N",
+        help="optimiser steps per training (default: 150; sustainer: 400; scribbles: 1500)",
     )
     command.add_argument(
         "--together",
@@ -81,10 +92,14 @@ def _learn(options: argparse.Namespace) -> int:
 
     with Casebook(options.casebook) as casebook:
         try:
+            if options.source == "scribbles":
+                options.network = options.source
             if options.versions:
                 _show(casebook, options)
             elif options.roll_back:
                 _roll_back(casebook, options)
+            elif options.source == "scribbles":
+                return learn_from_scribbles(casebook, options)
             else:
                 return _teach(casebook, options)
         finally:

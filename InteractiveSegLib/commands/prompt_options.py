@@ -92,9 +92,14 @@ def slice_indices(text: str) -> list[int]:
         raise InputError(f"{text!r} is not a list of slices such as 0,6,12") from None
 
 
+def has_prompts(options: argparse.Namespace) -> bool:
+    """Whether the command line has any prompt."""
+    return bool(options.box or options.scribbles or options.points or options.lasso or options.start)
+
+
 def require_prompts(options: argparse.Namespace) -> None:
     """InputError if the command line has no prompt, or not one label for each."""
-    if not (options.box or options.scribbles or options.points or options.lasso or options.start):
+    if not has_prompts(options):
         raise InputError("give a --box, --scribbles, --points, --lasso or --start")
     for name in ("box", "points", "lasso"):
         count, labels = len(getattr(options, name)), getattr(options, f"{name}_label")

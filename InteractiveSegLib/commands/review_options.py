@@ -35,7 +35,7 @@ def review_of(
 ) -> Review | None:
     """The review of a mask (K, J, I); None if no option names an organ, so that all of the mask is verified.
 
-    The review of the mask that was accepted before is kept where the organ has not changed.
+    The review of the mask that was accepted before, or of the work since, is kept where the organ has not changed.
 
     Raises
     ------
@@ -52,6 +52,8 @@ def review_of(
     for word, state in said:
         label, slices = _organ_and_slices(word, study)
         review = review.marked(label, state, slices)
+    if left is not None and left.review is not None:
+        review = review.carried_from(left.review, left.labels, labels)
     if left is not None and left.accepted is not None:
         before, earlier = left.accepted
         review = review.carried_from(earlier, before, labels)

@@ -54,8 +54,27 @@ def file_pairs(images: Path, labels: Path) -> FilePairs:
     if images.resolve() == labels.resolve():
         label_names = [name for name in image_names if _LABEL_WORD.search(_stem(name))]
         image_names = [name for name in image_names if name not in label_names]
+    return _paired(images, labels, image_names, label_names, _LABEL_WORD, "a label")
+
+
+def scribble_pairs(images: Path, scribbles: Path) -> FilePairs:
+    """Images and scribbles as ``file_pairs`` matches images and labels; the word is ``_scribble``.
+
+    Both folders may be the same: then files with a word for labels are neither. InputError as there.
+    """
+    image_names = _images_in(images)
+    scribble_names = [name for name in file_names(scribbles) if _SUFFIX.search(name)]
+    if images.resolve() == scribbles.resolve():
+        scribble_names = [name for name in scribble_names if _SCRIBBLE_WORD.search(_stem(name))]
+        image_names = [name for name in image_names if not _LABEL_WORD.search(_stem(name))]
+    return _paired(images, scribbles, image_names, scribble_names, _SCRIBBLE_WORD, "scribbles")
+
+
+def _paired(
+    images: Path, labels: Path, image_names: list[str], label_names: list[str], word: re.Pattern[str], what: str
+) -> FilePairs:
     pairs: dict[str, tuple[Path, Path]] = {}
-    for image_key, label_key in ((_stem, _stem), (_without(_IMAGE_WORD), _without(_LABEL_WORD))):
+    for image_key, label_key in ((_stem, _stem), (_without(_IMAGE_WORD), _without(word))):
         image_of, label_of = _by_key(image_names, image_key), _by_key(label_names, label_key)
         for key in sorted(set(image_of) & set(label_of)):
             several = [*image_of[key], *label_of[key]]
@@ -67,7 +86,7 @@ def file_pairs(images: Path, labels: Path) -> FilePairs:
         label_names = [name for name in label_names if labels / name not in taken]
     if not pairs:
         found = listed([*image_names, *label_names]) or "no images at all"
-        raise InputError(f"no image in {images} has a label of the same name in {labels}: found {found}")
+        raise InputError(f"no image in {images} has {what} of the same name in {labels}: found {found}")
     return FilePairs(pairs, tuple(images / name for name in image_names), tuple(labels / name for name in label_names))
 
 

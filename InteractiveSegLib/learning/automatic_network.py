@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.geometry import Volume
 from InteractiveSegLib.learning.image_lesson import PatientAxes, resized, seen
+from InteractiveSegLib.networks.attention import SpatialAttention, attached
 
 THICK = 3.0  # slices this many times thicker than the pixel width are processed one by one
 _SHY = 2.0  # by which a new label's logit starts below that of the background
@@ -42,6 +43,7 @@ class AutomaticNetwork(nn.Module):
         widths: Sequence[int] = (16, 32, 64),
         slices_first: bool = False,
         window: int = 0,
+        attention: str = "",
     ) -> None:
         super().__init__()
         if not labels or len(set(labels)) < len(labels) or min(labels) < 1:
@@ -54,6 +56,7 @@ class AutomaticNetwork(nn.Module):
             "widths": list(widths),
             "slices_first": slices_first,
             "window": window,
+            "attention": attention,
         }
         self.slices_first, self.window = slices_first, window
         self.axes_of = PatientAxes.slices_first if slices_first else PatientAxes.of
@@ -64,6 +67,9 @@ class AutomaticNetwork(nn.Module):
         self.head = nn.Conv2d(widths[0], 1 + len(labels), 1) if self.dimensions == 2 else None
         self.head = self.head or nn.Conv3d(widths[0], 1 + len(labels), 1)
         self.multiple = 2 ** (len(widths) - 1)
+        self.attention: SpatialAttention | None = None
+        if attention:
+            self.attention = attached(self.body, attention, torch.zeros(1, 1, *[2 * self.multiple] * self.dimensions))
 
     @staticmethod
     def dimensions_of(spacing_mm: Sequence[float]) -> int:
@@ -83,6 +89,8 @@ class AutomaticNetwork(nn.Module):
         config = {**self.config, "labels": [*self.labels, *new]}
         larger = AutomaticNetwork(**config)
         larger.body.load_state_dict(self.body.state_dict())
+        if self.attention is not None and larger.attention is not None:
+            larger.attention.load_state_dict(self.attention.state_dict())
         with torch.no_grad():
             known = 1 + len(self.labels)
             larger.head.weight[:known], larger.head.bias[:known] = self.head.weight, self.head.bias

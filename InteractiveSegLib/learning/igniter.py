@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from InteractiveSegLib.casebook.casebook import Casebook
 from InteractiveSegLib.casebook.entries import CaseEntry
-from InteractiveSegLib.casebook.image_reference import ImageReference
 from InteractiveSegLib.casebook.new_files import sha256_of
 from InteractiveSegLib.casebook.splits import TEST
 from InteractiveSegLib.casebook.version_files import weights_checksums
@@ -34,6 +33,7 @@ from InteractiveSegLib.learning.image_lesson import ImageLesson
 from InteractiveSegLib.learning.leftovers import candidate_folder, sweep, training_folder
 from InteractiveSegLib.learning.organ_layout import OrganLayout
 from InteractiveSegLib.learning.replay import Mixture
+from InteractiveSegLib.learning.source_look import look_steps
 from InteractiveSegLib.learning.source_set import LabelTable, SourcePair, label_table, source_pairs
 from InteractiveSegLib.learning.starting import Started, start_steps
 from InteractiveSegLib.learning.strong_augmentation import AugmentationSettings, AugmentedBatches, mirrored_axes
@@ -173,29 +173,17 @@ class Igniter:
 
     def _looked_at(self, pairs: Sequence[SourcePair]) -> Steps[tuple[LabelTable, list[Geometry]]]:
         """Read the whole source once before training, so that its faults are reported first."""
-        occurring: list[set[int]] = []
-        geometries: list[Geometry] = []
-        for number, pair in enumerate(pairs):
-            yield Progress(number, len(pairs), f"checking {pair.name}")
-            volume, labels = pair.read(self.notes)
-            geometries.append(volume.geometry)
-            occurring.append({int(value) for value in np.unique(labels)} - {0})
-            known = self.casebook.case_with(ImageReference.of(pair.image).sha256)
-            if known is not None and known.split == TEST:
-                raise InputError(
-                    f"{pair.image} is case {known.name!r} of the test split, from which nothing must be learnt: remove "
-                    "it from the source"
-                )
-        table = label_table(set().union(*occurring), self.named, self.casebook.labels(), self.notes)
+        look = yield from look_steps(self.casebook, pairs, self.notes)
+        table = label_table(look.images_with, self.named, self.casebook.labels(), self.notes)
         for value, name in table.names.items():
             sources = {source for source, own in table.labels.items() if own == value}
-            lacking = sum(not found & sources for found in occurring)
+            lacking = sum(not found & sources for found in look.occurring)
             if lacking:
                 images = counted(len(pairs), "labelled image", "labelled images")
                 self.notes.append(
                     f"{name} is in {len(pairs) - lacking} of {images}; in the others it counts as not labelled"
                 )
-        return table, geometries
+        return table, list(look.geometries)
 
     def _key(self, pairs: Sequence[SourcePair], table: LabelTable) -> int:
         """A number that depends on source, labels and settings, but not on the location of the files."""

@@ -86,7 +86,7 @@ class ImageBatches(Dataset):
         else:  # avoid patches in which nothing is known
             counted = np.flatnonzero(taught.weight)
             middle = np.array(np.unravel_index(counted[rng.integers(counted.size)], taught.image.shape))
-        window, padding = _window(taught.image.shape, middle, sides)
+        window, padding = patch_window(taught.image.shape, middle, sides)
 
         def cut(array: np.ndarray, mode: str = "constant") -> np.ndarray:
             lead = array.ndim - 3
@@ -117,7 +117,7 @@ class ImageBatches(Dataset):
         }
 
 
-def _window(
+def patch_window(
     shape: Sequence[int], middle: np.ndarray, sides: Sequence[int]
 ) -> tuple[tuple[slice, ...], list[tuple[int, int]]]:
     """A part of the image, and the padding on both sides of each axis that makes it a patch."""

@@ -83,12 +83,15 @@ class PatientAxes:
 
     @classmethod
     def slices_first(cls, geometry: Geometry) -> PatientAxes:
-        """The axis with the largest spacing comes first, in any direction, then the others in the patient's order.
+        """The axis of the slices comes first, in any direction, then the others in the patient's order.
+
+        It is the axis with a single voxel, or else the one with the largest spacing.
 
         For images whose slices have different directions, such as short-axis views of the heart.
         """
         axes, along = cls.of(geometry), _along(geometry)
-        first = int(np.argmax(geometry.spacing_kji_mm))
+        single = np.array(geometry.shape_kji) == 1
+        first = int(np.argmax(np.where(single, np.inf, geometry.spacing_kji_mm)))
         places = [axes.order.index(first), *(place for place in range(_RAS) if axes.order[place] != first)]
         order = tuple(axes.order[place] for place in places)
         flipped = tuple(new for new, place in enumerate(places) if along[place, axes.order[place]] < 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +15,19 @@ from InteractiveSegLib.casebook.splits import TEST
 from InteractiveSegLib.casebook.starting_masks import keep_starting_mask, obstacle, starting_masks
 from InteractiveSegLib.casebook.uncertainties import keep_uncertainties
 from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.image.geometry import Geometry
 from InteractiveSegLib.learning.automatic_network import AutomaticNetwork
-from InteractiveSegLib.learning.organ_layout import OrganLayout
 from InteractiveSegLib.learning.uncertainty import uncertainty
 from InteractiveSegLib.progress import Progress, Steps
 from InteractiveSegLib.wording.counting import counted
+
+
+class Layout(Protocol):
+    """What is known of how organs lie, such as an ``OrganLayout``."""
+
+    def likely(
+        self, probabilities: NDArray[np.floating], geometry: Geometry, network: AutomaticNetwork
+    ) -> NDArray[np.uint8]: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +48,7 @@ def start_steps(
     casebook: Casebook,
     network: AutomaticNetwork,
     version: int,
-    layout: OrganLayout,
+    layout: Layout,
     most: int | None = None,
     names: Sequence[str] | None = None,
 ) -> Steps[Started]:

@@ -13,8 +13,8 @@ from InteractiveSegLib.casebook.provenance import Origin
 def trust(place: int, expected_cases: int) -> float:
     """Alpha, the trust in the mask of case number ``place`` (from 0) relative to the network's first prediction.
 
-    ``sigmoid(4 (n / N - 0.5))``: 0.12 at the start of the stream, 0.88 at its end; 1 for the first case, for which the
-    network has not been trained yet.
+    ``sigmoid(4 (n / N - 0.5))``: 0.12 at the start of the stream, 0.88 at its end; 1 for the first case, since the
+    network has not learnt from the study before it.
     """
     if place == 0:
         return 1.0

@@ -2,3 +2,6 @@
 
 DEFAULT_NETWORK = "ensemble"
 """The shipped network that scores highest on the annotated datasets."""
+
+AUTOMATIC = "automatic"
+"""The kind of a model that takes no prompts, in its card."""

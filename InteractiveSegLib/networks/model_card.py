@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.networks import AUTOMATIC
 from InteractiveSegLib.networks.cues import CHANNELS
 
 _MOST_MULTIPLE = 128
@@ -44,6 +45,11 @@ def read_card(model: Path) -> ModelCard:
     """
     path = model.with_suffix(".json")
     content = _json_object(path)
+    if content.get("kind") == AUTOMATIC:
+        raise InputError(
+            f"the model {model} marks images by itself and takes no prompts: it is for 'interactiveseg segment "
+            "--model', which corrects what it finds with another network"
+        )
     if content.get("spatial_axes") != 3:
         raise InputError(f'the card {path} states "spatial_axes": {content.get("spatial_axes")!r}; it must be 3')
     multiple = content.get("multiple_of", 1)

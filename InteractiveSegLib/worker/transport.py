@@ -52,10 +52,10 @@ def worker_command(python: str | Path = sys.executable, command: str = "worker")
     return library_command("InteractiveSegLib.cli", command, python=python)
 
 
-def end_in_words(code: int) -> str:
+def end_in_words(code: int, what: str = "the worker process") -> str:
     """A text that says why a process ended, from its exit code; on POSIX that is negative for a signal."""
     if code in (-9, 137):
-        return "the worker process was killed by the system (signal 9), usually because memory ran out"
+        return f"{what} was killed by the system (signal 9), usually because memory ran out"
     if code < 0:
-        return f"the worker process was killed by the signal {-code}"
-    return f"the worker process ended with the exit code {code}"
+        return f"{what} was killed by the signal {-code}"
+    return f"{what} ended with the exit code {code}"

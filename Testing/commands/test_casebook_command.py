@@ -134,7 +134,7 @@ def test_a_part_of_a_mask_is_accepted_organ_by_organ_and_exported(study, tmp_pat
         ),
         (["--verified", "liver:2-x"], "'2-x' is no slice"),
         (["--verified", "liver:4-9"], "no slice 6: its 6 slices along k count from 0 to 5"),
-        (["--not-there", "liver"], "label 1 is marked as absent from slice 1 along k of case 'p1_image'"),
+        (["--not-there", "liver"], "liver is marked as absent from slice 1 along k of case 'p1_image'"),
     ):
         assert main([*accept, mask, *words]) == 2
         assert text in capsys.readouterr().err

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from blobs import SHAPE_KJI, blob_network, dice, ellipsoid, noisy
 from dicom_files import ramp, write_series
+from warm_worker import warm_command
 
 from InteractiveSegLib.cli import main
 from InteractiveSegLib.commands import segment_command
@@ -16,6 +17,7 @@ from InteractiveSegLib.image.geometry import Geometry
 from InteractiveSegLib.image.image_io import read_labelmap, read_volume, write_image, write_labelmap
 from InteractiveSegLib.networks.checkpoint import save_network
 from InteractiveSegLib.progress import finish
+from InteractiveSegLib.worker import transport
 from InteractiveSegLib.worker.requests.request_context import RequestContext, WholeImage
 
 BOX = ("--box", "6,4,2,21,17,11")
@@ -302,7 +304,8 @@ def test_what_cannot_be_is_refused_before_any_work(run, words, text):
 
 
 @pytest.mark.usefixtures("scans")
-def test_worker_processes_give_the_masks_of_one_image_alone(model, capfd):
+def test_worker_processes_give_the_masks_of_one_image_alone(model, capfd, monkeypatch):
+    monkeypatch.setattr(transport, "library_command", warm_command)
     words = ["--box", "6,4,2,21,17,11", "--model", str(model), "--no-adapt"]
     assert main(["segment", "scans/a.nii.gz", "scans/b.nii.gz", *words, "--jobs", "2", "-o", "masks"]) == 0
     assert main(["segment", "scans/a.nii.gz", *words, "-o", "alone.nii.gz"]) == 0

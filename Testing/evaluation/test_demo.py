@@ -22,6 +22,7 @@ def test_the_demo_says_which_package_it_misses(monkeypatch):
         demo.ventricles()
 
 
+@pytest.mark.slow
 def test_the_demo_improves_with_scribbles_and_leaves_pictures_and_a_mask(tmp_path):
     table = finish(demo.demo_steps(tmp_path, 0, torch.device("cpu")))
     scores = [float(score) for score in re.findall(r"\| (0\.\d{3}) ", table)]

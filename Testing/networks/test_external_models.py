@@ -29,7 +29,10 @@ from InteractiveSegLib.prompts.scribbles import BACKGROUND, Scribbles
 from InteractiveSegLib.segmenting.session import ImageSession
 from InteractiveSegLib.segmenting.settings import BifsegSettings
 
-pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning"),
+    pytest.mark.usefixtures("warm_models"),
+]
 
 BOX = BoundingBox((2, 4, 6), (11, 17, 21))
 CUBES = (1.0, 1.0, 1.0)

@@ -73,10 +73,10 @@ def test_a_case_is_opened_segmented_accepted_and_learnt(person, study, monkeypat
         person.press(button)
     before = person.labelmap()
     learnt = []
-    monkeypatch.setattr(work_of(person).learning, "start", learnt.append)
+    monkeypatch.setattr(work_of(person).learning, "start", lambda *what: learnt.append(what))
     person.press("acceptButton")
     idle(person)
-    assert learnt == [study]
+    assert learnt == [(study, ("prompted",))]
     assert (states(study), person.ui("caseLabel").text) == (["accepted", "new", "new"], "No case is open")
     with Casebook(study) as casebook:
         [found] = stream(casebook)

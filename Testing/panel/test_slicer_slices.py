@@ -1,12 +1,12 @@
 """From a few slices to a volume in the panel: marks, propagation by the worker, the next slice, overlays, files."""
 
 import os
-import time
 
 import numpy as np
 import pytest
 import slicer_balls as balls
 from drawn_slices import draw, finished, look, mark
+from stopwatch import Stopwatch
 
 from InteractiveSegLib.cli import main
 from InteractiveSegLib.image.image_io import read_labelmap, read_volume, write_image, write_labelmap
@@ -227,10 +227,10 @@ def test_a_result_for_slices_that_changed_meanwhile_is_dropped_and_cancel_is_qui
     ball.press("undoButton")
     ball.press("propagateButton")
     ball.spin(lambda: ball.controller.client.status.stage == "busy")
-    started = time.monotonic()
-    ball.press("cancelButton")
-    ball.wait()
-    assert time.monotonic() - started < 1.5  # on a loaded machine
+    with Stopwatch() as took:
+        ball.press("cancelButton")
+        ball.wait()
+    assert took.seconds < 1
     assert ball.status.text == "Cancelled."
     np.testing.assert_array_equal(ball.labelmap(), drawn)
 

@@ -7,6 +7,7 @@ import time
 import numpy as np
 import pytest
 import slicer_balls as balls
+from stopwatch import Stopwatch
 
 KILLS = 10
 
@@ -76,10 +77,10 @@ def test_cancel_takes_effect_within_a_second(person):
     person.scribble("object", (10, 22, 35), (10, 26, 35))
     person.press("fineTuneButton")
     person.spin(lambda: person.status.progress is not None and person.controller.client.status.stage == "busy")
-    started = time.monotonic()
-    person.press("cancelButton")
-    person.wait()
-    assert time.monotonic() - started < 1.0
+    with Stopwatch() as took:
+        person.press("cancelButton")
+        person.wait()
+    assert took.seconds < 1
     assert person.status.text == "Cancelled."
     np.testing.assert_array_equal(person.labelmap(), masks)
 

@@ -160,10 +160,10 @@ def test_a_million_edits_take_a_second_or_two():
     before = np.zeros((120, 120, 120), np.uint8)
     after = before.copy()
     after[10:110, 10:110, 10:110] = 1
-    started = time.perf_counter()
+    started = time.process_time()
     edits = Scribbles.from_edits(before, after)
     merged = edits.merged(Scribbles.from_edits(after, before))
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
     assert (len(edits), merged.contradictions) == (10**6, 10**6)
 
 

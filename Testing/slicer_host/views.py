@@ -9,7 +9,8 @@ import numpy as np
 import vtk
 from numpy.typing import NDArray
 from trame_slicer.core import SlicerApp
-from trame_slicer.views import DirectViewFactory, SliceView, ViewLayoutDefinition
+from trame_slicer.views import DirectViewFactory, SliceView, ViewLayoutDefinition, direct_view_factory
+from trame_slicer.views.render_scheduler import NoScheduleRendering
 
 _LAYOUTS = {
     "Red": ViewLayoutDefinition.axial_view,
@@ -22,6 +23,7 @@ class Views:
     """The three slice views of Slicer's usual layout."""
 
     def __init__(self, core: SlicerApp, size: tuple[int, int] = (400, 400)) -> None:
+        direct_view_factory.DirectRendering = NoScheduleRendering  # a picture renders; an event in a test need not
         core.view_manager.register_factory(DirectViewFactory(do_render_offscreen=True))
         self._views: dict[str, SliceView] = {}
         for name, layout in _LAYOUTS.items():
@@ -30,8 +32,6 @@ class Views:
             view.interactor().UpdateSize(*size)
             self._views[name] = view
         core.view_manager.set_current_view_ids(list(_LAYOUTS))
-        for view in self._views.values():
-            view.set_render_blocked(True)  # a picture renders; an event in a test does not have to
 
     @property
     def names(self) -> tuple[str, ...]:

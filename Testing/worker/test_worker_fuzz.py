@@ -4,9 +4,7 @@ import json
 import os
 import struct
 import subprocess
-import sys
 from contextlib import suppress
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,6 +12,7 @@ import pytest
 from blobs import blob_volume, ellipsoid
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from warm_worker import warm_command
 
 from InteractiveSegLib.image.box import BoundingBox
 from InteractiveSegLib.prompts.prompts import Prompts
@@ -26,7 +25,6 @@ from InteractiveSegLib.worker.image_transfer import image_fields, voxels_message
 from InteractiveSegLib.worker.message_channel import MessageChannel
 from InteractiveSegLib.worker.server import _Server
 
-HERE = Path(__file__).resolve().parents[1]
 VOLUME = blob_volume()
 bounded = settings(
     max_examples=100,
@@ -220,7 +218,7 @@ def test_a_request_of_anything_is_answered_in_words(fields):
 
 @bounded
 @given(
-    kind=st.sampled_from(["segment", "prepare", "propagate", "suggest", "casebook"]),
+    kind=st.sampled_from(["segment", "prepare", "propagate", "suggest", "casebook", "source"]),
     own=st.dictionaries(
         st.sampled_from(["model", "seed", "rounds", "sigma", "annotated", "method", "preset", "settings", "proposed"])
         | st.sampled_from(["prediction", "before", "folder", "action", "name", "order", "work", "shape_kji"]),
@@ -275,11 +273,8 @@ def test_runs_of_scribbles_of_anything_are_answered_in_words(name, dtype, runs):
     ],
 )
 def test_the_process_says_what_it_did_not_understand_and_fails(data):
-    command = [sys.executable, str(HERE / "odd_worker.py"), "quick"]
-    paths = os.pathsep.join([str(HERE), str(HERE.parent)])
-    done = subprocess.run(
-        command, input=encode(hello()) + data, capture_output=True, timeout=60, env={**os.environ, "PYTHONPATH": paths}
-    )
+    command = warm_command("odd_worker", "quick")
+    done = subprocess.run(command, input=encode(hello()) + data, capture_output=True, timeout=60)
     messages = Decoder().feed(done.stdout)
     assert messages[-1].kind == "fatal"
     assert "cannot be understood" in messages[-1].fields["text"]

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 from blobs import blob_volume
+from warm_worker import warm_worker_command
 
 from InteractiveSegLib.image.box import BoundingBox
 from InteractiveSegLib.networks.checkpoint import load_network
@@ -29,7 +30,7 @@ def test_a_prepared_round_sends_no_voxels_and_gives_the_same_mask(monkeypatch):
     monkeypatch.setattr(client_module, "voxels_message", noted)
     request = SegmentRequest(adapt=False)
     volume, prompts = blob_volume(), Prompts({1: BoundingBox((2, 4, 5), (11, 17, 21))})
-    with BlockingWorker() as worker:
+    with BlockingWorker(warm_worker_command()) as worker:
         worker.client.set_image(volume)
         worker.client.prompts = prompts
         assert worker.run(PrepareRequest(request)) is None

@@ -1,10 +1,10 @@
 """A worker process propagates annotated slices and suggests the next ones exactly as this process would."""
 
-import time
-
 import numpy as np
 import pytest
 from moving_shapes import SHAPE_KJI, image_of, slices_of, volume_of, wandering_disc
+from stopwatch import Stopwatch
+from warm_worker import warm_worker_command
 
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.box import BoundingBox
@@ -29,7 +29,7 @@ ALONG_K = GuidanceSettings(1, (0,))
 
 @pytest.fixture(scope="module")
 def worker():
-    with BlockingWorker() as worker:
+    with BlockingWorker(warm_worker_command()) as worker:
         yield worker
 
 
@@ -67,7 +67,7 @@ def test_a_further_slice_and_a_suggestion_are_quick_and_the_same_as_in_a_fresh_p
     again = worker.run(PropagateRequest(slices), lambda progress: texts.append(progress.text))
     assert "registering" not in " ".join(texts[1:])
     advice = worker.run(SuggestRequest(slices, ALONG_K))
-    with BlockingWorker() as fresh:
+    with BlockingWorker(warm_worker_command()) as fresh:
         fresh.client.set_image(volume)
         first = fresh.run(SuggestRequest(slices, ALONG_K))
         other = fresh.run(PropagateRequest(slices))
@@ -131,10 +131,10 @@ def test_a_propagation_is_cancelled_within_a_second(worker):
         JobCallbacks(progress=progress.append, stopped=stopped.append),
     )
     assert worker.loop.run_until(lambda: any("registering" in each.text for each in progress), 60)
-    started = time.monotonic()
-    job.cancel()
-    assert worker.wait(job, 5)
-    assert time.monotonic() - started < 1.5
+    with Stopwatch() as took:
+        job.cancel()
+        assert worker.wait(job, 15)
+    assert took.seconds < 1
     assert stopped == ["cancelled"]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import slicer
 
 from InteractiveSegLib.casebook.case_view import CasebookView, CaseWork, OpenedCase
-from InteractiveSegLib.casebook.effort import EDIT, OPENED, REDONE, ROUND, STROKE, UNDONE, Event
+from InteractiveSegLib.casebook.effort import EDIT, LOOKED, OPENED, REDONE, REVIEWED, ROUND, STROKE, UNDONE, Event
 from InteractiveSegLib.casebook.states import State
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.packed_mask import PackedMask
@@ -22,9 +22,12 @@ from InteractiveSegLib.worker.job import JobCallbacks, JobError
 from InteractiveSegLib.worker.requests.casebook_request import CasebookRequest
 from InteractiveSegUI.actions.session_nodes import KeptSegment, put_session
 from InteractiveSegUI.controller import Controller
-from InteractiveSegUI.processes.learning_process import LearningProcess
+from InteractiveSegUI.processes.learning_process import PROMPTED, SUSTAINER, LearningProcess
 from InteractiveSegUI.scene.history import StepKind, Way
 from InteractiveSegUI.scene.segment_io import label_of, labels_of
+from InteractiveSegUI.scene.workspace import REVIEW
+
+_LOOK_EVERY_S = 5.0
 
 
 class CasebookWork:
@@ -36,6 +39,7 @@ class CasebookWork:
     view : its last known state
     opened : the open case; None if none is open
     learning : the learner, in its own process
+    on_opened : called when a case was opened and its nodes are in the scene
     """
 
     def __init__(self, controller: Controller) -> None:
@@ -44,7 +48,9 @@ class CasebookWork:
         self.view: CasebookView | None = None
         self.opened: OpenedCase | None = None
         self.learning = LearningProcess(self._on_learning)
+        self.on_opened: list[Callable[[], None]] = []
         self._volume: slicer.vtkMRMLScalarVolumeNode | None = None
+        self._segmentation: slicer.vtkMRMLSegmentationNode | None = None
         self._events: list[Event] = []
         self._marks = Scribbles.none()
         self._answered: dict[int, PackedMask] = {}
@@ -56,6 +62,13 @@ class CasebookWork:
     def is_busy(self) -> bool:
         """Whether a request is in progress."""
         return self._busy
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether a case is open, and its volume and its segmentation are the chosen ones."""
+        parameters = self._controller.parameters
+        its_own = parameters.volume is self._volume and parameters.segmentation is self._segmentation
+        return self.opened is not None and its_own
 
     @property
     def has_unsaved_work(self) -> bool:
@@ -90,7 +103,19 @@ class CasebookWork:
 
     def learn(self) -> None:
         """Learn from the accepted cases, at low priority."""
-        self.learning.start(self._required_folder())
+        ignited = self.view is not None and self.view.is_ignited
+        self.learning.start(self._required_folder(), (PROMPTED, SUSTAINER) if ignited else (PROMPTED,))
+
+    def look_again(self) -> None:
+        """Another program changed the casebook: show it as it stands."""
+        if self.folder is not None and not self._busy:
+            self._submit("look", self._on_view_quietly)
+
+    def note_look(self) -> None:
+        """The person looks at another slice of the open case: time at work."""
+        now = time.time()
+        if self.opened is not None and (not self._events or now - self._events[-1].at > _LOOK_EVERY_S):
+            self._events.append(Event(LOOKED, now))
 
     def close(self) -> None:
         """Called when the window closes; the learner resumes the next time."""
@@ -122,7 +147,13 @@ class CasebookWork:
         node = workspace.segmentation_node
         masks = {label_of(node, segment_id): mask for segment_id, mask in workspace.masks().items() if mask is not None}
         return CaseWork(
-            self.opened.name, self.opened.revision, prompts, masks, dict(self._answered), tuple(self._events)
+            self.opened.name,
+            self.opened.revision,
+            prompts,
+            masks,
+            dict(self._answered),
+            tuple(self._events),
+            controller.recorder.known(REVIEW),
         )
 
     def _submit(
@@ -189,6 +220,8 @@ class CasebookWork:
         self._answered = {}
         self._marks = self._controller.workspace.marks().all
         self._version = self._kept_version = self._controller.recorder.version
+        for tell in self.on_opened:
+            tell()
         self._on_view(view)
 
     def _show(self, opened: OpenedCase) -> None:
@@ -199,7 +232,9 @@ class CasebookWork:
         self._volume.CreateDefaultDisplayNodes()
         controller.parameters.volume = self._volume
         segments = [KeptSegment(value, name) for value, name in sorted(self._labels(opened).items())]
-        put_session(controller, segments, opened.prompts, opened.masks)
+        review = None if opened.review is None else opened.review.naming(self._labels(opened))
+        put_session(controller, segments, opened.prompts, opened.masks, review=review)
+        self._segmentation = controller.parameters.segmentation
         slicer.util.setSliceViewerLayers(background=self._volume, fit=True)
 
     def _labels(self, opened: OpenedCase) -> dict[int, str]:
@@ -210,7 +245,8 @@ class CasebookWork:
         return known or {1: "label 1"}
 
     def _forget_case(self) -> None:
-        self.opened, self._volume, self._events, self._answered = None, None, [], {}
+        self.opened, self._volume, self._segmentation = None, None, None
+        self._events, self._answered = [], {}
 
     def _use(self, view: CasebookView) -> None:
         """Select the version of the network in use."""
@@ -225,8 +261,8 @@ class CasebookWork:
         self._controller.changed()
 
     def _on_learning(self, ended: bool) -> None:
-        if ended and self.folder is not None and not self._busy:
-            self._submit("look", self._on_view_quietly)
+        if ended:
+            self.look_again()
         self._controller.changed()
 
     def _on_view_quietly(self, view: CasebookView) -> None:
@@ -247,6 +283,8 @@ class CasebookWork:
         elif way is not Way.DONE:
             self._events.append(Event(UNDONE if way is Way.UNDONE else REDONE, time.time()))
             self._marks = controller.workspace.marks().all
+        elif step.kind is StepKind.REVIEW:
+            self._events.append(Event(REVIEWED, time.time()))
         elif step.kind is StepKind.ROUND:
             self._events.append(Event(ROUND, time.time()))
             self._answered = self._masks_by_label()

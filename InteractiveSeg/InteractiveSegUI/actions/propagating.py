@@ -16,6 +16,7 @@ from InteractiveSegLib.prompts.scribbles import Scribbles
 from InteractiveSegLib.propagate.guidance import Advice, GuidanceSettings
 from InteractiveSegLib.propagate.marked_slices import MarkedSlices, slice_box
 from InteractiveSegLib.propagate.propagate_result import PropagateResult
+from InteractiveSegLib.wording.counting import counted
 from InteractiveSegLib.worker.job import JobError
 from InteractiveSegLib.worker.requests.propagate_request import PropagateRequest
 from InteractiveSegLib.worker.requests.slices_request import SlicesToPropagate
@@ -113,13 +114,15 @@ class Propagating:
         by_hand = _off_slices(workspace.marks().all, slices, set(names))
         results: dict[str, PackedMask | None] = {}
         marks: dict[str, NDArray] = {}
-        kept = 0
+        kept = held = 0
         for label in names:
             segment_id = workspace.segment_of(label)
             if segment_id is None:
                 continue
             own, others = by_hand.for_label(label)
-            results[segment_id], changed = _with_marks(result.masks.get(label), own, others)
+            propagated, changed = _with_marks(result.masks.get(label), own, others)
+            results[segment_id], slices_held = controller.recorder.review_rules.held_back(segment_id, propagated, False)
+            held += slices_held
             marks[segment_id] = np.concatenate([slices.indices(label), own])
             kept += changed
         found = settled(
@@ -142,6 +145,9 @@ class Propagating:
             else _("{count} voxels were kept as you marked them by hand").format(count=kept)
         )
         hand = (by_hand_text,) if kept else ()
+        if held:
+            one, many = _("verified slice stays as it was"), _("verified slices stay as they were")
+            hand = (*hand, counted(held, one, many))
         said = sentences((*same, *hand, *result.notes, *found.notes), workspace.words())
         return f"{_('Propagate: {seconds:.1f} s.').format(seconds=result.seconds)} {said}".strip()
 

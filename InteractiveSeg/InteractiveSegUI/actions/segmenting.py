@@ -15,6 +15,7 @@ from InteractiveSegLib.image.packed_mask import PackedMask
 from InteractiveSegLib.notes.notes import sentences
 from InteractiveSegLib.prompts.prompts import Prompts
 from InteractiveSegLib.segmenting.segment_result import SegmentResult
+from InteractiveSegLib.wording.counting import counted
 from InteractiveSegLib.worker.requests.prepare_request import PrepareRequest
 from InteractiveSegLib.worker.requests.segment_request import SegmentRequest
 from InteractiveSegUI.actions.model_question import asking
@@ -114,7 +115,7 @@ class Segmenting:
 
         def apply(result: SegmentResult) -> str:
             return self._apply(
-                name, prompts, notes, result, lambda masks: controller.change(StepKind.ROUND, name, masks)
+                name, prompts, notes, result, lambda masks: controller.change(StepKind.ROUND, name, masks), False
             )
 
         controller.run(name, request, prompts, apply, ask)
@@ -136,7 +137,8 @@ class Segmenting:
         prompts, notes = self._allowed_prompts(segment_id)
 
         def apply(result: SegmentResult) -> str:
-            said = self._apply(name, prompts, (*remarks, *notes), result, lambda masks: controller.answer(step, masks))
+            notes_all = (*remarks, *notes)
+            said = self._apply(name, prompts, notes_all, result, lambda masks: controller.answer(step, masks), True)
             version = controller.recorder.version
             call_later(_PAUSE_S, lambda: self._look_ahead(version, prompts))
             return said
@@ -208,13 +210,17 @@ class Segmenting:
         notes: tuple[str, ...],
         result: SegmentResult,
         put: Callable[[State], None],
+        by_itself: bool,
     ) -> str:
-        """Put the masks into the scene and return the text for the status line."""
+        """Put the masks into the scene and return the text for the status line.
+
+        by_itself : as for ``ReviewRules.held_back``
+        """
         controller, workspace = self._controller, self._controller.workspace
         slices = controller.recorder.slices
         results: dict[str, PackedMask | None] = {}
         marks = {}
-        kept = 0
+        kept = held = 0
         for label, mask in result.masks.items():
             segment_id = workspace.segment_of(label)
             if segment_id is None:
@@ -225,6 +231,9 @@ class Segmenting:
             if slices is not None:
                 found, changed = slices.drawn_into(label, found)
                 kept += changed
+            alone = by_itself and label not in prompts.boxes
+            found, slices_held = controller.recorder.review_rules.held_back(segment_id, found, alone)
+            held += slices_held
             results[segment_id] = found
             marks[segment_id] = np.concatenate([prompts.scribbles.for_label(label)[0], drawn])
             self._last[label] = result.seconds, result.device
@@ -245,6 +254,9 @@ class Segmenting:
         said = [_("The mask did not change")] if controller.recorder.version == version else []
         if kept:
             said.append(_("{count} voxels were kept as you drew them on slices marked as done").format(count=kept))
+        if held:
+            one, many = _("slice without your marks stays as it was"), _("slices without your marks stay as they were")
+            said.append(counted(held, one, many))
         if replaces and controller.recorder.version != version:
             said.append(_("The propagated mask was replaced; Undo restores it"))
         text = sentences((*said, *notes, *result.notes, *settled_masks.notes), workspace.words())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from InteractiveSegLib.casebook.review import Review
 from InteractiveSegLib.image.packed_mask import PackedMask
 from InteractiveSegLib.prompts.prompts import Prompts
 from InteractiveSegLib.prompts.scribbles import Scribbles
@@ -31,8 +32,12 @@ def put_session(
     prompts: Prompts,
     masks: Mapping[int, PackedMask],
     slices: MarkedSlices | None = None,
+    review: Review | None = None,
 ) -> None:
-    """Create a segmentation of the chosen volume from these segments, masks, boxes, scribbles and marked slices."""
+    """Create a segmentation of the chosen volume from these segments, masks, boxes, scribbles and marked slices.
+
+    review : of the masks; None if they count as a whole
+    """
     workspace = controller.workspace
     segmentation, geometry = workspace.new_segmentation(), workspace.geometry()
     for kept in segments:
@@ -46,4 +51,5 @@ def put_session(
     if len(prompts.scribbles):
         workspace.restore({MARKS: Marks(prompts.scribbles, Scribbles.none(), prompts.lasso_boxes)})
     workspace.restore({SLICES: slices})
+    workspace.review = review
     controller.watch()

@@ -10,8 +10,8 @@ from typing import Any
 _STEPS_KEPT = 50
 
 State = Mapping[tuple[str, ...], Any]
-"""What can be undone, by key: ``("segment", id)``, ``("mask", id)``, ``("box", id)``, ``("marks",)``, ``("slices",)``;
-values are immutable."""
+"""What can be undone, by key: ``("segment", id)``, ``("mask", id)``, ``("box", id)``, ``("marks",)``, ``("slices",)``,
+``("review",)``; values are immutable."""
 
 
 class StepKind(Enum):
@@ -22,6 +22,7 @@ class StepKind(Enum):
     EDIT = auto()
     ROUND = auto()
     SLICES = auto()
+    REVIEW = auto()
     SEGMENT = auto()
 
 

@@ -19,9 +19,11 @@ from InteractiveSegLib.propagate.marked_slices import MarkedSlices
 from InteractiveSegUI.scene.history import History, State, Step, StepKind
 from InteractiveSegUI.scene.mask_edits import marks_of_difference
 from InteractiveSegUI.scene.prompt_nodes import look_alike
+from InteractiveSegUI.scene.review_rules import ReviewRules
 from InteractiveSegUI.scene.roi_nodes import is_placed
 from InteractiveSegUI.scene.segment_io import label_of, labelmap_time
-from InteractiveSegUI.scene.workspace import MARKS, SLICES, Workspace, box_key, mask_key, same, segment_key
+from InteractiveSegUI.scene.segment_removal import segment_removal
+from InteractiveSegUI.scene.workspace import MARKS, REVIEW, SLICES, Workspace, box_key, mask_key, same, segment_key
 
 _LISTED = (slicer.vtkSegmentation.SegmentAdded, slicer.vtkSegmentation.SegmentRemoved)
 _MODIFIED = (slicer.vtkSegmentation.SegmentModified, slicer.vtkSegmentation.SourceRepresentationModified)
@@ -51,6 +53,7 @@ class Recorder(VTKObservationMixin):
         self._workspace, self._history = workspace, history
         self._on_change, self._on_error, self._on_known = on_change, on_error, on_known
         self._known: dict[tuple[str, ...], Any] = {}
+        self.review_rules = ReviewRules(workspace, self._known)
         self._unread: list[tuple[str, ...]] = []
         self._dirty: set[tuple[str, ...]] = set()
         self._read: dict[tuple[str, ...], Any] = {}
@@ -104,6 +107,7 @@ class Recorder(VTKObservationMixin):
             for key in (segment_key(segment_id), box_key(segment_id)):
                 self._known[key] = self._workspace.value(key)
             self._watch_roi(segment_id)
+        self._known[REVIEW] = self._workspace.review
         self._known[SLICES] = self._workspace.slices()  # last, since it may raise
 
     def close(self) -> None:
@@ -150,24 +154,14 @@ class Recorder(VTKObservationMixin):
         self.flush()
         changed = self._changed(state)
         if changed:
+            changed |= self.review_rules.followed(StepKind.ROUND, changed)
             self._restore(changed)
             self._history.answer(step, {key: self._known.get(key) for key in changed}, changed)
             self._keep(changed)
 
     def removal(self, segment_id: str) -> State:
-        """The changes for removing a segment, including its mask, its box, its marks and its marked slices."""
-        state: dict[tuple[str, ...], Any] = {
-            segment_key(segment_id): None,
-            mask_key(segment_id): None,
-            box_key(segment_id): None,
-        }
-        label = self._known[segment_key(segment_id)].label
-        marks = self._known.get(MARKS)
-        if marks is not None and label is not None:
-            state[MARKS] = marks.without(label)
-        if self.slices is not None and label is not None:
-            state[SLICES] = self.slices.without_label(label)
-        return state
+        """As ``segment_removal``."""
+        return segment_removal(self._known, segment_id)
 
     def undo(self) -> None:
         self._move(self._history.undo)
@@ -277,6 +271,9 @@ class Recorder(VTKObservationMixin):
     def _record(self, kind: StepKind, name: str, after: State, notes: tuple[str, ...] = ()) -> None:
         changed = self._changed(after)
         if changed:
+            followed = self.review_rules.followed(kind, changed)
+            self._restore(followed)
+            changed |= followed
             before = {key: self._known.get(key) for key in changed}
             self._history.record(Step(kind, name, before, changed, notes))
             self._keep(changed)

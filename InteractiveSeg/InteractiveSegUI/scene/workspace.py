@@ -6,6 +6,7 @@ from typing import Any
 
 import slicer
 
+from InteractiveSegLib.casebook.review import Review
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.box import BoundingBox
 from InteractiveSegLib.image.geometry import Geometry, Volume
@@ -41,6 +42,7 @@ from InteractiveSegUI.scene.volume_io import geometry_of, volume_of
 
 MARKS = ("marks",)
 SLICES = ("slices",)
+REVIEW = ("review",)
 
 
 def mask_key(segment_id: str) -> tuple[str, str]:
@@ -61,6 +63,7 @@ class Workspace:
     def __init__(self, parameters: Parameters) -> None:
         self.parameters = parameters
         self._position = 0
+        self._reviews: dict[str, Review] = {}
 
     @property
     def volume_node(self) -> slicer.vtkMRMLScalarVolumeNode:
@@ -83,6 +86,24 @@ class Workspace:
         if self.segmentation_node.GetSegmentation().GetSegment(segment_id) is None:
             raise InputError("add a segment first, or choose one in the list")
         return segment_id
+
+    @property
+    def review(self) -> Review | None:
+        """What was looked at in the masks of the chosen segmentation; None where they stand as a whole, or none is
+        chosen.
+        """
+        node = self.parameters.segmentation
+        return None if node is None else self._reviews.get(node.GetID())
+
+    @review.setter
+    def review(self, review: Review | None) -> None:
+        self._reviews.pop(self.segmentation_node.GetID(), None)
+        if review is not None:
+            self._reviews[self.segmentation_node.GetID()] = review
+
+    def forget_reviews(self) -> None:
+        """The scene goes away, and with it the ids of its nodes."""
+        self._reviews.clear()
 
     def volume(self) -> Volume:
         """As ``volume_of``."""
@@ -247,6 +268,8 @@ class Workspace:
             return self.marks()
         if key == SLICES:
             return self.slices()
+        if key == REVIEW:
+            return self.review
         kind, segment_id = key
         if kind == "segment":
             return identity_of(self.segmentation_node, segment_id)
@@ -267,6 +290,9 @@ class Workspace:
             if key == SLICES:
                 if value is not None:  # slices that could not be read are not overwritten
                     write_slices(self.volume_node, self.segmentation_node, value)
+                continue
+            if key == REVIEW:
+                self.review = value
                 continue
             kind, segment_id = key
             if kind == "segment":

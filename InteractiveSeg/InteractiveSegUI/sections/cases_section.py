@@ -13,22 +13,18 @@ from InteractiveSegUI.actions.casebook_work import CasebookWork
 from InteractiveSegUI.controller import Controller
 from InteractiveSegUI.sections.section import Section
 
-_ORDERS = ("fixed", "random", "uncertain")
-_COLUMNS = 4
-
 
 class CasesSection(Section):
     ui_file: ClassVar[str] = "Cases.ui"
 
-    def __init__(self, controller: Controller, work: CasebookWork) -> None:
+    def __init__(self, controller: Controller, work: CasebookWork, ignite: Section) -> None:
         super().__init__(controller)
-        self._work = work
+        self._work, self._ignite = work, ignite
+        self.ui.igniteBody.layout().addWidget(ignite.widget)
+        self.ui.igniteButton.connect("toggled(bool)", lambda _on: self.update())
         self._shown: Any = None
         self.on_click(self.ui.openCasebookButton, self._choose_casebook, computes=True)
-        self.on_click(self.ui.openNextButton, lambda: work.open_next(_ORDERS[self.ui.orderBox.currentIndex]))
         self.on_click(self.ui.openCaseButton, lambda: work.open_case(self._chosen()))
-        self.on_click(self.ui.acceptButton, work.accept)
-        self.on_click(self.ui.skipButton, work.skip)
         self.on_click(self.ui.reopenButton, lambda: work.reopen(self._chosen()))
         self.on_click(self.ui.learnButton, work.learn)
         self.on_click(self.ui.rollBackButton, work.roll_back)
@@ -42,10 +38,9 @@ class CasesSection(Section):
         if view is not self._shown:
             self._shown = view
             self._fill()
-        has_casebook, has_case = view is not None, work.opened is not None
+        has_casebook = view is not None
         busy = _("Wait until the casebook has been saved.") if work.is_busy else ""
         no_casebook = "" if has_casebook else _("Open a casebook first.")
-        no_case = no_casebook or ("" if has_case else _("Open a case first."))
         chosen = self._chosen_state()
         not_open = "" if chosen in OPEN else _("Choose an unfinished case in the list.")
         is_done = chosen in (State.ACCEPTED, State.SKIPPED)
@@ -54,16 +49,16 @@ class CasesSection(Section):
         no_version = "" if has_casebook and view.model else _("There is no learnt version yet.")
         self.allow(ui.openCasebookButton, busy)
         for button, obstacle in (
-            (ui.openNextButton, no_casebook),
             (ui.openCaseButton, no_casebook or not_open),
-            (ui.acceptButton, no_case),
-            (ui.skipButton, no_case),
             (ui.reopenButton, no_casebook or not_done),
             (ui.rollBackButton, no_casebook or no_version),
         ):
             self.allow(button, obstacle or busy)
         self.allow(ui.learnButton, no_casebook or learning)
-        ui.caseLabel.text = work.opened.name if has_case else _("No case is open")
+        ui.standingLabel.text = "\n".join(view.standing) if has_casebook else ""
+        ui.standingLabel.visible = has_casebook
+        self.allow(ui.igniteButton, no_casebook)
+        self._ignite.widget.visible = has_casebook and ui.igniteButton.checked
         ui.versionLabel.text = view.version if has_casebook else ""
         ui.learnerLabel.text = f"{work.learning.text} {waiting_text(view.waiting)}".strip() if has_casebook else ""
         ui.effortLabel.text = self._effort() if has_casebook else ""
@@ -80,7 +75,8 @@ class CasesSection(Section):
         table, rows = self.ui.caseTable, self._shown.rows
         table.setRowCount(len(rows))
         for number, row in enumerate(rows):
-            cells = (row.name, row.state, used_for(row.split), f"{row.effort.active_s:.0f} s")
+            state = _("{state}, starting mask").format(state=row.state) if row.has_start else row.state
+            cells = (row.name, state, used_for(row.split), f"{row.effort.active_s:.0f} s")
             for column, text in enumerate(cells):
                 item = qt.QTableWidgetItem(text)
                 item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable)

@@ -59,6 +59,13 @@ class EditorSection(Section):
             editor.setCurrentSegmentID(parameters.segment)
         self._updating = False
 
+    def edit(self) -> None:
+        """Unfold it with its brush on the segment that is worked on."""
+        self._tools.stop()
+        self.ui.editorButton.collapsed = False
+        self.update()
+        self._editor.setActiveEffectByName("Paint")
+
     def put_away(self) -> None:
         """Deactivate the effect for another tool."""
         self._editor.setActiveEffect(None)

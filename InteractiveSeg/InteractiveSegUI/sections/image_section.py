@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 import slicer
@@ -15,10 +16,17 @@ from InteractiveSegUI.sections.section import Section
 
 
 class ImageSection(Section):
+    """
+    Parameters
+    ----------
+    is_listed : whether another section lists the objects
+    """
+
     ui_file: ClassVar[str] = "Image.ui"
 
-    def __init__(self, controller: Controller) -> None:
+    def __init__(self, controller: Controller, is_listed: Callable[[], bool]) -> None:
         super().__init__(controller)
+        self._is_listed = is_listed
         self._updating = False
         for selector in (self.ui.volumeSelector, self.ui.segmentationSelector):
             selector.setMRMLScene(slicer.mrmlScene)
@@ -36,6 +44,7 @@ class ImageSection(Section):
         self._updating = True
         if ui.segmentsTable.segmentationNode() is not parameters.segmentation:
             ui.segmentsTable.setSegmentationNode(parameters.segmentation)
+        ui.segmentsTable.visible = not self._is_listed()
         ui.startFrame.visible = parameters.volume is None
         for button in (ui.newSegmentationButton, ui.addSegmentButton, ui.nextObjectButton):
             self.allow(button, obstacles.no_volume)

@@ -15,7 +15,11 @@ from InteractiveSegLib.casebook.casebook import Casebook
 from InteractiveSegLib.casebook.entries import CaseEntry, ConflictError
 from InteractiveSegLib.casebook.left_work import left_work
 from InteractiveSegLib.casebook.provenance import traced
+from InteractiveSegLib.casebook.review import Review
+from InteractiveSegLib.casebook.splits import TEST
+from InteractiveSegLib.casebook.starting_masks import starting_masks
 from InteractiveSegLib.casebook.states import State
+from InteractiveSegLib.casebook.study_status import study_status
 from InteractiveSegLib.casebook.uncertainties import known_uncertainties
 from InteractiveSegLib.casebook.work_locks import WorkLocks
 from InteractiveSegLib.casebook.worklist import next_case
@@ -25,7 +29,7 @@ from InteractiveSegLib.image.packed_mask import PackedMask
 from InteractiveSegLib.prompts.prompts import Prompts
 from InteractiveSegLib.wording.counting import counted
 
-_INTERACTIVE = "prompted"
+_INTERACTIVE, _IGNITER = "prompted", "igniter"
 _IN_WORK: dict[Path, WorkLocks] = {}  # the cases open in windows, for the lifetime of this process
 
 
@@ -52,8 +56,16 @@ def act(folder: Path, action: str, work: CaseWork | None = None, name: str = "",
 def _look(casebook: Casebook, said: str = "", opened: OpenedCase | None = None) -> CasebookView:
     from InteractiveSegLib.learning.versions import in_use
 
+    started = starting_masks(casebook)
     rows = tuple(
-        CaseRow(entry.name, entry.state.value, entry.split, casebook.effort(entry)) for entry in casebook.cases()
+        CaseRow(
+            entry.name,
+            entry.state.value,
+            entry.split,
+            casebook.effort(entry),
+            entry.id in started and entry.state is State.NEW,
+        )
+        for entry in casebook.cases()
     )
     version = in_use(casebook, _INTERACTIVE)
     learnt = {
@@ -74,6 +86,8 @@ def _look(casebook: Casebook, said: str = "", opened: OpenedCase | None = None) 
         if version
         else "as shipped",
         sum(row["id"] not in learnt for row in waiting),
+        tuple(study_status(casebook).lines()),
+        in_use(casebook, _IGNITER) is not None,
         said,
         opened,
         tuple(casebook.notes),
@@ -104,7 +118,12 @@ def _opened(casebook: Casebook, entry: CaseEntry, reason: str) -> CasebookView:
     prompts, masks = (Prompts(), {}) if left is None else (left.prompts, _packed(left.labels))
     if left is not None and left.is_start:
         reason = f"{reason}; it opens with a starting mask, which is unverified"
-    opened = OpenedCase(entry.name, entry.revision, volume, prompts, masks, reason)
+    if entry.split == TEST:
+        reason = f"{reason}; it is of the test set, which is annotated without help"
+    review = None if left is None else left.review
+    started = starting_masks(casebook).get(entry.id) if entry.split != TEST else None
+    confidences = {} if started is None else dict(started.confidences)
+    opened = OpenedCase(entry.name, entry.revision, volume, prompts, masks, reason, review, confidences)
     return _look(casebook, f"{entry.name}: {reason}", opened)
 
 
@@ -113,7 +132,8 @@ def _keep(casebook: Casebook, work: CaseWork | None, name: str, order: str) -> C
     entry = casebook.case(work.case)
     if entry.state in (State.IN_WORK, State.REOPENED):
         casebook.work.take(entry.id)  # which a restarted worker does not have yet
-    keep_round(casebook, entry, work.prompts, _labels(work.masks, entry.image.geometry.shape_kji))
+    labels = _labels(work.masks, entry.image.geometry.shape_kji)
+    keep_round(casebook, entry, work.prompts, labels, work.review)
     casebook.record(entry, work.events)
     return _look(casebook, f"{work.case}: saved")
 
@@ -141,9 +161,19 @@ def _accept(casebook: Casebook, work: CaseWork | None, name: str, order: str) ->
     if left is not None:  # voxels that were not changed since the case was opened keep their origin
         same = ~marked & (labels == left.labels) & (labels != proposed)
         origins[same] = left.origins[same]
-    accept(casebook, entry, AcceptedMask(labels, origins, work.prompts))
+    found = accept(casebook, entry, AcceptedMask(labels, origins, work.prompts, review=work.review))
     casebook.record(entry, work.events)
-    return _look(casebook, f"{work.case}: accepted")
+    return _look(casebook, f"{work.case}: accepted{_left_open(found.reviewed(entry), casebook.labels())}")
+
+
+def _left_open(review: Review, names: Mapping[int, str]) -> str:
+    """Which organs were not looked at; empty where all were."""
+    left = []
+    for label, name in names.items():
+        count = int(np.count_nonzero(~review.known(label)))
+        if count:
+            left.append(name if count == review.slices else f"{name} in {count} of {review.slices} slices")
+    return f"; not verified, and not taught: {', '.join(left)}" if left else ""
 
 
 def _skip(casebook: Casebook, work: CaseWork | None, name: str, order: str) -> CasebookView:

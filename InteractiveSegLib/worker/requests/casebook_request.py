@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from InteractiveSegLib.casebook.case_view import CasebookView, CaseRow, CaseWork, OpenedCase
 from InteractiveSegLib.casebook.effort import Effort, Event
+from InteractiveSegLib.casebook.review import Review
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.box import Index
 from InteractiveSegLib.image.geometry import Geometry, Volume
@@ -64,6 +65,7 @@ class CasebookRequest:
                 "masks": _mask_fields(work.masks),
                 "proposed": _mask_fields(work.proposed),
                 "events": [asdict(event) for event in work.events],
+                "review": _review_field(work.review),
             }
             arrays |= _mask_arrays("masks", work.masks) | _mask_arrays("proposed", work.proposed)
         return Message(self.kind, fields, arrays)
@@ -84,6 +86,7 @@ class CasebookRequest:
                 _masks_of("masks", given["masks"], message.arrays),
                 _masks_of("proposed", given["proposed"], message.arrays),
                 tuple(Event(**event) for event in given["events"]),
+                _review_of(given["review"]),
             )
             return cls(**fields, work=work, shape_kji=shape_kji)
         except (KeyError, TypeError) as error:
@@ -101,7 +104,8 @@ class CasebookRequest:
         fields = {
             "rows": [asdict(row) for row in result.rows],
             "labels": {str(value): name for value, name in result.labels.items()},
-            **{name: getattr(result, name) for name in ("model", "version", "waiting", "said")},
+            "standing": list(result.standing),
+            **{name: getattr(result, name) for name in ("model", "version", "waiting", "is_ignited", "said")},
             "notes": list(result.notes),
         }
         if result.opened is None:
@@ -113,6 +117,8 @@ class CasebookRequest:
             **{name: getattr(opened, name) for name in ("name", "revision", "reason")},
             "prompts": prompts,
             "masks": _mask_fields(opened.masks),
+            "review": _review_field(opened.review),
+            "confidences": {str(label): value for label, value in opened.confidences.items()},
         }
         arrays |= _mask_arrays("masks", opened.masks)
         arrays |= {"image": opened.volume.array_kji, "ijk_to_ras": geometry.ijk_to_ras}
@@ -135,9 +141,20 @@ class CasebookRequest:
                 prompts_of(given["prompts"], arrays, geometry.shape_kji),
                 _masks_of("masks", given["masks"], arrays),
                 given["reason"],
+                _review_of(given["review"]),
+                {int(label): value for label, value in given["confidences"].items()},
             )
         notes = tuple(fields.pop("notes"))
-        return CasebookView(rows, labels, **fields, opened=opened, notes=notes)
+        standing = tuple(fields.pop("standing"))
+        return CasebookView(rows, labels, **fields, standing=standing, opened=opened, notes=notes)
+
+
+def _review_field(review: Review | None) -> str | None:
+    return None if review is None else review.to_text()
+
+
+def _review_of(text: str | None) -> Review | None:
+    return None if text is None else Review.from_text(text)
 
 
 def _mask_fields(masks: _Masks) -> dict[str, list]:

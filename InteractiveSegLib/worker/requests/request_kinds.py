@@ -10,6 +10,7 @@ from InteractiveSegLib.worker.requests.casebook_request import CasebookRequest
 from InteractiveSegLib.worker.requests.prepare_request import PrepareRequest
 from InteractiveSegLib.worker.requests.propagate_request import PropagateRequest
 from InteractiveSegLib.worker.requests.segment_request import SegmentRequest
+from InteractiveSegLib.worker.requests.source_request import SourceRequest
 from InteractiveSegLib.worker.requests.suggest_request import SuggestRequest
 
 if TYPE_CHECKING:
@@ -45,5 +46,6 @@ class Request(Protocol):
 
 
 REQUEST_KINDS: dict[str, type[Request]] = {
-    kind.kind: kind for kind in (SegmentRequest, PrepareRequest, PropagateRequest, SuggestRequest, CasebookRequest)
+    kind.kind: kind
+    for kind in (SegmentRequest, PrepareRequest, PropagateRequest, SuggestRequest, CasebookRequest, SourceRequest)
 }

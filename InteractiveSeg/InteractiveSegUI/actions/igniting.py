@@ -1,0 +1,172 @@
+"""A study that starts from labelled images: which they are, what their labels mean, and the network they teach."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import slicer
+from slicer.i18n import tr as _
+
+from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.image.file_pairs import file_pairs
+from InteractiveSegLib.system.files import replacing
+from InteractiveSegLib.worker.job import Job, JobCallbacks, JobError
+from InteractiveSegLib.worker.requests.source_request import SourceRequest, SourceView
+from InteractiveSegUI.controller import Controller
+from InteractiveSegUI.processes.igniting_process import IgnitingProcess, Source, sentence
+
+
+class Igniting:
+    """Looks at labelled images in the worker, and has a process teach a network by them.
+
+    Parameters
+    ----------
+    casebook : folder of the open one; None if none is open
+    on_end : called when starting masks may have been added
+
+    Attributes
+    ----------
+    images, labels : the folders that were chosen; None before
+    source : what was found in them; None before, and while they are looked at
+    text : how the look goes, or why it failed
+    names : label of the source -> organ of the study; None where the person has not said yet, "" where it is not used
+    process : that teaches
+    """
+
+    def __init__(self, controller: Controller, casebook: Callable[[], Path | None], on_end: Callable[[], None]) -> None:
+        self._controller, self._casebook, self._on_end = controller, casebook, on_end
+        self.images: Path | None = None
+        self.labels: Path | None = None
+        self.source: SourceView | None = None
+        self.text = ""
+        self.is_error = False
+        self.names: dict[int, str | None] = {}
+        self.process = IgnitingProcess(self._on_process)
+        self._look: Job | None = None
+
+    @property
+    def is_looking(self) -> bool:
+        return self._look is not None
+
+    @property
+    def obstacle(self) -> str:
+        """Why it cannot start; empty where it can."""
+        if self._casebook() is None:
+            return _("Open a casebook first.")
+        if self.process.is_running:
+            return _("It runs already.")
+        if self.images is None or self.labels is None:
+            return _("Choose the folders of images and labelmaps first.")
+        if self.source is None:
+            return _("Wait until the images were looked at.") if self.is_looking else self.text
+        missing = [label for label, name in self.names.items() if name is None]
+        if missing:
+            return _("Say what label {label} is in the study.").format(label=missing[0])
+        if not any(self.names.values()):
+            return _("None of the labels is used.")
+        return ""
+
+    def choose_images(self, folder: Path) -> None:
+        """Where their labelmaps lie in the same folder, that need not be chosen again."""
+        if self.labels in (None, self.images):
+            self.labels = folder if _has_pairs(folder) else None
+        self.images = folder
+        self.look()
+
+    def choose_labels(self, folder: Path) -> None:
+        self.labels = folder
+        self.look()
+
+    def look(self) -> None:
+        """Have the worker look at the images, if both folders are known."""
+        casebook, job = self._casebook(), self._look
+        self.source, self.names, self.text, self.is_error, self._look = None, {}, "", False, None
+        if job is not None:
+            job.cancel()
+        if casebook is None or self.images is None or self.labels is None:
+            self.text = _("Choose the other folder, too.") if self.images or self.labels else ""
+            self._controller.changed()
+            return
+        request = SourceRequest(str(casebook), str(self.images), str(self.labels))
+
+        def if_current(tell: Callable) -> Callable:
+            return lambda what: tell(what) if self._look is asked else None
+
+        callbacks = JobCallbacks(
+            progress=if_current(lambda progress: self._tell(f"{sentence(progress.text)} ...")),
+            result=if_current(self._on_source),
+            error=if_current(self._on_look_failed),
+            stopped=if_current(lambda _how: self._on_look_failed(_("The images were not looked at."))),
+        )
+        self.text = _("Looking at the images ...")
+        asked = self._look = self._controller.client.submit(request, callbacks)
+        self._controller.changed()
+
+    def name(self, label: int, name: str | None) -> None:
+        """Say which organ a label of the source is; "" if it is not used, None if that is not known."""
+        self.names[label] = name
+        self._controller.changed()
+
+    def start(self) -> None:
+        """Teach a network and give cases starting masks. InputError where something is missing."""
+        if self.obstacle:
+            raise InputError(self.obstacle)
+        path = Path(tempfile.mkdtemp(prefix="InteractiveSeg-", dir=slicer.app.temporaryPath)) / "labels.json"
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(names_for_file(self.names, self.source.study)), "utf-8")
+        self.process.start(self._casebook(), Source(self.images, self.labels, path))
+
+    def stop(self) -> None:
+        self.process.stop()
+
+    def close(self) -> None:
+        """The window goes away. It goes on where it was when it is started again."""
+        self.process.stop(wait=True)
+
+    def _on_source(self, source: SourceView) -> None:
+        self._look, self.source = None, source
+        self.names = proposed_names(source.images_with, source.study)
+        self._tell(" ".join(f"{sentence(note)}." for note in source.notes))
+
+    def _on_look_failed(self, error: JobError | str) -> None:
+        self._look = None
+        self.is_error = True
+        self._tell(f"{sentence(str(error))}.")
+
+    def _tell(self, text: str) -> None:
+        self.text = text
+        self._controller.changed()
+
+    def _on_process(self, ended: bool) -> None:
+        if ended:
+            self._on_end()
+        self._controller.changed()
+
+
+def _has_pairs(folder: Path) -> bool:
+    """Whether a folder holds images with their labelmaps."""
+    try:
+        return bool(file_pairs(folder, folder).pairs)
+    except InputError:
+        return False
+
+
+def proposed_names(labels: Mapping[int, int] | list[int], study: Mapping[int, str]) -> dict[int, str | None]:
+    """Label of the source -> organ: that of the same number in the study; a study without organs gets new names."""
+    return {label: study.get(label) if study else f"label {label}" for label in labels}
+
+
+def names_for_file(names: Mapping[int, str | None], study: Mapping[int, str]) -> dict[str, str]:
+    """As ``casebook ignite --names`` reads it; labels that are not used get a name that the study lacks."""
+    taken = set(study.values())
+
+    def unused(label: int) -> str:
+        name = f"not used {label}"
+        while name in taken:
+            name += "'"
+        return name
+
+    return {str(label): name or unused(label) for label, name in names.items()}

@@ -1,0 +1,129 @@
+"""The igniter, in a process of its own beside Slicer and the worker."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from slicer.i18n import tr as _
+
+from InteractiveSegLib.progress import Progress
+from InteractiveSegLib.wording.counting import counted
+from InteractiveSegUI.processes.library_process import LibraryProcess
+
+_PROGRESS = re.compile(r"(\d+) of (\d+): (.*)")
+_STARTED = "\tstarting mask\t"
+_LEAST_S = 10.0  # of a stage, before its rest is told
+
+
+@dataclass(frozen=True)
+class Source:
+    """Labelled images: folders, and a JSON file that names their labels."""
+
+    images: Path
+    labels: Path
+    names: Path
+
+
+class IgnitingProcess:
+    """Runs ``interactiveseg casebook ignite`` at low priority. What was killed goes on when it is started again.
+
+    Parameters
+    ----------
+    on_change : called when there is something new to show, with True when it has ended
+
+    Attributes
+    ----------
+    text : how it goes, or how it ended
+    progress : of the stage it is at; None while nothing runs
+    is_error : it ended otherwise than it should
+    options : further ones for the command
+    """
+
+    def __init__(self, on_change: Callable[[bool], None]) -> None:
+        self._on_change = on_change
+        self._process = LibraryProcess(_("the training"), self._on_line, self._on_end)
+        self._began = 0.0
+        self._started = 0
+        self._said: list[str] = []
+        self.text = ""
+        self.progress: Progress | None = None
+        self.is_error = False
+        self.options: list[str] = []
+
+    @property
+    def is_running(self) -> bool:
+        return self._process.is_running
+
+    def start(self, casebook: Path, source: Source) -> None:
+        self._started, self._said, self.is_error = 0, [], False
+        self.text, self.progress = _("Starting ..."), Progress(0, 0, "")
+        words = ["casebook", "ignite", str(casebook), "--images", str(source.images), "--labels", str(source.labels)]
+        self._process.start([*words, "--names", str(source.names), "--low-priority", *self.options])
+        self._on_change(False)
+
+    def stop(self, wait: bool = False) -> None:
+        """End it.
+
+        wait : as for ``LibraryProcess.stop``
+        """
+        self._process.stop(wait)
+
+    def _on_line(self, line: str) -> None:
+        found = _PROGRESS.fullmatch(line)
+        if found is not None:
+            done, total = int(found[1]), int(found[2])
+            if self.progress is None or (total, found[3][:5]) != (self.progress.total, self.progress.text[:5]):
+                self._began = time.monotonic()
+            self.progress = Progress(done, total, found[3])
+            self.text = progress_in_words(self.progress, time.monotonic() - self._began)
+            self._on_change(False)
+        elif _STARTED in line:
+            self._started += 1
+        else:
+            self._said.append(line)
+
+    def _on_end(self, code: int | None, reason: str) -> None:
+        self.progress = None
+        said = " ".join(f"{sentence(each)}." for each in dict.fromkeys(self._said))
+        if code in (0, 3):
+            cases = counted(self._started, _("case has a new starting mask."), _("cases have a new starting mask."))
+            self.text, self.is_error = f"{cases} {said}".strip(), code == 3
+        elif code is not None:
+            self.text, self.is_error = self._said[-1] if self._said else _("It ended without a word."), True
+        else:
+            on = _("Start goes on where it was.")
+            self.text, self.is_error = f"{sentence(reason)}. {on}", not self._process.was_stopped
+        self._on_change(True)
+
+
+def progress_in_words(progress: Progress, seconds: float) -> str:
+    """What is being done, and how long it will take.
+
+    seconds : that the stage has taken so far
+    """
+    if progress.text.startswith("loss "):
+        text = _("Learning from the labelled images: step {done} of {total}")
+        said = text.format(done=progress.done, total=progress.total)
+    else:
+        text = _("{what}: {done} of {total}")
+        said = text.format(what=sentence(progress.text), done=progress.done + 1, total=progress.total)
+    if progress.done and seconds > _LEAST_S:
+        left = seconds / progress.done * (progress.total - progress.done)
+        said = f"{said}, {time_left(left)}"
+    return said
+
+
+def sentence(text: str) -> str:
+    """With a capital letter, and without a full stop."""
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}"
+
+
+def time_left(seconds: float) -> str:
+    """Such as "about 4 min left"."""
+    if seconds < 90:
+        return _("about {seconds:.0f} s left").format(seconds=max(seconds, 1))
+    return _("about {minutes:.0f} min left").format(minutes=seconds / 60)

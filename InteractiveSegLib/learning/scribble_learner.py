@@ -1,0 +1,230 @@
+"""A casebook's network that learns from scribbles alone, of cases in which nobody has accepted a mask."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from InteractiveSegLib.casebook.acceptance import latest, load_accepted
+from InteractiveSegLib.casebook.case_rounds import last_round
+from InteractiveSegLib.casebook.casebook import Casebook
+from InteractiveSegLib.casebook.entries import CaseEntry
+from InteractiveSegLib.casebook.splits import TEST, TRAIN, VALIDATION
+from InteractiveSegLib.casebook.version_files import weights_checksums
+from InteractiveSegLib.errors import InputError, OutputError
+from InteractiveSegLib.image.geometry import Geometry
+from InteractiveSegLib.learning.automatic_card import CARD, AutomaticCard
+from InteractiveSegLib.learning.automatic_model import export_model
+from InteractiveSegLib.learning.automatic_network import THICK, AutomaticNetwork
+from InteractiveSegLib.learning.automatic_teacher import AutomaticTeacher
+from InteractiveSegLib.learning.held_out import HeldOut, largest_parts, mean_score
+from InteractiveSegLib.learning.leftovers import candidate_folder, sweep, training_folder
+from InteractiveSegLib.learning.scribble_lesson import scribble_lesson
+from InteractiveSegLib.learning.scribble_set import ScribbledImage, ScribbleSet, checked_set, spacing_of
+from InteractiveSegLib.learning.scribble_training import ScribbleSettings, Taught, fingerprint, taught_steps
+from InteractiveSegLib.learning.starting import Started, start_steps
+from InteractiveSegLib.learning.versions import (
+    IN_USE,
+    Version,
+    add_version,
+    in_use,
+    learner_folder,
+    prune,
+    versions,
+)
+from InteractiveSegLib.progress import Steps
+from InteractiveSegLib.prompts.scribbles import BACKGROUND
+from InteractiveSegLib.system.files import make_folder
+from InteractiveSegLib.system.process_lock import ProcessLock
+from InteractiveSegLib.wording.counting import counted
+
+SCRIBBLES = "scribbles"
+
+
+@dataclass(frozen=True, eq=False)
+class ScribblesLearnt:
+    """What came of it.
+
+    version : of the network that was taught, in the casebook
+    good : it is in use; reason says why, or why not
+    started : cases that got starting masks of the version in use; None where there is none
+    notes : sentences
+    """
+
+    version: int
+    good: bool
+    reason: str
+    started: Started | None
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _LargestParts:
+    """The layout of organs in scribbled images is not known: only how many parts scored best on validation cases."""
+
+    of: tuple[int, ...]
+
+    def likely(
+        self, probabilities: NDArray[np.floating], geometry: Geometry, network: AutomaticNetwork
+    ) -> NDArray[np.uint8]:
+        return largest_parts(network.labelmap(probabilities), self.of)
+
+
+class ScribbleLearner:
+    """Teaches a network by the scribbles of a casebook, and gives its new cases starting masks.
+
+    It learns from cases for training that have scribbles but were never accepted. Its checkpoint is chosen on those
+    for validation: by the accepted mask, or else by the scribbles. Cases of the test split are not looked at.
+
+    Parameters
+    ----------
+    device : where it trains
+    """
+
+    def __init__(
+        self, casebook: Casebook, settings: ScribbleSettings | None = None, device: torch.device | None = None
+    ) -> None:
+        self.casebook, self.settings = casebook, settings or ScribbleSettings()
+        self.device = device or torch.device("cpu")
+        self.folder = learner_folder(casebook, SCRIBBLES)
+        self.notes: list[str] = []
+
+    def steps(self, most: int | None = None) -> Steps[ScribblesLearnt]:
+        """Train, unless this very training is done, and give cases starting masks.
+
+        It may be killed at any time: run again it goes on.
+
+        Parameters
+        ----------
+        most : cases that get starting masks, at most
+
+        Raises
+        ------
+        InputError : there are no scribbles to learn from, or what is wrong with them, as ``checked_set`` says; or
+            another process is at it.
+        OutputError : the casebook cannot be written, or the disk is full.
+        TrainingDivergedError : the loss is not finite.
+        """
+        try:
+            make_folder(self.folder)
+            lock = ProcessLock(self.folder / "lock")
+        except BlockingIOError as error:
+            raise InputError("the scribbles of this casebook are being learnt already in another process") from error
+        except OSError as error:
+            raise OutputError(f"cannot write {self.folder}: {error.strerror or error}") from error
+        try:
+            scribbled = checked_set(self._scribbled(TRAIN), self.notes)
+            held_out = self._held_out(scribbled)
+            marked = [(each.volume, each.marks) for each in scribbled.images]
+            key = int(fingerprint(self.settings, marked, held_out)[:12], 16)
+            place = candidate_folder(self.folder, key)
+            version = next((each for each in versions(self.casebook, SCRIBBLES) if each.folder == place), None)
+            if version is None:
+                sweep(self.casebook, SCRIBBLES, self.folder, [key])
+                version = yield from self._trained(scribbled, held_out, key)
+            sweep(self.casebook, SCRIBBLES, self.folder, [])
+            started = yield from self._started(most)
+        finally:
+            lock.release()
+        return ScribblesLearnt(version.id, version.state == IN_USE, version.reason, started, tuple(self.notes))
+
+    def _scribbled(self, split: str) -> list[ScribbledImage]:
+        found = []
+        for entry in self.casebook.cases():
+            if entry.split != split or latest(self.casebook, entry) is not None:
+                continue
+            marks = self._marks(entry)
+            if marks:
+                found.append(ScribbledImage(entry.name, entry.patient, self.casebook.volume(entry), marks))
+        if not found and split == TRAIN:
+            raise InputError(
+                f"the casebook {self.casebook.folder} has no case for training that was scribbled on and not accepted: "
+                "there is nothing to learn from scribbles"
+            )
+        return found
+
+    def _marks(self, entry: CaseEntry) -> dict[int, NDArray[np.bool_]]:
+        kept = last_round(self.casebook, entry)
+        if kept is None or not len(kept.prompts.scribbles):
+            return {}
+        drawn = kept.prompts.scribbles.to_labelmap(entry.image.geometry.shape_kji)
+        return {0 if value == BACKGROUND else int(value): drawn == value for value in np.unique(drawn) if value}
+
+    def _held_out(self, scribbled: ScribbleSet) -> list[HeldOut]:
+        cases = [HeldOut.of_marks(each.volume, each.marks) for each in self._scribbled(VALIDATION)]
+        for entry in self.casebook.cases():
+            found = latest(self.casebook, entry) if entry.split == VALIDATION else None
+            if found is None:
+                continue
+            try:
+                accepted = load_accepted(entry, found)
+            except InputError as error:
+                self.notes.append(f"a validation case has no say: {error}")
+                continue
+            shape = entry.image.geometry.shape_kji
+            known = np.ones(shape, bool)
+            if accepted.review is not None:
+                for label in scribbled.labels:
+                    known = known & accepted.review.known_kji(label)
+            whole = HeldOut.of_mask(self.casebook.volume(entry), accepted.labels, (0, *scribbled.labels))
+            if known.any():
+                truth = {label: where & known for label, where in whole.truth.items() if (where & known).any()}
+                cases.append(replace(whole, truth=truth, known=np.broadcast_to(known, shape)))
+        if not cases:
+            self.notes.append("no case for validation has scribbles or a mask: the last checkpoint is taken")
+        return cases
+
+    def _trained(self, scribbled: ScribbleSet, held_out: list[HeldOut], key: int) -> Steps[Version]:
+        spacing, slices_first = spacing_of([each.volume.geometry for each in scribbled.images], THICK)
+        network = self.settings.network(scribbled.labels, spacing, slices_first)
+        lessons = [
+            scribble_lesson(each.volume, each.marks, network, scribbled.known(each)) for each in scribbled.images
+        ]
+        folder = training_folder(self.folder, key)
+        taught = yield from taught_steps(network, lessons, held_out, self.settings, folder, self.device)
+        self.notes += taught.notes
+        good, reason = self._judged(taught, held_out)
+        place = candidate_folder(self.folder, key)
+        make_folder(place)
+        facts = {"images": len(lessons), "steps": self.settings.steps, "seed": self.settings.seed}
+        AutomaticTeacher(self.settings.widths).save(taught.network, place, facts)
+        told = {**facts, "validation_images": len(held_out), "settings": asdict(self.settings)}
+        card = AutomaticCard.of(taught.network, self.casebook.labels(), taught.largest_part, told)
+        export_model(taught.network, card, place)
+        reason = f"learnt from the scribbles of {counted(len(lessons), 'case', 'cases')}; {reason}"
+        file = place.relative_to(self.casebook.folder).as_posix()
+        seen = [self.casebook.case(each.name).id for each in scribbled.images]
+        before = in_use(self.casebook, SCRIBBLES)
+        with self.casebook.database.writing() as rows:
+            for label in scribbled.labels:
+                rows.execute("INSERT OR IGNORE INTO label VALUES (?, ?)", [label, f"label {label}"])
+            parent = None if before is None else before.id
+            number = add_version(rows, SCRIBBLES, parent, good, file, seen, {}, reason, weights_checksums(place))
+        prune(self.casebook, SCRIBBLES)
+        return next(each for each in versions(self.casebook, SCRIBBLES) if each.id == number)
+
+    def _judged(self, taught: Taught, held_out: list[HeldOut]) -> tuple[bool, str]:
+        """Whether the network is to be used, and why."""
+        if not held_out:
+            return True, "not checked, as there are no validation cases"
+        before = in_use(self.casebook, SCRIBBLES)
+        network = None if before is None else AutomaticTeacher().load(before.folder)
+        if network is None:
+            return True, f"validation Dice {taught.score:.3f}"
+        old = mean_score(network, held_out)
+        told = f"validation Dice {taught.score:.3f}, and {old:.3f} of the version before"
+        return taught.score >= old, told
+
+    def _started(self, most: int | None) -> Steps[Started | None]:
+        used = in_use(self.casebook, SCRIBBLES)
+        if used is None or used.folder is None:
+            return None
+        if not any(entry.split != TEST for entry in self.casebook.cases()):
+            return None
+        network = AutomaticTeacher().load(used.folder)
+        assert network is not None
+        layout = _LargestParts(AutomaticCard.read(used.folder / CARD).largest_part)
+        return (yield from start_steps(self.casebook, network.to(self.device), used.id, layout, most))

@@ -1,0 +1,67 @@
+"""A scribbled image as the automatic network learns it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from InteractiveSegLib.image.geometry import Volume
+from InteractiveSegLib.learning.automatic_network import AutomaticNetwork
+from InteractiveSegLib.learning.image_lesson import seen
+from InteractiveSegLib.networks.scribble_losses import UNMARKED
+
+
+@dataclass(frozen=True, eq=False)
+class ScribbleLesson:
+    """Axes and voxels are those of the network.
+
+    image : (S, P, Q) float32 in [0, 1]
+    marks : (S, P, Q) int8, ``UNMARKED``, 0 for the background, or the place of a label among the network's, from 1
+    known : (1 + labels,) bool, the classes that the marks speak of
+    """
+
+    image: NDArray[np.float32]
+    marks: NDArray[np.int8]
+    known: NDArray[np.bool_]
+
+
+def scribble_lesson(
+    volume: Volume, marks: Mapping[int, NDArray[np.bool_]], network: AutomaticNetwork, known: Sequence[int]
+) -> ScribbleLesson:
+    """A lesson of an image.
+
+    On coarser voxels, thin strokes stay: a voxel is marked where any part of it was, as the label of which it has
+    most, and as background only where it has no label.
+
+    Parameters
+    ----------
+    marks : label -> (K, J, I) where it is marked; 0 is the background
+    known : labels that the marks speak of, whether they occur or not
+    """
+    axes = network.axes_of(volume.geometry)
+    image = seen(volume, axes, network.spacing_mm).numpy()
+    found = np.full(image.shape, UNMARKED, np.int8)
+    most = np.zeros(image.shape, np.int64)
+    for place, label in enumerate((0, *network.labels)):
+        if label not in marks:
+            continue
+        points = np.argwhere(axes.turned(marks[label]))
+        factor = np.array(image.shape) / [volume.geometry.shape_kji[axis] for axis in axes.order]
+        count = np.zeros(image.shape, np.int64)
+        np.add.at(count, tuple(np.floor((points + 0.5) * factor).astype(int).T), 1)
+        wins = count > (most if place > 1 else 0)
+        found[wins], most[wins] = place, count[wins]
+    told = np.array([True, *(label in known for label in network.labels)])
+    return ScribbleLesson(image, found, told)
+
+
+def brought(mask: NDArray[np.bool_], volume: Volume, network: AutomaticNetwork) -> NDArray[np.bool_]:
+    """A dense mask (K, J, I) on the voxels of the network, whose value is that of the nearest voxel."""
+    axes = network.axes_of(volume.geometry)
+    shape = seen(volume, axes, network.spacing_mm).shape
+    turned = torch.from_numpy(axes.turned(mask).astype(np.float32))[None, None]
+    return torch.nn.functional.interpolate(turned, tuple(shape), mode="nearest-exact")[0, 0].numpy() > 0.5

@@ -1,0 +1,105 @@
+"""What a network is taught by scribbles to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.learning.automatic_network import AutomaticNetwork
+from InteractiveSegLib.networks.losses import partial_dice_cross_entropy
+from InteractiveSegLib.networks.scribble_losses import (
+    UNMARKED,
+    CrfSettings,
+    attentive_similarity,
+    masked_crf,
+    mean_similarity,
+    partial_cross_entropy,
+)
+from InteractiveSegLib.training.trainer import Batch
+
+_POOL = {2: nn.functional.adaptive_avg_pool2d, 3: nn.functional.adaptive_avg_pool3d}
+
+
+@dataclass(frozen=True)
+class ScribbleLossSettings:
+    """The terms of the loss beside the cross-entropy of what is marked.
+
+    crf, attentive : weights of the masked CRF and of the attentive similarity; 0 leaves a term out
+    dice : weight of the soft Dice of what is marked, for masks that mark everything
+    pairs : of the CRF
+    radius : in cells, of the attentive similarity
+    held : part of the training in which the similarities themselves learn nothing from the attentive similarity:
+        without it they all fall to 0 before the network knows anything
+    ramp : part of the training in which CRF and attentive similarity grow to their weights: at once, they would be
+        content with one class everywhere
+    """
+
+    crf: float = 0.0
+    attentive: float = 0.0
+    dice: float = 0.0
+    pairs: CrfSettings = field(default_factory=CrfSettings)
+    radius: int = 5
+    held: float = 0.3
+    ramp: float = 0.4
+
+    def __post_init__(self) -> None:
+        if min(self.crf, self.attentive, self.dice) < 0:
+            raise InputError(
+                f"the weights of the loss must not be below 0: crf {self.crf}, attentive {self.attentive}, dice "
+                f"{self.dice}"
+            )
+
+
+class ScribbleObjective:
+    """The loss for the trainer.
+
+    Attributes
+    ----------
+    terms : name -> value in the latest batch, for whoever watches; ``similarity`` is the mean similarity of neighbours
+    """
+
+    def __init__(self, settings: ScribbleLossSettings) -> None:
+        self.settings = settings
+        self.terms: dict[str, float] = {}
+
+    def __call__(self, network: nn.Module, batch: Batch) -> Tensor:
+        assert isinstance(network, AutomaticNetwork)
+        settings, marks, known = self.settings, batch["marks"], batch["known"]
+        logits = network(batch["image"])
+        parts = {"marks": partial_cross_entropy(logits, marks, known)}
+        if settings.dice and bool((marks != UNMARKED).any()):
+            parts["dice"] = settings.dice * _soft_dice(logits, marks, known) - settings.dice * parts["marks"]
+        probabilities = logits.softmax(dim=1)
+        grown = min(1.0, float(batch["done"]) / settings.ramp) if settings.ramp else 1.0
+        if settings.crf:
+            found = masked_crf(probabilities, batch["image"], marks, _spacing(network), settings.pairs)
+            parts["crf"] = grown * settings.crf * found
+        watched: dict[str, float] = {}
+        if settings.attentive and network.attention is not None and network.attention.latest is not None:
+            latest = network.attention.latest
+            similarity = latest.similarity.detach() if batch["done"] < settings.held else latest.similarity
+            on_cells = _POOL[network.dimensions](probabilities, latest.cells)
+            found = attentive_similarity(on_cells, similarity, settings.radius)
+            parts["attentive"] = grown * settings.attentive * found
+            watched["similarity"] = float(mean_similarity(similarity, latest.cells, settings.radius))
+        self.terms = {name: float(value.detach()) for name, value in parts.items()} | watched
+        return torch.stack(list(parts.values())).sum()
+
+
+def _soft_dice(logits: Tensor, marks: Tensor, known: Tensor) -> Tensor:
+    """Soft Dice plus cross-entropy of what is marked, as for masks."""
+    marked = marks != UNMARKED
+    targets = nn.functional.one_hot(marks.clamp(min=0), logits.shape[1]).movedim(-1, 1).to(logits.dtype)
+    spread = known.reshape(*known.shape, *[1] * (logits.ndim - 2)).expand_as(logits)
+    return partial_dice_cross_entropy(logits, targets, spread, marked.to(logits.dtype))
+
+
+def _spacing(network: AutomaticNetwork) -> Sequence[float]:
+    """Of the axes that the network sees."""
+    if network.dimensions == 3:
+        return network.spacing_mm
+    return [mm for axis, mm in enumerate(network.spacing_mm) if axis != network.axis]

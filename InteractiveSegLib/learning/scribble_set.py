@@ -1,0 +1,250 @@
+"""A folder of images that people scribbled on: what belongs together, what is marked, and what of it can teach."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.image.file_pairs import listed, scribble_pairs
+from InteractiveSegLib.image.geometry import Geometry, Volume
+from InteractiveSegLib.learning.image_lesson import PatientAxes
+from InteractiveSegLib.learning.source_set import SourcePair
+from InteractiveSegLib.progress import Progress, Steps
+from InteractiveSegLib.prompts.scribbles import BACKGROUND
+from InteractiveSegLib.wording.counting import counted
+
+_MOSTLY = 0.5  # of the voxels: nobody marks so many
+
+
+@dataclass(frozen=True)
+class ScribbleValues:
+    """What the values of a file of scribbles mean; every other one is the mark of a label.
+
+    background, unmarked : values
+    """
+
+    background: int = BACKGROUND
+    unmarked: int = 0
+
+    def __post_init__(self) -> None:
+        if self.background == self.unmarked:
+            raise InputError(f"background and unmarked are both {self.background}: they must differ")
+
+
+@dataclass(frozen=True, eq=False)
+class ScribbledImage:
+    """name : of the case
+    patient : whose image it is
+    marks : label -> (K, J, I) bool, 0 is the background; of those that occur
+    """
+
+    name: str
+    patient: str
+    volume: Volume
+    marks: Mapping[int, NDArray[np.bool_]]
+
+
+@dataclass(frozen=True, eq=False)
+class ScribbleSet:
+    """What can teach.
+
+    images : in the order of their names
+    labels : that are marked anywhere
+    """
+
+    images: tuple[ScribbledImage, ...]
+    labels: tuple[int, ...]
+
+    @property
+    def patients(self) -> list[str]:
+        return sorted({each.patient for each in self.images})
+
+    def known(self, image: ScribbledImage) -> tuple[int, ...]:
+        """The labels of which its marks speak: those that are marked in it."""
+        return tuple(label for label in self.labels if label in image.marks)
+
+
+def scribbled_images(
+    images: Path, scribbles: Path, values: ScribbleValues, patient: str | None, notes: list[str]
+) -> Steps[ScribbleSet]:
+    """Read a folder of images and one of scribbles, which may be the same.
+
+    Parameters
+    ----------
+    patient : regular expression; images in whose names it matches the same text are of one patient; None: every image
+        is a patient of its own
+    notes : sentences on what was left out, and on what is marked in few images
+
+    Raises
+    ------
+    InputError : as ``scribble_pairs``, ``SourcePair.read`` and ``checked_set``; the expression is none; or most of a
+        file has a value that means a mark.
+    """
+    expression = _expression(patient)
+    found = scribble_pairs(images, scribbles)
+    for alone, what in ((found.images_alone, "scribbles"), (found.labels_alone, "image")):
+        if alone:
+            notes.append(f"left out, as they have no {what}: {listed([path.name for path in alone])}")
+    read = []
+    for number, name in enumerate(sorted(found.pairs)):
+        yield Progress(number, len(found.pairs), f"reading {name}")
+        pair = SourcePair(name, *found.pairs[name])
+        volume, drawn = pair.read(notes)
+        marks = marks_of(drawn, values, pair.labels)
+        match = expression.search(name) if expression else None
+        read.append(ScribbledImage(name, match.group() if match else name, volume, marks))
+    return checked_set(read, notes)
+
+
+def marks_of(drawn: NDArray[np.integer], values: ScribbleValues, path: Path) -> dict[int, NDArray[np.bool_]]:
+    """Label -> where it is marked (K, J, I), 0 for the background.
+
+    Raises
+    ------
+    InputError : a value that is no label, or one that covers more than half of the image and so hardly is a mark.
+    """
+    marks = {}
+    for value in np.unique(drawn).tolist():
+        if value == values.unmarked:
+            continue
+        where = drawn == value
+        label = 0 if value == values.background else int(value)
+        if where.mean() > _MOSTLY:
+            raise InputError(
+                f"value {value} covers {100 * where.mean():.0f} % of {path}, where it would be a mark: say with "
+                f"--unmarked {value} if it means that nothing is marked, and with --background which value marks the "
+                "background"
+            )
+        if (not label and value != values.background) or not 0 <= label < BACKGROUND:
+            raise InputError(
+                f"{path} holds the value {value}, which is no label (1 to {BACKGROUND - 1}): say with --background and "
+                "--unmarked what it means"
+            )
+        marks[label] = where
+    return marks
+
+
+def checked_set(read: Sequence[ScribbledImage], notes: list[str]) -> ScribbleSet:
+    """What of it can teach.
+
+    Left out with a note are images without a mark and those of one intensity. The same image under several names
+    becomes one with the marks of all; where they contradict each other, nothing is marked.
+
+    Raises
+    ------
+    InputError : nothing is left, or no label or no background is marked.
+    """
+    kept = []
+    for each in read:
+        array = each.volume.array_kji
+        if not each.marks:
+            notes.append(f"{each.name} is left out: nothing is marked in it")
+        elif not np.isfinite(array).any() or not np.ptp(array[np.isfinite(array)]):
+            notes.append(f"{each.name} is left out: the image has the same intensity everywhere")
+        else:
+            kept.append(each)
+    merged = _merged(kept, notes)
+    if not merged:
+        raise InputError("there is nothing to learn from: none of the images has both contrast and scribbles")
+    images_of = Counter(label for each in merged for label in each.marks)
+    labels = tuple(sorted(set(images_of) - {0}))
+    if not labels:
+        raise InputError("nothing but background is marked: scribble on the objects, too")
+    if not images_of[0]:
+        raise InputError(
+            f"{_named(labels)} marked, but no background in any image: a network could not learn where the objects "
+            "end. Scribble on the background, too, with the value of --background"
+        )
+    for label in labels:
+        if images_of[label] < len(merged):
+            images = counted(len(merged), "image", "images")
+            notes.append(
+                f"label {label} is marked in {images_of[label]} of {images}; in the others, background may be this "
+                "label, too"
+            )
+    return ScribbleSet(tuple(merged), labels)
+
+
+def split_patients(patients: Iterable[str], validation: int, seed: int) -> tuple[list[str], list[str]]:
+    """Patients to learn from, and to choose the checkpoint by; drawn by the seed.
+
+    InputError where nobody would be left to learn from.
+    """
+    names = sorted(set(patients))
+    if not 0 <= validation < len(names):
+        raise InputError(
+            f"{validation} of {counted(len(names), 'patient', 'patients')} for validation leave nobody to learn from"
+        )
+    order = np.random.default_rng([seed, 27]).permutation(len(names))
+    drawn = {names[place] for place in order[:validation]}
+    return [name for name in names if name not in drawn], sorted(drawn)
+
+
+def spacing_of(geometries: Sequence[Geometry], thick: float) -> tuple[tuple[float, float, float], bool]:
+    """Size of the voxels that a network should see, mm, along slices or S, A and R; and whether slices come first.
+
+    It is the median of the images. Single slices are looked at as slices, whatever thickness their files state.
+
+    thick : slices so many times thicker than their pixels are looked at one by one
+    """
+    if any(1 in geometry.shape_kji for geometry in geometries):
+        sizes = [sorted(_in_plane(geometry)) for geometry in geometries]
+        pixel = float(np.median([mm for pair in sizes for mm in pair]))
+        slices = [max(geometry.spacing_kji_mm) for geometry in geometries]
+        return (max(float(np.median(slices)), thick * pixel), pixel, pixel), True
+    first = [PatientAxes.slices_first(each).spacing_mm(each) for each in geometries]
+    s, p, q = (float(mm) for mm in np.median(first, axis=0))
+    if s >= thick * max(p, q):
+        return (s, p, q), True
+    along = [PatientAxes.of(each).spacing_mm(each) for each in geometries]
+    s, p, q = (float(mm) for mm in np.median(along, axis=0))
+    return (s, p, q), False
+
+
+def _in_plane(geometry: Geometry) -> list[float]:
+    """Spacing along the axes that are longer than one voxel; of a single one that is, twice."""
+    found = [mm for n, mm in zip(geometry.shape_kji, geometry.spacing_kji_mm, strict=True) if n > 1]
+    return (found or [min(geometry.spacing_kji_mm)])[:2]
+
+
+def _merged(images: Sequence[ScribbledImage], notes: list[str]) -> list[ScribbledImage]:
+    merged: dict[str, ScribbledImage] = {}
+    for each in images:
+        key = hashlib.sha256(np.ascontiguousarray(each.volume.array_kji).tobytes()).hexdigest()
+        key += str(each.volume.geometry.shape_kji)
+        if key not in merged:
+            merged[key] = each
+            continue
+        first = merged[key]
+        labels = sorted(set(first.marks) | set(each.marks))
+        nothing = np.zeros(each.volume.geometry.shape_kji, bool)
+        either = {label: first.marks.get(label, nothing) | each.marks.get(label, nothing) for label in labels}
+        contradictory = np.sum([either[label] for label in labels], axis=0) > 1
+        marks = {label: where & ~contradictory for label, where in either.items()}
+        merged[key] = replace(first, marks={label: where for label, where in marks.items() if where.any()})
+        told = f"{first.name} and {each.name} are the same image and count as one, with the marks of both"
+        if contradictory.any():
+            voxels = counted(int(contradictory.sum()), "voxel", "voxels")
+            told += f"; {voxels} that they mark differently count as not marked"
+        notes.append(told)
+    return list(merged.values())
+
+
+def _expression(patient: str | None) -> re.Pattern[str] | None:
+    try:
+        return None if patient is None else re.compile(patient)
+    except re.error as error:
+        raise InputError(f"{patient!r} is not a regular expression: {error}") from error
+
+
+def _named(labels: Sequence[int]) -> str:
+    told = ", ".join(map(str, labels))
+    return f"label {told} is" if len(labels) == 1 else f"labels {told} are"
