@@ -26,7 +26,6 @@ class _UiLoader(QtUiTools.QUiLoader):
         widget.setObjectName(object_name)
         return widget
 
-
     def load(self, device: Any, parent: Any = None) -> QtWidgets.QWidget:
         widget = super().load(device, parent)
         for each in (widget, *widget.findChildren(QtWidgets.QWidget)):
