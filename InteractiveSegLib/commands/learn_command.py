@@ -49,7 +49,7 @@ def add_learn(commands: argparse._SubParsersAction) -> None:
         "--updates",
         type=int,
         metavar="N",
-        help="optimiser steps per training (default: 150; sustainer: 400; scribbles: 1500)",
+        help="optimiser steps per training (default: 150; sustainer: 400; scribbles: 4000)",
     )
     command.add_argument(
         "--together",

@@ -47,7 +47,7 @@ class ScribbleSettings:
     seed : of all random choices
     """
 
-    steps: int = 1500
+    steps: int = 4000
     learning_rate: float = 3e-3
     widths: tuple[int, ...] = (16, 32, 64, 128, 128)
     patches: ScribblePatches = field(default_factory=ScribblePatches)
