@@ -45,8 +45,10 @@ set(PACKAGE_SCRIPTS
   commands/batch.py
   commands/batch_report.py
   commands/benchmark_command.py
+  commands/casebook_action.py
   commands/casebook_command.py
   commands/casebook_list.py
+  commands/casebook_next.py
   commands/command_examples.py
   commands/ignite_command.py
   commands/learn_command.py
@@ -191,6 +193,7 @@ set(PACKAGE_SCRIPTS
   learning/targets.py
   learning/teacher.py
   learning/uncertainty.py
+  learning/validation.py
   learning/versions.py
   networks/__init__.py
   networks/architectures.py

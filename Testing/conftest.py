@@ -8,21 +8,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from panel_session import PanelSession
-from tiny_models import end_idle_model
 from warm_worker import start_server, warm_command
 
 from InteractiveSegLib.image.geometry import Geometry
-from InteractiveSegLib.networks import script_model
-from InteractiveSegLib.propagate import slice_pool
-
-torch.set_num_threads(1)  # the arrays are small: more threads cost more than they save
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Before the processes of pytest-xdist start, so that they share the process which tests fork workers from."""
     start_server()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> None:
+    """The arrays are small: more threads cost more than they save."""
+    import torch  # not by the process of pytest-xdist that runs no test
+
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -34,7 +36,17 @@ def own_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True, scope="session")
+def files_that_no_power_cut_threatens() -> Iterator[None]:
+    """Nothing waits for the disk: what a test writes need not survive the end of the computer, only of a process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
 def warm_slice_processes() -> Iterator[None]:
+    from InteractiveSegLib.propagate import slice_pool
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(slice_pool, "library_command", warm_command)
         yield
@@ -66,6 +78,10 @@ def shared_data() -> Path:
 @pytest.fixture(scope="module")
 def warm_models() -> Iterator[None]:
     """The processes of models from elsewhere are forks; none of them stays for another module."""
+    from tiny_models import end_idle_model
+
+    from InteractiveSegLib.networks import script_model
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(script_model, "library_command", warm_command)
         yield

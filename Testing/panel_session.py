@@ -96,6 +96,12 @@ class PanelSession:
                 return getattr(section.ui, name)
         raise AssertionError(f"no widget is called {name}")
 
+    def tip(self, name: str) -> str:
+        """The tool tip of a widget, in plain text."""
+        from InteractiveSegUI.sections.section import tip_of
+
+        return tip_of(self.ui(name))
+
     def press(self, name: str) -> None:
         button = self.ui(name)
         assert button.enabled, f"{name} is disabled: {self.status}"

@@ -27,6 +27,7 @@ _HERE = Path(__file__).resolve()
 _NUMBER = struct.Struct("<i")
 _PATH_AT_START = os.environ.get("PYTHONPATH")
 _ADDRESS = "INTERACTIVESEG_WARM"
+_START_S = 60.0
 
 
 def warm_command(module: str, *words: str, python: str | Path = sys.executable) -> list[str]:
@@ -74,8 +75,10 @@ def _wait_for_server() -> None:
 
 
 def _connected(address: str) -> socket.socket:
-    connection = socket.socket(socket.AF_UNIX)
+    connection, ends = socket.socket(socket.AF_UNIX), time.monotonic() + _START_S
     while connection.connect_ex(address):  # until the server listens
+        if time.monotonic() > ends:
+            raise ConnectionError("the process that the tests' workers are forked from does not listen")
         time.sleep(0.02)
     return connection
 

@@ -100,7 +100,8 @@ class Panel(VTKObservationMixin):
             tool.on_start += [editor.put_away, self.segmenting.warm_up]
         controller.listeners.append(self._update)
         actions = {key: act for section in self.sections for key, act in section.shortcuts.items()}
-        self.keys = Keys({**actions, "Esc": self._escape}, {"Esc": self._has_escape})
+        of_a_case = dict.fromkeys(review.shortcuts, lambda: work.is_shown)
+        self.keys = Keys({**actions, "Esc": self._escape}, {**of_a_case, "Esc": self._has_escape})
         more.offer(self.keys)
         self._chosen: tuple = (None, None)
         self._is_bound = False

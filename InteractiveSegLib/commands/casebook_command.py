@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from InteractiveSegLib.commands.casebook_list import json_list, table_list, told
+from InteractiveSegLib.commands.casebook_action import action_of, opened
+from InteractiveSegLib.commands.casebook_list import json_list, table_list
+from InteractiveSegLib.commands.casebook_next import add_next, add_status
 from InteractiveSegLib.commands.ignite_command import add_ignite
 from InteractiveSegLib.commands.review_options import add_review, review_of
-from InteractiveSegLib.commands.terminal import PARTLY_DONE, count_of, one_voice, say, shown
+from InteractiveSegLib.commands.terminal import PARTLY_DONE, one_voice, say, shown
 from InteractiveSegLib.errors import InputError, InteractiveSegError
 from InteractiveSegLib.wording.plain_text import printable
 
 if TYPE_CHECKING:
-    from InteractiveSegLib.casebook.casebook import Casebook
+    pass
 
-_ORDERS = ("fixed", "random", "uncertain", "diverse")
 _FORMS = ("nifti", "seg.nrrd", "dicom")
 
 
@@ -35,8 +34,8 @@ def add_casebook(commands: argparse._SubParsersAction) -> None:
         _add_add,
         add_ignite,
         _add_list,
-        _add_next,
-        _add_status,
+        add_next,
+        add_status,
         _add_accept,
         _add_moves,
         _add_export,
@@ -45,18 +44,8 @@ def add_casebook(commands: argparse._SubParsersAction) -> None:
         add(actions)
 
 
-def _action(
-    actions: argparse._SubParsersAction, name: str, help_text: str, run: object, text: str = ""
-) -> argparse.ArgumentParser:
-    action = actions.add_parser(name, help=help_text, description=text or f"{help_text[0].upper()}{help_text[1:]}.")
-    action.add_argument("casebook", type=Path, metavar="CASEBOOK", help="its folder")
-    action.add_argument("--quiet", action="store_true", help="no progress bars, no messages")
-    action.set_defaults(run=run)
-    return action
-
-
 def _add_init(actions: argparse._SubParsersAction) -> None:
-    action = _action(actions, "init", "create an empty casebook", _init)
+    action = action_of(actions, "init", "create an empty casebook", _init)
     action.add_argument("--validation", type=float, default=0.15, metavar="SHARE", help="of the patients")
     action.add_argument("--test", type=float, default=0.15, metavar="SHARE", help="of the patients")
     action.add_argument("--seed", type=int, default=0, help="for the choice of these patients")
@@ -69,7 +58,7 @@ def _add_init(actions: argparse._SubParsersAction) -> None:
 
 
 def _add_add(actions: argparse._SubParsersAction) -> None:
-    action = _action(
+    action = action_of(
         actions,
         "add",
         "add images",
@@ -84,39 +73,12 @@ def _add_add(actions: argparse._SubParsersAction) -> None:
 
 
 def _add_list(actions: argparse._SubParsersAction) -> None:
-    action = _action(actions, "list", "show the cases, their states and the effort", _list)
-    action.add_argument("--json", action="store_true", help="one JSON object on standard output")
-
-
-def _add_next(actions: argparse._SubParsersAction) -> None:
-    action = _action(actions, "next", "name the next case and the reason", _next)
-    action.add_argument("--order", choices=_ORDERS, default="fixed", help="which case comes first")
-    action.add_argument(
-        "--batch",
-        nargs="?",
-        type=count_of,
-        const=0,
-        metavar="N",
-        help="print the cases of the next batch instead, one per line: N cases, or the remaining ones of the current "
-        "batch (5, 10, 20, then 40 cases); none of the test split, which is annotated without help",
-    )
-
-
-def _add_status(actions: argparse._SubParsersAction) -> None:
-    action = _action(
-        actions,
-        "status",
-        "show the progress and effort of the study, and whether to stop",
-        _status,
-        "Show how many cases and organs are verified and, for each batch, the median time per case and how much of the "
-        "starting masks was changed. Suggests stopping if the median time has levelled off from one batch to the next, "
-        "or if fewer than 2 percent of the voxels change.",
-    )
+    action = action_of(actions, "list", "show the cases, their states and the effort", _list)
     action.add_argument("--json", action="store_true", help="one JSON object on standard output")
 
 
 def _add_accept(actions: argparse._SubParsersAction) -> None:
-    action = _action(
+    action = action_of(
         actions,
         "accept",
         "accept a mask for a case, or a part of it",
@@ -140,13 +102,13 @@ def _add_accept(actions: argparse._SubParsersAction) -> None:
 
 def _add_moves(actions: argparse._SubParsersAction) -> None:
     for name, text in (("skip", "leave a case out"), ("reopen", "reopen an accepted or skipped case")):
-        action = _action(actions, name, text, _move)
+        action = action_of(actions, name, text, _move)
         action.add_argument("case", metavar="CASE", help="its name")
         action.set_defaults(move=name)
 
 
 def _add_export(actions: argparse._SubParsersAction) -> None:
-    action = _action(actions, "export", "export accepted masks or the effort", _export)
+    action = action_of(actions, "export", "export accepted masks or the effort", _export)
     action.add_argument("output", type=Path, metavar="OUTPUT", help="folder of the masks; file of the effort")
     action.add_argument("--form", choices=_FORMS, default="nifti", help="of the masks")
     action.add_argument("--effort", action="store_true", help="a table (.csv) or a plot (.png) of the effort instead")
@@ -159,7 +121,7 @@ def _add_export(actions: argparse._SubParsersAction) -> None:
 
 
 def _add_check(actions: argparse._SubParsersAction) -> None:
-    action = _action(
+    action = action_of(
         actions,
         "check",
         "check that everything is present and undamaged",
@@ -177,17 +139,6 @@ def _named(word: str) -> tuple[int, str]:
     return int(number), name.strip()
 
 
-@contextmanager
-def _opened(options: argparse.Namespace) -> Iterator[Casebook]:
-    from InteractiveSegLib.casebook.casebook import Casebook
-
-    with Casebook(options.casebook) as casebook:
-        try:
-            yield casebook
-        finally:
-            say(options, *casebook.notes)
-
-
 def _init(options: argparse.Namespace) -> None:
     from InteractiveSegLib.casebook.casebook import Casebook
     from InteractiveSegLib.casebook.splits import SplitSettings
@@ -201,7 +152,7 @@ def _add(options: argparse.Namespace) -> None:
     from InteractiveSegLib.casebook.importing import ImportSettings, import_steps
 
     settings = ImportSettings(options.pattern, options.patient, options.split)
-    with _opened(options) as casebook:
+    with opened(options) as casebook:
         for place in options.images:
             with one_voice():
                 imported = shown(import_steps(casebook, place, settings), options)
@@ -211,55 +162,8 @@ def _add(options: argparse.Namespace) -> None:
 
 
 def _list(options: argparse.Namespace) -> None:
-    with _opened(options) as casebook:
+    with opened(options) as casebook:
         print(json_list(casebook) if options.json else table_list(casebook))
-
-
-def _next(options: argparse.Namespace) -> None:
-    from InteractiveSegLib.casebook.starting_masks import starting_mask
-    from InteractiveSegLib.casebook.uncertainties import known_uncertainties
-    from InteractiveSegLib.casebook.worklist import next_case
-
-    if options.batch is not None:
-        _next_batch(options)
-        return
-    with _opened(options) as casebook:
-        found = next_case(casebook, options.order, known_uncertainties(casebook))
-        start = None if found is None else starting_mask(casebook, found.entry)
-        labels = casebook.labels()
-    if found is None:
-        raise InputError(f"nothing is left to do in {options.casebook}: no case is new or reopened")
-    print(printable(found.entry.name))
-    say(options, *found.notes, found.reason)
-    if start is not None:
-        say(options, f"its starting mask is {start.mask} (confidence: {told(start.confidences, labels)})")
-
-
-def _next_batch(options: argparse.Namespace) -> None:
-    from InteractiveSegLib.casebook.batches import next_batch
-
-    with _opened(options) as casebook:
-        found = next_batch(casebook, options.order, options.batch or None)
-    if not found.cases:
-        raise InputError(f"no case is left for a batch in {options.casebook}: no case outside the test split is new")
-    for entry in found.cases:
-        print(printable(entry.name))
-    say(options, found.reason)
-
-
-def _status(options: argparse.Namespace) -> None:
-    import json
-    from dataclasses import asdict
-
-    from InteractiveSegLib.casebook.study_status import study_status
-
-    with _opened(options) as casebook:
-        status = study_status(casebook)
-    if options.json:
-        told = {**asdict(status), "cases": {state.value: count for state, count in status.cases.items()}}
-        print(json.dumps(told))
-    else:
-        print("\n".join(status.lines()))
 
 
 def _accept(options: argparse.Namespace) -> None:
@@ -276,7 +180,7 @@ def _accept(options: argparse.Namespace) -> None:
         raise InputError("--absent means that the image shows no object: give neither MASK nor organs")
     if options.mask is None and not (options.absent or named):
         raise InputError("give the MASK, or --absent if the image shows no object")
-    with _opened(options) as casebook:
+    with opened(options) as casebook:
         entry = casebook.case(options.case)
         notes: list[str] = []
         left = left_work(casebook, entry)
@@ -308,13 +212,13 @@ def _accept(options: argparse.Namespace) -> None:
 
 
 def _move(options: argparse.Namespace) -> None:
-    with _opened(options) as casebook:
+    with opened(options) as casebook:
         moved = getattr(casebook, options.move)(casebook.case(options.case))
         print(f"{printable(moved.name)}\t{moved.state.value}")
 
 
 def _export(options: argparse.Namespace) -> int:
-    with _opened(options) as casebook:
+    with opened(options) as casebook:
         if not options.effort:
             from InteractiveSegLib.casebook.exporting import export_steps
 

@@ -23,6 +23,7 @@ PARTS = (
     "diverse",
     "no-replay",
     "no-augmentation",
+    "strong-augmentation",
     "flexible",
     "control",
 )

@@ -10,18 +10,16 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 
 from InteractiveSegLib.casebook.acceptance import load_accepted, stream
 from InteractiveSegLib.casebook.casebook import Casebook
 from InteractiveSegLib.casebook.entries import Acceptance
-from InteractiveSegLib.casebook.splits import TRAIN, VALIDATION
+from InteractiveSegLib.casebook.splits import TRAIN
 from InteractiveSegLib.casebook.version_files import weights_checksums
 from InteractiveSegLib.errors import InputError, OutputError
-from InteractiveSegLib.image.metrics import dice
 from InteractiveSegLib.learning.case_targets import case_targets
-from InteractiveSegLib.learning.judge import JudgeSettings, judged
+from InteractiveSegLib.learning.judge import JudgeSettings
 from InteractiveSegLib.learning.leftovers import candidate_folder, sweep, training_folder
 from InteractiveSegLib.learning.lesson_store import LessonStore
 from InteractiveSegLib.learning.replay import reservoir
@@ -29,11 +27,10 @@ from InteractiveSegLib.learning.settings import DARK, NONE, LearnSettings
 from InteractiveSegLib.learning.targets import trust
 from InteractiveSegLib.learning.teacher import Teacher, teach_steps
 from InteractiveSegLib.learning.uncertainty import UncertaintySettings, uncertainty_steps
+from InteractiveSegLib.learning.validation import validated_steps
 from InteractiveSegLib.learning.versions import (
-    Version,
     add_version,
     in_use,
-    keep_scores,
     learner_folder,
     prune,
     versions,
@@ -250,7 +247,7 @@ class StreamLearner:
         seen = sorted({*(parent.cases if parent else ()), *(found.case_id for found in learnt)})
         self.teacher.save(taught, candidate, {"cases": len(seen), "updates": settings.updates, "seed": settings.seed})
         weights = weights_checksums(candidate)
-        verdict, scores = yield from self._judged(taught, parent)
+        verdict, scores = yield from validated_steps(self.casebook, self.teacher, taught, parent, self.judge)
         with self.casebook.database.writing() as rows:
             file = candidate.relative_to(self.casebook.folder).as_posix()
             number = add_version(
@@ -313,43 +310,6 @@ class StreamLearner:
                     continue
                 if lesson is not None:
                     yield lesson
-
-    def _judged(self, candidate: Any, parent: Version | None) -> Steps[tuple[Any, dict[int, dict[int, float]]]]:
-        """The verdict, and the candidate's scores on the validation cases."""
-        splits = {case.id: case.split for case in self.casebook.cases()}
-        held_out = [found for found in stream(self.casebook) if splits.get(found.case_id) == VALIDATION]
-        held_out = held_out[: self.judge.cases]
-        before = self.teacher.load(parent.folder if parent else None)
-        known = dict(parent.scores) if parent else {}
-        after: dict[int, dict[int, float]] = {}
-        unreadable = ""
-        for number, found in enumerate(held_out):
-            yield Progress(number, len(held_out), "checking the candidate on validation cases")
-            try:
-                after[found.id] = self._scores(candidate, found)
-            except InputError as error:
-                unreadable = str(error)
-                self.casebook.note(f"a validation case is left out: {error}")
-                continue
-            if before is not None and found.id not in known:
-                known[found.id] = self._scores(before, found)
-        if unreadable and not after:
-            raise InputError(f"no validation case can be read to check the candidate: {unreadable}")
-        if parent is not None:
-            keep_scores(self.casebook, parent, known)
-        known = {number: known[number] for number in after if number in known}
-        return judged(known, after, self.judge, self.casebook.labels()), after
-
-    def _scores(self, network: Any, found: Acceptance) -> dict[int, float]:
-        case = self.casebook.case_of_id(found.case_id)
-        accepted = load_accepted(case, found)
-        labels = self.teacher.answer(network, self.casebook.volume(case), accepted, found.id)
-        review = found.reviewed(case)
-        scores = {
-            label: dice((labels == label) & where, (accepted.labels == label) & where)
-            for label, where in ((label, review.known_kji(label)) for label in found.labels)
-        }
-        return {label: value for label, value in scores.items() if np.isfinite(value)}
 
 
 def teacher_named(name: str) -> Teacher[Any, Any]:

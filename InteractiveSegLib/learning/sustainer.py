@@ -41,7 +41,6 @@ SUSTAINER_SETTINGS = LearnSettings(updates=400, together=max(BATCHES), buffer=80
 SOURCE_SHARE = 0.25
 """Share of the patches that come from the source."""
 _LAYOUT, _SOURCE = "layout.json", "source-{}.npz"
-_AUGMENTATION = AugmentationSettings()
 
 
 def keep_source(folder: Path, lessons: Sequence[ImageLesson], network: AutomaticNetwork, layout: OrganLayout) -> None:
@@ -90,7 +89,8 @@ class SustainerTeacher(AutomaticTeacher):
     ----------
     igniter : folder of the igniter's version
     source_share : share of the patches that come from the igniter's source; 0 turns the replay of the source off
-    augmentation : of the patches; None for none
+    augmentation : of the patches, more than ``PatchSettings`` says; it pays for images that look different from those
+        learnt from, as the igniter's do, and slows learning where they look alike
     """
 
     name = SUSTAINER
@@ -100,7 +100,7 @@ class SustainerTeacher(AutomaticTeacher):
         igniter: Path,
         patches: PatchSettings | None = None,
         source_share: float = SOURCE_SHARE,
-        augmentation: AugmentationSettings | None = _AUGMENTATION,
+        augmentation: AugmentationSettings | None = None,
     ) -> None:
         super().__init__(patches=patches or PATCHES)
         self.igniter, self.source_share, self.augmentation = igniter, source_share, augmentation

@@ -12,7 +12,7 @@ from InteractiveSegLib.casebook.exporting import export_steps
 from InteractiveSegLib.casebook.image_reference import ImageReference
 from InteractiveSegLib.casebook.left_work import left_work
 from InteractiveSegLib.casebook.provenance import Origin
-from InteractiveSegLib.casebook.review import SliceState
+from InteractiveSegLib.casebook.review import Review, SliceState
 from InteractiveSegLib.casebook.starting_masks import keep_starting_mask, starting_mask, starting_masks
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.image_io import read_labelmap
@@ -125,3 +125,29 @@ def test_starting_masks_are_exported_under_their_own_name_when_asked_for(study, 
     exported = finish(export_steps(study, tmp_path / "all", "nifti", with_unverified=True))
     assert [path.name for path in exported.files] == ["case1_mask.nii.gz", "case0_starting_mask.nii.gz"]
     assert "nobody verified liver in 6 of 6 slices of case 'case0'" in exported.notes[0]
+
+
+def test_the_review_of_unfinished_work_is_kept_with_its_rounds(study):
+    started(study, "case0")
+    entry = study.begin(study.case("case0"))
+    opened = left_work(study, entry).review
+    assert (opened.known_labels(), list(opened.states)) == ((), [1])
+    review = opened.marked(1, SliceState.VERIFIED, [2, 3])
+    keep_round(study, entry, Prompts(), box_mask(), review)
+    assert left_work(study, entry).review.equals(review)
+    with pytest.raises(InputError, match="7 slices along k"):
+        keep_round(study, entry, Prompts(), box_mask(), Review(0, 7, {}))
+    with study.database.writing() as rows:
+        rows.execute("UPDATE round SET review = 'nonsense'")
+    assert left_work(study, entry).is_start
+    assert "is not a review" in study.notes[-1]
+
+
+def test_a_case_that_began_without_help_is_accepted_as_a_whole(study):
+    accepted(study, "case1")
+    study.reopen(study.case("case1"))
+    assert left_work(study, study.case("case1")).review is None
+    started(study, "case0")
+    accepted(study, "case0")
+    study.reopen(study.case("case0"))
+    assert left_work(study, study.case("case0")).review.is_whole

@@ -128,7 +128,7 @@ def test_some_slices_are_verified_and_the_rest_is_left(data, main_way):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["uncertain", "diverse", "no replay", "no augmentation"])
+@pytest.mark.parametrize("name", ["uncertain", "diverse", "no replay", "no augmentation", "strong augmentation"])
 def test_other_ways_start_from_the_same_igniter(data, main_way, name):
     output, found = main_way
     other = finish(study_steps(TASK, data, output, SETTINGS, WAYS[name], 0))

@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -88,20 +89,29 @@ def taught(folder, teacher, settings=QUICK, stop_at=()):
         return [weights_of(version.folder) for version in versions(casebook, teacher.name)]
 
 
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """What a teacher has taught in three cases with a way of replay; each is taught once."""
+
+    @cache
+    def of(teacher, replay):
+        folder = tmp_path_factory.mktemp("undisturbed")
+        given = tiny_prompted(folder) if teacher == "prompted" else tiny_automatic()
+        return taught(folder, given, replace(QUICK, replay=replay))
+
+    return of
+
+
 @pytest.mark.parametrize("replay", ["reservoir", "dark", "none"])
-def test_a_learner_that_was_stopped_comes_to_the_same_weights(tmp_path, teacher, replay, monkeypatch):
+def test_a_learner_that_was_stopped_comes_to_the_same_weights(tmp_path, teacher, replay, undisturbed, monkeypatch):
+    whole = undisturbed(teacher.name, replay)
     monkeypatch.setattr("InteractiveSegLib.learning.teacher.CHECKPOINT_EVERY", 1)
-    settings = replace(QUICK, replay=replay)
-    whole = taught(tmp_path / "a", teacher, settings)
-    stopped = taught(tmp_path / "b", teacher, settings, stop_at=(3, 6, 2))
-    assert whole == stopped
+    assert taught(tmp_path, teacher, replace(QUICK, replay=replay), stop_at=(3, 6, 2)) == whole
     assert len(set(whole)) == 3
 
 
-def test_the_way_of_replay_makes_a_difference(tmp_path):
-    teacher = tiny_automatic()
-    found = {replay: taught(tmp_path / replay, teacher, replace(QUICK, replay=replay)) for replay in ("dark", "none")}
-    found["reservoir"] = taught(tmp_path / "reservoir", teacher)
+def test_the_way_of_replay_makes_a_difference(undisturbed):
+    found = {replay: undisturbed("automatic", replay) for replay in ("dark", "none", "reservoir")}
     assert len({weights[0] for weights in found.values()}) == 1
     assert len({weights[2] for weights in found.values()}) == 3
 

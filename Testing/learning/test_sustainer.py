@@ -23,6 +23,7 @@ from InteractiveSegLib.learning.image_batches import PatchSettings
 from InteractiveSegLib.learning.learner import StreamLearner
 from InteractiveSegLib.learning.replay import Mixture
 from InteractiveSegLib.learning.settings import LearnSettings
+from InteractiveSegLib.learning.strong_augmentation import AugmentationSettings
 from InteractiveSegLib.learning.sustainer import (
     KEPT_SOURCES,
     SourceMixture,
@@ -104,7 +105,13 @@ def test_images_of_the_source_are_replayed_unless_nothing_is(study):
     lesson = source_lessons[0]
     for replay, count in (("reservoir", 3), ("none", 1)):
         data = teacher.batches([lesson], network, LearnSettings(updates=2, replay=replay), 0)
-        assert len(data.batches.images) == count
+        assert len(data.images) == count
+    strongly = SustainerTeacher(teacher.igniter, SMALL, augmentation=AugmentationSettings())
+    data = strongly.batches([lesson], network, LearnSettings(updates=2), 0)
+    assert len(data.batches.images) == 3
+    without = SustainerTeacher(teacher.igniter, SMALL, source_share=0)
+    assert len(without.batches([lesson], network, LearnSettings(updates=2), 0).images) == 1
+    teacher = strongly
     dark = teacher.batches([lesson], network, LearnSettings(updates=2, replay="dark"), 0)
     assert len(dark.images) == 3  # and none of it turned, as what was answered would not be
     other = AutomaticNetwork([1], [2.0, 1.0, 1.0], (4, 8))

@@ -143,7 +143,7 @@ def test_a_version_of_a_casebook_is_never_a_program(tmp_path):
     with Casebook.created(tmp_path / "book") as casebook:
         version = casebook.folder / "learning" / "prompted" / "version-1"
         folder(version)
-    with pytest.raises(InputError, match="holds a program"):
+    with pytest.raises(InputError, match="contains a program"):
         PromptedTeacher().load(version)
 
 

@@ -246,7 +246,7 @@ def test_a_casebook_is_named_and_what_cannot_be_done_with_it_says_why(person, st
     assert "Open a casebook first." in button.toolTip
     work_of(person).open_casebook(study)
     idle(person)
-    assert (person.ui("casebookLabel").text, person.ui("casebookLabel").toolTip) == (study.name, str(study))
+    assert (person.ui("casebookLabel").text, person.tip("casebookLabel")) == (study.name, str(study))
     assert "Open a case first." in button.toolTip
     assert person.ui("caseTable").item(0, 2).text() == "training"
 

@@ -156,7 +156,7 @@ def test_no_single_key_destroys_anything(person):
 def test_tool_tips_name_the_keys(person):
     tips = {"brushButton": "B", "boxButton": "X", "eraseButton": "E", "backgroundButton": "T", "segmentButton": "Enter"}
     for name, key in tips.items():
-        assert person.ui(name).toolTip.splitlines()[0].endswith(key), name
+        assert person.tip(name).splitlines()[0].endswith(key), name
 
 
 def test_every_widget_with_a_parameter_shows_it(person):
@@ -164,7 +164,7 @@ def test_every_widget_with_a_parameter_shows_it(person):
     person.parameters.model = "pnet"
     assert person.ui("smoothnessBox").value == 7.5
     assert person.ui("modelBox").currentText == "P-Net, slice by slice"
-    assert person.ui("modelBox").toolTip == "P-Net, slice by slice"
+    assert person.tip("modelBox") == "P-Net, slice by slice"
     person.ui("roundsBox").value = 3
     assert person.panel.segmenting.request(adapt=True).rounds == 3
     assert person.panel.segmenting.request(adapt=True).smoothness == 7.5
@@ -205,3 +205,10 @@ def test_a_scene_with_settings_of_another_version_opens_with_the_defaults(person
 
 def test_the_module_s_own_test_runs(person):
     person.views.module.InteractiveSegTest().runTest()
+
+
+def test_tool_tips_show_no_markup_although_slicer_makes_paragraphs_of_them(person):
+    assert person.ui("segmentButton").toolTip.startswith("<p>")
+    assert "<" not in person.tip("segmentButton")
+    assert person.tip("segmentButton").splitlines()[-1] == "Choose a volume first."
+    assert person.tip("objectButton").splitlines()[0].endswith("Key to switch to background: T")

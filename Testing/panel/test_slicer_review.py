@@ -98,6 +98,7 @@ def test_a_case_opens_with_outlines_and_is_accepted_as_far_as_it_is_verified(ope
     assert np.array_equal(person.labelmap(), start())
     assert filled(person) == [False] * 3
     assert not person.ui("segmentsTable").visible
+    assert all(person.panel.keys._shortcuts[key].enabled for key in ("Y", "C", "K", "S", "Shift+N", "Shift+S"))
     assert "Nothing is verified yet" in person.ui("acceptButton").toolTip
     person.press("rightButton")
     assert (states(person)["left"], filled(person)) == ("right", [True, False, False])

@@ -5,7 +5,6 @@ import time
 from dataclasses import dataclass
 
 import pytest
-from stopwatch import Stopwatch
 
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.propagate import slice_pool
@@ -77,6 +76,8 @@ def test_a_task_that_never_ends_is_ended(pool, monkeypatch):
 
 
 def test_it_stops_within_a_second_and_continues_afterwards(pool):
+    from stopwatch import Stopwatch  # the processes, which import this module for its tasks, do not find it
+
     results = pool.results({n: Task(30, "sleep") for n in range(12)})
     next(results)
     with Stopwatch() as took:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from PySide6.QtCore import QObject, SignalInstance
+from PySide6.QtGui import Qt
 
 _ALIASES = {"name": "objectName"}
 
@@ -32,7 +33,7 @@ class Wrapped:
         name = _ALIASES.get(name, name)
         if self._qt.metaObject().indexOfProperty(name) < 0:
             raise AttributeError(f"{self.className()} has no property {name!r}")
-        self._qt.setProperty(name, unwrap(value))
+        self._qt.setProperty(name, wrapped_tip(value) if name == "toolTip" else unwrap(value))
 
     def connect(self, signature: str, receiver: Callable) -> bool:
         """``connect("clicked(bool)", f)``; ValueError where there is no such signal."""
@@ -61,6 +62,11 @@ class Wrapped:
 
     def __repr__(self) -> str:
         return f"<{self.className()} {self._qt.objectName()!r}>"
+
+
+def wrapped_tip(text: str) -> str:
+    """A tool tip as the application changes it, which turns plain text into HTML so that its lines are wrapped."""
+    return text if not text or Qt.mightBeRichText(text) else Qt.convertFromPlainText(text, Qt.WhiteSpaceNormal)
 
 
 class NamedSignal:

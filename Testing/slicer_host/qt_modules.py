@@ -9,7 +9,7 @@ from typing import Any
 from PySide6 import QtCore, QtGui, QtUiTools, QtWidgets
 
 from slicer_host import ctk_widgets
-from slicer_host.pythonqt import WrappedClass
+from slicer_host.pythonqt import WrappedClass, wrapped_tip
 
 CUSTOM_WIDGETS: dict[str, type[QtWidgets.QWidget]] = dict(ctk_widgets.WIDGETS)
 """Widgets that ``.ui`` files may name besides Qt's own."""
@@ -24,6 +24,12 @@ class _UiLoader(QtUiTools.QUiLoader):
             return widget
         widget = CUSTOM_WIDGETS[name](parent)
         widget.setObjectName(object_name)
+        return widget
+
+    def load(self, device: Any, parent: Any = None) -> QtWidgets.QWidget:
+        widget = super().load(device, parent)
+        for each in (widget, *widget.findChildren(QtWidgets.QWidget)):
+            each.setToolTip(wrapped_tip(each.toolTip()))
         return widget
 
 

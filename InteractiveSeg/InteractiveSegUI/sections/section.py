@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -36,6 +38,7 @@ class Section:
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self.shortcuts: dict[str, Callable[[], None]] = {}
         self._tips: dict[str, str] = {}
+        self._shown_tips: dict[str, str] = {}
         self._gui_tag: Any = None
 
     def bind(self) -> None:
@@ -80,7 +83,7 @@ class Section:
         button.connect("clicked()", act)
         if key:
             self.shortcuts[key] = act_by_key
-            button.toolTip = _("{tip} Key: {key}").format(tip=button.toolTip, key=_KEY_NAMES.get(key, key))
+            button.toolTip = _("{tip} Key: {key}").format(tip=tip_of(button), key=_KEY_NAMES.get(key, key))
 
     def allow(self, button: Any, obstacle: str, remark: str = "") -> None:
         """Enable a button, or disable it and give the reason in its tool tip.
@@ -88,14 +91,22 @@ class Section:
         obstacle : a sentence; empty enables the button
         remark : added to the tool tip of an enabled button
         """
-        tip = self._tips.setdefault(button.objectName, button.toolTip)
+        tip = self._tips.setdefault(button.objectName, tip_of(button))
         button.enabled = not obstacle
         shown = no_markup("\n".join(filter(None, (tip, obstacle or remark))))
-        if button.toolTip != shown:
-            button.toolTip = shown
+        if self._shown_tips.get(button.objectName, tip) != shown:
+            self._shown_tips[button.objectName] = button.toolTip = shown
 
 
 _KEY_NAMES = {"Return": "Enter"}
+
+
+def tip_of(widget: Any) -> str:
+    """A tool tip as it was set: Slicer turns plain text into a paragraph of HTML, so that its lines are wrapped."""
+    found = widget.toolTip
+    if not found.startswith("<p>"):
+        return found
+    return html.unescape(re.sub(r"<br ?/?>\n?", "\n", found.removeprefix("<p>").removesuffix("</p>")))
 
 
 def icon(name: str) -> qt.QIcon:

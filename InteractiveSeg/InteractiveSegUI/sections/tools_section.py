@@ -12,7 +12,7 @@ from InteractiveSegUI.actions.scribbling import Scribbling
 from InteractiveSegUI.actions.tools import Tools
 from InteractiveSegUI.controller import Controller
 from InteractiveSegUI.scene.belongings import show_boxes
-from InteractiveSegUI.sections.section import Section, icon
+from InteractiveSegUI.sections.section import Section, icon, tip_of
 
 
 class ToolsSection(Section):
@@ -39,7 +39,7 @@ class ToolsSection(Section):
             self.on_click(button, lambda background=background: tools.mark(background))
             self.shortcuts["T"] = tools.switch
         for button, other in ((ui.objectButton, "background"), (ui.backgroundButton, "object")):
-            button.toolTip = f"{button.toolTip} Key to switch to {other}: T"
+            button.toolTip = f"{tip_of(button)} Key to switch to {other}: T"
         self.on_click(ui.removeBoxButton, placing.remove)
         self.on_click(ui.firstSliceButton, placing.first_is_shown)
         self.on_click(ui.lastSliceButton, placing.last_is_shown)

@@ -99,7 +99,7 @@ class _FromNothing(SustainerTeacher):
     """The network of an igniter with fresh weights, and no source."""
 
     def __init__(self, igniter: Path, settings: TransferSettings, seed: int) -> None:
-        super().__init__(igniter, settings.ignite.patches, 0.0, settings.ignite.augmentation)
+        super().__init__(igniter, settings.ignite.patches, 0.0)
         self.seed = seed
 
     def load(self, folder: Path | None) -> AutomaticNetwork:

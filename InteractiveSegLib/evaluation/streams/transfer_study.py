@@ -83,7 +83,8 @@ class Way:
 
     order : of ``next_batch``
     source_share : of ``SustainerTeacher``
-    augmented : igniter and sustainer learn from changed patches
+    augmented : the igniter learns from strongly augmented patches
+    sustained_so : and so does the sustainer
     every : so many slices of which one is verified; the others are left as they are
     """
 
@@ -91,6 +92,7 @@ class Way:
     order: str = "random"
     source_share: float = SOURCE_SHARE
     augmented: bool = True
+    sustained_so: bool = False
     every: int = 1
 
 
@@ -104,6 +106,7 @@ WAYS = {
         Way("diverse", order="diverse"),
         Way("no replay", source_share=0.0),
         Way("no augmentation", augmented=False),
+        Way("strong augmentation", sustained_so=True),
         FLEXIBLE,
     )
 }
@@ -170,7 +173,7 @@ def study_steps(
     costs = [CaseCost(**cost) for cost in _read(folder / "costs.json", [])]
     tested, cases = [], []
     with Casebook(folder / "study") as casebook:
-        augmentation = settings.ignite.augmentation if way.augmented else None
+        augmentation = settings.ignite.augmentation if way.sustained_so else None
         igniter = SustainerTeacher.of(casebook).igniter
         teacher = SustainerTeacher(igniter, settings.ignite.patches, way.source_share, augmentation)
         learn = replace(settings.learn, seed=seed)
