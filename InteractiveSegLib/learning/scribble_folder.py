@@ -130,10 +130,9 @@ def _divided(
         count = max(1, len(patients) // _SHARE) if len(patients) >= _FEW else 0
     train, validation = split_patients(patients, count, settings.seed)
     if not validation:
-        notes.append(
-            f"no validation, as there {'is one patient' if len(patients) == 1 else f'are {len(patients)} patients'}: "
-            "the last checkpoint is taken"
-        )
+        few = counted(len(patients), "patient is", "patients are")
+        reason = "none was asked for" if source.validation == 0 else f"{few} too few to set any aside"
+        notes.append(f"there is no validation, as {reason}: the last checkpoint is taken")
     if source.patient is None and len(read.images) > 1:
         notes.append("every image counts as a patient of its own: name patients with --patient if some have several")
     learnt = [each for each in read.images if each.patient in train]

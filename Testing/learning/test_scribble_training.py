@@ -139,7 +139,9 @@ def test_volumes_are_learnt_as_volumes_and_single_slices_as_slices(tmp_path):
     write_case(tmp_path / "slices", "a", 0, marks[10:11] + marks[2:3], geometry=flat, array=array[10:11])
     found = taught(tmp_path / "slices", tmp_path / "out2", quick)
     assert found.taught.network.dimensions == 2
-    assert "no validation, as there is one patient: the last checkpoint is taken" in found.notes
+    assert (
+        "there is no validation, as 1 patient is too few to set any aside: the last checkpoint is taken" in found.notes
+    )
     model = AutomaticModel(tmp_path / "out2")
     assert model.labelmap(finish(model.probabilities_steps(Volume(array[10:11], flat, "x")))).shape == (1, 20, 20)
 
