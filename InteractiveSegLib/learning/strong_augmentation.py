@@ -43,7 +43,6 @@ class AugmentationSettings:
     scaled : maximum relative change of size, independently along each axis
     shifted : maximum shift in voxels along each axis, so that objects are not expected only in the middle
     inverted : probability that dark and bright are swapped
-    looks : factor of the probabilities of all other changes of intensity, noise and resolution, 0 to 1
     mirrored : axes of the image, S, A, R, along which it may be mirrored
     """
 
@@ -51,7 +50,6 @@ class AugmentationSettings:
     scaled: float = 0.25
     shifted: int = 16
     inverted: float = 0.2
-    looks: float = 1.0
     mirrored: tuple[int, ...] = ()
 
 
@@ -143,21 +141,20 @@ def augmentation(axis: int | None, settings: AugmentationSettings, marks_mode: s
     )
     kept = [each for each in range(_RAS) if each != axis]  # axes of a slice
     flips = [RandFlipd(both, 0.5, kept.index(each)) for each in settings.mirrored if each in kept]
-    looks = settings.looks
     image, linear = ["image"], "bilinear" if flat else "trilinear"
     return Compose(
         [
             *flips,
             OneOf([RandAffined(prob=0.9, **moved), elastic], weights=[0.7, 0.3]),
             RandLambdad(image, _inverted, prob=settings.inverted),
-            RandAdjustContrastd(image, prob=0.5 * looks, gamma=(0.5, 2.0)),
-            RandHistogramShiftd(image, num_control_points=(4, 8), prob=0.2 * looks),
-            RandBiasFieldd(image, degree=2, coeff_range=(-0.4, 0.4), prob=0.3 * looks),
-            RandGaussianSmoothd(image, prob=0.2 * looks),
-            RandGaussianSharpend(image, alpha=(1.0, 6.0), prob=0.2 * looks),
-            RandSimulateLowResolutiond(image, prob=0.2 * looks, upsample_mode=linear, zoom_range=(0.4, 1.0)),
-            _RandAnisotropy(0.2 * looks, (1.5, 4.0)),
-            RandGaussianNoised(image, prob=0.3 * looks, std=0.08),
+            RandAdjustContrastd(image, prob=0.5, gamma=(0.5, 2.0)),
+            RandHistogramShiftd(image, num_control_points=(4, 8), prob=0.2),
+            RandBiasFieldd(image, degree=2, coeff_range=(-0.4, 0.4), prob=0.3),
+            RandGaussianSmoothd(image, prob=0.2),
+            RandGaussianSharpend(image, alpha=(1.0, 6.0), prob=0.2),
+            RandSimulateLowResolutiond(image, prob=0.2, upsample_mode=linear, zoom_range=(0.4, 1.0)),
+            _RandAnisotropy(0.2, (1.5, 4.0)),
+            RandGaussianNoised(image, prob=0.3, std=0.08),
         ]
     )
 
