@@ -74,7 +74,7 @@ def requirements_table(found: Transferred) -> str:
         rows.append(_against_nothing(found, main, batches))
     if flexible := found.of(FLEXIBLE.name):
         rows.append(_flexible(flexible, main))
-    return markdown_table(["line", "must", "measured", "met"], rows)
+    return markdown_table(["line", "target", "measured", "met"], rows)
 
 
 def _against_nothing(found: Transferred, main: Sequence[Studied], batches: int) -> list[str]:
