@@ -59,6 +59,7 @@ def ended(tmp_path_factory):
     return finish(steps, lambda progress: seen.append(progress.text)), cases, folder, seen
 
 
+@pytest.mark.slow
 def test_every_variant_is_scored_on_patients_that_nothing_was_learnt_from(ended):
     results, cases, _, seen = ended
     fold = folds_of(cases, SETTINGS)[0]
@@ -74,6 +75,7 @@ def test_every_variant_is_scored_on_patients_that_nothing_was_learnt_from(ended)
     assert any(text.startswith("both, fold 0 (1 of 3): marks ") for text in seen)
 
 
+@pytest.mark.slow
 def test_finished_trainings_are_not_repeated_and_other_ones_are_not_taken_for_them(ended):
     results, cases, folder, _ = ended
     again = scribble_benchmark_steps(cases, folds_of(cases, SETTINGS), folder / "out", SETTINGS)
@@ -83,6 +85,7 @@ def test_finished_trainings_are_not_repeated_and_other_ones_are_not_taken_for_th
         finish(scribble_benchmark_steps(cases, folds_of(cases, longer), folder / "out", longer))
 
 
+@pytest.mark.slow
 def test_pictures_are_drawn(ended):
     place = ended[2] / "out" / "fold-0" / "both"
     assert (place / "cases.png").stat().st_size > 1000
@@ -125,6 +128,7 @@ def test_patients_are_tested_once_and_never_learnt_from_where_they_are():
         patient_folds(names, 12, 0)
 
 
+@pytest.mark.slow
 def test_a_set_that_nobody_outlined_has_a_fixed_fold(ended):
     cases = scribbled_cases(ended[2] / "data", MSCMR)
     fold = fixed_fold(cases, 1)

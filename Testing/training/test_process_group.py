@@ -115,6 +115,7 @@ def test_more_processes_than_gpus_are_refused(monkeypatch):
 
 
 @needs_gloo
+@pytest.mark.slow
 def test_two_processes_learn_what_one_learns(together, alone):
     for rank in (0, 1):
         assert_weights(torch.load(together / f"{rank}.pt", weights_only=True)["weights"], alone[0])
@@ -122,6 +123,7 @@ def test_two_processes_learn_what_one_learns(together, alone):
 
 
 @needs_gloo
+@pytest.mark.slow
 def test_only_the_first_process_writes(together):
     assert names_in(together / "0") == FILES
     assert names_in(together / "1") == []
@@ -129,6 +131,7 @@ def test_only_the_first_process_writes(together):
 
 
 @needs_gloo
+@pytest.mark.slow
 def test_sums_over_processes_keep_types_and_shapes(together):
     for rank in (0, 1):
         double, half = torch.load(together / f"{rank}.pt", weights_only=True)["counts"]
@@ -137,6 +140,7 @@ def test_sums_over_processes_keep_types_and_shapes(together):
 
 
 @needs_gloo
+@pytest.mark.slow
 def test_a_step_that_two_processes_cannot_share_is_refused_before_any_work(together):
     for rank in (0, 1):
         refusal = torch.load(together / f"{rank}.pt", weights_only=True)["refusal"]
