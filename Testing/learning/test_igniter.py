@@ -71,6 +71,7 @@ def test_new_cases_get_starting_masks_and_those_of_the_test_split_do_not(tmp_pat
         assert not list((casebook.folder / "learning" / IGNITER).glob("training-*"))
 
 
+@pytest.mark.slow
 def test_it_learns_to_find_what_the_source_shows(tmp_path):
     settings = IgniteSettings(steps=80, widths=(8, 16), patches=PatchSettings((16, 16), (4, 4)), learning_rate=1e-2)
     with blob_casebook(tmp_path, ["train", "train"]) as casebook:

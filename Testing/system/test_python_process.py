@@ -75,12 +75,14 @@ def test_what_the_panel_starts(planted, command):
     assert not planted.exists()
 
 
+@pytest.mark.slow
 def test_the_worker_with_all_that_it_imports(planted):
     with BlockingWorker() as worker, pytest.raises((JobError, ValueError), match="is not a casebook"):
         worker.run(CasebookRequest("none", "look"))
     assert not planted.exists()
 
 
+@pytest.mark.slow
 def test_the_processes_of_the_benchmark(planted, tmp_path):
     write_case(tmp_path / "blobs", "a")
     settings = BenchmarkSettings(("box",), ("robot",), trial=ONE_ROUND, jobs=1)
