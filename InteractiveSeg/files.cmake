@@ -48,6 +48,7 @@ set(PACKAGE_SCRIPTS
   InteractiveSegUI/scene/segment_removal.py
   InteractiveSegUI/scene/slice_nodes.py
   InteractiveSegUI/scene/slice_views.py
+  InteractiveSegUI/scene/start_masks.py
   InteractiveSegUI/scene/view_mouse.py
   InteractiveSegUI/scene/volume_io.py
   InteractiveSegUI/scene/workspace.py

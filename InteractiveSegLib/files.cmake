@@ -270,6 +270,7 @@ set(PACKAGE_SCRIPTS
   segmenting/self_test.py
   segmenting/session.py
   segmenting/settings.py
+  segmenting/start_core.py
   system/__init__.py
   system/contained_path.py
   system/files.py

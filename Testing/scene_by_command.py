@@ -31,5 +31,11 @@ def by_command_line(folder: Path, person: Any, *options: str, image: Path | None
     if len(prompts.scribbles):
         write_labelmap(folder / "s.nrrd", prompts.scribbles.to_labelmap(volume.geometry.shape_kji), volume.geometry)
         words += ["--scribbles", str(folder / "s.nrrd")]
+    if prompts.start_masks:
+        starts = np.zeros(volume.geometry.shape_kji, np.uint8)
+        for label, mask in prompts.start_masks.items():
+            starts[mask.box.slices][mask.mask_kji] = label
+        write_labelmap(folder / "start.nrrd", starts, volume.geometry)
+        words += ["--start", str(folder / "start.nrrd")]
     assert main(["segment", str(image), *words, "-o", str(folder / "mask.nrrd"), "--quiet"]) == 0
     return read_labelmap(folder / "mask.nrrd", read_volume(image).geometry)

@@ -232,7 +232,7 @@ class Controller:
         self.status = Status()
         self.recorder.close()
         self.history.clear()
-        self.workspace.forget_reviews()
+        self.workspace.forget_nodes()
 
     def on_worker(self, status: WorkerStatus) -> None:
         """A worker that crashed is restarted when it is needed; the next result mentions it."""

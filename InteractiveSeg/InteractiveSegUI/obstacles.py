@@ -8,7 +8,8 @@ from slicer.i18n import tr as _
 
 from InteractiveSegUI.scene.recorder import Recorder
 from InteractiveSegUI.scene.segment_io import labels_of
-from InteractiveSegUI.scene.workspace import MARKS, Workspace, box_key
+from InteractiveSegUI.scene.start_masks import is_denied
+from InteractiveSegUI.scene.workspace import MARKS, Workspace, box_key, start_key
 
 
 class Obstacles:
@@ -51,4 +52,9 @@ class Obstacles:
         ids = list(labels) if parameters.every_segment else [segment_id]
         marks = known(MARKS)
         marked = set(marks.drawn.labels.tolist()) | set(marks.edited.labels.tolist()) if marks is not None else set()
-        return any(known(box_key(each)) is not None or labels.get(each) in marked for each in ids)
+
+        def is_corrected(each: str) -> bool:
+            start = known(start_key(each))
+            return start is not None and marks is not None and is_denied(start, labels.get(each, 0), marks.all)
+
+        return any(known(box_key(each)) is not None or labels.get(each) in marked or is_corrected(each) for each in ids)

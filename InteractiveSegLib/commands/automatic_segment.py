@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from InteractiveSegLib.commands.terminal import shown
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.prompts.scribbles import BACKGROUND, Scribbles
+from InteractiveSegLib.prompts.scribbles import BACKGROUND
 
 if TYPE_CHECKING:
     from InteractiveSegLib.image.geometry import Volume
     from InteractiveSegLib.prompts.drawing import Drawing
-
-_DEEP = 0.7  # of the greatest depth
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,9 +48,7 @@ def automatic_answer(options: argparse.Namespace, volume: Volume) -> AutomaticAn
 def start_corrections(drawing: Drawing, found: NDArray[np.uint8]) -> list[int]:
     """Let the objects that somebody marked start from what the model found.
 
-    These are the labels with marks of their own, and those in whose mask background or another label is marked. What
-    lies deep in their masks, and not where somebody says otherwise, counts as marked: networks that see few marks take
-    a mask that is contradicted for none.
+    These are the labels with marks of their own, and those in whose mask background or another label is marked.
 
     Returns
     -------
@@ -69,29 +63,11 @@ def start_corrections(drawing: Drawing, found: NDArray[np.uint8]) -> list[int]:
     marks = prompts.scribbles.to_labelmap(found.shape)
     wrong = (marks > 0) & (marks != found) & (found > 0)
     touched = {int(label) for label in np.unique(found[wrong])}
-    cores = np.zeros(found.shape, np.uint8)
     for label in sorted(own | touched):
         if (found == label).any() and label not in prompts.start_masks:
             drawing.set_start(label, found == label)
-            spacing = drawing.geometry.spacing_kji_mm
-            cores[_core(found == label, (marks > 0) & (marks != label), spacing) & (marks == 0)] = label
-    drawing.add_scribbles(Scribbles.from_labelmap(cores))
     if not own | touched:
         raise InputError(
             f"the corrections mark only background ({BACKGROUND}), and none of it where the model found an object"
         )
     return [int(label) for label in np.unique(found) if label and label not in own | touched]
-
-
-def _core(mask: NDArray[np.bool_], denied: NDArray[np.bool_], spacing_kji_mm: Sequence[float]) -> NDArray[np.bool_]:
-    """What lies deepest in each part of a mask (K, J, I), but nothing near to where it is denied.
-
-    Near is closer than half the depth.
-    """
-    depth = ndimage.distance_transform_edt(mask, sampling=spacing_kji_mm)
-    parts, count = ndimage.label(mask)
-    most = np.concatenate([[np.inf], ndimage.maximum(depth, parts, np.arange(1, count + 1))])[parts]
-    core = mask & (depth >= _DEEP * most)
-    if denied.any():
-        core &= ndimage.distance_transform_edt(~denied, sampling=spacing_kji_mm) >= depth / 2
-    return core

@@ -18,6 +18,7 @@ from InteractiveSegLib.networks.predict import slice_axis
 from InteractiveSegLib.prompts.prompts import Prompts
 from InteractiveSegLib.prompts.scribbles import BACKGROUND, Scribbles
 from InteractiveSegLib.segmenting.object_crop import shown_box
+from InteractiveSegLib.segmenting.start_core import with_core
 
 _MOST_OTHERS = 12  # treated separately, as each takes a pass over the image: with all 254 the time would be quadratic
 
@@ -29,7 +30,7 @@ class ObjectPrompts:
     box : in voxels of the image; contains the object
     box_drawn : it was drawn by the user, rather than derived from the other prompts
     has_scribbles : voxels of the image are marked in the crop; on a coarser grid the marks of a voxel may cancel out
-    foreground, background : bool, scribbles on the object and on all else; no voxel has both
+    foreground, background : bool, scribbles on the object and on all else; no voxel has both. As ``with_core``
     plain_background : bool, the part of the background that marks no other object
     other_objects : bool, the parts that mark another object each
     start : float in [0, 1], a mask to start from; None if there is none
@@ -64,22 +65,23 @@ class ObjectPrompts:
         grid : round that box
         sees_start : False leaves the mask to start from out
         """
+        sizes = zip(grid.spacing_kji_mm, grid.shape_kji, grid.crop.shape_kji, strict=True)
+        spacing = tuple(mm * working / voxels for mm, working, voxels in sizes)
+        start = None
+        if sees_start and label in prompts.start_masks:
+            prompts = with_core(prompts, label, spacing)
+            start = _on_grid(prompts.start_masks[label], box, grid).to(device)
         foreground_kji, background_kji = (
             marks[grid.crop.contains(marks)] for marks in prompts.scribbles.for_label(label)
         )
         foreground, background = _marked(grid, foreground_kji, device), _marked(grid, background_kji, device)
         shared = foreground & background
         foreground, background = foreground & ~shared, background & ~shared
-        sizes = zip(grid.spacing_kji_mm, grid.shape_kji, grid.crop.shape_kji, strict=True)
-        spacing = tuple(mm * working / voxels for mm, working, voxels in sizes)
         kinds = other_objects(prompts.scribbles, label, box, grid.crop, spacing)
         others = tuple(_marked(grid, marks, device) & background for marks in kinds)
         plain_background = background.clone()
         for other in others:
             plain_background &= ~other
-        start = None
-        if sees_start and label in prompts.start_masks:
-            start = _on_grid(prompts.start_masks[label], box, grid).to(device)
         return cls(
             grid,
             box,

@@ -115,6 +115,7 @@ class Journaling:
         path = storage.GetFullNameFromFileName() if storage is not None else ""
         marks = recorder.known(MARKS)
         prompts = Prompts(boxes, marks.all, lasso_boxes=marks.lasso_boxes) if marks is not None else Prompts(boxes)
+        prompts = workspace.starts.added_to(prompts)
         to_world = node_to_world(workspace.volume_node)
         settings: dict = {"segments": segments, "to_world": to_world.tolist()}
         if recorder.slices is not None and recorder.slices.slices:

@@ -14,7 +14,7 @@ from InteractiveSegUI.controller import Controller
 from InteractiveSegUI.scene.prompt_nodes import Marks
 from InteractiveSegUI.scene.roi_nodes import place_roi
 from InteractiveSegUI.scene.segment_io import set_label
-from InteractiveSegUI.scene.workspace import MARKS, SLICES, mask_key
+from InteractiveSegUI.scene.workspace import MARKS, SLICES, mask_key, start_key
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,8 @@ def put_session(
         set_label(segmentation, segment_id, kept.label)
         if kept.label in prompts.boxes:
             place_roi(workspace.required_roi(segment_id), prompts.boxes[kept.label], geometry)
-        workspace.restore({mask_key(segment_id): masks.get(kept.label)})
+        start = prompts.start_masks.get(kept.label)
+        workspace.restore({mask_key(segment_id): masks.get(kept.label), start_key(segment_id): start})
         workspace.parameters.segment = segment_id
     if len(prompts.scribbles):
         workspace.restore({MARKS: Marks(prompts.scribbles, Scribbles.none(), prompts.lasso_boxes)})

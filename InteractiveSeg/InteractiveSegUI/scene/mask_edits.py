@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from functools import reduce
+from typing import Any
 
 import numpy as np
 
 from InteractiveSegLib.image.packed_mask import PackedMask
-from InteractiveSegLib.prompts.scribbles import Scribbles
+from InteractiveSegLib.prompts.scribbles import BACKGROUND, Scribbles
+from InteractiveSegLib.propagate.marked_slices import MarkedSlices
+from InteractiveSegUI.scene.history import History
+from InteractiveSegUI.scene.segment_io import label_of
+from InteractiveSegUI.scene.workspace import MARKS, SLICES, Workspace, same, start_key
 
 
 def marks_of_difference(one: PackedMask | None, other: PackedMask | None, label: int) -> Scribbles:
@@ -17,6 +23,45 @@ def marks_of_difference(one: PackedMask | None, other: PackedMask | None, label:
     voxels = one.mask_kji if other is None else one.mask_kji & ~other.within(one.box)
     indices = np.argwhere(voxels) + np.array(one.box.start_kji)
     return Scribbles(indices, np.full(len(indices), label))
+
+
+def edits_of(
+    now: Mapping[tuple[str, ...], Any], known: Mapping[tuple[str, ...], Any], history: History, workspace: Workspace
+) -> dict[tuple[str, ...], Any]:
+    """What masks that were edited by hand change: themselves, marks, slices marked as done; empty if nothing.
+
+    Voxels painted or erased become hard marks; painted ones take precedence. A mask that returns to an earlier state,
+    as after the Segment Editor's own Undo, gives no marks. An emptied one is no longer corrected.
+
+    Parameters
+    ----------
+    now : key -> mask that may have been edited
+    known : key -> value before
+    """
+    values: dict[tuple[str, ...], Any] = {}
+    erased: list[Scribbles] = []
+    painted: list[Scribbles] = []
+    slices: MarkedSlices | None = known.get(SLICES)
+    for key, after in now.items():
+        before, segment_id = known.get(key), key[1]
+        if same(before, after):
+            continue
+        values[key] = after
+        if after is None:
+            values[start_key(segment_id)] = None
+        label = label_of(workspace.segmentation_node, segment_id)
+        off, on = marks_of_difference(before, after, BACKGROUND), marks_of_difference(after, before, label)
+        if not any(same(earlier, after) for earlier in history.values(key)):
+            erased.append(off)
+            painted.append(on)
+        if slices is not None:
+            slices = slices.redrawn(label, np.concatenate([off.indices_kji, on.indices_kji]), after)
+    edits = reduce(Scribbles.merged, erased + painted, Scribbles.none())
+    if len(edits):
+        values[MARKS] = (known.get(MARKS) or workspace.value(MARKS)).with_edits(edits)
+    if values and slices is not known.get(SLICES):
+        values[SLICES] = slices
+    return values
 
 
 def slices_of_difference(before: PackedMask | None, after: PackedMask | None, axis: int) -> set[int]:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import qt
 import slicer
 from slicer.i18n import tr as _
@@ -14,16 +13,25 @@ from slicer.util import VTKObservationMixin
 
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.packed_mask import PackedMask
-from InteractiveSegLib.prompts.scribbles import BACKGROUND, Scribbles
 from InteractiveSegLib.propagate.marked_slices import MarkedSlices
 from InteractiveSegUI.scene.history import History, State, Step, StepKind
-from InteractiveSegUI.scene.mask_edits import marks_of_difference
+from InteractiveSegUI.scene.mask_edits import edits_of
 from InteractiveSegUI.scene.prompt_nodes import look_alike
 from InteractiveSegUI.scene.review_rules import ReviewRules
 from InteractiveSegUI.scene.roi_nodes import is_placed
-from InteractiveSegUI.scene.segment_io import label_of, labelmap_time
+from InteractiveSegUI.scene.segment_io import labelmap_time
 from InteractiveSegUI.scene.segment_removal import segment_removal
-from InteractiveSegUI.scene.workspace import MARKS, REVIEW, SLICES, Workspace, box_key, mask_key, same, segment_key
+from InteractiveSegUI.scene.workspace import (
+    MARKS,
+    REVIEW,
+    SLICES,
+    Workspace,
+    box_key,
+    mask_key,
+    same,
+    segment_key,
+    start_key,
+)
 
 _LISTED = (slicer.vtkSegmentation.SegmentAdded, slicer.vtkSegmentation.SegmentRemoved)
 _MODIFIED = (slicer.vtkSegmentation.SegmentModified, slicer.vtkSegmentation.SourceRepresentationModified)
@@ -224,6 +232,7 @@ class Recorder(VTKObservationMixin):
             for key in (segment_key(segment_id), mask_key(segment_id), box_key(segment_id)):
                 self._known[key] = self._workspace.value(key)
             self._dirty.discard(mask_key(segment_id))
+            self._take_start(segment_id)
         self._dirty = {key for key in self._dirty if key[0] != "mask" or key[1] in there}
         for segment_id in sorted(known - there):
             state, name = self.removal(segment_id), self._known[segment_key(segment_id)].name
@@ -231,42 +240,13 @@ class Recorder(VTKObservationMixin):
             self._record(StepKind.SEGMENT, _("Remove {name}").format(name=name), state)
 
     def _record_edits(self, now: dict[tuple[str, ...], Any]) -> None:
-        """Voxels painted or erased by hand become hard marks; painted ones come last, so that they take precedence.
-        Marked slices are updated from edits on them.
-
-        A mask that returns to an earlier state, as after the Segment Editor's own Undo, gives no marks.
-        """
-        values: dict[tuple[str, ...], Any] = {}
-        edited: list[str] = []
-        erased: list[Scribbles] = []
-        painted: list[Scribbles] = []
-        slices = self.slices
-        for key, after in now.items():
-            before, segment_id = self._known.get(key), key[1]
-            if same(before, after):
-                continue
-            values[key] = after
-            edited.append(segment_id)
-            label = label_of(self._workspace.segmentation_node, segment_id)
-            off, on = marks_of_difference(before, after, BACKGROUND), marks_of_difference(after, before, label)
-            if not any(same(earlier, after) for earlier in self._history.values(key)):
-                erased.append(off)
-                painted.append(on)
-            if slices is not None:
-                slices = slices.redrawn(label, np.concatenate([off.indices_kji, on.indices_kji]), after)
-        if not values:
-            return
-        edits = Scribbles.none()
-        for part in erased + painted:
-            edits = edits.merged(part)
-        if len(edits):
-            marks = self._known.get(MARKS) or self._workspace.value(MARKS)
-            values[MARKS] = marks.with_edits(edits)
-        if slices is not self.slices:
-            values[SLICES] = slices
-        self._restore({key: value for key, value in values.items() if key in (MARKS, SLICES)})
-        names = ", ".join(self._workspace.name_of(segment_id) for segment_id in edited)
-        self._record(StepKind.EDIT, _("Edit of {names}").format(names=names), values)
+        """As ``edits_of``."""
+        values = edits_of(now, self._known, self._history, self._workspace)
+        if values:
+            follows = {key: value for key, value in values.items() if key not in now}
+            self._restore(follows)
+            names = ", ".join(self._workspace.name_of(key[1]) for key in values if key in now)
+            self._record(StepKind.EDIT, _("Edit of {names}").format(names=names), values)
 
     def _record(self, kind: StepKind, name: str, after: State, notes: tuple[str, ...] = ()) -> None:
         changed = self._changed(after)
@@ -302,6 +282,13 @@ class Recorder(VTKObservationMixin):
         key = self._unread.pop(0)
         if key == MARKS or self._workspace.exists(key[1]):
             self._known[key] = self._workspace.value(key)
+            if key != MARKS:
+                self._take_start(key[1])
+
+    def _take_start(self, segment_id: str) -> None:
+        mask, box = (self._known.get(key(segment_id)) for key in (mask_key, box_key))
+        start = self._workspace.starts.take(segment_id, mask, box, self._known.get(MARKS))
+        self._known[start_key(segment_id)] = start
 
     def _look(self) -> None:
         """Read one mask at a time, so that the window stays responsive; then record."""

@@ -6,15 +6,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from InteractiveSegUI.scene.history import State
-from InteractiveSegUI.scene.workspace import MARKS, SLICES, box_key, mask_key, segment_key
+from InteractiveSegUI.scene.workspace import MARKS, SLICES, box_key, mask_key, segment_key, start_key
 
 
 def segment_removal(known: Mapping[tuple[str, ...], Any], segment_id: str) -> State:
-    """The changes for removing a segment, including its mask, its box, its marks and its marked slices."""
+    """The changes for removing a segment, including its masks, its box, its marks and its marked slices."""
     state: dict[tuple[str, ...], Any] = {
         segment_key(segment_id): None,
         mask_key(segment_id): None,
         box_key(segment_id): None,
+        start_key(segment_id): None,
     }
     label = known[segment_key(segment_id)].label
     for key, without in ((MARKS, "without"), (SLICES, "without_label")):

@@ -38,6 +38,7 @@ from InteractiveSegUI.scene.segment_io import (
     write_mask,
 )
 from InteractiveSegUI.scene.slice_nodes import read_slices, write_slices
+from InteractiveSegUI.scene.start_masks import StartMasks
 from InteractiveSegUI.scene.volume_io import geometry_of, volume_of
 
 MARKS = ("marks",)
@@ -57,6 +58,11 @@ def segment_key(segment_id: str) -> tuple[str, str]:
     return "segment", segment_id
 
 
+def start_key(segment_id: str) -> tuple[str, str]:
+    """Of the mask that corrections of a segment start from: the one it had before anything was drawn on it."""
+    return "start", segment_id
+
+
 class Workspace:
     """Volume, segmentation, boxes and scribbles of a parameter node."""
 
@@ -64,6 +70,7 @@ class Workspace:
         self.parameters = parameters
         self._position = 0
         self._reviews: dict[str, Review] = {}
+        self.starts = StartMasks(parameters)
 
     @property
     def volume_node(self) -> slicer.vtkMRMLScalarVolumeNode:
@@ -101,9 +108,10 @@ class Workspace:
         if review is not None:
             self._reviews[self.segmentation_node.GetID()] = review
 
-    def forget_reviews(self) -> None:
+    def forget_nodes(self) -> None:
         """The scene goes away, and with it the ids of its nodes."""
         self._reviews.clear()
+        self.starts.clear()
 
     def volume(self) -> Volume:
         """As ``volume_of``."""
@@ -247,7 +255,7 @@ class Workspace:
             boxes[label_of(node, segment_id)] = inside
         marks = self.marks()
         marks.all.require_inside(shape)
-        return Prompts(boxes, marks.all, lasso_boxes=marks.lasso_boxes), tuple(notes)
+        return self.starts.added_to(Prompts(boxes, marks.all, lasso_boxes=marks.lasso_boxes)), tuple(notes)
 
     def masks(self) -> dict[str, PackedMask | None]:
         """Segment id -> mask of all segments."""
@@ -275,6 +283,8 @@ class Workspace:
             return identity_of(self.segmentation_node, segment_id)
         if kind == "mask":
             return read_mask(self.segmentation_node, segment_id, self.grid())
+        if kind == "start":
+            return self.starts.get(segment_id)
         roi = self.roi(segment_id)
         if roi is None or not is_placed(roi):
             return None
@@ -303,6 +313,8 @@ class Workspace:
                 continue
             elif kind == "mask":
                 write_mask(self.segmentation_node, segment_id, value, self.grid())
+            elif kind == "start":
+                self.starts.put(segment_id, value)
             else:
                 put(self.required_roi(segment_id), value)
 
