@@ -3,6 +3,7 @@
 import copy
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -147,7 +148,7 @@ class ImageSegmenter:
         geometry = self.volume.geometry
         box, note = object_roi(prompts, label, geometry)
         notes += [note] if note else []
-        looked_for = None
+        looked_for = region = None
         if needs_region(prompts, label):
             region = yield from region_steps(
                 self.volume, prompts, label, self._network, self.settings, seed=self.seed, device=device
@@ -167,6 +168,8 @@ class ImageSegmenter:
         notes += self._start_notes(prompts, label, box)
         sees_start = self._network.sees_start_masks
         own = ObjectPrompts.of(prompts, label, box, grid, device, sees_start=sees_start)
+        if region is not None and sees_start:
+            own = replace(own, start=region.start_on(grid))
         networks = answering(self._network, scribbled=own.has_scribbles, adapt=adapt)
         starts_from_box = own.box_drawn and own.start is None and sees_start
         crop = yield from encoded_steps(crop, networks, box if starts_from_box else None, self.settings.cues)

@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from InteractiveSegLib.image.box import BoundingBox
 from InteractiveSegLib.image.geometry import Geometry, Volume
-from InteractiveSegLib.image.working_grid import GridSettings, working_grid
+from InteractiveSegLib.image.working_grid import GridSettings, WorkingGrid, working_grid
 from InteractiveSegLib.networks.network import Network
 from InteractiveSegLib.networks.predict import slice_axis
 from InteractiveSegLib.notes.notes import Labelled, Note
@@ -31,6 +32,7 @@ from InteractiveSegLib.segmenting.settings import BifsegSettings, RegionSettings
 _SURE_OF_SIZE = 5  # regions that are always tried
 _STROKE = 3  # voxels on a slice that count as more than a click
 _MARKED_SLICES, _MARKED_PART = 3, 0.5  # least slices, and fraction of those from the first marked one to the last
+_THICK = 3.0  # length of a voxel relative to its width from which the coarse answer helps across slices
 _MARKED_OF_FOUND = 0.75  # fraction of the slices of the object found from which marks show its extent
 
 
@@ -81,15 +83,31 @@ def coarse_grid(settings: BifsegSettings) -> GridSettings:
     return replace(settings.grid, max_voxels=min(settings.region.grid_voxels, settings.grid.max_voxels))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Region:
     """The region in which an object is searched for.
 
     is_shown : the object's marks show how large it is
+    grid, found : bool on a coarse grid, what was found there: the network looks closer from there. None if its marks
+        show how large it is
     """
 
     box: BoundingBox
     is_shown: bool
+    grid: WorkingGrid | None = None
+    found: Tensor | None = None
+
+    def start_on(self, grid: WorkingGrid) -> Tensor | None:
+        """What was found there, (K, J, I) in [0, 1] on a finer grid, whose crop lies within that of the coarse one.
+
+        None where voxels are not much longer than wide: through thin slices the network finds its way by itself, and
+        the coarse answer would cost it sharpness.
+        """
+        spacing = grid.spacing_kji_mm
+        if self.grid is None or self.found is None or max(spacing) < _THICK * min(spacing):
+            return None
+        part = grid.crop.counted_from(self.grid.crop)
+        return grid.averaged(self.grid.interpolated(self.found.float())[part.slices])
 
 
 def region_steps(
@@ -123,17 +141,17 @@ def region_steps(
         found, own = yield from looked(box)
         if marked_of_found(found, own) >= _MARKED_OF_FOUND:
             return Region(box, is_shown=True)
-    best: tuple[float, BoundingBox] | None = None
+    best: tuple[float, Region] | None = None
     for number, box in enumerate(regions(prompts, label, volume.geometry, region)):
         found, own = yield from looked(box)
         touched = touching_part(found, own, volume.geometry)
         sure = (2 * found.probability[own.inside] - 1).abs().mean().item()
         fit = sure - region.touching_weight * touched + region.growth * number
         if best is None or fit > best[0]:
-            best = fit, box
+            best = fit, Region(box, False, own.grid, found.labels)
         if number + 1 >= _SURE_OF_SIZE and touched < region.touching:
             break
-    return Region(best[1], is_shown=False)
+    return best[1]
 
 
 def looked_at(prompts: Prompts, label: int, geometry: Geometry, settings: BifsegSettings) -> tuple[BoundingBox, ...]:

@@ -11,12 +11,13 @@ from blobs import dice
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.box import BoundingBox
 from InteractiveSegLib.image.geometry import Geometry, Volume
+from InteractiveSegLib.image.working_grid import WorkingGrid
 from InteractiveSegLib.networks.checkpoint import load_network
 from InteractiveSegLib.progress import finish
 from InteractiveSegLib.prompts.prompts import Prompts
 from InteractiveSegLib.prompts.scribbles import BACKGROUND, Scribbles
 from InteractiveSegLib.segmenting import image_segmenter, region
-from InteractiveSegLib.segmenting.region import has_strokes, needs_region, regions
+from InteractiveSegLib.segmenting.region import Region, has_strokes, needs_region, regions
 from InteractiveSegLib.segmenting.segment_result import SegmentResult
 from InteractiveSegLib.segmenting.session import ImageSession
 from InteractiveSegLib.segmenting.settings import RegionSettings
@@ -292,3 +293,29 @@ def test_all_that_a_round_looks_at_is_said_before(network, monkeypatch):
     assert len(looked) > 5
     assert all(any(crop.union(each.grid.crop) == crop for crop in crops) for each in looked)
     assert max(crop.size for crop in crops) < geometry.voxel_count / 2
+
+
+def test_across_thick_slices_the_closer_look_starts_from_the_coarse_one(network, monkeypatch):
+    """Otherwise a click finds little of an object beyond the slices next to it."""
+    shape = (10, 120, 120)
+    k, j, i = np.indices(shape)
+    thick = ((k - 5) / 4.2) ** 2 + ((j - 60) / 30) ** 2 + ((i - 60) / 30) ** 2 <= 1
+    values = 100 + 60 * thick + np.random.default_rng(0).normal(0, 4, shape)
+    volume = Volume(values, Geometry(shape, np.diag([1.5, 1.5, 10.0, 1.0])))
+    found = dice(segmented(volume, network, marks((5, 60, 60)), adapt=False), thick)
+    monkeypatch.setattr(region, "_THICK", np.inf)
+    assert found > dice(segmented(volume, network, marks((5, 60, 60)), adapt=False), thick) + 0.15
+    assert found > 0.6
+
+
+def test_the_coarse_answer_is_resampled_to_the_finer_grid_of_thick_slices_only():
+    crop, finer = BoundingBox((0, 0, 0), (6, 40, 40)), BoundingBox((1, 10, 10), (5, 30, 30))
+    found = torch.zeros((6, 20, 20), dtype=torch.bool)
+    found[:, :, 10:] = True
+    coarse = Region(finer, False, WorkingGrid(crop, (6, 20, 20), (5.0, 2.0, 2.0)), found)
+    start = coarse.start_on(WorkingGrid(finer, (4, 20, 20), (5.0, 1.0, 1.0)))
+    assert start.shape == (4, 20, 20)
+    assert (start[:, :, :9] == 0).all()
+    assert (start[:, :, 11:] == 1).all()
+    assert coarse.start_on(WorkingGrid(finer, (4, 20, 20), (2.0, 1.0, 1.0))) is None
+    assert Region(finer, True).start_on(WorkingGrid(finer, (4, 20, 20), (5.0, 1.0, 1.0))) is None
