@@ -76,7 +76,8 @@ def object_lesson(
     target_kji : (K, J, I) on the image's grid, share of each voxel covered by the object
     weight_kji : (K, J, I), weight of each voxel
     prompts : all of the image; an object without prompts is cropped round its voxels, and one with only a few marks in
-        a margin round these, since no region has to be searched if the truth is known
+        a margin round these: no region has to be searched if the truth is known, nor is there a coarse answer to start
+        from
     network : in eval mode; scribbles in a drawn box correct its prediction for the box
 
     Raises

@@ -39,6 +39,7 @@ def ones(shape=SHAPE):
 def test_the_network_learns_from_what_a_session_would_show_it(monkeypatch, given):
     torch.manual_seed(0)
     network, truth = PromptedNetwork((4, 4)).eval(), blob(0)
+    image = volume(geometry=Geometry(SHAPE, np.diag([1.0, 1.0, 2.0, 1.0])))
     prompts = scribbled(truth)
     if "box" in given:
         prompts = prompts.with_box(1, BoundingBox((1, 3, 2), (7, 15, 18)))
@@ -50,15 +51,15 @@ def test_the_network_learns_from_what_a_session_would_show_it(monkeypatch, given
         "feature_steps",
         lambda self, channels, spacing: shown.append((channels, spacing)) or real(self, channels, spacing),
     )
-    session = ImageSession(volume(), network)
+    session = ImageSession(image, network)
     session.prompts = prompts
     finish(session.segment(adapt=False))
     channels, spacing = shown[-1]
-    taught = object_lesson(volume(), truth.astype(np.float32), ones(), prompts, 1, network)
+    taught = object_lesson(image, truth.astype(np.float32), ones(), prompts, 1, network)
     assert taught.spacing_mm == pytest.approx(tuple(spacing))
     assert np.abs(taught.channels.astype(np.float32) - channels[0].numpy()).max() < 4e-3
     assert np.array_equal(taught.image, channels[0, 0].numpy())
-    box, _ = object_roi(prompts, 1, volume().geometry)  # beyond it nothing is looked for
+    box, _ = object_roi(prompts, 1, image.geometry)  # beyond it nothing is looked for
     assert taught.target.sum() == truth[box.slices].sum()
     assert np.count_nonzero(taught.weight) == box.size
 
