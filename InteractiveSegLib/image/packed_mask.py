@@ -59,6 +59,19 @@ class PackedMask:
         """(K, J, I) bool, the shape of ``box``."""
         return np.unpackbits(self.bits, count=self.box.size).reshape(self.box.shape_kji).view(bool)
 
+    def at(self, indices_kji: NDArray[np.integer]) -> NDArray[np.bool_]:
+        """Which of (N, 3) voxels of the image belong to the mask, as (N,) bool; takes no time for large masks.
+
+        >>> mask = PackedMask.of(np.eye(3, dtype=bool)[None])
+        >>> mask.at(np.array([[0, 1, 1], [0, 1, 2], [5, 0, 0]])).tolist()
+        [True, False, False]
+        """
+        found = self.box.contains(indices_kji)
+        inside = (indices_kji[found] - np.array(self.box.start_kji)).T
+        places = np.ravel_multi_index(tuple(inside), self.box.shape_kji)
+        found[found] = (self.bits[places >> 3] >> (7 - (places & 7))) & 1
+        return found
+
     def within(self, box: BoundingBox) -> NDArray[np.bool_]:
         """(K, J, I) bool, the shape of ``box``: the part of the mask that lies there."""
         part = np.zeros(box.shape_kji, bool)

@@ -15,6 +15,7 @@ from InteractiveSegLib.prompts.scribbles import Scribbles
 
 _DEEPEST = 0.97  # of the greatest depth
 _NEAR = 0.5  # of the depth
+_SEARCHED_VOXELS = 1_000_000  # in a larger mask, every second voxel is looked at along its longest axis, and so on
 
 
 def with_core(prompts: Prompts, label: int, spacing_kji_mm: Sequence[float]) -> Prompts:
@@ -39,17 +40,23 @@ def _core(
     start: PackedMask, denied: NDArray[np.int64], marked: NDArray[np.int64], spacing_kji_mm: Sequence[float]
 ) -> NDArray[np.int64]:
     """(N, 3) voxels of the image, perhaps none."""
-    mask = np.pad(start.mask_kji, 1)  # so that depth counts from the mask's sides, too
-    corner = np.array(start.box.start_kji) - 1
+    whole = start.mask_kji
+    step = np.ones(3, int)
+    while np.prod(-(-np.array(whole.shape) // step)) > _SEARCHED_VOXELS:
+        step[np.argmax(whole.shape // step)] += 1
+    mask = np.pad(whole[tuple(slice(None, None, each) for each in step)], 1)  # depth counts from the mask's sides, too
+    corner, spacing = np.array(start.box.start_kji) - step, step * spacing_kji_mm
     parts, _ = ndimage.label(mask)
-    depth = ndimage.distance_transform_edt(mask, sampling=spacing_kji_mm)
+    if not parts.any():
+        return np.zeros((0, 3), int)
+    depth = ndimage.distance_transform_edt(mask, sampling=spacing)
     core = parts == np.bincount(parts[mask]).argmax()
-    others = _within(denied - corner, mask.shape)
+    others = _within((denied - corner) // step, mask.shape)
     if others.any():
-        core &= ndimage.distance_transform_edt(~others, sampling=spacing_kji_mm) >= _NEAR * depth
+        core &= ndimage.distance_transform_edt(~others, sampling=spacing) >= _NEAR * depth
     core &= depth >= _DEEPEST * depth[core].max(initial=0)
-    core &= ~_within(marked - corner, mask.shape)
-    return np.argwhere(core) + corner
+    core &= ~_within((marked - corner) // step, mask.shape)
+    return np.argwhere(core) * step + corner
 
 
 def _within(indices: NDArray[np.int64], shape: tuple[int, ...]) -> NDArray[np.bool_]:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from stopwatch import Stopwatch
 
 from InteractiveSegLib.image.box import BoundingBox
 from InteractiveSegLib.image.packed_mask import PackedMask
@@ -65,3 +66,12 @@ def test_a_mask_of_one_voxel_or_wholly_denied_is_no_error(label):
     mask = np.zeros((3, 3, 3), bool)
     mask[1, 1, 1] = True
     assert corrected(mask, ((1, 1, 1), label)) == {}
+
+
+def test_of_a_large_mask_some_voxels_are_looked_at():
+    mask = np.ones((40, 300, 400), bool)
+    with Stopwatch() as watch:
+        found = corrected(mask, ((0, 0, 0), BACKGROUND))
+    assert watch.seconds < 3
+    assert all(17 <= k <= 22 and 30 <= j < 270 and 30 <= i < 370 for k, j, i in found)
+    assert found

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 import slicer
 
-
 _OUTLINE_PIXELS = 2  # one pixel is hard to see over an image
 
 

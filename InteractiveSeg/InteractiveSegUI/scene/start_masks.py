@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from InteractiveSegLib.image.packed_mask import PackedMask
 from InteractiveSegLib.prompts.prompts import Prompts
 from InteractiveSegLib.prompts.scribbles import Scribbles
@@ -68,6 +66,4 @@ class StartMasks:
 
 def is_denied(mask: PackedMask, label: int, marks: Scribbles) -> bool:
     """Whether marks of background or of another label lie in a mask."""
-    others = marks.indices_kji[marks.labels != label]
-    inside = others[mask.box.contains(others)] - np.array(mask.box.start_kji)
-    return bool(mask.mask_kji[tuple(inside.T)].any())
+    return bool(mask.at(marks.indices_kji[marks.labels != label]).any())
