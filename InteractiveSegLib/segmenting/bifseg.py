@@ -20,7 +20,7 @@ from InteractiveSegLib.progress import Steps
 from InteractiveSegLib.segmenting.adapt import adapt_steps, interaction_weights
 from InteractiveSegLib.segmenting.object_crop import ObjectCrop
 from InteractiveSegLib.segmenting.object_prompts import ObjectPrompts
-from InteractiveSegLib.segmenting.refine import Border, minimise_energy_steps
+from InteractiveSegLib.segmenting.refine import Border, fit_labels_steps, minimise_energy_steps
 from InteractiveSegLib.segmenting.settings import BifsegSettings
 
 _MARKED_FOR_START = 0.3  # fraction of slices marked from which the answer to the box is shown at full strength
@@ -90,10 +90,9 @@ def bifseg_steps(
         classical = classical_answer(crop.image, spacing, prompts.shown(None), settings.cues)
     added = share * classical
     inside, outside = prompts.inside, ~prompts.inside
-    fit_labels = partial(
-        minimise_energy_steps, image=crop.image, spacing_mm=spacing, settings=settings.energy, border=Border()
-    )
-    fit_to_marks = partial(fit_labels, foreground=prompts.foreground & inside, background=prompts.background | outside)
+    same = {"image": crop.image, "spacing_mm": spacing, "settings": settings.energy, "border": Border()}
+    marks = {"foreground": prompts.foreground & inside, "background": prompts.background | outside}
+    fit_to_marks = partial(fit_labels_steps, **same, **marks)
     probability = foreground_probability(network.block6, features, added)
     labels = yield from fit_to_marks(probability)
     if not adapt or not (scribbled or settings.adapt_to_box):
@@ -101,7 +100,7 @@ def bifseg_steps(
     first = labels
     distance = torch.full((2, *labels.shape), torch.inf, device=labels.device)
     if scribbled:
-        first = yield from fit_labels(probability, background=outside)
+        first = yield from minimise_energy_steps(probability, background=outside, **same)
         marks = torch.stack([prompts.foreground, prompts.background])
         distance = geodesic_distance(crop.image, marks, spacing, settings.geodesic)
     learnt = added if scribbled and prompts.box_drawn else None

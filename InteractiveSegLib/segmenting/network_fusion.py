@@ -9,7 +9,7 @@ from InteractiveSegLib.progress import Steps
 from InteractiveSegLib.segmenting.bifseg import ObjectLabels, bifseg_steps
 from InteractiveSegLib.segmenting.object_crop import ObjectCrop
 from InteractiveSegLib.segmenting.object_prompts import ObjectPrompts
-from InteractiveSegLib.segmenting.refine import minimise_energy_steps
+from InteractiveSegLib.segmenting.refine import fit_labels_steps
 from InteractiveSegLib.segmenting.settings import BifsegSettings
 
 _SUREST = 1e-4  # probabilities of a network are kept this far from 0 and 1
@@ -61,7 +61,7 @@ def fused_steps(
         share = _SHARE_ON_A_SLICE if 1 in crop.grid.shape_kji else _SHARE_OF_SCRIBBLES
     first, *rest = (answer.probability.logit(_SUREST) for answer in found)
     probability = (share * first + (1 - share) * torch.stack(rest).mean(dim=0)).sigmoid()
-    labels = yield from minimise_energy_steps(
+    labels = yield from fit_labels_steps(
         probability,
         crop.image,
         crop.grid.spacing_kji_mm,

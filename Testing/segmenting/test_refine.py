@@ -15,6 +15,7 @@ from InteractiveSegLib.segmenting.refine import (
     _Problem,
     edge_weights,
     energy,
+    fit_labels_steps,
     minimise_energy_steps,
 )
 
@@ -328,3 +329,37 @@ def test_values_that_are_not_finite_are_refused():
         fitted(broken, field, (1.0, 1.0))
     with pytest.raises(InputError, match="image"):
         fitted(field, broken, (1.0, 1.0))
+
+
+def probable(shape, part):
+    probability = torch.full(shape, 0.1)
+    probability[part] = 0.8
+    return probability
+
+
+def test_an_object_of_few_voxels_is_not_smoothed_away():
+    probability, nowhere = probable((3, 20, 20), (1, slice(8, 12), slice(8, 12))), torch.zeros((3, 20, 20), dtype=bool)
+    image, settings = 0.5 + 0.01 * torch.rand(3, 20, 20), EnergySettings(smoothness_mm=3.0)
+    assert not finish(minimise_energy_steps(probability, image, (1, 1, 1), settings=settings)).any()
+    labels = finish(fit_labels_steps(probability, image, (1, 1, 1), nowhere, nowhere, settings))
+    flat = torch.full_like(image, 0.5)
+    assert not finish(fit_labels_steps(probability, flat, (1, 1, 1), nowhere, nowhere, settings)).any()
+    assert (labels & (probability < 0.5)).sum() == 0
+    assert labels.sum() >= 8
+
+
+def test_smoothing_that_leaves_most_of_an_object_stays_as_it_is():
+    probability, nowhere = probable((9, 20, 20), (slice(2, 7), slice(4, 16), slice(4, 16))), torch.zeros(9, 20, 20) > 0
+    probability[0, 0, 0] = 0.8
+    flat, settings = torch.full((9, 20, 20), 0.5), EnergySettings(smoothness_mm=1.0)
+    smooth = finish(minimise_energy_steps(probability, flat, (1, 1, 1), settings=settings))
+    assert 0 < smooth.sum() < (probability > 0.5).sum()
+    assert torch.equal(finish(fit_labels_steps(probability, flat, (1, 1, 1), nowhere, nowhere, settings)), smooth)
+
+
+def test_what_is_marked_as_background_is_not_missed():
+    """Nothing is more probable than not elsewhere, so that an empty mask is right."""
+    probability = probable((3, 20, 20), (1, slice(8, 12), slice(8, 12)))
+    nowhere = torch.zeros((3, 20, 20), dtype=bool)
+    steps = fit_labels_steps(probability, torch.full((3, 20, 20), 0.5), (1, 1, 1), nowhere, probability > 0.5, DEFAULT)
+    assert not finish(steps).any()
