@@ -24,21 +24,21 @@ pictures: $(VENV)/installed
 sample: $(VENV)/installed
 	$(BIN)/python Testing/sample_image.py
 
-# the tests' own processes, four for two cores as they often wait for others, use one thread: another number of threads rounds differently
+# the tests' own processes, three for two cores as they often wait for others, use one thread: another number of threads rounds differently
 test test-all test-slow test-offline doctest: export OMP_NUM_THREADS = 1
 # and compile a module once
 test test-all test-slow test-offline doctest: export PYTHONDONTWRITEBYTECODE =
 test: lint doctest
-	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile
 
 test-all: lint doctest
-	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile -m ""
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile -m ""
 
 test-slow: $(VENV)/installed
 	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile -m slow
 
 test-offline: $(VENV)/installed
-	unshare --map-root-user --net $(BIN)/python Testing/without_network.py $(BIN)/python -m pytest --numprocesses 4 \
+	unshare --map-root-user --net $(BIN)/python Testing/without_network.py $(BIN)/python -m pytest --numprocesses 3 \
 		--dist loadfile
 
 # the examples in docstrings
