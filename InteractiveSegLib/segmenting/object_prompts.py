@@ -30,7 +30,8 @@ class ObjectPrompts:
     box : in voxels of the image; contains the object
     box_drawn : it was drawn by the user, rather than derived from the other prompts
     has_scribbles : voxels of the image are marked in the crop; on a coarser grid the marks of a voxel may cancel out
-    foreground, background : bool, scribbles on the object and on all else; no voxel has both. As ``with_core``
+    foreground, background : bool, scribbles on the object and on all else; no voxel has both. The core of a mask to
+        start from counts as scribbled (``with_core``)
     plain_background : bool, the part of the background that marks no other object
     other_objects : bool, the parts that mark another object each
     start : float in [0, 1], a mask to start from; None if there is none
