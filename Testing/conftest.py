@@ -19,6 +19,12 @@ def pytest_configure(config: pytest.Config) -> None:
     start_server()
 
 
+def pytest_collection_finish() -> None:
+    """What was imported stays to the end: the garbage collector need not look through it again and again."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> None:
     """The arrays are small: more threads cost more than they save."""

@@ -430,6 +430,7 @@ def test_a_full_disk_keeps_the_mask_that_was_there(case, run, monkeypatch):
 
 
 @pytest.mark.usefixtures("case")
+@pytest.mark.slow
 def test_the_console_command_runs_and_fails_in_one_line(model):
     command = Path(sys.executable).with_name("interactiveseg")
     if not command.exists():
