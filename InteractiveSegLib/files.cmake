@@ -54,6 +54,7 @@ set(PACKAGE_SCRIPTS
   commands/learn_command.py
   commands/prompt_options.py
   commands/propagate_command.py
+  commands/results_page.py
   commands/review_options.py
   commands/scribble_command.py
   commands/scribble_learn.py
@@ -79,12 +80,12 @@ set(PACKAGE_SCRIPTS
   evaluation/data/patient_folds.py
   evaluation/data/scribbled_cases.py
   evaluation/overlay.py
+  evaluation/pages.py
   evaluation/prompted/__init__.py
   evaluation/prompted/benchmark.py
   evaluation/prompted/curves.py
   evaluation/prompted/demo.py
   evaluation/prompted/methods.py
-  evaluation/prompted/pages.py
   evaluation/prompted/panels.py
   evaluation/prompted/plots.py
   evaluation/prompted/report.py

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from InteractiveSegLib.commands.results_page import ResultsPage, add_page_options
 from InteractiveSegLib.commands.scribble_command import add_scribble_options
 from InteractiveSegLib.commands.stream_command import PARTS
 from InteractiveSegLib.commands.terminal import add_common, add_trust, count_of, say, shown
@@ -118,17 +118,10 @@ def add_benchmark(commands: argparse._SubParsersAction) -> None:
     command.add_argument(
         "-o", "--output", type=Path, default=Path("benchmark_output"), metavar="FOLDER", help="tables and plots"
     )
-    command.add_argument(
-        "--page",
-        type=Path,
-        metavar="FILE",
-        help="Markdown page, such as docs/results.md, whose tables are updated: the table for --prompts none and "
-        "--users clicks goes between <!-- begin none clicks --> and <!-- end none clicks -->; for the table by "
-        "dataset, the number of the round follows these words",
-    )
+    add_page_options(command)
     add_trust(command)
     add_common(command)
-    command.set_defaults(run=_benchmark)
+    command.set_defaults(run=_benchmark, default_of=command.get_default)
 
 
 def _benchmark(options: argparse.Namespace) -> None:
@@ -141,7 +134,10 @@ def _benchmark(options: argparse.Namespace) -> None:
     if options.task == "speed":
         from InteractiveSegLib.evaluation.prompted.speed import speed_steps
 
-        print(shown(speed_steps(options.model, options.seed, device), options))
+        page = ResultsPage(options, ("speed",))
+        table = shown(speed_steps(options.model, options.seed, device), options)
+        print(table)
+        page.write({"speed": table})
         return
     if options.task == "propagate":
         _propagation(options)
@@ -162,7 +158,6 @@ def _benchmark(options: argparse.Namespace) -> None:
         run_transfer(options)
         return
     from InteractiveSegLib.evaluation.prompted.benchmark import BenchmarkSettings, benchmark_steps, write_csv
-    from InteractiveSegLib.evaluation.prompted.pages import places_in, write_into
     from InteractiveSegLib.evaluation.prompted.plots import save_plots
     from InteractiveSegLib.evaluation.prompted.report import page_names, page_tables, report
     from InteractiveSegLib.evaluation.prompted.showcase import save_showcase
@@ -181,8 +176,7 @@ def _benchmark(options: argparse.Namespace) -> None:
         jobs=options.jobs,
         trial=TrialSettings(rounds, options.cap or rounds, seed=options.seed, device=str(device)),
     )
-    if options.page is not None:
-        places_in(options.page, page_names(settings))
+    page = ResultsPage(options, page_names(settings))
     outcome = shown(benchmark_steps(datasets, data, options.output, settings), options)
     if not outcome.scores:
         raise InputError(f"no case could be scored: {'; '.join(outcome.notes)}")
@@ -192,28 +186,13 @@ def _benchmark(options: argparse.Namespace) -> None:
         temporary.write_text(text, encoding="utf-8")
     save_plots(outcome.scores, settings, options.output)
     shown(save_showcase(outcome.scores, datasets, data, options.output, settings), options)
-    if options.page is not None:
-        write_into(options.page, page_tables(outcome, settings, _shown_command(options)))
     print(text)
+    page.write(page_tables(outcome, settings))
     say(options, f"table, CSV, plots and pictures: {options.output}")
 
 
 def _words(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(","))
-
-
-def _shown_command(options: argparse.Namespace) -> str:
-    """The command that gives the same numbers, as shown on a page: without folders of this machine."""
-    words = ["interactiveseg", "benchmark"]
-    words += ["--data", "FOLDER"] if options.images is None else ["--images", "FOLDER", "--labels", "FOLDER"]
-    words += ["--datasets", "FILE"] if options.datasets is not None else []
-    chosen = {name: getattr(options, name) for name in ("only", "objects", "cases", "methods", "prompts", "users")}
-    chosen |= {"model": options.model if options.methods is None and options.model != DEFAULT_NETWORK else None}
-    chosen |= {"rounds": None if options.quick else options.rounds, "cap": options.cap, "seed": options.seed or None}
-    chosen |= {"split": options.split if options.split != "report" else None}
-    for name, value in chosen.items():
-        words += [] if value is None else [f"--{name}", shlex.quote(str(value))]
-    return " ".join([*words, *(["--quick"] if options.quick else [])])
 
 
 def _default_methods(model: str, quick: bool) -> str:
@@ -253,7 +232,12 @@ def _propagation(options: argparse.Namespace) -> None:
     """Annotated slices instead of prompts."""
     from InteractiveSegLib.evaluation.slices.propagation_benchmark import PropagationSettings, propagation_steps
     from InteractiveSegLib.evaluation.slices.propagation_methods import METHODS
-    from InteractiveSegLib.evaluation.slices.propagation_report import propagation_report, write_scores
+    from InteractiveSegLib.evaluation.slices.propagation_report import (
+        TABLE_TITLES,
+        propagation_report,
+        propagation_tables,
+        write_scores,
+    )
     from InteractiveSegLib.evaluation.slices.propagation_speed import propagation_speed_steps
     from InteractiveSegLib.system.files import replacing
 
@@ -267,6 +251,7 @@ def _propagation(options: argparse.Namespace) -> None:
         jobs=options.jobs,
         seed=options.seed,
     )
+    page = ResultsPage(options, (*TABLE_TITLES, "propagate speed"))
     outcome = shown(propagation_steps(datasets, data, options.output, settings), options)
     speed = shown(propagation_speed_steps(options.jobs), options)
     write_scores(outcome, options.output)
@@ -274,4 +259,5 @@ def _propagation(options: argparse.Namespace) -> None:
     with replacing(options.output / "propagation.md") as temporary:
         temporary.write_text(text, encoding="utf-8")
     print(text)
+    page.write({**propagation_tables(outcome, settings), "propagate speed": speed})
     say(options, f"tables and CSV: {options.output}")

@@ -6,6 +6,7 @@ import argparse
 from dataclasses import replace
 
 from InteractiveSegLib.commands.ignite_command import shown_in_lines
+from InteractiveSegLib.commands.results_page import ResultsPage
 from InteractiveSegLib.commands.terminal import say
 from InteractiveSegLib.errors import InputError
 
@@ -61,6 +62,7 @@ def run_scribbles(options: argparse.Namespace) -> None:
         method=options.methods or "ensemble",
         training=training,
     )
+    page = ResultsPage(options, [f"scribbles {word}" for word in sets])
     for word in sets:
         found = {"acdc": ACDC, "mscmr": MSCMR}[word]
         cases = scribbled_cases(options.data, found)
@@ -73,8 +75,10 @@ def run_scribbles(options: argparse.Namespace) -> None:
         results = shown_in_lines(scribble_benchmark_steps(cases, parts, folder, own), options)
         write_scribble_scores(results, folder / "scores.csv")
         save_learning_curves(results, folder / "curves.png")
-        text = f"### {found.name}, {training.steps} updates\n\n{scribble_table(results)}\n"
+        table = scribble_table(results)
+        text = f"### {found.name}, {training.steps} updates\n\n{table}\n"
         with replacing(folder / "scribbles.md") as temporary:
             temporary.write_text(text, encoding="utf-8")
         print(text, flush=True)
+        page.write({f"scribbles {word}": table}, sets=word)
     say(options, f"tables, curves and pictures: {options.output}")

@@ -8,13 +8,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from InteractiveSegLib.commands.results_page import ResultsPage
 from InteractiveSegLib.commands.terminal import say, shown
 from InteractiveSegLib.errors import InputError
 
 if TYPE_CHECKING:
     from InteractiveSegLib.evaluation.data.datasets import Dataset
 
-PARTS = ("interactive", "automatic", "forgetting", "effort", "slowdown")
+TITLES = {
+    "interactive": "Patients accepted one by one, ACDC, experts' scribbles",
+    "automatic": "A stream of hippocampi, a few slices of each annotated",
+    "forgetting": "Forgetting: Dice on hippocampi",
+    "effort": "Effort a case along a stream of hippocampi, interactive network",
+    "slowdown": "Rounds of scribbles while the learner trains, ACDC",
+}
+PARTS = tuple(TITLES)
 
 
 def run_streams(options: argparse.Namespace) -> None:
@@ -24,6 +32,7 @@ def run_streams(options: argparse.Namespace) -> None:
     wanted = [word.strip() for word in options.parts.split(",")] if options.parts else list(PARTS)
     if wrong := [word for word in wanted if word not in PARTS]:
         raise InputError(f"--parts {', '.join(wrong)}: there are {', '.join(PARTS)}")
+    page = ResultsPage(options, [f"stream {part}" for part in wanted])
     runs: dict[str, Callable[[argparse.Namespace, Path], str]] = {
         "interactive": _interactive,
         "automatic": _automatic,
@@ -34,7 +43,9 @@ def run_streams(options: argparse.Namespace) -> None:
     for part in wanted:
         folder = options.output / part
         folder.mkdir(parents=True, exist_ok=True)
-        print(runs[part](options, folder), flush=True)
+        table = runs[part](options, folder)
+        print(f"### {TITLES[part]}\n\n{table}\n", flush=True)
+        page.write({f"stream {part}": table}, parts=part)
     say(options, f"plots and single results: {options.output}")
 
 
@@ -50,7 +61,7 @@ def _interactive(options: argparse.Namespace, folder: Path) -> str:
     if options.cases is not None:
         settings = replace(settings, after=tuple(number for number in settings.after if number <= options.cases))
     scores = shown(interactive_stream_steps(_listed("ACDC"), options.data, folder, settings), options)
-    return f"### Patients accepted one by one, ACDC, experts' scribbles\n\n{interactive_table(scores)}\n"
+    return interactive_table(scores)
 
 
 def _automatic(options: argparse.Namespace, folder: Path) -> str:
@@ -64,7 +75,7 @@ def _automatic(options: argparse.Namespace, folder: Path) -> str:
         place = folder / f"seed-{seed}-of-{settings.streamed}"
         results.append(shown(automatic_stream_steps(_hippocampus(), options.data, place, settings), options))
     save_curve(results, folder / "curve.png")
-    return f"### A stream of hippocampi, a few slices of each annotated\n\n{automatic_table(results)}\n"
+    return automatic_table(results)
 
 
 def _forgetting(options: argparse.Namespace, folder: Path) -> str:
@@ -77,8 +88,7 @@ def _forgetting(options: argparse.Namespace, folder: Path) -> str:
         settings = replace(settings, first=first, second=second, again=again)
     place = folder / f"{settings.first}-{settings.second}-{settings.again}"
     steps = forgetting_steps(_hippocampus(), _listed("left atrium"), options.data, place, settings)
-    table = forgetting_table(shown(steps, options), "hippocampus", "left atrium")
-    return f"### Forgetting: Dice on hippocampi\n\n{table}\n"
+    return forgetting_table(shown(steps, options), "hippocampus", "left atrium")
 
 
 def _effort(options: argparse.Namespace, folder: Path) -> str:
@@ -92,14 +102,14 @@ def _effort(options: argparse.Namespace, folder: Path) -> str:
         place = folder / ("learning" if learning else "fixed")
         costs.append(shown(effort_stream_steps(_listed("hippocampus"), options.data, place, settings), options))
     save_effort(*costs, folder / "effort.png")
-    return f"### Effort a case along a stream of hippocampi, interactive network\n\n{effort_table(*costs)}\n"
+    return effort_table(*costs)
 
 
 def _slowdown(options: argparse.Namespace, folder: Path) -> str:
     from InteractiveSegLib.evaluation.streams.slowdown import SlowdownSettings, slowdown_steps, slowdown_table
 
-    times = shown(slowdown_steps(_listed("ACDC"), options.data, folder, SlowdownSettings(model=options.model)), options)
-    return f"### Rounds of scribbles while the learner trains, ACDC\n\n{slowdown_table(times)}\n"
+    settings = SlowdownSettings(model=options.model)
+    return slowdown_table(shown(slowdown_steps(_listed("ACDC"), options.data, folder, settings), options))
 
 
 def _taught(options: argparse.Namespace) -> str:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from InteractiveSegLib.commands.results_page import ResultsPage
 from InteractiveSegLib.commands.terminal import say, shown
 from InteractiveSegLib.errors import InputError
 
@@ -27,7 +28,6 @@ PARTS = (
     "flexible",
     "control",
 )
-PAGE_NAMES = ("transfer", "transfer effort")
 _QUICK = (60, 30, 5, 4)  # steps, updates, cases, test cases
 _COMPARED = 2
 """Training from nothing is compared with the sustainer after so many batches, one by one."""
@@ -35,7 +35,6 @@ _COMPARED = 2
 
 def run_transfer(options: argparse.Namespace) -> None:
     """The parts of ``--parts``; each study lies in a folder of its own, and finished work is not repeated."""
-    from InteractiveSegLib.evaluation.prompted.pages import places_in, write_into
     from InteractiveSegLib.evaluation.streams.transfer_report import effort_table, save_plots
     from InteractiveSegLib.evaluation.streams.transfer_task import transfer_tasks
     from InteractiveSegLib.system.files import replacing
@@ -45,8 +44,7 @@ def run_transfer(options: argparse.Namespace) -> None:
     parts = [word.strip() for word in options.parts.split(",")] if options.parts else list(PARTS)
     if wrong := [word for word in parts if word not in PARTS]:
         raise InputError(f"--parts {', '.join(wrong)}: there are {', '.join(PARTS)}")
-    if options.page is not None:
-        places_in(options.page, PAGE_NAMES)
+    page = ResultsPage(options, ("transfer", "transfer effort"))
     settings, tasks = _settings(options), transfer_tasks()
     wanted = {"heart": [part for part in parts if part != "control"]}
     if "control" in parts:
@@ -63,9 +61,7 @@ def run_transfer(options: argparse.Namespace) -> None:
     text = "\n".join([*texts, "### Model of a person's time", "", model, ""])
     with replacing(options.output / "transfer.md") as temporary:
         temporary.write_text(text, encoding="utf-8")
-    if options.page is not None:
-        command = f"`{_shown_command(options, parts)}`"
-        write_into(options.page, {"transfer": "\n".join([command, "", *texts]), "transfer effort": model})
+    page.write({"transfer": "\n".join(texts), "transfer effort": model})
     say(options, f"tables, plots and single results: {options.output}")
 
 
@@ -121,14 +117,3 @@ def _told(task: TransferTask, found: Transferred) -> str:
 
     tables = [requirements_table(found), curves_table(found), organs_table(found), batches_table(found)]
     return "\n\n".join([f"### {task.title}", *tables]) + "\n"
-
-
-def _shown_command(options: argparse.Namespace, parts: list[str]) -> str:
-    words = ["interactiveseg benchmark --task transfer --data FOLDER"]
-    words += [f"--parts {','.join(parts)}"] if options.parts else []
-    for name in ("cases", "tested", "steps", "updates"):
-        value = getattr(options, name)
-        words += [] if value is None else [f"--{name} {value}"]
-    words += [f"--seeds {options.seeds}"] if options.seeds != 1 else []
-    words += [f"--seed {options.seed}"] if options.seed else []
-    return " ".join([*words, *(["--quick"] if options.quick else [])])

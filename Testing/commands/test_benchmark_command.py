@@ -124,6 +124,25 @@ def test_clicks_without_a_box_give_curves_with_and_without_fine_tuning_and_renew
     assert "images_none_clicks_worst.png" in {path.name for path in (here / "out" / "cases").iterdir()}
 
 
+def test_runs_with_other_methods_have_places_of_their_own_in_a_page(here, run):
+    page = here / "page.md"
+    names = ("box robot 0", "box robot 0 two", "human two")
+    page.write_text("".join(f"<!-- begin {name} -->\n<!-- end {name} -->\n" for name in names))
+    words = (*FOLDERS, "--methods", "box", "--rounds", 0, "-o", "out", "--page", "page.md")
+    assert run(*words, "--place", "two", "--users", "robot,human")[2].splitlines()[1:] == [
+        "note: page.md: the table human two stays, nothing was scored",
+        "note: table, CSV, plots and pictures: out",
+    ]
+    once = page.read_text()
+    assert once.startswith("<!-- begin box robot 0 -->\n<!-- end box robot 0 -->\n<!-- begin box robot 0 two -->\n`int")
+    assert once.endswith("|\n<!-- end box robot 0 two -->\n<!-- begin human two -->\n<!-- end human two -->\n")
+    assert run(*words)[0] == 0
+    first, _, rest = page.read_text().partition("<!-- end box robot 0 -->")
+    assert "--users" not in first
+    assert "--rounds 0`, split: report.\n\n| Dice (95 % interval)" in first
+    assert once.endswith(rest)
+
+
 @pytest.mark.parametrize(("words", "model"), [(("--model", "net"), "net"), ((), DEFAULT_NETWORK)])
 def test_quick_takes_few_cases_rounds_and_methods(run, monkeypatch, words, model):
     ran = []
@@ -160,6 +179,8 @@ def test_an_image_that_cannot_be_read_is_a_note_in_the_report(here, run):
         ((*FOLDERS, "--prompts", "lasso"), "prompts lasso: there are box, none, slice-box, loose-box"),
         ((*FOLDERS, "--prompts", "none"), "prompts none: box cannot run without a box"),
         ((*FOLDERS, "--page", "gone.md"), "the page gone.md cannot be read: No such file"),
+        ((*FOLDERS, "--place", "small"), "--place small chooses places of a page: it goes with --page"),
+        ((*FOLDERS, "--place", "3"), "'3' is not a word of letters, digits and hyphens after a letter"),
         ((*FOLDERS, "--objects", "liver"), "--objects chooses objects of listed datasets: it goes with --data"),
         (("--data", ".", "--objects", "heart"), "--objects heart: no dataset has an object with such a name"),
         ((*FOLDERS, "--methods", "box,box"), "methods box, box: name each of them once"),

@@ -3,7 +3,7 @@
 import pytest
 
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.evaluation.prompted.pages import places_in, write_into
+from InteractiveSegLib.evaluation.pages import places_in, write_into
 
 PAGE = """# Ergebnisse ä
 

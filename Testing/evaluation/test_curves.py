@@ -157,15 +157,24 @@ def test_each_user_and_prompt_has_its_own_scores_and_titles():
     ]
 
 
-def test_a_page_gets_every_table_below_its_command():
+def test_a_page_gets_a_table_of_every_session_and_panel():
     chosen = settings(2, prompts=("none", "box"))
     scores = [*course("A", "1", [0.1, 0.2]), *course("A", "1", [0.5, 0.6, 0.7], prompted="box", first=0)]
-    made = page_tables(Outcome(tuple(scores), ()), chosen, "interactiveseg benchmark --rounds 2")
-    assert set(made) == set(page_names(chosen))
+    made = page_tables(Outcome(tuple(scores), ()), chosen)
+    assert list(made) == page_names(chosen)
     assert set(made) == {"none clicks", "none clicks 2", "box clicks", "box clicks 0", "box clicks 2"}
-    assert all(text.startswith("`interactiveseg benchmark --rounds 2`, split: report.\n\n| ") for text in made.values())
+    assert all(text.startswith("| ") for text in made.values())
     assert "0.500 (0.50-0.50)" in made["box clicks 0"]
     assert "area" in made["none clicks"]
+
+
+def test_people_have_one_table_in_a_page_and_a_user_without_scores_an_empty_one():
+    chosen = settings(2, users=("human", "short"), prompts=("box",))
+    made = page_tables(Outcome(tuple(course("A", "1", [0.7], user="human", first=0)), ()), chosen)
+    assert list(made) == page_names(chosen) == ["box short", "box short 0", "human", "box short 2"]
+    assert "0.700 (0.70-0.70)" in made["human"]
+    assert [name for name, text in made.items() if not text] == ["box short", "box short 0", "box short 2"]
+    assert page_names(settings(0, users=("human",))) == ["human"]
 
 
 def test_a_session_without_scores_or_rounds_has_no_curve():

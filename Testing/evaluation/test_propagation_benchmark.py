@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from moving_shapes import image_of, volume_of, wandering_disc
 
+from InteractiveSegLib.cli import main
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.evaluation.data.cases import Case
 from InteractiveSegLib.evaluation.data.datasets import folder_dataset
@@ -120,6 +121,32 @@ def test_an_unknown_method_is_refused():
 def test_nothing_to_run_is_refused(tmp_path):
     with pytest.raises(InputError, match="no case to run"):
         finish(propagation_steps((), tmp_path, tmp_path, PropagationSettings()))
+
+
+def ending(result):
+    """Steps without any work."""
+    yield from ()
+    return result
+
+
+def test_the_command_writes_its_tables_into_a_page(folders, monkeypatch, capsys):
+    _, folder = folders
+    scores = tuple(Between("A", "one", "x", method, 5, 0.8, 0.7, 1.0) for method in METHODS)
+    where = "InteractiveSegLib.evaluation.slices.propagation"
+    monkeypatch.setattr(f"{where}_benchmark.propagation_steps", lambda *_: ending(PropagationOutcome(scores, (), ())))
+    monkeypatch.setattr(f"{where}_speed.propagation_speed_steps", lambda jobs: ending("| quick |"))
+    page = folder / "page.md"
+    names = ("propagate dice", "propagate nsd", "propagate effort", "propagate speed")
+    page.write_text("".join(f"<!-- begin {name} -->\n<!-- end {name} -->\n" for name in names))
+    words = ["--images", str(folder / "images"), "--labels", str(folder / "labels"), "-o", str(folder / "out")]
+    assert main(["benchmark", "--task", "propagate", *words, "--cases", "2", "--quiet", "--page", str(page)]) == 0
+    parts = page.read_text().split("<!-- end ")
+    command = "`interactiveseg benchmark --task propagate --images FOLDER --labels FOLDER --cases 2`, split: report."
+    assert all(f"{name} -->\n{command}\n\n| " in part for name, part in zip(names, parts, strict=False))
+    assert "0.800" in parts[0]
+    assert "0.700" in parts[1]
+    assert "| quick |" in parts[3]
+    assert "### Every n-th slice annotated: Dice on the slices between\n\n| n" in capsys.readouterr().out
 
 
 def test_the_report_averages_objects_cases_and_datasets():

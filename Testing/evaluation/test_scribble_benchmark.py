@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scribbled_rings import GEOMETRY, image, scribbles, truth
 
+from InteractiveSegLib.cli import main
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.evaluation.data.patient_folds import patient_folds
 from InteractiveSegLib.evaluation.data.scribbled_cases import ACDC, MSCMR, scribbled_cases
@@ -112,6 +113,28 @@ def test_the_table_says_means_and_tests_by_patient():
     assert rows[2][8] == "0.0078"  # of the signed ranks of eight differences of one sign: 2 / 2**8
     assert rows[3][7] == "0.0078"
     assert rows[2][-1] == "0.5"
+
+
+def test_the_command_writes_the_table_of_every_set_into_a_page(tmp_path, monkeypatch):
+    def ending(*_):
+        yield from ()
+        return [result("full", [0.8, 0.9])]
+
+    where = "InteractiveSegLib.evaluation.scribbles.scribble_benchmark"
+    monkeypatch.setattr(f"{where}.scribble_benchmark_steps", ending)
+    monkeypatch.setattr(f"{where}.folds_of", lambda *_: [None])
+    monkeypatch.setattr(f"{where}.fixed_fold", lambda *_: None)
+    page, out = tmp_path / "page.md", tmp_path / "out"
+    names = ("scribbles acdc", "scribbles mscmr")
+    page.write_text("".join(f"<!-- begin {name} --><!-- end {name} -->\n" for name in names))
+    for word in ("acdc", "mscmr"):
+        (out / word).mkdir(parents=True)
+    words = ["benchmark", "--task", "scribbles", "--data", str(data(tmp_path / "data")), "-o", str(out), "--quiet"]
+    assert main([*words, "--variants", "full,both", "--sets", "acdc,mscmr", "--page", str(page)]) == 0
+    command = "interactiveseg benchmark --task scribbles --data FOLDER"
+    assert f"<!-- begin scribbles acdc -->\n`{command} --variants full,both`\n\n| " in page.read_text()
+    assert f"mscmr -->\n`{command} --sets mscmr --variants full,both`\n\n| " in page.read_text()
+    assert page.read_text().count("| full supervision ") == 2
 
 
 def test_patients_are_tested_once_and_never_learnt_from_where_they_are():

@@ -231,7 +231,14 @@ def test_the_command_runs_the_parts_that_are_asked_for(tmp_path, data, capsys, m
 
     monkeypatch.setattr("InteractiveSegLib.evaluation.streams.effort_stream.EffortStreamSettings", small)
     words = ["benchmark", "--task", "stream", "--data", str(data), "-o", str(tmp_path / "out"), "--quiet"]
-    assert main([*words, "--parts", "effort"]) == 0
+    page = tmp_path / "page.md"
+    page.write_text("<!-- begin stream effort --><!-- end stream effort -->\n")
+    assert main([*words, "--parts", "interactive", "--page", str(page)]) == 2
+    assert "has no place for a table of this run" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert main([*words, "--parts", "effort", "--page", str(page)]) == 0
+    command = "`interactiveseg benchmark --task stream --data FOLDER --parts effort`"
+    assert page.read_text().startswith(f"<!-- begin stream effort -->\n{command}\n\n| a case")
     assert "### Effort a case along a stream of hippocampi" in capsys.readouterr().out
     assert (tmp_path / "out" / "effort" / "effort.png").is_file()
     assert main([*words, "--parts", "effort", "--cases", "1"]) == 0

@@ -52,7 +52,7 @@ class Panel:
     @property
     def place(self) -> str:
         """Name of its table in a page."""
-        return f"{self.prompted} {self.user} {self.round}"
+        return HUMAN if self.user == HUMAN else f"{self.prompted} {self.user} {self.round}"
 
     def chosen(self, scores: Sequence[Score]) -> list[Score]:
         return [s for s in scores if s.round == self.round and of_session(s, self.user, self.prompted)]

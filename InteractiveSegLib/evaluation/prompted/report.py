@@ -54,23 +54,23 @@ def report(outcome: Outcome, settings: BenchmarkSettings) -> str:
 
 
 def page_names(settings: BenchmarkSettings) -> list[str]:
-    """Names of the tables that ``page_tables`` makes: "none clicks" for the interactions, "box robot 3" for a panel."""
-    robots = [(user, prompted) for user, prompted in settings.sessions if user != HUMAN]
-    curves = [f"{prompted} {user}" for user, prompted in robots if settings.trial.rounds]
-    return [*curves, *(panel.place for panel in panels(settings))]
+    """Names of the tables that ``page_tables`` makes: "none clicks" for the interactions, "box robot 3" or "human" for
+    a panel.
+    """
+    return list(page_tables(Outcome((), ()), settings))
 
 
-def page_tables(outcome: Outcome, settings: BenchmarkSettings, command: str) -> dict[str, str]:
-    """The tables for a page by name, each below the command that made it; for panels, the Dice by dataset."""
+def page_tables(outcome: Outcome, settings: BenchmarkSettings) -> dict[str, str]:
+    """The tables for a page by name; for panels, the Dice by dataset. One that has no scores is empty."""
     tables = {
         f"{prompted} {user}": curve_tables(outcome.scores, settings, user, prompted)
         for user, prompted in settings.sessions
-        if user != HUMAN
+        if user != HUMAN and settings.trial.rounds
     }
     for panel in panels(settings):
-        if scores := panel.chosen(outcome.scores):
-            tables[panel.place] = _by_dataset(scores, settings.methods_of(panel.user, panel.prompted))
-    return {name: f"`{command}`, split: {settings.split}.\n\n{text}" for name, text in tables.items() if text}
+        scores, methods = panel.chosen(outcome.scores), settings.methods_of(panel.user, panel.prompted)
+        tables[panel.place] = _by_dataset(scores, methods) if scores else ""
+    return tables
 
 
 def _by_dataset(scores: Sequence[Score], methods: Sequence[str]) -> str:

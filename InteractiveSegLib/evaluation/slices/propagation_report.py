@@ -23,21 +23,33 @@ from InteractiveSegLib.evaluation.users.slice_annotator import STRATEGIES
 from InteractiveSegLib.system.files import replacing
 from InteractiveSegLib.wording.plain_text import spreadsheet_row
 
+TABLE_TITLES = {
+    "propagate dice": "Every n-th slice annotated: Dice on the slices between",
+    "propagate nsd": "Every n-th slice annotated: NSD 2 mm, slice by slice on the slices between",
+    "propagate effort": "Boundary drawn until a Dice is reached, as a share of all",
+}
+"""Of the tables, by their names in a page."""
+
 _MEAN = "mean over datasets"
 
 
 def propagation_report(outcome: PropagationOutcome, settings: PropagationSettings) -> str:
     """All tables, and the notes."""
     parts = [f"Every mean is over cases, of the mean over the objects of a case; split: {settings.split}."]
-    for title, measure in (("Dice", "dice"), ("NSD 2 mm, slice by slice", "surface_dice")):
-        parts += [
-            f"### Every n-th slice annotated: {title} on the slices between",
-            _between(outcome, measure, settings),
-        ]
-    parts += ["### Boundary drawn until a Dice is reached, as a share of all", _efforts(outcome.efforts)]
+    for name, table in propagation_tables(outcome, settings).items():
+        parts += [f"### {TABLE_TITLES[name]}", table]
     if outcome.notes:
         parts += ["### Notes", "\n".join(f"- {note}" for note in outcome.notes)]
     return "\n\n".join(parts) + "\n"
+
+
+def propagation_tables(outcome: PropagationOutcome, settings: PropagationSettings) -> dict[str, str]:
+    """The tables by their names in a page."""
+    return {
+        "propagate dice": _between(outcome, "dice", settings),
+        "propagate nsd": _between(outcome, "surface_dice", settings),
+        "propagate effort": _efforts(outcome.efforts),
+    }
 
 
 def write_scores(outcome: PropagationOutcome, folder: Path) -> None:
