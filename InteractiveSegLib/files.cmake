@@ -274,6 +274,7 @@ set(PACKAGE_SCRIPTS
   segmenting/start_core.py
   system/__init__.py
   system/contained_path.py
+  system/figures.py
   system/files.py
   system/low_priority.py
   system/process_lock.py

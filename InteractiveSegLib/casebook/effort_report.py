@@ -13,7 +13,8 @@ from InteractiveSegLib.casebook.acceptance import latest
 from InteractiveSegLib.casebook.casebook import Casebook
 from InteractiveSegLib.casebook.effort import Effort
 from InteractiveSegLib.casebook.review import SliceState
-from InteractiveSegLib.errors import InputError, MissingPackageError
+from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.system.figures import new_figure, save_figure
 from InteractiveSegLib.system.files import replacing
 from InteractiveSegLib.wording.plain_text import spreadsheet_row
 
@@ -79,14 +80,10 @@ def save_effort_plot(casebook: Casebook, path: Path) -> None:
     MissingPackageError : matplotlib is not installed.
     OutputError : the file cannot be written.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingPackageError("plots of the effort", "matplotlib") from error
     rows = [row for row in efforts(casebook) if row.order]
     if not rows:
         raise InputError(f"the casebook {casebook.folder} has no accepted case whose effort could be plotted")
-    figure = Figure(figsize=(11, 6), layout="constrained")
+    figure = new_figure((11, 6), "plots of the effort")
     order = [row.order for row in rows]
     for axes, (name, title) in zip(figure.subplots(2, 2).flat, _PANELS.items(), strict=True):
         values = np.array([getattr(row.effort, name) for row in rows], float)
@@ -96,5 +93,4 @@ def save_effort_plot(casebook: Casebook, path: Path) -> None:
         axes.set(xlabel="case", ylabel=title, ylim=(0, None))
         axes.grid(alpha=0.3)
     axes.legend()
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=110, format="png")
+    save_figure(figure, path)

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from InteractiveSegLib.errors import MissingPackageError
 from InteractiveSegLib.image.box import BoundingBox
 from InteractiveSegLib.image.geometry import Volume
 from InteractiveSegLib.prompts.prompts import Prompts
 from InteractiveSegLib.prompts.scribbles import BACKGROUND
-from InteractiveSegLib.system.files import replacing
+from InteractiveSegLib.system.figures import new_figure, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,21 +42,16 @@ def save_overlay(
     MissingPackageError : matplotlib is not installed.
     OutputError : the file cannot be written.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingPackageError("drawing overlays", "matplotlib") from error
     window = _window(volume, next(iter(prompts.boxes.values()), BoundingBox.whole(volume.geometry.shape_kji)))
     single = [plane for plane in _PLANES if volume.geometry.shape_kji[plane[1]] == 1][:1]
     planes = single or _PLANES
-    figure = Figure(figsize=(4 * max(len(planes), 2), 4.6), facecolor="black", layout="constrained")
+    figure = new_figure((4 * max(len(planes), 2), 4.6), "drawing overlays", background="black")
     for axes, (name, axis) in zip(figure.subplots(1, len(planes), squeeze=False)[0], planes, strict=True):
         _draw_plane(axes, volume, mask, prompts, int(at_kji[axis]), axis, truth, window)
         axes.set_title(f"{name}, slice {int(at_kji[axis])}", color="white", fontsize=10)
     legend = f"{title}\nmask orange, truth green, box blue, scribbles red and violet" if title else ""
     figure.suptitle(legend, color="white", fontsize=11)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=110, format="png")
+    save_figure(figure, path)
 
 
 def _draw_plane(

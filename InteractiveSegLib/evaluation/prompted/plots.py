@@ -8,11 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from InteractiveSegLib.errors import MissingPackageError
 from InteractiveSegLib.evaluation.prompted.benchmark import BenchmarkSettings
 from InteractiveSegLib.evaluation.prompted.panels import Panel, case_means, dataset_means, of_session, panels
 from InteractiveSegLib.evaluation.prompted.trial import HUMAN, Score
-from InteractiveSegLib.system.files import replacing
+from InteractiveSegLib.system.figures import new_figure, save_figure
 
 
 def save_plots(scores: Sequence[Score], settings: BenchmarkSettings, folder: Path) -> list[Path]:
@@ -23,13 +22,9 @@ def save_plots(scores: Sequence[Score], settings: BenchmarkSettings, folder: Pat
     MissingPackageError : matplotlib is not installed.
     OutputError : a file cannot be written.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingPackageError("the plots of the benchmark", "matplotlib") from error
     written = []
     for user, prompted in (session for session in settings.sessions if session[0] != HUMAN and settings.trial.rounds):
-        figure = Figure(figsize=(11, 4.2), layout="constrained")
+        figure = new_figure((11, 4.2), "the plots of the benchmark")
         by_round, by_seconds = figure.subplots(1, 2, sharey=True)
         for method in settings.methods:
             own = [s for s in scores if of_session(s, user, prompted) and s.method == method]
@@ -51,7 +46,7 @@ def save_plots(scores: Sequence[Score], settings: BenchmarkSettings, folder: Pat
         shown = [method for method in settings.methods if method in means]
         if not shown:
             continue
-        figure = Figure(figsize=(1.6 + 1.1 * len(shown), 4.2), layout="constrained")
+        figure = new_figure((1.6 + 1.1 * len(shown), 4.2), "the plots of the benchmark")
         axes = figure.subplots()
         axes.boxplot([list(means[method].values()) for method in shown], showmeans=True)
         axes.set_xticks(range(1, len(shown) + 1), shown)
@@ -77,6 +72,5 @@ def _course(scores: Sequence[Score], settings: BenchmarkSettings) -> tuple[list[
 
 
 def _saved(figure: object, path: Path) -> Path:
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=110, format="png")
+    save_figure(figure, path)
     return path

@@ -10,11 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from InteractiveSegLib.errors import MissingPackageError
 from InteractiveSegLib.evaluation.data.scribbled_cases import ScribbledCase
 from InteractiveSegLib.learning.automatic_network import AutomaticNetwork
 from InteractiveSegLib.learning.image_lesson import seen
-from InteractiveSegLib.system.files import replacing
+from InteractiveSegLib.system.figures import new_figure, save_figure
 
 _COLOURS = ("#ff5050", "#ffb000", "#4da3ff", "#35d07f")
 
@@ -45,8 +44,7 @@ def save_cases(
             k = int(filled[round(part * (len(filled) - 1))])
             _draw(axes[row][column], case, found[name], k)
             axes[row][column].set_title(f"{word}: {name}, slice {k}, Dice {means[name]:.3f}", fontsize=7)
-    with replacing(folder / "cases.png") as temporary:
-        figure.savefig(temporary, dpi=110, format="png")
+    save_figure(figure, folder / "cases.png")
     return names
 
 
@@ -86,8 +84,7 @@ def save_attention(network: AutomaticNetwork, case: ScribbledCase, path: Path) -
         axes[0][column].imshow(row, cmap="inferno", alpha=0.55, origin="lower", extent=extent, interpolation="bilinear")
         axes[0][column].plot(i, j, "c+", markersize=9)
         axes[0][column].set_title(case.objects.get(label, "background"), fontsize=8)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=110, format="png")
+    save_figure(figure, path)
 
 
 def _middle(mask: torch.Tensor) -> tuple[int, int]:
@@ -112,11 +109,7 @@ def _draw(axes: Any, case: ScribbledCase, found: NDArray[np.integer], k: int) ->
 
 
 def _figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, Any]:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingPackageError("the pictures of the benchmark", "matplotlib") from error
-    figure = Figure(figsize=size, layout="constrained")
+    figure = new_figure(size, "the pictures of the benchmark")
     axes = figure.subplots(rows, columns, squeeze=False)
     for each in axes.ravel():
         each.set_axis_off()

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from InteractiveSegLib.errors import MissingPackageError
 from InteractiveSegLib.evaluation.scribbles.scribble_benchmark import FoldResult
 from InteractiveSegLib.evaluation.scribbles.variants import VARIANTS
 from InteractiveSegLib.evaluation.statistics import mean_interval, paired_p
 from InteractiveSegLib.evaluation.tables import markdown_table
+from InteractiveSegLib.system.figures import new_figure, save_figure
 from InteractiveSegLib.system.files import replacing
 
 _FIELDS = ("variant", "fold", "case", "patient", "object", "dice", "hd95_mm")
@@ -72,11 +72,7 @@ def write_scribble_scores(results: Sequence[FoldResult], path: Path) -> None:
 
 def save_learning_curves(results: Sequence[FoldResult], path: Path) -> None:
     """Dice on the validation patients against the updates, a line for every variant and fold."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingPackageError("the plots of the benchmark", "matplotlib") from error
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    figure = new_figure((7, 4.5), "the plots of the benchmark")
     axes = figure.subplots()
     for result in results:
         label = f"{VARIANTS[result.variant].title}, fold {result.fold}"
@@ -85,8 +81,7 @@ def save_learning_curves(results: Sequence[FoldResult], path: Path) -> None:
     axes.grid(alpha=0.3)
     if results:
         axes.legend(fontsize=7)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=110, format="png")
+    save_figure(figure, path)
 
 
 def _variants(results: Sequence[FoldResult]) -> list[str]:

@@ -8,14 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from InteractiveSegLib.errors import MissingPackageError
 from InteractiveSegLib.evaluation.statistics import mean_interval, paired_p, trend
 from InteractiveSegLib.evaluation.streams.automatic_stream import StreamResult
 from InteractiveSegLib.evaluation.streams.effort_stream import CaseCost
 from InteractiveSegLib.evaluation.streams.forgetting import Memory
 from InteractiveSegLib.evaluation.streams.interactive_stream import StreamScore
 from InteractiveSegLib.evaluation.tables import markdown_table
-from InteractiveSegLib.system.files import replacing
+from InteractiveSegLib.system.figures import new_figure, save_figure
 
 _COSTS = (  # field of CaseCost, title, digits, sign of an improvement
     ("strokes", "strokes until the mask is good", 1, -1),
@@ -128,16 +127,11 @@ def save_effort(learning: Sequence[CaseCost], fixed: Sequence[CaseCost], path: P
 
 
 def _figure() -> tuple:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingPackageError("the plots of the benchmark", "matplotlib") from error
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    figure = new_figure((7, 4.5), "the plots of the benchmark")
     return figure, figure.subplots()
 
 
 def _saved(figure: object, axes: object, path: Path) -> None:
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=110, format="png")
+    save_figure(figure, path)

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from InteractiveSegLib.errors import MissingPackageError
 from InteractiveSegLib.evaluation.statistics import mean_interval, paired_p
 from InteractiveSegLib.evaluation.streams.transfer_study import FLEXIBLE, MAIN, CaseCost, Studied, Tested
 from InteractiveSegLib.evaluation.tables import markdown_table
 from InteractiveSegLib.evaluation.users.correcting_person import EffortModel
-from InteractiveSegLib.system.files import replacing
+from InteractiveSegLib.system.figures import new_figure, save_figure
 
 _AT_MOST_BELOW, _GAIN, _TIME = 0.02, 0.15, 0.20
 _LEVEL = 0.05
@@ -192,11 +191,7 @@ def save_plots(found: Transferred, folder: Path) -> None:
     MissingPackageError : matplotlib is not installed.
     OutputError : a file cannot be written.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingPackageError("the plots of the benchmark", "matplotlib") from error
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    figure = new_figure((7, 4.5), "the plots of the benchmark")
     axes = figure.subplots()
     for way in dict.fromkeys(study.way for study in found.studies):
         lines = [along_time(study) for study in found.of(way)]
@@ -206,7 +201,7 @@ def save_plots(found: Transferred, folder: Path) -> None:
         axes.axhline(_mean(map(mean_of, found.full.values())), linestyle="--", color="grey", label="full truth")
     axes.set(xlabel="minutes at work, simulated", ylabel="mean Dice on the test cases")
     _saved(figure, axes, folder / "dice.png")
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    figure = new_figure((7, 4.5), "the plots of the benchmark")
     axes = figure.subplots()
     for study in found.of(MAIN.name):
         seconds = [cost.seconds for cost in study.costs]
@@ -222,8 +217,7 @@ def save_plots(found: Transferred, folder: Path) -> None:
 def _saved(figure: object, axes: object, path: Path) -> None:
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=110, format="png")
+    save_figure(figure, path)
 
 
 def _mean(values: object) -> float:
