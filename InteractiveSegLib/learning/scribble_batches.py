@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,7 +17,8 @@ from InteractiveSegLib.learning.strong_augmentation import AugmentationSettings,
 from InteractiveSegLib.networks.scribble_losses import UNMARKED
 
 _DEGREES = 20.0
-_STRONG = AugmentationSettings(turned_degrees=30.0, scaled=0.2, shifted=8, inverted=0.0)  # one set, one contrast
+STRONG = AugmentationSettings(turned_degrees=30.0, scaled=0.2, shifted=8, inverted=0.0)  # one set, one contrast
+LIGHT = replace(STRONG, often=0.4)
 
 
 @dataclass(frozen=True)
@@ -28,13 +29,13 @@ class ScribblePatches:
     count : patches a batch in 3D and in 2D
     on_object : part of the patches whose middle lies near marks of an object, every object as often as any other; that
         of the others lies near marks of the background
-    strong : augmentation that also changes intensities, contrast and resolution; None mirrors and turns alone
+    augmentation : changes of shape, intensities and resolution; None mirrors and turns alone
     """
 
     sides: tuple[int, int] = (64, 128)
     count: tuple[int, int] = (2, 4)
     on_object: float = 0.6
-    strong: AugmentationSettings | None = field(default_factory=lambda: _STRONG)
+    augmentation: AugmentationSettings | None = LIGHT
 
 
 class ScribbleBatches(Dataset):
@@ -52,7 +53,9 @@ class ScribbleBatches(Dataset):
         self, lessons: Sequence[ScribbleLesson], axis: int | None, length: int, seed: int, settings: ScribblePatches
     ) -> None:
         self.lessons, self.axis, self.length, self.seed, self.settings = lessons, axis, length, seed, settings
-        self.transform = augmentation(axis, settings.strong, "nearest") if settings.strong else _turned(axis)
+        self.transform = (
+            augmentation(axis, settings.augmentation, "nearest") if settings.augmentation else _turned(axis)
+        )
         self.places = [
             {value: np.flatnonzero(lesson.marks == value) for value in np.unique(lesson.marks) if value != UNMARKED}
             for lesson in lessons

@@ -43,6 +43,7 @@ class AugmentationSettings:
     scaled : maximum relative change of size, independently along each axis
     shifted : maximum shift in voxels along each axis, so that objects are not expected only in the middle
     inverted : probability that dark and bright are swapped
+    often : factor of the probability of every other change of intensities and resolution
     mirrored : axes of the image, S, A, R, along which it may be mirrored
     """
 
@@ -50,6 +51,7 @@ class AugmentationSettings:
     scaled: float = 0.25
     shifted: int = 16
     inverted: float = 0.2
+    often: float = 1.0
     mirrored: tuple[int, ...] = ()
 
 
@@ -141,20 +143,20 @@ def augmentation(axis: int | None, settings: AugmentationSettings, marks_mode: s
     )
     kept = [each for each in range(_RAS) if each != axis]  # axes of a slice
     flips = [RandFlipd(both, 0.5, kept.index(each)) for each in settings.mirrored if each in kept]
-    image, linear = ["image"], "bilinear" if flat else "trilinear"
+    image, often, linear = ["image"], settings.often, "bilinear" if flat else "trilinear"
     return Compose(
         [
             *flips,
             OneOf([RandAffined(prob=0.9, **moved), elastic], weights=[0.7, 0.3]),
             RandLambdad(image, _inverted, prob=settings.inverted),
-            RandAdjustContrastd(image, prob=0.5, gamma=(0.5, 2.0)),
-            RandHistogramShiftd(image, num_control_points=(4, 8), prob=0.2),
-            RandBiasFieldd(image, degree=2, coeff_range=(-0.4, 0.4), prob=0.3),
-            RandGaussianSmoothd(image, prob=0.2),
-            RandGaussianSharpend(image, alpha=(1.0, 6.0), prob=0.2),
-            RandSimulateLowResolutiond(image, prob=0.2, upsample_mode=linear, zoom_range=(0.4, 1.0)),
-            _RandAnisotropy(0.2, (1.5, 4.0)),
-            RandGaussianNoised(image, prob=0.3, std=0.08),
+            RandAdjustContrastd(image, prob=0.5 * often, gamma=(0.5, 2.0)),
+            RandHistogramShiftd(image, num_control_points=(4, 8), prob=0.2 * often),
+            RandBiasFieldd(image, degree=2, coeff_range=(-0.4, 0.4), prob=0.3 * often),
+            RandGaussianSmoothd(image, prob=0.2 * often),
+            RandGaussianSharpend(image, alpha=(1.0, 6.0), prob=0.2 * often),
+            RandSimulateLowResolutiond(image, prob=0.2 * often, upsample_mode=linear, zoom_range=(0.4, 1.0)),
+            _RandAnisotropy(0.2 * often, (1.5, 4.0)),
+            RandGaussianNoised(image, prob=0.3 * often, std=0.08),
         ]
     )
 

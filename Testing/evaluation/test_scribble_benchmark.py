@@ -169,7 +169,8 @@ def test_unknown_variants_are_refused(names, said):
 def test_the_variants_differ_in_what_the_table_says():
     base = ScribbleSettings()
     found = {name: each.settings(base) for name, each in VARIANTS.items()}
-    assert found["partial"].patches.strong is None
+    assert found["partial"].patches.augmentation is None
+    assert found["strong"].patches.augmentation.often > found["both"].patches.augmentation.often > 0
     assert found["strong"].loss.crf == found["strong"].loss.attentive == 0
     assert (found["both"].loss.crf, found["both"].loss.attentive) == (0.1, 0.1)
     assert found["full"].loss.dice == 1

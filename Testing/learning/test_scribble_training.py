@@ -31,7 +31,7 @@ QUICK = ScribbleSettings(
     steps=75,
     learning_rate=2e-2,
     widths=(4, 8, 8),
-    patches=ScribblePatches((16, 32), (1, 4), strong=None),
+    patches=ScribblePatches((16, 32), (1, 4), augmentation=None),
     loss=ScribbleLossSettings(crf=0.02, attentive=0.02),
     attention="model.1.submodule.0",
     looks=3,

@@ -33,6 +33,15 @@ class Squares(Dataset):
         }
 
 
+@pytest.mark.parametrize("often", [0.0, 1.0])
+def test_intensities_are_changed_as_often_as_asked_for(often):
+    settings = AugmentationSettings(inverted=0, shifted=3, often=often)
+    changed = AugmentedBatches(Squares((32, 24)), 0, settings, 3)
+    ends = torch.tensor([[part.min(), part.max()] for n in range(6) for part in changed[n]["image"]])
+    as_they_were = torch.isclose(ends, torch.tensor([0.2, 0.8]), atol=1e-3).all(dim=1)
+    assert as_they_were.all() if often == 0 else as_they_were.sum() < len(ends) / 2
+
+
 @pytest.mark.parametrize(("shape", "axis"), [((32, 24), 0), ((16, 24, 16), None)])
 def test_patches_are_a_function_of_their_number_and_their_marks_move_with_them(shape, axis):
     settings = AugmentationSettings(inverted=0, shifted=3, mirrored=(1, 2))

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.learning.scribble_batches import LIGHT, STRONG
 from InteractiveSegLib.learning.scribble_objective import ScribbleLossSettings
 from InteractiveSegLib.learning.scribble_training import MIDDLE, ScribbleSettings
+from InteractiveSegLib.learning.strong_augmentation import AugmentationSettings
 
 SCRIBBLES, ENSEMBLE, MASKS = "scribbles", "ensemble", "masks"
 
@@ -16,14 +18,14 @@ class Variant:
     """One row of the table.
 
     learns_from : ``SCRIBBLES``; ``ENSEMBLE``, masks that the interactive networks make of them; or ``MASKS``, experts'
-    strong : augmentation
+    augmentation : of the images; None mirrors and turns alone
     crf, attentive : weights
     """
 
     name: str
     title: str
     learns_from: str = SCRIBBLES
-    strong: bool = True
+    augmentation: AugmentationSettings | None = LIGHT
     crf: float = 0.0
     attentive: float = 0.0
 
@@ -31,18 +33,18 @@ class Variant:
         """Those of its training."""
         dice = 0.0 if self.learns_from == SCRIBBLES else 1.0
         loss = ScribbleLossSettings(crf=self.crf, attentive=self.attentive, dice=dice)
-        patches = base.patches if self.strong else replace(base.patches, strong=None)
+        patches = replace(base.patches, augmentation=self.augmentation)
         return replace(base, loss=loss, patches=patches, attention=MIDDLE if self.attentive else "")
 
 
 VARIANTS: dict[str, Variant] = {
     each.name: each
     for each in (
-        Variant("partial", "partial cross-entropy", strong=False),
-        Variant("strong", "strong augmentation"),
-        Variant("crf", "strong augmentation, CRF", crf=0.1),
-        Variant("attentive", "strong augmentation, attentive similarity", attentive=0.1),
-        Variant("both", "strong augmentation, both", crf=0.1, attentive=0.1),
+        Variant("partial", "partial cross-entropy", augmentation=None),
+        Variant("strong", "strong augmentation", augmentation=STRONG),
+        Variant("crf", "CRF", crf=0.1),
+        Variant("attentive", "attentive similarity", attentive=0.1),
+        Variant("both", "CRF and attentive similarity", crf=0.1, attentive=0.1),
         Variant("ensemble", "masks made of the scribbles", ENSEMBLE),
         Variant("ensemble-attentive", "these masks, attentive similarity", ENSEMBLE, attentive=0.1),
         Variant("full", "full supervision", MASKS),
