@@ -49,7 +49,7 @@ def add_learn(commands: argparse._SubParsersAction) -> None:
         "--updates",
         type=int,
         metavar="N",
-        help="optimiser steps per training (default: 150; sustainer: 400; scribbles: 4000)",
+        help="optimiser steps per training (default: 150; sustainer: 200 and 40 for every case; scribbles: 4000)",
     )
     command.add_argument(
         "--together",
@@ -125,6 +125,7 @@ def _teach(casebook: Casebook, options: argparse.Namespace) -> int:
         lower_priority()
     sustains = options.network == SUSTAINER
     said = {name: getattr(options, name) for name in ("updates", "together", "buffer")}
+    said["updates_per_case"] = None if options.updates is None else 0
     settings = replace(
         SUSTAINER_SETTINGS if sustains else LearnSettings(),
         replay=options.replay,

@@ -72,13 +72,14 @@ def _settings(options: argparse.Namespace) -> TransferSettings:
     default = TransferSettings()
     steps, updates, cases, tested = _QUICK if options.quick else (None, None, None, default.tested)
     steps, updates, cases = options.steps or steps, options.updates or updates, options.cases or cases
+    learn = default.learn if updates is None else replace(default.learn, updates=updates, updates_per_case=0)
     batches: list[int] = []
     for size in default.batches:  # the last one may be cut
         left = size if cases is None else min(size, cases - sum(batches))
         batches += [left] if left > 0 else []
     return TransferSettings(
         IgniteSettings(steps=steps or default.ignite.steps),
-        replace(default.learn, updates=updates or default.learn.updates),
+        learn,
         tuple(batches),
         tested=options.tested or tested,
     )

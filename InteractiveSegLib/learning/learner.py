@@ -183,7 +183,8 @@ class StreamLearner:
         replayed = [] if settings.replay == NONE else [number for number in earlier if number in current]
         alpha = trust(len(done), settings.expected_cases) if settings.smoothing else 1.0
         parent = in_use(self.casebook, self.teacher.name)
-        plan = {"settings": asdict(settings.at(len(done))), "alpha": alpha, "replayed": replayed, "together": together}
+        final = settings.at(len(done), 1 + len(together) + len(replayed))
+        plan = {"settings": asdict(final), "alpha": alpha, "replayed": replayed, "together": together}
         with self.casebook.database.writing() as rows:
             cursor = rows.execute(
                 "INSERT INTO training (learner, acceptance_id, parent, state, plan) VALUES (?, ?, ?, ?, ?)",

@@ -17,6 +17,7 @@ class LearnSettings:
     """One training per case, or one for several cases.
 
     updates : optimiser steps of a training
+    updates_per_case : further ones for every case that is new or replayed in it
     together : maximum number of accepted cases per training
     learning_rate : initial value
     rate : "falling" decays to 0 along half a cosine in every training; "steady" is constant; "annealed" is constant
@@ -35,6 +36,7 @@ class LearnSettings:
     """
 
     updates: int = 150
+    updates_per_case: int = 0
     together: int = 1
     learning_rate: float = 2e-3
     rate: str = FALLING
@@ -57,19 +59,27 @@ class LearnSettings:
         for name in ("updates", "together", "buffer", "expected_cases"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} {getattr(self, name)} must be at least 1")
+        if self.updates_per_case < 0:
+            raise InputError(f"updates_per_case {self.updates_per_case} must be at least 0")
         if not (self.learning_rate > 0 and self.sharpness > 0 and self.person_weight >= 0 and self.dark_share >= 0):
             raise InputError(
                 f"learning_rate {self.learning_rate} and sharpness {self.sharpness} must be above 0, person_weight "
                 f"{self.person_weight} and dark_share {self.dark_share} 0 or more"
             )
 
-    def at(self, place: int) -> LearnSettings:
-        """Settings for the training of case number ``place`` (from 0) of the stream."""
+    def at(self, place: int, cases: int) -> LearnSettings:
+        """Settings for the training of case number ``place`` (from 0) of the stream, in which so many cases take part.
+
+        Its number of updates and its rate are final.
+        """
+        updates = self.updates + self.updates_per_case * cases
         if self.rate != ANNEALED:
-            return self
+            return replace(self, updates=updates, updates_per_case=0)
         done = min(place / self.expected_cases, 1.0)
         factor = max(_LEAST_RATE, 0.5 * (1 + math.cos(math.pi * done)))
-        return replace(self, learning_rate=self.learning_rate * factor, rate=STEADY)
+        return replace(
+            self, updates=updates, updates_per_case=0, learning_rate=self.learning_rate * factor, rate=STEADY
+        )
 
 
 # Rounds are so short that a falling rate and a long average would halve what they learn.

@@ -36,7 +36,7 @@ IGNITER, SUSTAINER = "igniter", "sustainer"
 PATCHES = PatchSettings((48, 96), (2, 8), 0.5, 0.3, 0.15)
 KEPT_SOURCES = 12
 """Maximum number of labelled images of the source kept for replay."""
-SUSTAINER_SETTINGS = LearnSettings(updates=400, together=max(BATCHES), buffer=80)
+SUSTAINER_SETTINGS = LearnSettings(updates=200, updates_per_case=40, together=max(BATCHES), buffer=80)
 """One training for all cases accepted since the last one, up to the size of the largest batch."""
 SOURCE_SHARE = 0.25
 """Share of the patches that come from the source."""

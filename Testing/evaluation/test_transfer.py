@@ -48,7 +48,7 @@ TARGET = Dataset("many", "many", {"blob": (1,)}, group="^p[0-9]+")
 TASK = TransferTask("blobs", "From few blobs to many", SOURCE, (TARGET,), 2, 1, 1)
 SETTINGS = TransferSettings(
     IgniteSettings(steps=2, widths=(4, 8), patches=PatchSettings((12, 12), (2, 2))),
-    replace(SUSTAINER_SETTINGS, updates=2),
+    replace(SUSTAINER_SETTINGS, updates=2, updates_per_case=0),
     (1, 2),
 )
 
@@ -210,4 +210,4 @@ def test_few_cases_cut_the_last_batch(monkeypatch):
     assert _settings(Namespace(quick=False, cases=17, **nothing)).batches == (5, 10, 2)
     quick = _settings(Namespace(quick=True, cases=None, **nothing))
     assert (quick.batches, quick.ignite.steps, quick.tested) == ((5,), 60, 4)
-    assert _settings(Namespace(quick=False, cases=None, **nothing)).name == "1200-400-5-10-20-40-of-40"
+    assert _settings(Namespace(quick=False, cases=None, **nothing)).name == "1200-200-40-5-10-20-40-of-40"

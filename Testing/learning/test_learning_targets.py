@@ -125,10 +125,18 @@ def test_propagated_labels_are_made_surer_without_another_decision():
 
 def test_an_annealed_rate_falls_over_the_expected_stream_and_not_within_a_training():
     settings = LearnSettings(learning_rate=0.01, rate="annealed", expected_cases=4)
-    found = [settings.at(place) for place in (0, 1, 2, 4, 9)]
+    found = [settings.at(place, 1) for place in (0, 1, 2, 4, 9)]
     assert [each.learning_rate for each in found] == pytest.approx([0.01, 0.00853553, 0.005, 0.0005, 0.0005])
     assert {each.rate for each in found} == {"steady"}
-    assert LearnSettings().at(3) == LearnSettings()
+    assert LearnSettings().at(3, 5) == LearnSettings()
+
+
+def test_a_training_takes_more_updates_the_more_cases_take_part():
+    settings = LearnSettings(updates=20, updates_per_case=3)
+    assert [settings.at(0, cases).updates for cases in (1, 5)] == [23, 35]
+    assert settings.at(0, 5).at(1, 5).updates == 35  # as planned
+    with pytest.raises(InputError, match="updates_per_case -1"):
+        LearnSettings(updates_per_case=-1)
 
 
 @pytest.mark.parametrize(("rate", "expected"), [("falling", warm_cosine), ("steady", lambda done: 1.0)])

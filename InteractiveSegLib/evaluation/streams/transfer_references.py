@@ -83,8 +83,7 @@ def from_nothing_steps(
                 mask, volume = load_accepted(entry, found), casebook.volume(entry)
                 taught = case_targets(volume, mask, found.known_labels, 1.0, settings.learn.person_weight)
                 lessons += _lesson(teacher, taught, network)
-    trainings = len(settings.batches) if batches is None else batches
-    steps = settings.ignite.steps + trainings * settings.learn.updates
+    steps = settings.ignite.steps + settings.sustained_updates(batches)
     learn = replace(settings.learn, updates=steps, seed=seed, together=len(lessons), averaging=_AVERAGING)
     learn = replace(learn, learning_rate=settings.ignite.learning_rate)
     network = yield from teach_steps(teacher, network, lessons, learn, seed, folder / "training", _CPU)

@@ -9,6 +9,7 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +60,7 @@ class TransferSettings:
     """How much is learnt and annotated.
 
     ignite : its seed is replaced by that of a run, and so is that of ``learn``
-    learn : ``updates`` of one batch
+    learn : ``updates`` and ``updates_per_case`` of one batch
     batches : cases a batch
     tested : cases of the test split that are looked at, at most, evenly spread
     """
@@ -74,7 +75,13 @@ class TransferSettings:
     def name(self) -> str:
         """Of a folder: results of other settings lie elsewhere."""
         batches = "-".join(map(str, self.batches))
-        return f"{self.ignite.steps}-{self.learn.updates}-{batches}-of-{self.tested}"
+        updates = f"{self.learn.updates}-{self.learn.updates_per_case}"
+        return f"{self.ignite.steps}-{updates}-{batches}-of-{self.tested}"
+
+    def sustained_updates(self, batches: int | None = None) -> int:
+        """Updates of the sustainer in the first batches, or in all."""
+        done = accumulate(self.batches[:batches])
+        return sum(self.learn.at(0, min(cases, self.learn.buffer + self.learn.together)).updates for cases in done)
 
 
 @dataclass(frozen=True)
