@@ -37,6 +37,7 @@ class AutomaticTeacher:
     """
 
     name = "automatic"
+    mixed_precision = True
 
     def __init__(
         self, widths: Sequence[int] = (16, 32, 64), patches: PatchSettings | None = None, seed: int = 0

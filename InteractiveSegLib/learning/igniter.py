@@ -22,6 +22,7 @@ from InteractiveSegLib.casebook.entries import CaseEntry
 from InteractiveSegLib.casebook.new_files import sha256_of
 from InteractiveSegLib.casebook.splits import TEST
 from InteractiveSegLib.casebook.version_files import weights_checksums
+from InteractiveSegLib.device import bfloat16_is_fast
 from InteractiveSegLib.errors import InputError, OutputError
 from InteractiveSegLib.image.geometry import Geometry
 from InteractiveSegLib.learning.automatic_network import AutomaticNetwork
@@ -220,7 +221,12 @@ class Igniter:
             lessons, network.labels, axis, Mixture(1 / len(lessons)), settings.steps, settings.seed, settings.patches
         )
         batches = AugmentedBatches(plain, axis, changes, settings.seed) if settings.augmented else plain
-        training = TrainSettings(settings.steps, settings.learning_rate, checkpoint_every=_CHECKPOINT_EVERY)
+        training = TrainSettings(
+            settings.steps,
+            settings.learning_rate,
+            checkpoint_every=_CHECKPOINT_EVERY,
+            mixed_precision=bfloat16_is_fast(self.device),
+        )
         taught = yield from train(network, batches, patch_loss(0.0), training, folder, self.device)
         place = candidate_folder(self.folder, key)
         make_folder(place)

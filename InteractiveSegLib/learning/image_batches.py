@@ -141,7 +141,7 @@ def patch_loss(dark_share: float) -> Loss:
     """
 
     def loss(network: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
-        logits = network(batch["image"])
+        logits = network(batch["image"]).float()
         value = partial_dice_cross_entropy(logits, batch["targets"], batch["known"], batch["weight"])
         remembered = batch["remembered"]
         if dark_share and bool(remembered.any()):

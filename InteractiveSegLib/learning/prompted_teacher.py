@@ -40,6 +40,7 @@ class PromptedTeacher:
     """
 
     name = "prompted"
+    mixed_precision = False
 
     def __init__(self, initial: str | Path = "prompted", sessions: SessionSettings | None = None) -> None:
         self.initial = initial

@@ -69,7 +69,7 @@ class ScribbleObjective:
     def __call__(self, network: nn.Module, batch: Batch) -> Tensor:
         assert isinstance(network, AutomaticNetwork)
         settings, marks, known = self.settings, batch["marks"], batch["known"]
-        logits = network(batch["image"])
+        logits = network(batch["image"]).float()
         parts = {"marks": partial_cross_entropy(logits, marks, known)}
         if settings.dice and bool((marks != UNMARKED).any()):
             parts["dice"] = settings.dice * _soft_dice(logits, marks, known) - settings.dice * parts["marks"]

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from InteractiveSegLib.device import bfloat16_is_fast
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.geometry import Volume
 from InteractiveSegLib.learning.automatic_network import AutomaticNetwork
@@ -136,7 +137,11 @@ def taught_steps(
     objective = ScribbleObjective(settings.loss)
     averaging = min(_AVERAGING, max(0.0, 1 - _AVERAGED_PARTS / settings.steps))
     training = TrainSettings(
-        settings.steps, settings.learning_rate, averaging=averaging, checkpoint_every=_CHECKPOINT_EVERY
+        settings.steps,
+        settings.learning_rate,
+        averaging=averaging,
+        checkpoint_every=_CHECKPOINT_EVERY,
+        mixed_precision=bfloat16_is_fast(device),
     )
     if network.dimensions == 2:
         network = network.to(memory_format=torch.channels_last)  # a tenth faster on CPUs

@@ -13,6 +13,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from InteractiveSegLib.casebook.acceptance import AcceptedMask
+from InteractiveSegLib.device import bfloat16_is_fast
 from InteractiveSegLib.image.box import BoundingBox
 from InteractiveSegLib.image.geometry import Volume
 from InteractiveSegLib.learning.case_targets import CaseTargets
@@ -27,9 +28,13 @@ Net = TypeVar("Net", bound=nn.Module)
 
 
 class Teacher(Protocol, Generic[Net, Lesson]):
-    """Turns cases into lessons, and lessons into batches, for one kind of network."""
+    """Turns cases into lessons, and lessons into batches, for one kind of network.
+
+    mixed_precision : it may be trained with products in bfloat16
+    """
 
     name: str
+    mixed_precision: bool
 
     def start(self, weights: Path | None, volume: Volume, labels: Sequence[int]) -> Net:
         """The network to train: from the weights, or a new one if None, with an output for each label."""
@@ -106,6 +111,7 @@ def teach_steps(
         settings.learning_rate,
         averaging=settings.averaging,
         checkpoint_every=CHECKPOINT_EVERY,
+        mixed_precision=teacher.mixed_precision and bfloat16_is_fast(device),
     )
     batches = teacher.batches(lessons, network, settings, seed)
     schedule = warm_cosine if settings.rate == FALLING else steady

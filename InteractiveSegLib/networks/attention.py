@@ -97,7 +97,7 @@ class SpatialAttention(nn.Module):
         pooled = features if cells == sides else _POOL[self.dimensions](features, cells)
         rows = self.norm(pooled.flatten(2).transpose(1, 2))
         scores = self.query(rows) @ self.key(rows).transpose(1, 2) / math.sqrt(rows.shape[2])
-        given = scores.softmax(dim=2)
+        given = scores.float().softmax(dim=2)
         found = _grid(self.out(given @ self.value(rows)), cells)
         if cells != sides:
             found = F.interpolate(found, sides, mode=_SMOOTH[self.dimensions])

@@ -85,7 +85,7 @@ class AnnotationRounds:
         propagate: PropagateSettings | None = None,
     ) -> None:
         self.volume, self.network, self.teacher, self.place = volume, network, teacher, place
-        self.learn = learn.at(place.number)
+        self.learn = learn.at(place.number, 1)
         self.folder, self.axes, self.pool, self.device = folder, axes, pool, device
         self.propagate = propagate
         self.first_labels = network.labels if network else ()

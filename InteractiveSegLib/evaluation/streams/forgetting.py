@@ -119,7 +119,7 @@ def _taught_steps(state: StreamState, case: Case, known: Sequence[int]) -> Steps
     network = teacher.started(state.network, case.volume, known)
     lesson = teacher.lesson(truth_taught(case, known), network)
     lessons = [lesson, *state.replayed()]
-    network = yield from teach_steps(teacher, network, lessons, learn.at(state.done), state.done, folder, _CPU)
+    network = yield from teach_steps(teacher, network, lessons, learn.at(state.done, 1), state.done, folder, _CPU)
     shutil.rmtree(folder, ignore_errors=True)
     return network, lesson
 
