@@ -66,6 +66,7 @@ def bifseg_steps(
     adapt: bool,
     seed: int,
     classical: Tensor | None = None,
+    fitted: bool = True,
 ) -> Steps[ObjectLabels]:
     """Segment one object on the working grid with one network.
 
@@ -78,6 +79,8 @@ def bifseg_steps(
         scribbles without a box mark most slices, and the classical answer knows little from a box alone
     classical : (K, J, I), the classical answer to these prompts, if another network has already computed it; a network
         that sees the prompts computes it with its features
+    fitted : the labels of the result are fitted to its probability; without, they are those more probable than not, for
+        networks whose probabilities are yet to be combined
     """
     scribbled, spacing = prompts.is_scribbled, crop.grid.spacing_kji_mm
     settings = settings.on(crop.grid, prompts.has_scribbles)
@@ -94,8 +97,9 @@ def bifseg_steps(
     marks = {"foreground": prompts.foreground & inside, "background": prompts.background | outside}
     fit_to_marks = partial(fit_labels_steps, **same, **marks)
     probability = foreground_probability(network.block6, features, added)
-    labels = yield from fit_to_marks(probability)
-    if not adapt or not (scribbled or settings.adapt_to_box):
+    learns = adapt and (scribbled or settings.adapt_to_box)
+    labels = (yield from fit_to_marks(probability)) if learns or fitted else probability > 0.5
+    if not learns:
         return ObjectLabels(probability, labels, 0, classical)
     first = labels
     distance = torch.full((2, *labels.shape), torch.inf, device=labels.device)
@@ -111,6 +115,9 @@ def bifseg_steps(
         )
         head = yield from adapt_steps(head, features, labels, weights, settings.adapt, seed + rounds, learnt)
         probability = foreground_probability(head, features, added)
+        if rounds == settings.adapt.rounds and not fitted:
+            labels = probability > 0.5
+            break
         before = labels
         labels = yield from fit_to_marks(probability)
         if (labels != before).float().mean() < settings.adapt.changed_fraction:

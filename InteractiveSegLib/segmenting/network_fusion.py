@@ -51,6 +51,7 @@ def fused_steps(
             adapt=adapt and (len(networks) == 1 or not prompts.box_drawn or member is not networks[0]),
             seed=seed,
             classical=found[-1].classical if found else None,
+            fitted=len(networks) == 1,
         )
         found.append(answer)
     if len(found) == 1:

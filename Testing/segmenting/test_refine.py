@@ -9,7 +9,7 @@ import torch
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.progress import finish
 from InteractiveSegLib.segmenting.refine import (
-    _CHECK_EVERY,
+    _AT_ONCE,
     Border,
     EnergySettings,
     _Problem,
@@ -157,7 +157,7 @@ def test_fitting_ends_when_the_gap_is_reached():
         len(list(minimise_energy_steps(probability, image, (1.0, 1.0, 1.0), settings=replace(hard, gap=gap))))
         for gap in (0.05, 0.005, -1.0)
     ]
-    assert checks[0] < checks[1] < checks[2] == 200 / _CHECK_EVERY
+    assert checks[0] < checks[1] < checks[2] == 200 / _AT_ONCE
 
 
 def test_a_fit_from_the_last_border_is_as_good_and_quicker():
