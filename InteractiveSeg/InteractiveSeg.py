@@ -16,6 +16,8 @@ from slicer.ScriptedLoadableModule import (
 )
 from slicer.util import VTKObservationMixin
 
+_BEFORE_BOXES = 1.0  # of nodes, which forget what is chosen when the scene closes
+
 
 class InteractiveSeg(ScriptedLoadableModule):
     """The module as Slicer lists it."""
@@ -67,7 +69,7 @@ class InteractiveSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         policy.setHorizontalPolicy(qt.QSizePolicy.Preferred)
         self.parent.setSizePolicy(policy)
         scene = slicer.mrmlScene
-        self.addObserver(scene, scene.StartCloseEvent, self.on_scene_closing)
+        self.addObserver(scene, scene.StartCloseEvent, self.on_scene_closing, priority=_BEFORE_BOXES)
         for event in (scene.EndCloseEvent, scene.EndImportEvent):
             self.addObserver(scene, event, self.on_scene_ready)
         if getattr(self.parent, "isEntered", False):  # Reload calls setup, but not enter, while the module is shown

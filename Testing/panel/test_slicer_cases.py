@@ -116,10 +116,15 @@ def test_the_next_case_never_throws_work_away(person, study):
     assert work_of(person).has_unsaved_work
     person.press("openNextButton")
     idle(person)
-    # the first case is new again, with its work kept, so it is the next one once more
-    assert states(study) == ["in work", "new", "new"]
+    # the first case is new again, with its work kept, and comes last
+    assert states(study) == ["new", "in work", "new"]
+    assert person.status.text == "case1: it comes next; 3 of 3 cases are left"
     assert person.parameters.volume is not first
     assert first.GetScene() is not None
+    for _turn in range(2):
+        person.press("openNextButton")
+        idle(person)
+    assert (person.ui("caseLabel").text, states(study)) == ("case0", ["in work", "new", "new"])
     again, _ = person.controller.workspace.prompts()
     assert again.scribbles.equals(prompts.scribbles)
     assert dict(again.boxes) == dict(prompts.boxes)
@@ -150,6 +155,54 @@ def test_work_that_cannot_be_kept_stays_on_the_screen(person, study):
     person.press("reopenButton")
     idle(person)
     assert states(study)[0] == State.REOPENED.value
+
+
+def test_a_scene_that_is_closed_keeps_the_work_and_the_next_case_can_be_opened(person, study):
+    import slicer
+
+    opened(person, study)
+    slicer_balls.box_round(person, 0)
+    slicer.mrmlScene.Clear(False)
+    idle(person)
+    assert (work_of(person).opened, states(study)) == (None, ["new", "new", "new"])
+    assert person.ui("caseLabel").text == "No case is open"
+    person.press("openNextButton")
+    idle(person)
+    assert person.controller.workspace.prompts()[0].boxes
+
+
+def test_a_case_whose_image_was_removed_is_left_as_it_was_saved(person, study):
+    import slicer
+
+    opened(person, study)
+    slicer.mrmlScene.RemoveNode(person.parameters.volume)
+    person.settle()
+    assert "open it again" in person.ui("acceptButton").toolTip
+    person.ui("caseTable").selectRow(0)
+    person.settle()
+    person.press("openCaseButton")
+    idle(person)
+    assert (person.parameters.volume.GetName(), states(study)) == ("case0", ["in work", "new", "new"])
+    assert person.ui("acceptButton").enabled
+
+
+def test_masks_of_another_segmentation_are_not_taken_for_those_of_the_case(person, study):
+    opened(person, study)
+    own = person.parameters.segmentation
+    person.controller.workspace.new_segmentation()
+    person.settle()
+    assert person.parameters.segmentation is not own
+    assert "Choose the volume and the segmentation of the case again." in person.ui("acceptButton").toolTip
+    person.press("openNextButton")
+    person.spin(lambda: not work_of(person).is_busy)
+    assert (person.status.is_error, work_of(person).opened.name) == (True, "case0")
+
+
+def test_the_first_organ_of_a_case_without_a_starting_mask_is_chosen(person, study):
+    with Casebook(study) as casebook:
+        casebook.name_label(2, "shell")
+    opened(person, study)
+    assert person.controller.workspace.name_of(person.parameters.segment) == "ball"
 
 
 def test_a_case_that_another_program_accepted_is_not_overwritten(person, study):

@@ -40,6 +40,7 @@ class IgnitingProcess:
     text : how it goes, or how it ended
     progress : of the stage it is at; None while nothing runs
     is_error : it ended otherwise than it should
+    casebook : that it works on, or worked on last
     options : further ones for the command
     """
 
@@ -52,6 +53,7 @@ class IgnitingProcess:
         self.text = ""
         self.progress: Progress | None = None
         self.is_error = False
+        self.casebook: Path | None = None
         self.options: list[str] = []
 
     @property
@@ -59,7 +61,7 @@ class IgnitingProcess:
         return self._process.is_running
 
     def start(self, casebook: Path, source: Source) -> None:
-        self._started, self._said, self.is_error = 0, [], False
+        self._started, self._said, self.is_error, self.casebook = 0, [], False, casebook
         self.text, self.progress = _("Starting ..."), Progress(0, 0, "")
         words = ["casebook", "ignite", str(casebook), "--images", str(source.images), "--labels", str(source.labels)]
         self._process.start([*words, "--names", str(source.names), "--low-priority", *self.options])
