@@ -113,7 +113,6 @@ def test_the_next_case_never_throws_work_away(person, study):
     slicer_balls.box_round(person, 0)
     person.scribble("object", (10, 22, 24), (10, 26, 24))
     prompts, _ = person.controller.workspace.prompts()
-    assert work_of(person).has_unsaved_work
     person.press("openNextButton")
     idle(person)
     # the first case is new again, with its work kept, and comes last
@@ -133,6 +132,32 @@ def test_the_next_case_never_throws_work_away(person, study):
     person.press("openCaseButton")
     idle(person)
     assert (person.ui("caseLabel").text, states(study)) == ("case1", ["new", "in work", "new"])
+
+
+def test_a_study_is_created_and_images_are_added(person, study, tmp_path):
+    opened(person, study)
+    work = work_of(person)
+    work.create_casebook(tmp_path / "new", "ball, shell ,")
+    idle(person)
+    assert (work.folder, work.opened, person.ui("casebookLabel").text) == (tmp_path / "new", None, "new")
+    assert states(study) == ["new"] * 3
+    (tmp_path / "images").mkdir()
+    for name in ("a_image.nrrd", "b_image.nrrd", "b_label.nrrd"):
+        write_image(tmp_path / "images" / name, two_balls().astype(np.int16) + ord(name[0]), slicer_balls.geometry())
+    work.add_images(tmp_path / "images")
+    idle(person)
+    assert person.status.text == "2 images were added"
+    assert [person.ui("caseTable").item(row, 0).text() for row in range(2)] == ["a_image", "b_image"]
+    person.press("openNextButton")
+    idle(person)
+    assert [each.name for each in person.panel.reviewing.organs({})] == ["ball", "shell"]
+    work.add_images(tmp_path / "images")
+    person.spin(lambda: not work.is_busy)
+    assert "already" in person.status.text, person.status
+    for folder, organs, said in (("new", "", "already"), ("other", "ball,Ball", "two organs are called 'Ball'")):
+        work.create_casebook(tmp_path / folder, organs)
+        person.spin(lambda: not work.is_busy)
+        assert (said in person.status.text, work.folder) == (True, tmp_path / "new"), person.status
 
 
 def test_work_that_cannot_be_kept_stays_on_the_screen(person, study):

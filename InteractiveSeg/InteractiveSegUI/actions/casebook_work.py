@@ -17,10 +17,12 @@ from InteractiveSegLib.casebook.states import State
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.packed_mask import PackedMask
 from InteractiveSegLib.networks import DEFAULT_NETWORK
+from InteractiveSegLib.progress import Progress
 from InteractiveSegLib.prompts.scribbles import Scribbles
 from InteractiveSegLib.wording.counting import counted
 from InteractiveSegLib.worker.job import JobCallbacks, JobError
 from InteractiveSegLib.worker.requests.casebook_request import CasebookRequest
+from InteractiveSegUI.actions.drawn_event import drawn_event
 from InteractiveSegUI.actions.session_nodes import KeptSegment, put_session
 from InteractiveSegUI.controller import Controller
 from InteractiveSegUI.processes.learning_process import PROMPTED, SUSTAINER, LearningProcess
@@ -57,7 +59,7 @@ class CasebookWork:
         self._events: list[Event] = []
         self._marks = Scribbles.none()
         self._answered: dict[int, PackedMask] = {}
-        self._version = self._kept_version = 0
+        self._version = 0
         self._busy = False
         controller.listeners.append(self._note_what_happened)
 
@@ -79,13 +81,20 @@ class CasebookWork:
         nodes = (self._volume, self._segmentation)
         return self.opened is not None and any(node is None or node.GetScene() is None for node in nodes)
 
-    @property
-    def has_unsaved_work(self) -> bool:
-        return self.opened is not None and self._controller.recorder.version != self._kept_version
-
     def open_casebook(self, folder: Path) -> None:
         """Show another casebook. Work on the open case is saved first."""
         self._with_work_kept(lambda: self._submit("look", self._on_casebook, folder=folder))
+
+    def create_casebook(self, folder: Path, organs: str) -> None:
+        """Create a casebook, and show it. Work on the open case is saved first.
+
+        organs : their names, separated by commas
+        """
+        self._with_work_kept(lambda: self._submit("create", self._on_casebook, folder=folder, name=organs))
+
+    def add_images(self, place: Path) -> None:
+        """Add all images of a folder and its subfolders to the casebook."""
+        self._submit("add", self._on_view, name=str(place))
 
     def open_next(self, order: str) -> None:
         """Open the next case. Work on the open case is saved first."""
@@ -211,7 +220,12 @@ class CasebookWork:
                 for tell in self.on_casebook if is_other else ():
                     tell()
 
-        callbacks = JobCallbacks(result=on_result, error=self._on_error, stopped=lambda _how: self._on_stopped())
+        callbacks = JobCallbacks(
+            progress=self._on_progress if action == "add" else None,
+            result=on_result,
+            error=self._on_error,
+            stopped=lambda _how: self._on_stopped(),
+        )
         self._busy = True
         self._controller.client.submit(request, callbacks)
         self._controller.changed()
@@ -252,7 +266,7 @@ class CasebookWork:
         self._events = [Event(OPENED, time.time())]
         self._answered = {}
         self._marks = self._controller.workspace.marks().all
-        self._version = self._kept_version = self._controller.recorder.version
+        self._version = self._controller.recorder.version
         for tell in self.on_opened:
             tell()
         self._on_view(view)
@@ -284,6 +298,9 @@ class CasebookWork:
     def _use(self, view: CasebookView) -> None:
         """Select the version of the network in use."""
         self._controller.parameters.model = view.model or DEFAULT_NETWORK
+
+    def _on_progress(self, progress: Progress) -> None:
+        self._controller.say(f"{progress.text}: {progress.done + 1} of {progress.total}")
 
     def _on_error(self, error: JobError) -> None:
         self._busy = False
@@ -331,20 +348,3 @@ class CasebookWork:
         workspace = self._controller.workspace
         labels = labels_of(workspace.segmentation_node)
         return {labels[key]: mask for key, mask in workspace.masks().items() if mask is not None and key in labels}
-
-
-def drawn_event(kind: str, before: Scribbles, after: Scribbles, spacing_kji_mm: tuple[float, float, float]) -> Event:
-    """A stroke or an edit by hand, as the difference of all marks.
-
-    Its length is the diagonal of the new marks' bounding box; its slices are those across the axis along which the
-    marks are thinnest.
-    """
-    kept = {tuple(index) for index in before.indices_kji.tolist()}
-    new = np.array([index for index in after.indices_kji.tolist() if tuple(index) not in kept]).reshape(-1, 3)
-    data: dict = {"voxels": len(new), "length_mm": 0.0, "slices": []}
-    if len(new):
-        extent = np.ptp(new, axis=0)
-        axis = int(np.argmin(extent))
-        data["length_mm"] = float(np.linalg.norm(extent * spacing_kji_mm))
-        data["slices"] = [[axis, int(index)] for index in np.unique(new[:, axis])]
-    return Event(kind, time.time(), data)
