@@ -65,9 +65,6 @@ class InteractiveSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         super().setup()
         self.logic = InteractiveSegLogic()
         self.panel = self.logic.new_panel(self.layout)
-        policy = self.parent.sizePolicy  # Slicer's default keeps the dock as wide as its longest text
-        policy.setHorizontalPolicy(qt.QSizePolicy.Preferred)
-        self.parent.setSizePolicy(policy)
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.on_scene_closing, priority=_BEFORE_BOXES)
         for event in (scene.EndCloseEvent, scene.EndImportEvent):
@@ -76,6 +73,9 @@ class InteractiveSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.enter()
 
     def enter(self):
+        policy = self.parent.sizePolicy  # Slicer sets one before that keeps the dock as wide as its longest text
+        policy.setHorizontalPolicy(qt.QSizePolicy.Preferred)
+        self.parent.setSizePolicy(policy)
         self.panel.enter()
 
     def exit(self):

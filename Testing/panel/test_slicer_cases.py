@@ -202,7 +202,7 @@ def test_a_case_whose_image_was_removed_is_left_as_it_was_saved(person, study):
     opened(person, study)
     slicer.mrmlScene.RemoveNode(person.parameters.volume)
     person.settle()
-    assert "open it again" in person.ui("acceptButton").toolTip
+    assert "open the case again" in person.ui("acceptButton").toolTip
     person.ui("caseTable").selectRow(0)
     person.settle()
     person.press("openCaseButton")

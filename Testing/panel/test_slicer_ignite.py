@@ -104,6 +104,7 @@ def test_numbers_of_the_study_are_taken_for_its_organs(ready, tmp_path):
     assert ready.panel.igniting.names == {1: "ventricle", 3: None}
     assert organ_box(ready, 0).currentText == "ventricle"
     assert organ_box(ready, 1).currentText == "choose ..."
+    assert ready.ui("sourceLabel").text == "Labels were matched by number: check the table."
 
 
 def test_a_study_without_organs_gets_those_that_are_typed(person, tmp_path):
@@ -212,6 +213,9 @@ def test_the_rest_of_a_stage_is_told_in_english(person):
     half = Progress(300, 1200, "loss 0.5")
     assert progress_in_words(half, 20).endswith("step 300 of 1200, about 60 s left")
     assert progress_in_words(half, 100).endswith("step 300 of 1200, about 5 min left")
+    resumed = Progress(900, 1200, "loss 0.5")
+    assert progress_in_words(resumed, 100, first=800).endswith("step 900 of 1200, about 5 min left")
+    assert progress_in_words(resumed, 20, first=900).endswith("step 900 of 1200")
 
 
 @pytest.mark.slow

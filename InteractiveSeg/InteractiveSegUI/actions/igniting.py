@@ -156,7 +156,9 @@ class Igniting:
         for label in self.names:
             if label in said and (not source.study or said[label] in organs):
                 self.names[label] = said[label]
-        self._tell(" ".join(f"{sentence(note)}." for note in source.notes))
+        by_number = any(label in source.study and label not in said for label in self.names)
+        check = [_("Labels were matched by number: check the table.")] if by_number else []
+        self._tell(" ".join([*check, *(f"{sentence(note)}." for note in source.notes)]))
 
     def _on_look_failed(self, error: JobError | str) -> None:
         self._look = None

@@ -47,7 +47,7 @@ class IgnitingProcess:
     def __init__(self, on_change: Callable[[bool], None]) -> None:
         self._on_change = on_change
         self._process = LibraryProcess(_("the training"), self._on_line, self._on_end)
-        self._began = 0.0
+        self._began, self._first = 0.0, 0
         self._started = 0
         self._said: list[str] = []
         self.text = ""
@@ -79,9 +79,9 @@ class IgnitingProcess:
         if found is not None:
             done, total = int(found[1]), int(found[2])
             if self.progress is None or (total, found[3][:5]) != (self.progress.total, self.progress.text[:5]):
-                self._began = time.monotonic()
+                self._began, self._first = time.monotonic(), done
             self.progress = Progress(done, total, found[3])
-            self.text = progress_in_words(self.progress, time.monotonic() - self._began)
+            self.text = progress_in_words(self.progress, time.monotonic() - self._began, self._first)
             self._on_change(False)
         elif _STARTED in line:
             self._started += 1
@@ -102,10 +102,11 @@ class IgnitingProcess:
         self._on_change(True)
 
 
-def progress_in_words(progress: Progress, seconds: float) -> str:
+def progress_in_words(progress: Progress, seconds: float, first: int = 0) -> str:
     """What is being done, and how long it will take.
 
     seconds : that the stage has taken so far
+    first : what was done before, where a training goes on
     """
     if progress.text.startswith("loss "):
         text = _("Learning from the labelled images: step {done} of {total}")
@@ -113,8 +114,8 @@ def progress_in_words(progress: Progress, seconds: float) -> str:
     else:
         text = _("{what}: {done} of {total}")
         said = text.format(what=sentence(progress.text), done=progress.done + 1, total=progress.total)
-    if progress.done and seconds > _LEAST_S:
-        left = seconds / progress.done * (progress.total - progress.done)
+    if progress.done > first and seconds > _LEAST_S:
+        left = seconds / (progress.done - first) * (progress.total - progress.done)
         said = f"{said}, {time_left(left)}"
     return said
 
