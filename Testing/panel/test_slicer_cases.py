@@ -262,6 +262,25 @@ def test_the_learner_works_beside_the_window_and_its_version_is_used(person, stu
     assert (person.parameters.model, person.ui("versionLabel").text) == (DEFAULT_NETWORK, "as shipped")
 
 
+def test_new_starting_masks_are_not_taken_for_what_was_learnt(person, tmp_path, monkeypatch):
+    import sys
+
+    from InteractiveSegUI.processes import library_process
+
+    lines = "case0\tversion 2\tno organ is worse\ncase7\tstarting mask\tball 0.91\ncase8\tstarting mask\tball 0.8"
+    command = [sys.executable, "-c", f"print({lines!r})"]
+    monkeypatch.setattr(library_process, "library_command", lambda *_words, **_python: command)
+    learning = work_of(person).learning
+    learning.start(tmp_path, ("sustainer",))
+    person.spin(lambda: not learning.is_running)
+    told = "Learnt from case0: version 2: no organ is worse. 2 cases have a new starting mask."
+    assert learning.text == told
+    command[2] = ""
+    learning.start(tmp_path, ("sustainer",))
+    person.spin(lambda: not learning.is_running)
+    assert learning.text == "Nothing was left to learn."
+
+
 def test_how_many_cases_are_waiting_is_a_sentence(person):
     from InteractiveSegUI.sections.cases_section import waiting_text
 

@@ -12,10 +12,9 @@ from slicer.i18n import tr as _
 
 from InteractiveSegLib.progress import Progress
 from InteractiveSegLib.wording.counting import counted
-from InteractiveSegUI.processes.library_process import LibraryProcess
+from InteractiveSegUI.processes.library_process import STARTED, LibraryProcess
 
 _PROGRESS = re.compile(r"(\d+) of (\d+): (.*)")
-_STARTED = "\tstarting mask\t"
 _LEAST_S = 10.0  # of a stage, before its rest is told
 
 
@@ -83,7 +82,7 @@ class IgnitingProcess:
             self.progress = Progress(done, total, found[3])
             self.text = progress_in_words(self.progress, time.monotonic() - self._began, self._first)
             self._on_change(False)
-        elif _STARTED in line:
+        elif STARTED in line:
             self._started += 1
         else:
             self._said.append(line)
