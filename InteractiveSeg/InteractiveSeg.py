@@ -16,6 +16,8 @@ from slicer.ScriptedLoadableModule import (
 )
 from slicer.util import VTKObservationMixin
 
+_BEFORE_BOXES = 1.0  # of nodes, which forget what is chosen when the scene closes
+
 
 class InteractiveSeg(ScriptedLoadableModule):
     """The module as Slicer lists it."""
@@ -63,17 +65,17 @@ class InteractiveSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         super().setup()
         self.logic = InteractiveSegLogic()
         self.panel = self.logic.new_panel(self.layout)
-        policy = self.parent.sizePolicy  # Slicer's default keeps the dock as wide as its longest text
-        policy.setHorizontalPolicy(qt.QSizePolicy.Preferred)
-        self.parent.setSizePolicy(policy)
         scene = slicer.mrmlScene
-        self.addObserver(scene, scene.StartCloseEvent, self.on_scene_closing)
+        self.addObserver(scene, scene.StartCloseEvent, self.on_scene_closing, priority=_BEFORE_BOXES)
         for event in (scene.EndCloseEvent, scene.EndImportEvent):
             self.addObserver(scene, event, self.on_scene_ready)
         if getattr(self.parent, "isEntered", False):  # Reload calls setup, but not enter, while the module is shown
             self.enter()
 
     def enter(self):
+        policy = self.parent.sizePolicy  # Slicer sets one before that keeps the dock as wide as its longest text
+        policy.setHorizontalPolicy(qt.QSizePolicy.Preferred)
+        self.parent.setSizePolicy(policy)
         self.panel.enter()
 
     def exit(self):

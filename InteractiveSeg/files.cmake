@@ -5,6 +5,7 @@ set(PACKAGE_SCRIPTS
   InteractiveSegUI/actions/__init__.py
   InteractiveSegUI/actions/box_placing.py
   InteractiveSegUI/actions/casebook_work.py
+  InteractiveSegUI/actions/drawn_event.py
   InteractiveSegUI/actions/igniting.py
   InteractiveSegUI/actions/journaling.py
   InteractiveSegUI/actions/model_question.py

@@ -308,6 +308,7 @@ set(PACKAGE_SCRIPTS
   worker/requests/__init__.py
   worker/requests/casebook_actions.py
   worker/requests/casebook_request.py
+  worker/requests/casebook_setup.py
   worker/requests/prepare_request.py
   worker/requests/propagate_request.py
   worker/requests/request_context.py

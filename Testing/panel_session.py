@@ -56,8 +56,8 @@ class PanelSession:
         slicer.mrmlScene.Clear(False)
         self.widget = self.views.module.InteractiveSegWidget()
         self.widget.setup()
-        self.widget.enter()
         self.widget.parent.show_module(True)
+        self.widget.enter()
         self.ui("updateBox").checked = False
 
     def reload(self) -> None:

@@ -76,6 +76,7 @@ class Panel(VTKObservationMixin):
         self.reviewing = Reviewing(controller, self.marking.view, lambda: work.is_shown, work.note_look)
         work.on_opened.append(self.reviewing.begin)
         self.igniting = Igniting(controller, lambda: work.folder, work.look_again)
+        work.on_casebook.append(self.igniting.look)
         editor, more = EditorSection(controller, self.tools), MoreSection(controller)
         review = ReviewSection(controller, self.reviewing, work, editor.edit)
         ignite = IgniteSection(controller, self.igniting)
@@ -141,6 +142,7 @@ class Panel(VTKObservationMixin):
         """Called before the scene closes. Scribbles are removed first: when a scene closes, Slicer's subject hierarchy
         looks for items of hidden segmentations that it has already removed, and logs an error for each.
         """
+        self.casebook_work.leave_scene()
         self.unbind()
         for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
             if is_of_scribbles(node):
@@ -162,6 +164,7 @@ class Panel(VTKObservationMixin):
 
     def close(self) -> None:
         """Called when the module is removed."""
+        self.casebook_work.leave_window()
         self.leave()
         self.unbind()
         for section in self.sections:

@@ -42,7 +42,10 @@ class Database:
 
     def __init__(self, path: Path, notes: list[str]) -> None:
         if not path.is_file():
-            raise InputError(f"{path.parent} is not a casebook: it has no {path.name}; create one with 'casebook init'")
+            raise InputError(
+                f"{path.parent} is not a casebook: it has no {path.name}; create one with 'casebook init' or, in 3D "
+                "Slicer, with New casebook"
+            )
         self.path = path
         self.read_only = not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
         self._connection = _connected(path, "ro" if self.read_only else "rw")

@@ -79,7 +79,7 @@ class StudyStatus:
     """cases : state -> number of cases outside the test split
 
     organs, all_organs : of the accepted cases: organs verified in every slice, and all organs
-    tested : accepted cases of the test split
+    tested, tests : accepted and all cases of the test split
     batches : in the order of acceptance
     stop : as ``stop_reason``
     """
@@ -88,6 +88,7 @@ class StudyStatus:
     organs: int
     all_organs: int
     tested: int
+    tests: int
     batches: Sequence[BatchEffort]
     stop: str
 
@@ -98,8 +99,9 @@ class StudyStatus:
         if self.all_organs:
             organs = counted(self.all_organs, "organ", "organs")
             told[0] += f"; {self.organs} of their {organs} verified in every slice"
-        if self.tested:
-            told.append(f"{counted(self.tested, 'test case', 'test cases')} accepted, annotated without help")
+        if self.tests:
+            tests = counted(self.tests, "test case", "test cases")
+            told.append(f"{self.tested} of {tests} accepted, annotated without help")
         for number, batch in enumerate(self.batches, 1):
             known = [f"median {batch.seconds:.0f} s per case"] if batch.seconds is not None else []
             known += [f"{100 * batch.changed:.1f} % of the voxels changed"] if batch.changed is not None else []
@@ -120,10 +122,11 @@ def study_status(
     sizes : of the batches; the last size repeats
     """
     states: Counter[State] = Counter()
-    organs = all_organs = tested = 0
+    organs = all_organs = tested = tests = 0
     done: list[tuple[int, float | None, float | None]] = []
     for entry in casebook.cases():
         if entry.split == TEST:
+            tests += 1
             tested += entry.state is State.ACCEPTED
             continue
         states[entry.state] += 1
@@ -148,6 +151,7 @@ def study_status(
         organs,
         all_organs,
         tested,
+        tests,
         batches,
         stop_reason(batches, settings),
     )

@@ -31,7 +31,7 @@ class NextCase:
 
 
 def next_case(
-    casebook: Casebook, order: str = "fixed", uncertainties: Mapping[str, float] | None = None
+    casebook: Casebook, order: str = "fixed", uncertainties: Mapping[str, float] | None = None, after: str = ""
 ) -> NextCase | None:
     """The next case to work on; None if nothing is left to do.
 
@@ -44,6 +44,7 @@ def next_case(
     order : "fixed", as they were added; "random", reproducibly; "uncertain", by decreasing uncertainty; "diverse", by
         the distance in features to all cases that were opened, accepted or chosen before
     uncertainties : name -> uncertainty of the version in use, 0 to 1, for the new cases that it has predicted
+    after : name of a case that was left unfinished; those that follow it come first, and it comes last
 
     Raises
     ------
@@ -53,7 +54,7 @@ def next_case(
         raise InputError(f"the order must be one of {', '.join(ORDERS)}, not {order!r}")
     passed_over: list[str] = []
     count = 0
-    for entry, reason in _in_order(casebook, order, uncertainties or {}):
+    for entry, reason in _in_order(casebook, order, uncertainties or {}, after):
         count += 1
         try:
             entry.image.require_unchanged(entry.name)
@@ -74,13 +75,14 @@ def _few(sentences: list[str]) -> tuple[str, ...]:
     return (*shown, *([f"{more} further cases were passed over, too"] if more else []))
 
 
-def _in_order(casebook: Casebook, order: str, uncertainties: Mapping[str, float]) -> Iterator[tuple[CaseEntry, str]]:
+def _in_order(
+    casebook: Casebook, order: str, uncertainties: Mapping[str, float], after: str
+) -> Iterator[tuple[CaseEntry, str]]:
     """Cases that are left, with the reason for each."""
     cases = casebook.cases()
     free = [case for case in cases if case.state in OPEN and not casebook.work.someone_has(case.id)]
-    for case in free:
-        if case.state is State.REOPENED:
-            yield case, "it was reopened to be corrected"
+    reopened = [(case, "it was reopened to be corrected") for case in free if case.state is State.REOPENED]
+    yield from (each for each in reopened if each[0].name != after)
     for case in free:
         if case.state is State.IN_WORK:
             yield case, "it was in work when its program ended; the saved work is there"
@@ -88,7 +90,8 @@ def _in_order(casebook: Casebook, order: str, uncertainties: Mapping[str, float]
     place = f"{len(new)} of {counted(len(cases), 'case', 'cases')} {'is' if len(new) == 1 else 'are'} left"
     ordered, known = new_in_order(casebook, cases, new, order, uncertainties)
     among = f"of {counted(known, 'case', 'cases')}"
-    for number, case in enumerate(ordered):
+    left = next((number for number, case in enumerate(ordered, 1) if case.name == after), 0)
+    for number, case in (*enumerate(ordered[left:], left), *enumerate(ordered[:left])):
         if order == "random":
             yield case, f"drawn at random; {place}"
         elif order == "uncertain" and number < known:
@@ -96,9 +99,12 @@ def _in_order(casebook: Casebook, order: str, uncertainties: Mapping[str, float]
             yield case, f"the network is most uncertain about it ({uncertainty}); {place}"
         elif order == "diverse" and number < known:
             yield case, f"it differs most from the cases worked on so far ({among}); {place}"
+        elif order == "fixed" and 0 < left <= number:
+            yield case, f"it comes next; {place}"
         else:
             unknown = order in ("uncertain", "diverse") and not known
             yield case, f"{'no network has predicted the cases, so ' * unknown}it was added first; {place}"
+    yield from (each for each in reopened if each[0].name == after)
 
 
 def new_in_order(

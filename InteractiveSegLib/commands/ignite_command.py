@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from InteractiveSegLib.progress import Progress, Steps
 
 _Result = TypeVar("_Result")
-_LINES = 20  # of progress, where no terminal draws a bar
+_LINES, _PAUSE_S = 20, 5.0  # of progress, where no terminal draws a bar: as many at least, and how often in between
 
 
 def add_ignite(actions: argparse._SubParsersAction) -> None:
@@ -79,17 +80,18 @@ def tell_started(started: Started, names: Mapping[int, str], options: argparse.N
 
 
 def shown_in_lines(steps: Steps[_Result], options: argparse.Namespace) -> _Result:
-    """With a bar on a terminal; elsewhere a line on standard error for every twentieth part."""
+    """With a bar on a terminal; elsewhere a line on standard error for every twentieth part, and every 5 s."""
     from InteractiveSegLib.progress import finish
 
     if options.quiet or sys.stderr.isatty():
         return shown(steps, options)
-    last: list[object] = [None]
+    last, told_at = None, 0.0
 
     def tell(progress: Progress) -> None:
+        nonlocal last, told_at
         part = (progress.total, progress.done * _LINES // max(progress.total, 1))
-        if part != last[0]:
-            last[0] = part
+        if part != last or time.monotonic() > told_at + _PAUSE_S:
+            last, told_at = part, time.monotonic()
             print(f"{progress.done} of {progress.total}: {printable(progress.text)}", file=sys.stderr, flush=True)
 
     return finish(steps, tell)

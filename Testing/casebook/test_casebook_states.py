@@ -169,7 +169,11 @@ def test_the_next_case_is_named_with_its_reason(tmp_path):
     with casebook_of(tmp_path, 4) as casebook:
         assert next_case(casebook).entry.name == "case0"
         assert "added first; 4 of 4 cases are left" in next_case(casebook).reason
+        after = [next_case(casebook, after=f"case{number}") for number in (1, 3)]
+        assert [each.entry.name for each in after] == ["case2", "case0"]
+        assert after[0].reason == "it comes next; 4 of 4 cases are left"
         uncertainties = {"case1": 0.2, "case3": 0.7, "gone": 1.0}
+        assert next_case(casebook, "uncertain", uncertainties, "case3").entry.name == "case1"
         found = next_case(casebook, "uncertain", uncertainties)
         assert (found.entry.name, "most uncertain about it (uncertainty 0.70, of 2 cases)" in found.reason) == (
             "case3",
@@ -185,6 +189,7 @@ def test_the_next_case_is_named_with_its_reason(tmp_path):
             "case2",
             "it was reopened to be corrected",
         )
+        assert next_case(casebook, after="case2").entry.name == "case1"
         with pytest.raises(InputError, match="'best'"):
             next_case(casebook, "best")
         for name in ("case1", "case2", "case3"):

@@ -86,7 +86,8 @@ def test_a_study_tells_of_its_batches_and_that_it_may_be_over(tmp_path, capsys):
     with casebook_of(tmp_path, 4) as casebook:
         with casebook.database.writing() as rows:
             rows.execute("UPDATE case_ SET split = 'test' WHERE name = 'case3'")
-        assert study_status(casebook).lines() == ["0 of 3 cases accepted"]
+        told = "{} of 1 test case accepted, annotated without help"
+        assert study_status(casebook).lines() == ["0 of 3 cases accepted", told.format(0)]
         for number, seconds in enumerate((28, 20, 19)):
             started(casebook, f"case{number}", number)
             worked(casebook, f"case{number}", seconds)
@@ -96,10 +97,10 @@ def test_a_study_tells_of_its_batches_and_that_it_may_be_over(tmp_path, capsys):
         assert [round(each.seconds) for each in status.batches] == [20, 28]  # in the order of acceptance
         assert status.batches[1].changed == 0
         assert status.stop.startswith("0.0 % of the voxels were changed")
-        assert (status.organs, status.all_organs, status.tested) == (2, 2, 1)
+        assert (status.organs, status.all_organs, status.tested, status.tests) == (2, 2, 1, 1)
         lines = study_status(casebook).lines()
         assert lines[0] == "2 of 3 cases accepted; 2 of their 2 organs verified in every slice"
-        assert lines[1] == "1 test case accepted, annotated without help"
+        assert lines[1] == told.format(1)
         assert lines[2].startswith("batch 1: 2 of 5 cases, median 24 s per case, ")
         assert lines[3] == "continue: the effort still decreases, or is not known yet"
     assert main(["casebook", "status", str(tmp_path / "book")]) == 0

@@ -113,13 +113,17 @@ def test_the_next_case_never_throws_work_away(person, study):
     slicer_balls.box_round(person, 0)
     person.scribble("object", (10, 22, 24), (10, 26, 24))
     prompts, _ = person.controller.workspace.prompts()
-    assert work_of(person).has_unsaved_work
     person.press("openNextButton")
     idle(person)
-    # the first case is new again, with its work kept, so it is the next one once more
-    assert states(study) == ["in work", "new", "new"]
+    # the first case is new again, with its work kept, and comes last
+    assert states(study) == ["new", "in work", "new"]
+    assert person.status.text == "case1: it comes next; 3 of 3 cases are left"
     assert person.parameters.volume is not first
     assert first.GetScene() is not None
+    for _turn in range(2):
+        person.press("openNextButton")
+        idle(person)
+    assert (person.ui("caseLabel").text, states(study)) == ("case0", ["in work", "new", "new"])
     again, _ = person.controller.workspace.prompts()
     assert again.scribbles.equals(prompts.scribbles)
     assert dict(again.boxes) == dict(prompts.boxes)
@@ -128,6 +132,32 @@ def test_the_next_case_never_throws_work_away(person, study):
     person.press("openCaseButton")
     idle(person)
     assert (person.ui("caseLabel").text, states(study)) == ("case1", ["new", "in work", "new"])
+
+
+def test_a_study_is_created_and_images_are_added(person, study, tmp_path):
+    opened(person, study)
+    work = work_of(person)
+    work.create_casebook(tmp_path / "new", "ball, shell ,")
+    idle(person)
+    assert (work.folder, work.opened, person.ui("casebookLabel").text) == (tmp_path / "new", None, "new")
+    assert states(study) == ["new"] * 3
+    (tmp_path / "images").mkdir()
+    for name in ("a_image.nrrd", "b_image.nrrd", "b_label.nrrd"):
+        write_image(tmp_path / "images" / name, two_balls().astype(np.int16) + ord(name[0]), slicer_balls.geometry())
+    work.add_images(tmp_path / "images")
+    idle(person)
+    assert person.status.text == "2 images were added"
+    assert [person.ui("caseTable").item(row, 0).text() for row in range(2)] == ["a_image", "b_image"]
+    person.press("openNextButton")
+    idle(person)
+    assert [each.name for each in person.panel.reviewing.organs({})] == ["ball", "shell"]
+    work.add_images(tmp_path / "images")
+    person.spin(lambda: not work.is_busy)
+    assert "already" in person.status.text, person.status
+    for folder, organs, said in (("new", "", "already"), ("other", "ball,Ball", "two organs are called 'Ball'")):
+        work.create_casebook(tmp_path / folder, organs)
+        person.spin(lambda: not work.is_busy)
+        assert (said in person.status.text, work.folder) == (True, tmp_path / "new"), person.status
 
 
 def test_work_that_cannot_be_kept_stays_on_the_screen(person, study):
@@ -150,6 +180,54 @@ def test_work_that_cannot_be_kept_stays_on_the_screen(person, study):
     person.press("reopenButton")
     idle(person)
     assert states(study)[0] == State.REOPENED.value
+
+
+def test_a_scene_that_is_closed_keeps_the_work_and_the_next_case_can_be_opened(person, study):
+    import slicer
+
+    opened(person, study)
+    slicer_balls.box_round(person, 0)
+    slicer.mrmlScene.Clear(False)
+    idle(person)
+    assert (work_of(person).opened, states(study)) == (None, ["new", "new", "new"])
+    assert person.ui("caseLabel").text == "No case is open"
+    person.press("openNextButton")
+    idle(person)
+    assert person.controller.workspace.prompts()[0].boxes
+
+
+def test_a_case_whose_image_was_removed_is_left_as_it_was_saved(person, study):
+    import slicer
+
+    opened(person, study)
+    slicer.mrmlScene.RemoveNode(person.parameters.volume)
+    person.settle()
+    assert "open the case again" in person.ui("acceptButton").toolTip
+    person.ui("caseTable").selectRow(0)
+    person.settle()
+    person.press("openCaseButton")
+    idle(person)
+    assert (person.parameters.volume.GetName(), states(study)) == ("case0", ["in work", "new", "new"])
+    assert person.ui("acceptButton").enabled
+
+
+def test_masks_of_another_segmentation_are_not_taken_for_those_of_the_case(person, study):
+    opened(person, study)
+    own = person.parameters.segmentation
+    person.controller.workspace.new_segmentation()
+    person.settle()
+    assert person.parameters.segmentation is not own
+    assert "Choose the volume and the segmentation of the case again." in person.ui("acceptButton").toolTip
+    person.press("openNextButton")
+    person.spin(lambda: not work_of(person).is_busy)
+    assert (person.status.is_error, work_of(person).opened.name) == (True, "case0")
+
+
+def test_the_first_organ_of_a_case_without_a_starting_mask_is_chosen(person, study):
+    with Casebook(study) as casebook:
+        casebook.name_label(2, "shell")
+    opened(person, study)
+    assert person.controller.workspace.name_of(person.parameters.segment) == "ball"
 
 
 def test_a_case_that_another_program_accepted_is_not_overwritten(person, study):
@@ -182,6 +260,25 @@ def test_the_learner_works_beside_the_window_and_its_version_is_used(person, stu
     person.press("rollBackButton")
     idle(person)
     assert (person.parameters.model, person.ui("versionLabel").text) == (DEFAULT_NETWORK, "as shipped")
+
+
+def test_new_starting_masks_are_not_taken_for_what_was_learnt(person, tmp_path, monkeypatch):
+    import sys
+
+    from InteractiveSegUI.processes import library_process
+
+    lines = "case0\tversion 2\tno organ is worse\ncase7\tstarting mask\tball 0.91\ncase8\tstarting mask\tball 0.8"
+    command = [sys.executable, "-c", f"print({lines!r})"]
+    monkeypatch.setattr(library_process, "library_command", lambda *_words, **_python: command)
+    learning = work_of(person).learning
+    learning.start(tmp_path, ("sustainer",))
+    person.spin(lambda: not learning.is_running)
+    told = "Learnt from case0: version 2: no organ is worse. 2 cases have a new starting mask."
+    assert learning.text == told
+    command[2] = ""
+    learning.start(tmp_path, ("sustainer",))
+    person.spin(lambda: not learning.is_running)
+    assert learning.text == "Nothing was left to learn."
 
 
 def test_how_many_cases_are_waiting_is_a_sentence(person):

@@ -104,6 +104,7 @@ def test_numbers_of_the_study_are_taken_for_its_organs(ready, tmp_path):
     assert ready.panel.igniting.names == {1: "ventricle", 3: None}
     assert organ_box(ready, 0).currentText == "ventricle"
     assert organ_box(ready, 1).currentText == "choose ..."
+    assert ready.ui("sourceLabel").text == "Labels were matched by number: check the table."
 
 
 def test_a_study_without_organs_gets_those_that_are_typed(person, tmp_path):
@@ -175,6 +176,35 @@ def test_progress_is_shown_and_cancel_stops_it(ready, tmp_path, monkeypatch):
     assert (process.text, process.is_error) == ("The training was stopped. Start goes on where it was.", False)
 
 
+def test_another_casebook_has_its_own_organs_and_does_not_take_the_training_for_its_own(
+    ready, study, tmp_path, monkeypatch
+):
+    (tmp_path / "more").mkdir()
+    with casebook_of(tmp_path / "more", 1) as casebook:
+        casebook.name_label(1, "kidney")
+    looked(ready, source(tmp_path / "source", (1, 2)))
+    organ_box(ready, 0).setCurrentIndex(2)
+    assert ready.panel.igniting.names == {1: "wall", 2: "wall"}
+    program(ready, monkeypatch, "print('30 of 120: loss 1.234', flush=True); import time; time.sleep(60)")
+    ready.press("startButton")
+    process = ready.panel.igniting.process
+    ready.spin(lambda: process.progress is not None and process.progress.done == 30)
+
+    def open_casebook(folder):
+        ready.panel.casebook_work.open_casebook(folder)
+        ready.spin(lambda: not ready.panel.casebook_work.is_busy and not ready.panel.igniting.is_looking)
+
+    open_casebook(tmp_path / "more" / "book")
+    assert ready.panel.igniting.names == {1: "kidney", 2: None}
+    assert ready.ui("igniteLabel").text.startswith("In the study book: Learning from the labelled images: step 30")
+    assert "It runs for another study, book." in ready.ui("startButton").toolTip
+    open_casebook(study)
+    assert ready.panel.igniting.names == {1: "wall", 2: "wall"}  # as chosen before
+    assert ready.ui("igniteLabel").text == "Learning from the labelled images: step 30 of 120"
+    ready.press("stopButton")
+    ready.spin(lambda: not process.is_running)
+
+
 def test_the_rest_of_a_stage_is_told_in_english(person):
     from InteractiveSegLib.progress import Progress
     from InteractiveSegUI.processes.igniting_process import progress_in_words
@@ -183,6 +213,9 @@ def test_the_rest_of_a_stage_is_told_in_english(person):
     half = Progress(300, 1200, "loss 0.5")
     assert progress_in_words(half, 20).endswith("step 300 of 1200, about 60 s left")
     assert progress_in_words(half, 100).endswith("step 300 of 1200, about 5 min left")
+    resumed = Progress(900, 1200, "loss 0.5")
+    assert progress_in_words(resumed, 100, first=800).endswith("step 900 of 1200, about 5 min left")
+    assert progress_in_words(resumed, 20, first=900).endswith("step 900 of 1200")
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from slicer_balls import SHAPE_KJI, inside, two_balls
 from InteractiveSegLib.casebook.acceptance import latest
 from InteractiveSegLib.casebook.casebook import Casebook
 from InteractiveSegLib.casebook.image_reference import ImageReference
+from InteractiveSegLib.casebook.left_work import left_work
 from InteractiveSegLib.casebook.review import SliceState
 from InteractiveSegLib.casebook.splits import SplitSettings
 from InteractiveSegLib.casebook.starting_masks import keep_starting_mask
@@ -111,7 +112,8 @@ def test_a_case_opens_with_outlines_and_is_accepted_as_far_as_it_is_verified(ope
     person.press("acceptButton")
     idle(person)
     assert person.status.text == "case0: accepted; not verified, and not taught: right"
-    first, batch, stop = person.ui("standingLabel").text.splitlines()
+    first, tests, batch, stop = person.ui("standingLabel").text.splitlines()
+    assert tests == "0 of 1 test case accepted, annotated without help"
     assert first == "1 of 2 cases accepted; 2 of their 3 organs verified in every slice"
     assert batch.startswith("batch 1: 1 of 5 cases, median ")
     assert stop.startswith("continue: ")
@@ -221,6 +223,42 @@ def test_the_tick_before_an_organ_hides_it(opened):
     assert not node.GetDisplayNode().GetSegmentVisibility(first)
     person.ui("organTable")._qt.item(0, 0).setCheckState(Qt.CheckState.Checked)
     assert node.GetDisplayNode().GetSegmentVisibility(first)
+
+
+def test_a_case_opens_in_a_layout_without_slice_views(person, study):
+    import slicer
+
+    views = slicer.util.getNodesByClass("vtkMRMLSliceNode")
+    for view in views:
+        view.SetMappedInLayout(False)
+    person.panel.casebook_work.open_casebook(study)
+    idle(person)
+    person.press("openNextButton")
+    idle(person)
+    assert not person.status.is_error, person.status
+    person.press("rightButton")
+    assert states(person)["left"] == "right"
+    person.press("sliceRightButton")
+    assert "no view shows the slices" in person.status.text
+    for view in views:
+        view.SetMappedInLayout(True)
+
+
+def test_the_window_that_closes_keeps_the_work_on_the_open_case(opened, study):
+    person = opened
+    person.press("rightButton")
+    person.widget.cleanup()
+    person.widget.cleanup = lambda: None
+    with Casebook(study) as casebook:
+        entry = casebook.case("case0")
+        kept = left_work(casebook, entry)
+    assert entry.state.value == "new"
+    assert kept.review.of(1) == (V,) * 20
+
+
+def test_edit_says_what_the_brush_paints(opened):
+    opened.press("editButton")
+    assert opened.status.text == "The brush of the Segment Editor, below, now paints left."
 
 
 def test_another_volume_takes_the_organs_out_of_reach_until_the_case_is_chosen_again(opened):

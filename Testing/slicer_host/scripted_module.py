@@ -41,6 +41,9 @@ class qSlicerScriptedLoadableModuleWidget(qMRMLWidget):
         self._is_entered = False
 
     def show_module(self, shown: bool) -> None:
+        """As Slicer's panel of modules does before it calls ``enter``."""
+        if shown:
+            self.setSizePolicy(QSizePolicy.Policy.Minimum, self.sizePolicy().verticalPolicy())
         self._is_entered = shown
 
     def dock_width(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,10 +17,12 @@ from InteractiveSegLib.casebook.states import State
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.packed_mask import PackedMask
 from InteractiveSegLib.networks import DEFAULT_NETWORK
+from InteractiveSegLib.progress import Progress
 from InteractiveSegLib.prompts.scribbles import Scribbles
 from InteractiveSegLib.wording.counting import counted
 from InteractiveSegLib.worker.job import JobCallbacks, JobError
 from InteractiveSegLib.worker.requests.casebook_request import CasebookRequest
+from InteractiveSegUI.actions.drawn_event import drawn_event
 from InteractiveSegUI.actions.session_nodes import KeptSegment, put_session
 from InteractiveSegUI.controller import Controller
 from InteractiveSegUI.processes.learning_process import PROMPTED, SUSTAINER, LearningProcess
@@ -40,6 +43,7 @@ class CasebookWork:
     opened : the open case; None if none is open
     learning : the learner, in its own process
     on_opened : called when a case was opened and its nodes are in the scene
+    on_casebook : called when another casebook was opened
     """
 
     def __init__(self, controller: Controller) -> None:
@@ -49,12 +53,13 @@ class CasebookWork:
         self.opened: OpenedCase | None = None
         self.learning = LearningProcess(self._on_learning)
         self.on_opened: list[Callable[[], None]] = []
+        self.on_casebook: list[Callable[[], None]] = []
         self._volume: slicer.vtkMRMLScalarVolumeNode | None = None
         self._segmentation: slicer.vtkMRMLSegmentationNode | None = None
         self._events: list[Event] = []
         self._marks = Scribbles.none()
         self._answered: dict[int, PackedMask] = {}
-        self._version = self._kept_version = 0
+        self._version = 0
         self._busy = False
         controller.listeners.append(self._note_what_happened)
 
@@ -71,16 +76,30 @@ class CasebookWork:
         return self.opened is not None and its_own
 
     @property
-    def has_unsaved_work(self) -> bool:
-        return self.opened is not None and self._controller.recorder.version != self._kept_version
+    def is_gone(self) -> bool:
+        """Whether the image or the masks of the open case were removed from the scene."""
+        nodes = (self._volume, self._segmentation)
+        return self.opened is not None and any(node is None or node.GetScene() is None for node in nodes)
 
     def open_casebook(self, folder: Path) -> None:
         """Show another casebook. Work on the open case is saved first."""
         self._with_work_kept(lambda: self._submit("look", self._on_casebook, folder=folder))
 
+    def create_casebook(self, folder: Path, organs: str) -> None:
+        """Create a casebook, and show it. Work on the open case is saved first.
+
+        organs : their names, separated by commas
+        """
+        self._with_work_kept(lambda: self._submit("create", self._on_casebook, folder=folder, name=organs))
+
+    def add_images(self, place: Path) -> None:
+        """Add all images of a folder and its subfolders to the casebook."""
+        self._submit("add", self._on_view, name=str(place))
+
     def open_next(self, order: str) -> None:
         """Open the next case. Work on the open case is saved first."""
-        self._with_work_kept(lambda: self._submit("next", self._on_opened, order=order))
+        left = self.opened.name if self.opened is not None else ""
+        self._with_work_kept(lambda: self._submit("next", self._on_opened, order=order, name=left))
 
     def open_case(self, name: str) -> None:
         """Open a case of the list."""
@@ -117,13 +136,29 @@ class CasebookWork:
         if self.opened is not None and (not self._events or now - self._events[-1].at > _LOOK_EVERY_S):
             self._events.append(Event(LOOKED, now))
 
+    def leave_scene(self) -> None:
+        """Called before the scene closes: the work on the open case is saved, as it is before another one is opened."""
+        if self.opened is not None and not self.is_gone:
+            with suppress(InputError):  # another volume is chosen, or the casebook is busy: the case is released later
+                self._submit("leave", self._on_done, work=self._work())
+
+    def leave_window(self) -> None:
+        """Called before the window closes, and its scene and its worker with it: the work is saved in this process."""
+        if self.opened is not None and not self.is_gone:
+            from InteractiveSegLib.worker.requests.casebook_actions import (
+                leave_at_once,
+            )  # reads images: not at the start
+
+            with self._controller.errors_shown():
+                leave_at_once(self._required_folder(), self._work())
+
     def close(self) -> None:
         """Called when the window closes; the learner resumes the next time."""
         self.folder = None  # otherwise the end of the learner would start a worker that nobody stops
         self.learning.stop()
 
     def _with_work_kept(self, then: Callable[[], None]) -> None:
-        """Save the work on the open case; continue only if that succeeded."""
+        """Save the work on the open case; continue only if that succeeded. Where its nodes are gone, it is released."""
         if self.opened is None:
             then()
             return
@@ -132,15 +167,20 @@ class CasebookWork:
             self._on_done(view)
             then()
 
-        self._submit("leave", on_kept, work=self._work())
+        if self.is_gone:
+            self._submit("release", on_kept, name=self.opened.name)
+        else:
+            self._submit("leave", on_kept, work=self._work())
 
     def _work(self) -> CaseWork:
-        """The work so far. InputError if no case is open or its volume is no longer selected."""
+        """The work so far. InputError if no case is open or its volume and segmentation are not the selected ones."""
         controller, workspace = self._controller, self._controller.workspace
         if self.opened is None:
             raise InputError("no case is open: press Open next")
-        if controller.parameters.volume is not self._volume:
-            raise InputError(f"choose the volume of the case {self.opened.name}, or open the case again")
+        if self.is_gone:
+            raise InputError(f"the image or the masks of {self.opened.name} were removed: open the case again")
+        if not self.is_shown:
+            raise InputError(f"choose the volume and the segmentation of the case {self.opened.name} again")
         controller.recorder.flush()
         self._note_what_happened()
         prompts, _ = workspace.prompts()
@@ -173,12 +213,19 @@ class CasebookWork:
         def on_result(view: CasebookView) -> None:
             self._busy = False
             with self._controller.errors_shown():
-                if folder is not None:
-                    self.folder = folder
+                is_other = folder is not None and folder != self.folder
+                self.folder = folder or self.folder
                 self.view = view
                 on_view(view)
+                for tell in self.on_casebook if is_other else ():
+                    tell()
 
-        callbacks = JobCallbacks(result=on_result, error=self._on_error, stopped=lambda _how: self._on_stopped())
+        callbacks = JobCallbacks(
+            progress=self._on_progress if action == "add" else None,
+            result=on_result,
+            error=self._on_error,
+            stopped=lambda _how: self._on_stopped(),
+        )
         self._busy = True
         self._controller.client.submit(request, callbacks)
         self._controller.changed()
@@ -219,7 +266,7 @@ class CasebookWork:
         self._events = [Event(OPENED, time.time())]
         self._answered = {}
         self._marks = self._controller.workspace.marks().all
-        self._version = self._kept_version = self._controller.recorder.version
+        self._version = self._controller.recorder.version
         for tell in self.on_opened:
             tell()
         self._on_view(view)
@@ -251,6 +298,9 @@ class CasebookWork:
     def _use(self, view: CasebookView) -> None:
         """Select the version of the network in use."""
         self._controller.parameters.model = view.model or DEFAULT_NETWORK
+
+    def _on_progress(self, progress: Progress) -> None:
+        self._controller.say(f"{progress.text}: {progress.done + 1} of {progress.total}")
 
     def _on_error(self, error: JobError) -> None:
         self._busy = False
@@ -298,20 +348,3 @@ class CasebookWork:
         workspace = self._controller.workspace
         labels = labels_of(workspace.segmentation_node)
         return {labels[key]: mask for key, mask in workspace.masks().items() if mask is not None and key in labels}
-
-
-def drawn_event(kind: str, before: Scribbles, after: Scribbles, spacing_kji_mm: tuple[float, float, float]) -> Event:
-    """A stroke or an edit by hand, as the difference of all marks.
-
-    Its length is the diagonal of the new marks' bounding box; its slices are those across the axis along which the
-    marks are thinnest.
-    """
-    kept = {tuple(index) for index in before.indices_kji.tolist()}
-    new = np.array([index for index in after.indices_kji.tolist() if tuple(index) not in kept]).reshape(-1, 3)
-    data: dict = {"voxels": len(new), "length_mm": 0.0, "slices": []}
-    if len(new):
-        extent = np.ptp(new, axis=0)
-        axis = int(np.argmin(extent))
-        data["length_mm"] = float(np.linalg.norm(extent * spacing_kji_mm))
-        data["slices"] = [[axis, int(index)] for index in np.unique(new[:, axis])]
-    return Event(kind, time.time(), data)

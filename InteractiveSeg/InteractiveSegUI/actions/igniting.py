@@ -33,7 +33,7 @@ class Igniting:
     source : what was found in them; None before, and while they are looked at
     text : how the look goes, or why it failed
     names : label of the source -> organ of the study; None where the person has not said yet, "" where it is not used
-    process : that teaches
+    process : that teaches; beside another casebook than the open one, too
     """
 
     def __init__(self, controller: Controller, casebook: Callable[[], Path | None], on_end: Callable[[], None]) -> None:
@@ -46,6 +46,7 @@ class Igniting:
         self.names: dict[int, str | None] = {}
         self.process = IgnitingProcess(self._on_process)
         self._look: Job | None = None
+        self._said: dict[tuple[Path | None, ...], dict[int, str | None]] = {}
 
     @property
     def is_looking(self) -> bool:
@@ -57,7 +58,7 @@ class Igniting:
         if self._casebook() is None:
             return _("Open a casebook first.")
         if self.process.is_running:
-            return _("It runs already.")
+            return self.other_study or _("It runs already.")
         if self.images is None or self.labels is None:
             return _("Choose the folders of images and labelmaps first.")
         if self.source is None:
@@ -68,6 +69,22 @@ class Igniting:
         if not any(self.names.values()):
             return _("None of the labels is used.")
         return ""
+
+    @property
+    def other_study(self) -> str:
+        """A sentence, while the process works on another casebook than the open one; otherwise empty."""
+        folder = self.process.casebook
+        if not self.process.is_running or folder == self._casebook():
+            return ""
+        return _("It runs for another study, {name}.").format(name=folder.name)
+
+    @property
+    def told(self) -> str:
+        """How the training goes, or how it ended; of another study with its name."""
+        process = self.process
+        text = f"\u26a0 {process.text}" if process.is_error else process.text
+        is_other = process.casebook is not None and process.casebook != self._casebook()
+        return _("In the study {name}: {text}").format(name=process.casebook.name, text=text) if is_other else text
 
     def choose_images(self, folder: Path) -> None:
         """Where their labelmaps lie in the same folder, that need not be chosen again."""
@@ -108,6 +125,7 @@ class Igniting:
     def name(self, label: int, name: str | None) -> None:
         """Say which organ a label of the source is; "" if it is not used, None if that is not known."""
         self.names[label] = name
+        self._said.setdefault(self._place, {})[label] = name
         self._controller.changed()
 
     def start(self) -> None:
@@ -126,10 +144,21 @@ class Igniting:
         """The window goes away. It goes on where it was when it is started again."""
         self.process.stop(wait=True)
 
+    @property
+    def _place(self) -> tuple[Path | None, ...]:
+        """To which the names belong that a person chose."""
+        return (self._casebook(), self.images, self.labels)
+
     def _on_source(self, source: SourceView) -> None:
         self._look, self.source = None, source
+        said, organs = self._said.get(self._place, {}), ("", *source.study.values())
         self.names = proposed_names(source.images_with, source.study)
-        self._tell(" ".join(f"{sentence(note)}." for note in source.notes))
+        for label in self.names:
+            if label in said and (not source.study or said[label] in organs):
+                self.names[label] = said[label]
+        by_number = any(label in source.study and label not in said for label in self.names)
+        check = [_("Labels were matched by number: check the table.")] if by_number else []
+        self._tell(" ".join([*check, *(f"{sentence(note)}." for note in source.notes)]))
 
     def _on_look_failed(self, error: JobError | str) -> None:
         self._look = None

@@ -145,12 +145,12 @@ class Reviewing(VTKObservationMixin):
         self._controller.say(f"{_('All slices are right: press Accept case.')} {absent}".strip())
 
     def choose(self, segment_id: str) -> None:
-        """Select an organ. Unless the slice shown is an unverified one of it, the middle one of these is shown."""
+        """Select an organ. Unless a slice view shows an unverified slice of it, the middle one of these is shown."""
         controller = self._controller
         controller.parameters.segment = segment_id
         controller.recorder.flush()
         review, mask = self.review, controller.recorder.known(mask_key(segment_id))
-        if review is None or mask is None:
+        if review is None or mask is None or not shown_views():
             return
         known = review.known(self._labels()[segment_id])
         left = sorted(each for each in slices_of_difference(None, mask, review.axis) if not known[each])
@@ -158,8 +158,8 @@ class Reviewing(VTKObservationMixin):
             show_place((review.axis, left[len(left) // 2]), controller.workspace.geometry())
 
     def begin(self) -> None:
-        """A case was opened: nothing of it is skipped. Where no view shows single slices of it, the views are turned,
-        and the first of its organs is shown.
+        """A case was opened: nothing of it is skipped, and the first of its organs is chosen. If it has a starting mask
+        and no view shows single slices of it, the views are turned.
         """
         self._skipped.clear()
         self._filled = {}
@@ -169,6 +169,7 @@ class Reviewing(VTKObservationMixin):
                 self._shown_place(review)
             except InputError:
                 align_views(self._controller.workspace.geometry())
+        if labels:
             self.choose(next(iter(labels)))
 
     def watch(self) -> None:

@@ -12,10 +12,9 @@ from slicer.i18n import tr as _
 
 from InteractiveSegLib.progress import Progress
 from InteractiveSegLib.wording.counting import counted
-from InteractiveSegUI.processes.library_process import LibraryProcess
+from InteractiveSegUI.processes.library_process import STARTED, LibraryProcess
 
 _PROGRESS = re.compile(r"(\d+) of (\d+): (.*)")
-_STARTED = "\tstarting mask\t"
 _LEAST_S = 10.0  # of a stage, before its rest is told
 
 
@@ -40,18 +39,20 @@ class IgnitingProcess:
     text : how it goes, or how it ended
     progress : of the stage it is at; None while nothing runs
     is_error : it ended otherwise than it should
+    casebook : that it works on, or worked on last
     options : further ones for the command
     """
 
     def __init__(self, on_change: Callable[[bool], None]) -> None:
         self._on_change = on_change
         self._process = LibraryProcess(_("the training"), self._on_line, self._on_end)
-        self._began = 0.0
+        self._began, self._first = 0.0, 0
         self._started = 0
         self._said: list[str] = []
         self.text = ""
         self.progress: Progress | None = None
         self.is_error = False
+        self.casebook: Path | None = None
         self.options: list[str] = []
 
     @property
@@ -59,7 +60,7 @@ class IgnitingProcess:
         return self._process.is_running
 
     def start(self, casebook: Path, source: Source) -> None:
-        self._started, self._said, self.is_error = 0, [], False
+        self._started, self._said, self.is_error, self.casebook = 0, [], False, casebook
         self.text, self.progress = _("Starting ..."), Progress(0, 0, "")
         words = ["casebook", "ignite", str(casebook), "--images", str(source.images), "--labels", str(source.labels)]
         self._process.start([*words, "--names", str(source.names), "--low-priority", *self.options])
@@ -77,11 +78,11 @@ class IgnitingProcess:
         if found is not None:
             done, total = int(found[1]), int(found[2])
             if self.progress is None or (total, found[3][:5]) != (self.progress.total, self.progress.text[:5]):
-                self._began = time.monotonic()
+                self._began, self._first = time.monotonic(), done
             self.progress = Progress(done, total, found[3])
-            self.text = progress_in_words(self.progress, time.monotonic() - self._began)
+            self.text = progress_in_words(self.progress, time.monotonic() - self._began, self._first)
             self._on_change(False)
-        elif _STARTED in line:
+        elif STARTED in line:
             self._started += 1
         else:
             self._said.append(line)
@@ -100,10 +101,11 @@ class IgnitingProcess:
         self._on_change(True)
 
 
-def progress_in_words(progress: Progress, seconds: float) -> str:
+def progress_in_words(progress: Progress, seconds: float, first: int = 0) -> str:
     """What is being done, and how long it will take.
 
     seconds : that the stage has taken so far
+    first : what was done before, where a training goes on
     """
     if progress.text.startswith("loss "):
         text = _("Learning from the labelled images: step {done} of {total}")
@@ -111,8 +113,8 @@ def progress_in_words(progress: Progress, seconds: float) -> str:
     else:
         text = _("{what}: {done} of {total}")
         said = text.format(what=sentence(progress.text), done=progress.done + 1, total=progress.total)
-    if progress.done and seconds > _LEAST_S:
-        left = seconds / progress.done * (progress.total - progress.done)
+    if progress.done > first and seconds > _LEAST_S:
+        left = seconds / (progress.done - first) * (progress.total - progress.done)
         said = f"{said}, {time_left(left)}"
     return said
 

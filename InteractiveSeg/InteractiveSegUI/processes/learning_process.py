@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from InteractiveSegUI.processes.library_process import LibraryProcess
+from InteractiveSegLib.wording.counting import counted
+from InteractiveSegUI.processes.library_process import STARTED, LibraryProcess
 
 PROMPTED, SUSTAINER = "prompted", "sustainer"
 
@@ -29,6 +30,7 @@ class LearningProcess:
         self._waiting: list[tuple[Path, str]] = []
         self._network = PROMPTED
         self._last = ""
+        self._started = 0
         self.text = "Idle."
         self.options: list[str] = []
 
@@ -52,7 +54,7 @@ class LearningProcess:
 
     def _next(self) -> None:
         casebook, self._network = self._waiting.pop(0)
-        self._last = ""
+        self._last, self._started = "", 0
         told = "Learning from accepted cases, in the background."
         self.text = told if self._network == PROMPTED else "Learning to mark new cases by itself, in the background."
         words = ["learn", str(casebook), "--network", self._network, "--low-priority", "--quiet", *self.options]
@@ -60,14 +62,20 @@ class LearningProcess:
         self._on_change(False)
 
     def _on_line(self, line: str) -> None:
-        self._last = line.replace("\t", ": ")
+        if STARTED in line:
+            self._started += 1
+        else:
+            self._last = line.replace("\t", ": ")
 
     def _on_end(self, code: int | None, reason: str) -> None:
-        said = self._last or "nothing was left to learn"
+        said = self._last or "it gave no reason"
         if code is None:
             self.text = f"{reason[0].upper()}{reason[1:]}."
         else:
-            self.text = f"Learnt from {said}." if code == 0 else f"The learner stopped: {said}"
+            learnt = f"Learnt from {said}." if self._last else "Nothing was left to learn."
+            self.text = learnt if code == 0 else f"The learner stopped: {said}"
+        if self._started:
+            self.text += f" {counted(self._started, 'case has', 'cases have')} a new starting mask."
         self._on_change(True)
         if self._waiting and not self.is_running:
             self._next()

@@ -11,6 +11,7 @@ import qt
 from InteractiveSegLib.system.python_process import library_command
 from InteractiveSegLib.worker.transport import end_in_words
 
+STARTED = "\tstarting mask\t"  # in the line for each case that got one
 _FAILED_TO_START = 0
 _STOP_MS = 3000
 

@@ -129,9 +129,11 @@ def show_place(place: Place, geometry: Geometry) -> slicer.vtkMRMLSliceNode:
 
 def align_views(geometry: Geometry) -> None:
     """Align every view in the layout with a voxel axis: the first three with one each, rotated as little as possible,
-    and others with the axis that they look along most closely.
+    and others with the axis that they look along most closely. A layout may have none.
     """
     views = shown_views()
+    if not views:
+        return
     cosines = np.array([_cosines(view, geometry) for view in views])
     first = range(min(3, len(views)))
     own = max(itertools.permutations(range(3), len(first)), key=lambda axes: cosines[first, axes].sum())

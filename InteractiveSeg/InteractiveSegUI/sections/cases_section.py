@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import qt
+import slicer
 from slicer.i18n import tr as _
 
 from InteractiveSegLib.casebook.states import OPEN, State
@@ -24,6 +25,8 @@ class CasesSection(Section):
         self.ui.igniteButton.connect("toggled(bool)", lambda _on: self.update())
         self._shown: Any = None
         self.on_click(self.ui.openCasebookButton, self._choose_casebook, computes=True)
+        self.on_click(self.ui.newCasebookButton, self._create_casebook, computes=True)
+        self.on_click(self.ui.addImagesButton, self._add_images, computes=True)
         self.on_click(self.ui.openCaseButton, lambda: work.open_case(self._chosen()))
         self.on_click(self.ui.reopenButton, lambda: work.reopen(self._chosen()))
         self.on_click(self.ui.learnButton, work.learn)
@@ -48,6 +51,8 @@ class CasesSection(Section):
         learning = _("The learner is running.") if work.learning.is_running else ""
         no_version = "" if has_casebook and view.model else _("There is no learnt version yet.")
         self.allow(ui.openCasebookButton, busy)
+        self.allow(ui.newCasebookButton, busy)
+        self.allow(ui.addImagesButton, no_casebook or busy)
         for button, obstacle in (
             (ui.openCaseButton, no_casebook or not_open),
             (ui.reopenButton, no_casebook or not_done),
@@ -70,6 +75,21 @@ class CasesSection(Section):
         folder = qt.QFileDialog.getExistingDirectory(None, _("Folder of the casebook"), "")
         if folder:
             self._work.open_casebook(Path(folder))
+
+    def _create_casebook(self) -> None:
+        folder = qt.QFileDialog.getExistingDirectory(None, _("Folder for the new casebook"), "")
+        if not folder:
+            return
+        dialog = qt.QInputDialog(slicer.util.mainWindow())
+        dialog.setWindowTitle(_("New casebook"))
+        dialog.setLabelText(_("Organs of the study, separated by commas, such as: left ventricle, myocardium"))
+        if dialog.exec_():
+            self._work.create_casebook(Path(folder), dialog.textValue())
+
+    def _add_images(self) -> None:
+        folder = qt.QFileDialog.getExistingDirectory(None, _("Folder with images"), "")
+        if folder:
+            self._work.add_images(Path(folder))
 
     def _fill(self) -> None:
         table, rows = self.ui.caseTable, self._shown.rows

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import slicer
 import vtk
+from slicer.i18n import tr as _
 
 from InteractiveSegUI.actions.tools import Tools
 from InteractiveSegUI.controller import Controller
@@ -65,6 +66,8 @@ class EditorSection(Section):
         self.ui.editorButton.collapsed = False
         self.update()
         self._editor.setActiveEffectByName("Paint")
+        name = self.controller.workspace.name_of(self.controller.parameters.segment)
+        self.controller.say(_("The brush of the Segment Editor, below, now paints {name}.").format(name=name))
 
     def put_away(self) -> None:
         """Deactivate the effect for another tool."""

@@ -52,7 +52,9 @@ class IgniteSection(Section):
         warning = "\u26a0 " if igniting.is_error else ""
         ui.sourceLabel.text = f"{warning}{igniting.text}"
         ui.sourceLabel.visible = bool(igniting.text)
+        other = igniting.other_study
         running = _("Wait until it has ended, or press Cancel.") if process.is_running else ""
+        running = f"{other} {running}".strip()
         for button in (ui.imagesButton, ui.labelsButton):
             self.allow(button, running)
         self.allow(ui.startButton, igniting.obstacle)
@@ -62,8 +64,8 @@ class IgniteSection(Section):
         if process.progress is not None:
             ui.igniteBar.maximum = process.progress.total
             ui.igniteBar.value = process.progress.done
-        ui.igniteLabel.text = f"\u26a0 {process.text}" if process.is_error else process.text
-        ui.igniteLabel.visible = bool(process.text)
+        ui.igniteLabel.text = igniting.told
+        ui.igniteLabel.visible = bool(igniting.told)
 
     def close(self) -> None:
         self._igniting.close()

@@ -82,9 +82,13 @@ class ReviewSection(Section):
         if work.is_shown and self._reviewing.nothing_is_right:
             nothing = _("Nothing is verified yet: press Right for an organ, or This slice is right.")
         self.allow(ui.openNextButton, no_casebook or busy)
-        self.allow(ui.acceptButton, no_case or busy or nothing)
-        self.allow(ui.skipButton, no_case or busy)
-        not_shown = "" if work.is_shown else _("Choose the volume and the segmentation of the case again.")
+        not_shown = ""
+        if not work.is_shown:
+            not_shown = _(
+                "Choose the volume and the segmentation of the case again. If they were removed, open the case again."
+            )
+        self.allow(ui.acceptButton, no_case or busy or not_shown or nothing)
+        self.allow(ui.skipButton, no_case or busy or not_shown)
         obstacle = no_case or not_shown or controller.obstacles.no_segment
         for button in self._about_organs:
             self.allow(button, obstacle)

@@ -39,7 +39,7 @@ def act(folder: Path, action: str, work: CaseWork | None = None, name: str = "",
     Parameters
     ----------
     work : of the open case, for "keep", "accept", "skip" and "leave"
-    name : of a case, for "open" and "reopen"
+    name : of a case, for "open", "reopen" and "release"; for "next", of the one that was left, which comes last
     order : of the worklist, for "next"
 
     Raises
@@ -99,7 +99,7 @@ def _just_look(casebook: Casebook, work: CaseWork | None, name: str, order: str)
 
 
 def _next(casebook: Casebook, work: CaseWork | None, name: str, order: str) -> CasebookView:
-    found = next_case(casebook, order, known_uncertainties(casebook))
+    found = next_case(casebook, order, known_uncertainties(casebook), after=name)
     if found is None:
         return _look(casebook, "nothing is left to do: no case is new or reopened")
     for passed_over in found.notes:
@@ -129,24 +129,53 @@ def _opened(casebook: Casebook, entry: CaseEntry, reason: str) -> CasebookView:
 
 def _keep(casebook: Casebook, work: CaseWork | None, name: str, order: str) -> CasebookView:
     work = _required(work)
+    _kept(casebook, work)
+    return _look(casebook, f"{work.case}: saved")
+
+
+def _kept(casebook: Casebook, work: CaseWork) -> CaseEntry:
+    """Save the work; returns the case as it then stands."""
     entry = casebook.case(work.case)
     if entry.state in (State.IN_WORK, State.REOPENED):
         casebook.work.take(entry.id)  # which a restarted worker does not have yet
     labels = _labels(work.masks, entry.image.geometry.shape_kji)
     keep_round(casebook, entry, work.prompts, labels, work.review)
     casebook.record(entry, work.events)
-    return _look(casebook, f"{work.case}: saved")
+    return casebook.case(work.case)
 
 
 def _leave(casebook: Casebook, work: CaseWork | None, name: str, order: str) -> CasebookView:
     """Save the work, and release the case for others."""
     work = _required(work)
-    _keep(casebook, work, name, order)
-    entry = casebook.case(work.case)
+    _put_away(casebook, work)
+    return _look(casebook, f"{work.case}: saved for later")
+
+
+def leave_at_once(folder: Path, work: CaseWork) -> None:
+    """The action "leave" for a window that closes, beside a worker that still has the case in work.
+
+    Raises
+    ------
+    InputError, OutputError : nothing is changed then.
+    """
+    with Casebook(folder) as casebook:
+        _put_away(casebook, work)
+
+
+def _put_away(casebook: Casebook, work: CaseWork) -> None:
+    entry = _kept(casebook, work)
     if entry.state is State.IN_WORK:
         casebook.give_back(entry)
     casebook.work.give_back(entry.id)  # of a reopened case, too
-    return _look(casebook, f"{work.case}: saved for later")
+
+
+def _release(casebook: Casebook, work: CaseWork | None, name: str, order: str) -> CasebookView:
+    """Release a case for others, as it was last saved."""
+    entry = casebook.case(name)
+    if entry.state is State.IN_WORK:
+        casebook.give_back(entry)
+    casebook.work.give_back(entry.id)
+    return _look(casebook, f"{name}: left as it was last saved")
 
 
 def _accept(casebook: Casebook, work: CaseWork | None, name: str, order: str) -> CasebookView:
@@ -179,7 +208,7 @@ def _left_open(review: Review, names: Mapping[int, str]) -> str:
 def _skip(casebook: Casebook, work: CaseWork | None, name: str, order: str) -> CasebookView:
     work = _required(work)
     entry = _as_opened(casebook, work)
-    _keep(casebook, work, name, order)
+    _kept(casebook, work)
     casebook.skip(entry)
     return _look(casebook, f"{work.case}: skipped; the work is kept")
 
@@ -232,6 +261,7 @@ ACTIONS: Mapping[str, Callable[[Casebook, CaseWork | None, str, str], CasebookVi
     "open": _open,
     "keep": _keep,
     "leave": _leave,
+    "release": _release,
     "accept": _accept,
     "skip": _skip,
     "reopen": _reopen,

@@ -29,11 +29,11 @@ _Masks = Mapping[int, PackedMask]
 
 @dataclass(frozen=True, eq=False)
 class CasebookRequest:
-    """One of ``casebook_actions.ACTIONS``.
+    """One of ``casebook_actions.ACTIONS``, or "create" or "add".
 
     folder : of the casebook, on the worker's machine
     work, shape_kji : of the open case, and the grid of its image
-    name, order : as for ``casebook_actions.act``
+    name, order : as for ``casebook_actions.act``; for "create" the organs, for "add" the folder of the images
     """
 
     kind: ClassVar[str] = "casebook"
@@ -95,8 +95,14 @@ class CasebookRequest:
     def steps(self, bench: RequestContext) -> Steps[CasebookView]:
         """Run the action."""
         from InteractiveSegLib.worker.requests.casebook_actions import act
+        from InteractiveSegLib.worker.requests.casebook_setup import add_steps, create
 
         yield Progress(0, 1, f"casebook: {self.action}")
+        if self.action == "add":
+            return (yield from add_steps(Path(self.folder), Path(self.name)))
+        if self.action == "create":
+            create(Path(self.folder), self.name)
+            return act(Path(self.folder), "look")
         return act(Path(self.folder), self.action, self.work, self.name, self.order)
 
     @staticmethod
