@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from InteractiveSegLib.device import bfloat16_is_fast
 from InteractiveSegLib.networks.cues import CHANNELS, CueSettings, ShownPrompts, encode
 from InteractiveSegLib.networks.network import Head, Member
 from InteractiveSegLib.progress import Progress, Stage, Steps, finish
@@ -30,22 +29,16 @@ def slice_axis(shape_kji: Sequence[int], spacing_mm: Sequence[float]) -> int:
 
 @torch.no_grad()
 def feature_steps(network: Member, image: Tensor, spacing_mm: Sequence[float]) -> Steps[Tensor]:
-    """Features (F, K, J, I) of an image (K, J, I) in [0, 1]; a 2D network sees it slice by slice.
-
-    A 2D network multiplies in bfloat16 on processors that are made for it.
-    """
+    """Features (F, K, J, I) of an image (K, J, I) in [0, 1]; a 2D network sees it slice by slice."""
     if network.dimensions == 3:
         features = yield from network.feature_steps(image[None, None], spacing_mm)
         return features[0]
     axis = slice_axis(image.shape, spacing_mm)
     slices = image.movedim(axis, 0)[:, None]
-    fast = bfloat16_is_fast(image.device)
     parts = []
     for start in range(0, slices.shape[0], _SLICES_AT_ONCE):
         yield Progress.of(Stage.NETWORK, start, slices.shape[0])
-        with torch.autocast(image.device.type, torch.bfloat16, fast):
-            found = finish(network.feature_steps(slices[start : start + _SLICES_AT_ONCE], spacing_mm))
-        parts.append(found.float())
+        parts.append(finish(network.feature_steps(slices[start : start + _SLICES_AT_ONCE], spacing_mm)))
     return _voxel_by_voxel(torch.cat(parts).movedim(1, 0), axis)
 
 

@@ -4,7 +4,6 @@ import torch
 from torch import nn
 
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.networks import predict
 from InteractiveSegLib.networks.block_six import BlockSixNetwork, inflate
 from InteractiveSegLib.networks.checkpoint import load_network
 from InteractiveSegLib.networks.pcnet import PCNet
@@ -162,25 +161,6 @@ def test_slices_lie_along_the_axis_of_the_thickest():
     assert slice_axis((4, 5, 1), (3.0, 1.0, 1.0)) == 2
 
 
-@pytest.fixture
-def in_float32(monkeypatch):
-    monkeypatch.setattr(predict, "bfloat16_is_fast", lambda _device: False)
-
-
-@torch.no_grad()
-def test_bfloat16_gives_nearly_the_same_probabilities(monkeypatch):
-    network, image = small(PNet), torch.rand((9, 16, 12), generator=torch.Generator().manual_seed(2))
-    found = []
-    for fast in (False, True):
-        monkeypatch.setattr(predict, "bfloat16_is_fast", lambda _device, fast=fast: fast)
-        features = finish(feature_steps(network, image, (3.0, 1.0, 1.0)))
-        assert features.dtype == torch.float32
-        found.append(foreground_probability(network.block6, features))
-    assert not torch.equal(*found)
-    torch.testing.assert_close(*found, rtol=0, atol=0.02)
-
-
-@pytest.mark.usefixtures("in_float32")
 @pytest.mark.parametrize(("spacing_mm", "axis"), [((3.0, 0.7, 0.5), 0), ((0.7, 3.0, 0.5), 1), ((0.7, 0.5, 3.0), 2)])
 @torch.no_grad()
 def test_a_2d_network_sees_an_image_slice_by_slice(spacing_mm, axis):
@@ -196,7 +176,6 @@ def test_a_2d_network_sees_an_image_slice_by_slice(spacing_mm, axis):
         torch.testing.assert_close(probability.select(axis, index), one, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.usefixtures("in_float32")
 @pytest.mark.parametrize("axis", [0, 1, 2])
 @torch.no_grad()
 def test_a_2d_network_sees_a_single_slice_as_such_whatever_its_thickness(axis):
