@@ -17,6 +17,7 @@ from InteractiveSegLib.progress import finish
 from InteractiveSegLib.prompts.prompts import Prompts
 from InteractiveSegLib.prompts.scribbles import Scribbles
 from InteractiveSegLib.segmenting import bifseg
+from InteractiveSegLib.segmenting.adapt import AdaptSettings
 from InteractiveSegLib.segmenting.bifseg import bifseg_steps
 from InteractiveSegLib.segmenting.object_crop import encoded_steps, object_crop
 from InteractiveSegLib.segmenting.object_prompts import ObjectPrompts
@@ -32,7 +33,9 @@ def networks():
     return {"prompted": PromptedNetwork((4, 4)).eval(), "plain": PCNet(channels=2, compressed=2).eval()}
 
 
-def segmented(network, foreground=(), background=(), *others, box=None, start=None, **settings):
+def segmented(
+    network, foreground=(), background=(), *others, box=None, start=None, learns=False, fitted=True, **settings
+):
     """The first round of marks (voxels); those on every other object are among the background's."""
     settings = BifsegSettings(**{"grid": FULL, **settings})
     extent = box or BoundingBox.whole(SHAPE_KJI)
@@ -42,7 +45,8 @@ def segmented(network, foreground=(), background=(), *others, box=None, start=No
     labels = np.repeat([1, 255, *range(2, len(marks))], [len(voxels) for voxels in marks])
     boxes = {} if box is None else {1: box}
     own = ObjectPrompts.of(Prompts(boxes, Scribbles(np.concatenate(marks), labels)), 1, extent, crop.grid, CPU)
-    return finish(bifseg_steps(crop, replace(own, start=start), network, settings, adapt=False, seed=0))
+    own = replace(own, start=start)
+    return finish(bifseg_steps(crop, own, network, settings, adapt=learns, seed=0, fitted=fitted))
 
 
 @pytest.fixture
@@ -154,3 +158,21 @@ def test_the_part_of_a_boxs_slices_that_is_marked(slices, part):
 def _shares(network):
     defaults = BifsegSettings.for_network(network)
     return {name: getattr(defaults, name) for name in ("classical_share", "classical_share_of_box")}
+
+
+@pytest.mark.parametrize("rounds", [0, 1, 3])
+def test_without_a_fit_at_the_end_the_probability_is_the_same(monkeypatch, rounds):
+    fits = []
+    fit = bifseg.fit_labels_steps
+    monkeypatch.setattr(bifseg, "fit_labels_steps", lambda *given, **named: fits.append(1) or fit(*given, **named))
+    learning = AdaptSettings(updates=5, rounds=rounds, changed_fraction=-1.0)
+    found, counts = [], []
+    for fitted in (True, False):
+        drawn = {"box": BoundingBox((2, 4, 6), (11, 17, 21)), "adapt": learning} if rounds else {}
+        found.append(segmented(networks()["plain"], ON_BLOB, BESIDE, fitted=fitted, learns=rounds > 0, **drawn))
+        counts.append(len(fits))
+        fits.clear()
+    whole, part = found
+    assert torch.equal(whole.probability, part.probability)
+    assert torch.equal(part.labels, part.probability > 0.5)
+    assert counts == [rounds + 1, rounds]

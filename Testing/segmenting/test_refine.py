@@ -160,6 +160,17 @@ def test_fitting_ends_when_the_gap_is_reached():
     assert checks[0] < checks[1] < checks[2] == 200 / _AT_ONCE
 
 
+def test_the_gap_is_measured_only_when_it_may_be_reached(monkeypatch):
+    probability, image = random_object((24, 20, 28), (1.0, 1.0, 1.0), noise=0.2, contrast=0.3)
+    gaps = []
+    measured = _Problem.relative_gap
+    monkeypatch.setattr(_Problem, "relative_gap", lambda problem: gaps.append(measured(problem)) or gaps[-1])
+    hard = EnergySettings(smoothness_mm=10.0, gap=0.002)
+    steps = len(list(minimise_energy_steps(probability, image, (1.0, 1.0, 1.0), settings=hard)))
+    assert gaps[-1] <= 0.002 < min(gaps[:-1])
+    assert len(gaps) <= steps / 2
+
+
 def test_a_fit_from_the_last_border_is_as_good_and_quicker():
     spacing_mm = (3.0, 0.7, 0.5)
     probability, image = random_object((12, 20, 28), spacing_mm)
