@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.learning.automatic_network import AutomaticNetwork
-from InteractiveSegLib.networks.losses import partial_dice_cross_entropy
+from InteractiveSegLib.networks.losses import marginal_logits, soft_dice
 from InteractiveSegLib.networks.scribble_losses import (
     UNMARKED,
     CrfSettings,
@@ -72,7 +72,7 @@ class ScribbleObjective:
         logits = network(batch["image"]).float()
         parts = {"marks": partial_cross_entropy(logits, marks, known)}
         if settings.dice and bool((marks != UNMARKED).any()):
-            parts["dice"] = settings.dice * _soft_dice(logits, marks, known) - settings.dice * parts["marks"]
+            parts["dice"] = settings.dice * _soft_dice(logits, marks, known)
         probabilities = logits.softmax(dim=1)
         grown = min(1.0, float(batch["done"]) / settings.ramp) if settings.ramp else 1.0
         if settings.crf:
@@ -91,11 +91,10 @@ class ScribbleObjective:
 
 
 def _soft_dice(logits: Tensor, marks: Tensor, known: Tensor) -> Tensor:
-    """Soft Dice plus cross-entropy of what is marked, as for masks."""
-    marked = marks != UNMARKED
+    """Of what is marked, as for masks."""
     targets = nn.functional.one_hot(marks.clamp(min=0), logits.shape[1]).movedim(-1, 1).to(logits.dtype)
     spread = known.reshape(*known.shape, *[1] * (logits.ndim - 2)).expand_as(logits)
-    return partial_dice_cross_entropy(logits, targets, spread, marked.to(logits.dtype))
+    return soft_dice(marginal_logits(logits, spread).softmax(dim=1), targets, (marks != UNMARKED).to(logits.dtype))
 
 
 def _spacing(network: AutomaticNetwork) -> Sequence[float]:

@@ -44,12 +44,17 @@ def soft_dice_cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor) ->
         raise InputError("no voxel has a weight above 0: there is nothing to learn from")
     log_probabilities = logits.log_softmax(dim=1)
     cross_entropy = -(weights * (targets * log_probabilities).sum(dim=1)).sum() / total
-    found, wanted = ((values[:, 1:] * weights[:, None]).flatten(2) for values in (log_probabilities.exp(), targets))
+    return cross_entropy + soft_dice(log_probabilities.exp(), targets, weights)
+
+
+def soft_dice(probabilities: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    """The second term of ``soft_dice_cross_entropy``; 0 if no object occurs."""
+    found, wanted = ((values[:, 1:] * weights[:, None]).flatten(2) for values in (probabilities, targets))
     both = (found * targets[:, 1:].flatten(2)).sum(dim=2)
     size = wanted.sum(dim=2)
     dice = 2 * both / (size + found.sum(dim=2)).clamp(min=1e-6)
     occurs = (targets[:, 1:].flatten(2).sum(dim=2) >= 0.5).float()
-    return cross_entropy + ((1 - dice) * occurs).sum() / occurs.sum().clamp(min=1)
+    return ((1 - dice) * occurs).sum() / occurs.sum().clamp(min=1)
 
 
 def partial_dice_cross_entropy(logits: Tensor, targets: Tensor, known: Tensor, weights: Tensor) -> Tensor:
