@@ -15,12 +15,14 @@ from InteractiveSegLib.networks.scribble_losses import (
     UNMARKED,
     CrfSettings,
     attentive_similarity,
+    half_offsets,
     masked_crf,
     mean_similarity,
     partial_cross_entropy,
 )
 from InteractiveSegLib.training.trainer import Batch
 
+_NEIGHBOURS = 80
 _POOL = {2: nn.functional.adaptive_avg_pool2d, 3: nn.functional.adaptive_avg_pool3d}
 
 
@@ -28,7 +30,8 @@ _POOL = {2: nn.functional.adaptive_avg_pool2d, 3: nn.functional.adaptive_avg_poo
 class ScribbleLossSettings:
     """The terms of the loss beside the cross-entropy of what is marked.
 
-    crf, attentive : weights of the masked CRF and of the attentive similarity; 0 leaves a term out
+    crf, attentive : weights of the masked CRF and of the attentive similarity; 0 leaves a term out. That of the CRF
+        holds for voxels with 80 neighbours, as pixels of 1.5 mm have, and is smaller where there are more
     dice : weight of the soft Dice of what is marked, for masks that mark everything
     pairs : of the CRF
     radius : in cells, of the attentive similarity
@@ -76,8 +79,10 @@ class ScribbleObjective:
         probabilities = logits.softmax(dim=1)
         grown = min(1.0, float(batch["done"]) / settings.ramp) if settings.ramp else 1.0
         if settings.crf:
-            found = masked_crf(probabilities, batch["image"], marks, _spacing(network), settings.pairs)
-            parts["crf"] = grown * settings.crf * found
+            spacing = _spacing(network)
+            found = masked_crf(probabilities, batch["image"], marks, spacing, settings.pairs)
+            share = _NEIGHBOURS / max(1, 2 * len(half_offsets(spacing, settings.pairs.radius_mm)))
+            parts["crf"] = grown * settings.crf * share * found
         watched: dict[str, float] = {}
         if settings.attentive and network.attention is not None and network.attention.latest is not None:
             latest = network.attention.latest
