@@ -85,11 +85,12 @@ def folder_steps(
     try:
         read = yield from scribbled_images(source.images, source.scribbles, source.values, source.patient, notes)
         learnt, held = _divided(read, source, settings, notes)
-        spacing, slices_first = spacing_of([each.volume.geometry for each in learnt], THICK)
+        marked = [(each.volume, each.marks) for each in learnt]
+        spacing, slices_first = spacing_of(marked, THICK, settings.patches.sides[1])
         network = settings.network(read.labels, spacing, slices_first)
         lessons = [scribble_lesson(each.volume, each.marks, network, read.known(each)) for each in learnt]
         cases = _held_out(held, source, read, notes)
-        _require_same(output, fingerprint(settings, [(each.volume, each.marks) for each in learnt], cases))
+        _require_same(output, fingerprint(settings, marked, cases))
         taught = yield from taught_steps(network, lessons, cases, settings, output / "training", device)
         facts = {
             "images": len(learnt),

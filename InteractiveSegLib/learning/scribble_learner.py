@@ -178,7 +178,8 @@ class ScribbleLearner:
         return cases
 
     def _trained(self, scribbled: ScribbleSet, held_out: list[HeldOut], key: int) -> Steps[Version]:
-        spacing, slices_first = spacing_of([each.volume.geometry for each in scribbled.images], THICK)
+        marked = [(each.volume, each.marks) for each in scribbled.images]
+        spacing, slices_first = spacing_of(marked, THICK, self.settings.patches.sides[1])
         network = self.settings.network(scribbled.labels, spacing, slices_first)
         lessons = [
             scribble_lesson(each.volume, each.marks, network, scribbled.known(each)) for each in scribbled.images

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.image.box import BoundingBox
 from InteractiveSegLib.image.file_pairs import listed, scribble_pairs
 from InteractiveSegLib.image.geometry import Geometry, Volume
 from InteractiveSegLib.learning.image_lesson import PatientAxes
@@ -22,6 +23,11 @@ from InteractiveSegLib.prompts.scribbles import BACKGROUND
 from InteractiveSegLib.wording.counting import counted
 
 _MOSTLY = 0.5  # of the voxels: nobody marks so many
+_SHOWN = 2 / 3  # share of a patch's side that the marked objects fill
+_COARSEST = 2.0
+
+Scribbled = tuple[Volume, Mapping[int, NDArray[np.bool_]]]
+"""An image and its marks, as of ``ScribbledImage``."""
 
 
 @dataclass(frozen=True)
@@ -188,25 +194,45 @@ def split_patients(patients: Iterable[str], validation: int, seed: int) -> tuple
     return [name for name in names if name not in drawn], sorted(drawn)
 
 
-def spacing_of(geometries: Sequence[Geometry], thick: float) -> tuple[tuple[float, float, float], bool]:
+def spacing_of(images: Sequence[Scribbled], thick: float, side: int) -> tuple[tuple[float, float, float], bool]:
     """Size of the voxels that a network should see, mm, along slices or S, A and R; and whether slices come first.
 
-    It is the median of the images. Single slices are looked at as slices, whatever thickness their files state.
+    It is the median of the images. Pixels of slices that are looked at one by one are up to twice as large, so that a
+    patch shows the objects of most images together, and as much again beside them. Single slices are looked at as
+    slices, whatever thickness their files state.
 
+    Parameters
+    ----------
+    images : with their marks
     thick : slices so many times thicker than their pixels are looked at one by one
+    side : of a patch of a slice, in pixels
     """
+    geometries = [volume.geometry for volume, _ in images]
     if any(1 in geometry.shape_kji for geometry in geometries):
         sizes = [sorted(_in_plane(geometry)) for geometry in geometries]
         pixel = float(np.median([mm for pair in sizes for mm in pair]))
+        pixel *= _coarsened(images, pixel, side)
         slices = [max(geometry.spacing_kji_mm) for geometry in geometries]
         return (max(float(np.median(slices)), thick * pixel), pixel, pixel), True
     first = [PatientAxes.slices_first(each).spacing_mm(each) for each in geometries]
     s, p, q = (float(mm) for mm in np.median(first, axis=0))
     if s >= thick * max(p, q):
-        return (s, p, q), True
+        factor = min(_coarsened(images, max(p, q), side), s / (thick * max(p, q)))
+        return (s, p * factor, q * factor), True
     along = [PatientAxes.of(each).spacing_mm(each) for each in geometries]
     s, p, q = (float(mm) for mm in np.median(along, axis=0))
     return (s, p, q), False
+
+
+def _coarsened(images: Sequence[Scribbled], pixel_mm: float, side: int) -> float:
+    """By how much pixels should grow, from 1 to 2."""
+    extents = []
+    for volume, marks in images:
+        if drawn := [where for label, where in marks.items() if label and where.any()]:
+            _, rows, columns = PatientAxes.slices_first(volume.geometry).order
+            box = BoundingBox.of_mask(np.logical_or.reduce(drawn))
+            extents.append(max(box.shape_kji[axis] * volume.geometry.spacing_kji_mm[axis] for axis in (rows, columns)))
+    return float(np.clip(np.median(extents) / (_SHOWN * side * pixel_mm), 1, _COARSEST)) if extents else 1.0
 
 
 def _in_plane(geometry: Geometry) -> list[float]:

@@ -5,7 +5,7 @@ import pytest
 from scribbled_rings import GEOMETRY, SHAPE, image, scribbles, write_case, write_cases
 
 from InteractiveSegLib.errors import InputError
-from InteractiveSegLib.image.geometry import Geometry
+from InteractiveSegLib.image.geometry import Geometry, Volume
 from InteractiveSegLib.image.image_io import write_image, write_labelmap
 from InteractiveSegLib.learning.scribble_set import (
     ScribbleValues,
@@ -143,10 +143,32 @@ def grid(shape, spacing_kji):
     return Geometry(shape, np.diag([*(-np.array(spacing_kji[:0:-1])), spacing_kji[0], 1.0]))
 
 
+def spacing(shape, spacing_kji, **marked):
+    """Of a network for one image, of which a block is marked."""
+    geometry = grid(shape, spacing_kji)
+    where = np.zeros(shape, bool)
+    where[:, marked.get("rows", slice(0)), marked.get("columns", slice(0))] = True
+    return spacing_of([(Volume(np.zeros(shape, np.float32), geometry), {0: ~where, 1: where})], 3.0, 30)
+
+
 def test_thick_slices_come_first_and_single_ones_count_as_thick():
-    assert spacing_of([grid((9, 40, 30), (8.0, 1.5, 1.25))], 3.0) == ((8.0, 1.5, 1.25), True)
-    assert spacing_of([grid((9, 40, 30), (1.5, 1.0, 1.0))], 3.0) == ((1.5, 1.0, 1.0), False)
-    assert spacing_of([grid((1, 40, 30), (1.0, 1.0, 1.0))], 3.0) == ((3.0, 1.0, 1.0), True)
+    assert spacing((9, 40, 30), (8.0, 1.5, 1.25)) == ((8.0, 1.5, 1.25), True)
+    assert spacing((9, 40, 30), (1.5, 1.0, 1.0)) == ((1.5, 1.0, 1.0), False)
+    assert spacing((1, 40, 30), (1.0, 1.0, 1.0)) == ((3.0, 1.0, 1.0), True)
+
+
+def test_pixels_are_as_large_as_it_takes_to_show_the_objects_in_a_patch():
+    small, large, whole = slice(4, 20), slice(2, 32), slice(40)
+    assert spacing((9, 40, 30), (8.0, 1.0, 1.0), rows=small, columns=small) == ((8.0, 1.0, 1.0), True)
+    assert spacing((9, 40, 30), (8.0, 1.0, 1.0), rows=large, columns=small) == ((8.0, 1.5, 1.5), True)
+    assert spacing((9, 80, 30), (8.0, 1.0, 1.0), rows=slice(80), columns=small) == ((8.0, 2.0, 2.0), True)  # at most
+    assert spacing((9, 80, 30), (4.5, 1.0, 1.0), rows=slice(80)) == ((4.5, 1.0, 1.0), True)  # no column is marked
+    assert spacing((9, 80, 30), (4.5, 1.0, 1.0), rows=slice(80), columns=small) == (
+        (4.5, 1.5, 1.5),
+        True,
+    )  # still thick
+    assert spacing((1, 40, 30), (1.0, 1.0, 1.0), rows=large, columns=small) == ((4.5, 1.5, 1.5), True)
+    assert spacing((9, 40, 30), (1.5, 1.0, 1.0), rows=whole, columns=small) == ((1.5, 1.0, 1.0), False)
 
 
 @pytest.mark.parametrize("pattern", ["p[", "(?P<"])

@@ -212,6 +212,19 @@ def test_similarities_learn_nothing_in_the_first_part(done, learns):
     assert 0 < objective.terms["similarity"] < 1
 
 
+@pytest.mark.parametrize("pixel_mm", [0.75, 1.5, 3.0])
+def test_the_crf_weighs_as_much_on_every_grid(pixel_mm):
+    network = QUICK.network([1], (9.0, pixel_mm, pixel_mm), True)
+    objective = ScribbleObjective(ScribbleLossSettings(crf=1.0, ramp=0.0))
+    marks = torch.full((1, 96, 96), UNMARKED)
+    marks[0, 0, 0] = 0
+    batch = {"image": torch.ones(1, 1, 96, 96), "marks": marks, "known": torch.ones(1, 2, dtype=torch.bool)}
+    with torch.no_grad():
+        network.head.weight.zero_(), network.head.bias.zero_()  # a probability of a half everywhere
+        objective(network, {**batch, "done": torch.tensor(1.0)})
+    assert objective.terms["crf"] == pytest.approx(0.5 * 80 * 0.81, rel=0.15)  # 0.81: the mean weight of neighbours
+
+
 def test_scores_are_of_what_is_known():
     marks = {0: np.zeros((1, 2, 4), bool), 1: np.zeros((1, 2, 4), bool)}
     marks[0][0, 0], marks[1][0, 1, :2] = True, True

@@ -158,7 +158,7 @@ def _fold_steps(
         raise InputError(f"no case has what {variant.name} learns from")
     labels = sorted({label for case in cases for label in case.objects})
     own = variant.settings(replace(settings.training, seed=settings.training.seed + number))
-    spacing, slices_first = spacing_of([case.volume.geometry for case in train], THICK)
+    spacing, slices_first = spacing_of([(case.volume, case.marks) for case in train], THICK, own.patches.sides[1])
     network = own.network(labels, spacing, slices_first)
     masks: dict[str, NDArray[np.uint8]] = {}
     if variant.learns_from == ENSEMBLE:
