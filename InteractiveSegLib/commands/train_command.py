@@ -85,7 +85,7 @@ def _add_scribbles(networks: argparse._SubParsersAction) -> None:
         metavar="FOLDER",
         help="full masks, by which the checkpoint is chosen where a validation case has one; nothing else uses them",
     )
-    command.add_argument("--steps", type=count_of, default=4000, metavar="N", help="of the training")
+    command.add_argument("--steps", type=count_of, default=6000, metavar="N", help="of the training")
     command.add_argument(
         "--crf", type=float, default=0.1, metavar="WEIGHT", help="of agreement with alike neighbours; 0 leaves it out"
     )
