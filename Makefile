@@ -1,5 +1,5 @@
 # make demo       segments a real brain MRI
-# make test       all tests except the slow ones, and the examples in docstrings
+# make test       all tests except the slow ones
 # make test-all   all tests
 # make test-slow  only the slow tests: 500 damaged inputs, kills, trainings in processes, large images
 # make test-offline    the tests in a Linux namespace without any network
@@ -13,7 +13,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 
-.PHONY: demo pictures sample test test-all test-slow test-offline lint format constraints audit clean
+.PHONY: demo pictures sample test test-all test-slow test-offline doctest lint format constraints audit clean
 
 demo: $(VENV)/installed
 	$(BIN)/interactiveseg demo --output demo_output
@@ -25,14 +25,14 @@ sample: $(VENV)/installed
 	$(BIN)/python Testing/sample_image.py
 
 # the tests' own processes, three for two cores as they often wait for others, use one thread: another number of threads rounds differently
-test test-all test-slow test-offline: export OMP_NUM_THREADS = 1
+test test-all test-slow test-offline doctest: export OMP_NUM_THREADS = 1
 # and compile a module once
-test test-all test-slow test-offline: export PYTHONDONTWRITEBYTECODE =
-test: lint
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --doctest-modules Testing InteractiveSegLib
+test test-all test-slow test-offline doctest: export PYTHONDONTWRITEBYTECODE =
+test: lint doctest
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile
 
-test-all: lint
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --doctest-modules Testing InteractiveSegLib -m ""
+test-all: lint doctest
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile -m ""
 
 test-slow: $(VENV)/installed
 	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile -m slow
@@ -40,6 +40,10 @@ test-slow: $(VENV)/installed
 test-offline: $(VENV)/installed
 	unshare --map-root-user --net $(BIN)/python Testing/without_network.py $(BIN)/python -m pytest --numprocesses 3 \
 		--dist loadfile
+
+# the examples in docstrings
+doctest: $(VENV)/installed
+	$(BIN)/python -m pytest --doctest-modules InteractiveSegLib
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
