@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -102,8 +101,8 @@ def _soft_dice(logits: Tensor, marks: Tensor, known: Tensor) -> Tensor:
     return soft_dice(marginal_logits(logits, spread).softmax(dim=1), targets, (marks != UNMARKED).to(logits.dtype))
 
 
-def _spacing(network: AutomaticNetwork) -> Sequence[float]:
+def _spacing(network: AutomaticNetwork) -> tuple[float, ...]:
     """Of the axes that the network sees."""
     if network.dimensions == 3:
         return network.spacing_mm
-    return [mm for axis, mm in enumerate(network.spacing_mm) if axis != network.axis]
+    return tuple(mm for axis, mm in enumerate(network.spacing_mm) if axis != network.axis)

@@ -198,7 +198,7 @@ def spacing_of(images: Sequence[Scribbled], thick: float, side: int) -> tuple[tu
     """Size of the voxels that a network should see, mm, along slices or S, A and R; and whether slices come first.
 
     It is the median of the images. Pixels of slices that are looked at one by one are up to twice as large, so that a
-    patch shows the objects of most images together, and as much again beside them. Single slices are looked at as
+    patch shows the objects of most images together, and half as much again round them. Single slices are looked at as
     slices, whatever thickness their files state.
 
     Parameters

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Iterator, Sequence
@@ -100,12 +101,13 @@ def neighbours(cells: Sequence[int], radius: int, device: torch.device) -> Tenso
     return (apart <= radius) & (apart > 0)
 
 
-def half_offsets(spacing_mm: Sequence[float], radius_mm: float) -> list[tuple[int, ...]]:
+@functools.cache
+def half_offsets(spacing_mm: tuple[float, ...], radius_mm: float) -> tuple[tuple[int, ...], ...]:
     """Steps in voxels to the neighbours within a radius, one of each pair of opposite ones."""
     reach = [math.floor(radius_mm / mm) for mm in spacing_mm]
     steps = itertools.product(*(range(-most, most + 1) for most in reach))
     found = [step for step in steps if step > (0,) * len(reach)]
-    return [step for step in found if _length(step, spacing_mm) <= radius_mm * (1 + 1e-9)]
+    return tuple(step for step in found if _length(step, spacing_mm) <= radius_mm * (1 + 1e-9))
 
 
 class _MaskedCrf(torch.autograd.Function):

@@ -70,7 +70,7 @@ def test_voxels_beyond_the_radius_have_no_say():
 
 
 def test_the_radius_is_in_mm():
-    assert half_offsets((3.0, 1.0), 2.0) == [(0, 1), (0, 2)]
+    assert half_offsets((3.0, 1.0), 2.0) == ((0, 1), (0, 2))
     assert len(half_offsets((1.0, 1.0, 1.0), 1.0)) == 3
 
 

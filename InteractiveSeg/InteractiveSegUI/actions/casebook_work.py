@@ -145,9 +145,8 @@ class CasebookWork:
     def leave_window(self) -> None:
         """Called before the window closes, and its scene and its worker with it: the work is saved in this process."""
         if self.opened is not None and not self.is_gone:
-            from InteractiveSegLib.worker.requests.casebook_actions import (
-                leave_at_once,
-            )  # reads images: not at the start
+            # it reads images, which takes imports that the panel does not need at the start
+            from InteractiveSegLib.worker.requests.casebook_actions import leave_at_once
 
             with self._controller.errors_shown():
                 leave_at_once(self._required_folder(), self._work())
