@@ -25,7 +25,7 @@ class EffortModel:
     drawing_mm_per_s : speed of the pen along a boundary
     click_s : a click, or putting the pen down at another place
     look_s : looking at a slice, whether anything is wrong in it or not
-    tolerance_mm : errors that are nowhere thicker than this are let stand; one pixel where pixels are larger
+    tolerance_mm : errors that are nowhere thicker than this are let stand: none where pixels are larger
     """
 
     drawing_mm_per_s: float = 10.0
