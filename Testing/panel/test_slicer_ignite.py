@@ -31,6 +31,14 @@ def source(folder, labels=(200, 500), count=2):
     return folder
 
 
+@pytest.fixture(autouse=True)
+def nothing_chosen_before(person):
+    """The settings of the application hold no folders yet."""
+    import qt
+
+    qt.QSettings().remove("InteractiveSeg/LabelledImages")
+
+
 @pytest.fixture
 def study(tmp_path):
     with casebook_of(tmp_path, 2) as casebook:
@@ -132,6 +140,39 @@ def test_what_is_wrong_with_the_folders_is_said(ready, tmp_path):
     looked(ready, folder, folder)
     assert "s1_label.nrrd" in ready.ui("sourceLabel").text
     assert not ready.ui("startButton").enabled
+
+
+def unfolded_after_a_restart(person, study):
+    """The panel is new; the casebook is opened, and the block unfolded."""
+    person.reload()
+    person.panel.casebook_work.open_casebook(study)
+    person.spin(lambda: not person.panel.casebook_work.is_busy)
+    assert person.panel.igniting.images is None  # nothing is read before it is wanted
+    person.press("igniteButton")
+    person.spin(lambda: not person.panel.igniting.is_looking)
+    return person.panel.igniting
+
+
+def test_folders_and_names_are_remembered_after_a_restart(ready, study, tmp_path):
+    folder = source(tmp_path / "source")
+    looked(ready, folder)
+    organ_box(ready, 0).setCurrentText("wall")
+    organ_box(ready, 1).setCurrentText("not used")
+    igniting = unfolded_after_a_restart(ready, study)
+    assert (igniting.images, igniting.labels, igniting.names) == (folder, folder, {200: "wall", 500: ""})
+    assert ready.ui("imagesLabel").text == "source"
+    assert [organ_box(ready, row).currentText for row in (0, 1)] == ["wall", "not used"]
+    assert ready.ui("startButton").enabled
+
+
+@pytest.mark.parametrize("stored", ["", "{", "[1]", '[null, "a", "b", 3]', "[null, 1, 2, []]"])
+def test_a_choice_that_cannot_be_read_is_none(ready, study, stored):
+    import qt
+
+    qt.QSettings().setValue("InteractiveSeg/LabelledImages", stored)
+    igniting = unfolded_after_a_restart(ready, study)
+    assert (igniting.images, igniting.labels) == (None, None)
+    assert "Choose the folders" in ready.ui("startButton").toolTip
 
 
 def test_an_image_of_the_test_split_is_refused(ready, study, tmp_path):

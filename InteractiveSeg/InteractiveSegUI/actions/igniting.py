@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import qt
 import slicer
 from slicer.i18n import tr as _
 
@@ -17,6 +18,8 @@ from InteractiveSegLib.worker.job import Job, JobCallbacks, JobError
 from InteractiveSegLib.worker.requests.source_request import SourceRequest, SourceView
 from InteractiveSegUI.controller import Controller
 from InteractiveSegUI.processes.igniting_process import IgnitingProcess, Source, sentence
+
+_SETTING = "InteractiveSeg/LabelledImages"
 
 
 class Igniting:
@@ -91,10 +94,21 @@ class Igniting:
         if self.labels in (None, self.images):
             self.labels = folder if _has_pairs(folder) else None
         self.images = folder
+        self._store_choice()
         self.look()
 
     def choose_labels(self, folder: Path) -> None:
         self.labels = folder
+        self._store_choice()
+        self.look()
+
+    def recall(self) -> None:
+        """Where no folder has been chosen, choose the last choice again, which the application's settings store."""
+        if self.images is not None or self.labels is not None:
+            return
+        casebook, self.images, self.labels, names = _stored_choice()
+        if names:
+            self._said[(casebook, self.images, self.labels)] = names
         self.look()
 
     def look(self) -> None:
@@ -126,6 +140,7 @@ class Igniting:
         """Say which organ a label of the source is; "" if it is not used, None if that is not known."""
         self.names[label] = name
         self._said.setdefault(self._place, {})[label] = name
+        self._store_choice()
         self._controller.changed()
 
     def start(self) -> None:
@@ -148,6 +163,11 @@ class Igniting:
     def _place(self) -> tuple[Path | None, ...]:
         """To which the names belong that a person chose."""
         return (self._casebook(), self.images, self.labels)
+
+    def _store_choice(self) -> None:
+        folders = [None if folder is None else str(folder) for folder in self._place]
+        names = list(self._said.get(self._place, {}).items())
+        qt.QSettings().setValue(_SETTING, json.dumps([*folders, names]))
 
     def _on_source(self, source: SourceView) -> None:
         self._look, self.source = None, source
@@ -173,6 +193,16 @@ class Igniting:
         if ended:
             self._on_end()
         self._controller.changed()
+
+
+def _stored_choice() -> tuple[Path | None, Path | None, Path | None, dict[int, str | None]]:
+    """The casebook, the folders of images and labelmaps, and the names of labels chosen last; nothing if unreadable."""
+    try:
+        *folders, names = json.loads(slicer.util.settingsValue(_SETTING, ""))
+        casebook, images, labels = (None if folder is None else Path(folder) for folder in folders)
+        return casebook, images, labels, {int(label): name for label, name in names}
+    except (ValueError, TypeError):
+        return None, None, None, {}
 
 
 def _has_pairs(folder: Path) -> bool:

@@ -12,17 +12,18 @@ from slicer.i18n import tr as _
 from InteractiveSegLib.casebook.states import OPEN, State
 from InteractiveSegUI.actions.casebook_work import CasebookWork
 from InteractiveSegUI.controller import Controller
+from InteractiveSegUI.sections.ignite_section import IgniteSection
 from InteractiveSegUI.sections.section import Section
 
 
 class CasesSection(Section):
     ui_file: ClassVar[str] = "Cases.ui"
 
-    def __init__(self, controller: Controller, work: CasebookWork, ignite: Section) -> None:
+    def __init__(self, controller: Controller, work: CasebookWork, ignite: IgniteSection) -> None:
         super().__init__(controller)
         self._work, self._ignite = work, ignite
         self.ui.igniteBody.layout().addWidget(ignite.widget)
-        self.ui.igniteButton.connect("toggled(bool)", lambda _on: self.update())
+        self.ui.igniteButton.connect("toggled(bool)", self._on_ignite)
         self._shown: Any = None
         self.on_click(self.ui.openCasebookButton, self._choose_casebook, computes=True)
         self.on_click(self.ui.newCasebookButton, self._create_casebook, computes=True)
@@ -70,6 +71,11 @@ class CasesSection(Section):
 
     def close(self) -> None:
         self._work.close()
+
+    def _on_ignite(self, is_unfolded: bool) -> None:
+        if is_unfolded:
+            self._ignite.recall()
+        self.update()
 
     def _choose_casebook(self) -> None:
         folder = qt.QFileDialog.getExistingDirectory(None, _("Folder of the casebook"), "")

@@ -67,6 +67,11 @@ class IgniteSection(Section):
         ui.igniteLabel.text = igniting.told
         ui.igniteLabel.visible = bool(igniting.told)
 
+    def recall(self) -> None:
+        """Choose again what was chosen before Slicer was restarted; called when the block is unfolded."""
+        with self.controller.errors_shown():
+            self._igniting.recall()
+
     def close(self) -> None:
         self._igniting.close()
 
@@ -98,10 +103,11 @@ class IgniteSection(Section):
             return box
         for text in (_CHOOSE, *organs, _UNUSED):
             box.addItem(text)
-        box.currentIndex = organs.index(name) + 1 if name in organs else 0
+        choices = [None, *organs, ""]
+        box.currentIndex = choices.index(name) if name in choices else 0
 
         def on_choice(index: int) -> None:
-            self._igniting.name(label, None if index == 0 else organs[index - 1] if index <= len(organs) else "")
+            self._igniting.name(label, choices[index])
 
         box.connect("currentIndexChanged(int)", on_choice)
         return box
