@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_PART_OF_A_NAME = re.compile(r"([_./\\-]|[^\W_]{8})(?=.)")
 _FORMULA = re.compile("[\\s\x00]*[=+\\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
@@ -25,6 +26,13 @@ def no_markup(text: str) -> str:
     if "<" not in text:
         return text
     return f"<qt>{html.escape(text).replace(chr(10), '<br>')}</qt>"
+
+
+def breakable(name: str) -> str:
+    """A name for labels that wrap their text: invisible spaces let a line end after each part of it, such as ``_``, and
+    within long words, where it would otherwise be cut off.
+    """
+    return _PART_OF_A_NAME.sub("\\1\u200b", name)
 
 
 def spreadsheet_row(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -306,6 +306,26 @@ def test_names_with_markup_are_shown_as_they_stand(person, tmp_path):
     assert seen(person.ui("statusLabel").toolTip) == f"{name} is open."
 
 
+@pytest.mark.parametrize(
+    "name", ["patient_0012_left_ventricle_follow_up_after_12_months", "1.2.840.113619." * 4, "a" * 64]
+)
+def test_a_long_name_is_shown_whole_in_its_label_and_elided_in_the_list(person, tmp_path, name):
+    with Casebook.created(tmp_path / "book", SplitSettings(0, 0)) as casebook:
+        write_image(tmp_path / "image.nrrd", two_balls().astype(np.int16), slicer_balls.geometry())
+        casebook.add(ImageReference.of(tmp_path / "image.nrrd"), name)
+    opened(person, tmp_path / "book")
+    label, table = person.ui("caseLabel")._qt, person.ui("caseTable")._qt
+    assert label.text().replace("\u200b", "") == name
+    assert person.tip("caseLabel") == name
+    width = 120
+    wrapped = label.fontMetrics().boundingRect(0, 0, width, 10_000, 0x1000, label.text())  # TextWordWrap
+    assert wrapped.width() <= width
+    assert wrapped.height() > label.fontMetrics().height()
+    assert table.textElideMode().name == "ElideMiddle"
+    assert table.item(0, 0).toolTip() == name
+    assert table.columnWidth(0) <= 150 < table.fontMetrics().horizontalAdvance(name)
+
+
 def seen(text):
     """What Qt shows of a tool tip."""
     gui = pytest.importorskip("PySide6.QtGui", reason="PySide6 cannot be loaded", exc_type=ImportError)

@@ -10,10 +10,13 @@ import slicer
 from slicer.i18n import tr as _
 
 from InteractiveSegLib.casebook.states import OPEN, State
+from InteractiveSegLib.wording.plain_text import breakable
 from InteractiveSegUI.actions.casebook_work import CasebookWork
 from InteractiveSegUI.controller import Controller
 from InteractiveSegUI.sections.ignite_section import IgniteSection
 from InteractiveSegUI.sections.section import Section
+
+_WIDEST = 150  # pixels, of a column: in a narrow panel a long name leaves room for the others
 
 
 class CasesSection(Section):
@@ -34,10 +37,11 @@ class CasesSection(Section):
         self.on_click(self.ui.rollBackButton, work.roll_back)
         self.ui.caseTable.connect("itemSelectionChanged()", self.update)
         self.ui.caseTable.horizontalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
+        self.ui.caseTable.horizontalHeader().setMaximumSectionSize(_WIDEST)
 
     def update(self) -> None:
         work, ui, view = self._work, self.ui, self._work.view
-        ui.casebookLabel.text = work.folder.name if work.folder is not None else _("No casebook is open")
+        ui.casebookLabel.text = breakable(work.folder.name) if work.folder is not None else _("No casebook is open")
         ui.casebookLabel.toolTip = str(work.folder or "")
         if view is not self._shown:
             self._shown = view

@@ -10,6 +10,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from InteractiveSegLib.wording.plain_text import breakable
 from InteractiveSegUI.actions.igniting import Igniting
 from InteractiveSegUI.controller import Controller
 from InteractiveSegUI.sections.section import Section
@@ -43,7 +44,7 @@ class IgniteSection(Section):
             (ui.imagesLabel, igniting.images, _("no folder with images")),
             (ui.labelsLabel, igniting.labels, _("no folder with labelmaps")),
         ):
-            label.text = folder.name if folder is not None else nothing
+            label.text = breakable(folder.name) if folder is not None else nothing
             label.toolTip = str(folder or "")
         if igniting.source is not self._listed:
             self._listed = igniting.source

@@ -9,7 +9,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from InteractiveSegLib.wording.plain_text import no_markup
+from InteractiveSegLib.wording.plain_text import breakable, no_markup
 from InteractiveSegUI.actions.casebook_work import CasebookWork
 from InteractiveSegUI.actions.reviewing import Organ, Reviewing
 from InteractiveSegUI.controller import Controller
@@ -73,7 +73,7 @@ class ReviewSection(Section):
         ui, controller, work = self.ui, self.controller, self._work
         has_casebook, opened = work.view is not None, work.opened
         self.widget.visible = has_casebook
-        ui.caseLabel.text = opened.name if opened is not None else _("No case is open")
+        ui.caseLabel.text = breakable(opened.name) if opened is not None else _("No case is open")
         ui.caseLabel.toolTip = no_markup(opened.name) if opened is not None else ""
         busy = _("Wait until the casebook has been saved.") if work.is_busy else ""
         no_casebook = "" if has_casebook else _("Open a casebook first.")
