@@ -23,6 +23,7 @@ set(PACKAGE_SCRIPTS
   casebook/importing.py
   casebook/left_work.py
   casebook/new_files.py
+  casebook/orders.py
   casebook/prompt_file.py
   casebook/provenance.py
   casebook/pseudonyms.py

@@ -8,10 +8,11 @@ from itertools import accumulate
 
 from InteractiveSegLib.casebook.casebook import Casebook
 from InteractiveSegLib.casebook.entries import CaseEntry
+from InteractiveSegLib.casebook.orders import require_order
 from InteractiveSegLib.casebook.splits import TEST
 from InteractiveSegLib.casebook.states import State
 from InteractiveSegLib.casebook.uncertainties import known_uncertainties
-from InteractiveSegLib.casebook.worklist import ORDERS, new_in_order
+from InteractiveSegLib.casebook.worklist import new_in_order
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.wording.counting import counted
 
@@ -58,7 +59,7 @@ def next_batch(
 
     Parameters
     ----------
-    order : of ``worklist.ORDERS``
+    order : of ``ORDERS``
     size : of the batch; that of ``batch_size`` if None
     splits : of the cases; if None, all but the test split, whose cases are annotated without help
 
@@ -66,8 +67,7 @@ def next_batch(
     ------
     InputError : another order, or a size below 1.
     """
-    if order not in ORDERS:
-        raise InputError(f"the order must be one of {', '.join(ORDERS)}, not {order!r}")
+    require_order(order)
     if size is not None and size < 1:
         raise InputError(f"the size of a batch must be at least 1, not {size}")
     cases = [each for each in casebook.cases() if (each.split in splits if splits else each.split != TEST)]

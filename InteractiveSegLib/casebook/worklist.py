@@ -10,11 +10,11 @@ from InteractiveSegLib.casebook.case_features import known_features
 from InteractiveSegLib.casebook.casebook import Casebook
 from InteractiveSegLib.casebook.diversity import diverse
 from InteractiveSegLib.casebook.entries import CaseEntry
+from InteractiveSegLib.casebook.orders import require_order
 from InteractiveSegLib.casebook.states import OPEN, State
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.wording.counting import counted
 
-ORDERS = ("fixed", "random", "uncertain", "diverse")
 _SHOWN = 3
 
 
@@ -50,8 +50,7 @@ def next_case(
     ------
     InputError : another order, or none of the remaining cases has its image.
     """
-    if order not in ORDERS:
-        raise InputError(f"the order must be one of {', '.join(ORDERS)}, not {order!r}")
+    require_order(order)
     passed_over: list[str] = []
     count = 0
     for entry, reason in _in_order(casebook, order, uncertainties or {}, after):

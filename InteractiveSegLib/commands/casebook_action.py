@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from InteractiveSegLib.commands.terminal import say
+from InteractiveSegLib.commands.terminal import add_quiet, say
 
 if TYPE_CHECKING:
     from InteractiveSegLib.casebook.casebook import Casebook
@@ -19,10 +19,20 @@ def action_of(
 ) -> argparse.ArgumentParser:
     """A subcommand on a casebook; ``text`` replaces the short help in its own help."""
     action = actions.add_parser(name, help=help_text, description=text or f"{help_text[0].upper()}{help_text[1:]}.")
-    action.add_argument("casebook", type=Path, metavar="CASEBOOK", help="its folder")
-    action.add_argument("--quiet", action="store_true", help="no progress bars, no messages")
+    add_casebook_folder(action)
+    add_quiet(action)
     action.set_defaults(run=run)
     return action
+
+
+def add_casebook_folder(command: argparse.ArgumentParser) -> None:
+    """The casebook of a command."""
+    command.add_argument("casebook", type=Path, metavar="CASEBOOK", help="its folder")
+
+
+def add_case(command: argparse.ArgumentParser) -> None:
+    """The case of a command."""
+    command.add_argument("case", metavar="CASE", help="its name")
 
 
 @contextmanager

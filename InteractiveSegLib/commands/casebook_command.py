@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from InteractiveSegLib.commands.casebook_action import action_of, opened
+from InteractiveSegLib.commands.casebook_action import action_of, add_case, opened
 from InteractiveSegLib.commands.casebook_list import json_list, table_list
 from InteractiveSegLib.commands.casebook_next import add_next, add_status
 from InteractiveSegLib.commands.ignite_command import add_ignite
 from InteractiveSegLib.commands.review_options import add_review, review_of
-from InteractiveSegLib.commands.terminal import PARTLY_DONE, one_voice, say, shown
+from InteractiveSegLib.commands.terminal import PARTLY_DONE, add_json, one_voice, say, shown
 from InteractiveSegLib.errors import InputError, InteractiveSegError
 from InteractiveSegLib.wording.plain_text import printable
-
-if TYPE_CHECKING:
-    pass
 
 _FORMS = ("nifti", "seg.nrrd", "dicom")
 
@@ -74,7 +70,7 @@ def _add_add(actions: argparse._SubParsersAction) -> None:
 
 def _add_list(actions: argparse._SubParsersAction) -> None:
     action = action_of(actions, "list", "show the cases, their states and the effort", _list)
-    action.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    add_json(action)
 
 
 def _add_accept(actions: argparse._SubParsersAction) -> None:
@@ -86,7 +82,7 @@ def _add_accept(actions: argparse._SubParsersAction) -> None:
         "Accept a mask for a case. With --verified or --not-there only those organs and slices count: the rest is not "
         "learnt from and is exported only on request.",
     )
-    action.add_argument("case", metavar="CASE", help="its name")
+    add_case(action)
     action.add_argument(
         "mask",
         type=Path,
@@ -103,7 +99,7 @@ def _add_accept(actions: argparse._SubParsersAction) -> None:
 def _add_moves(actions: argparse._SubParsersAction) -> None:
     for name, text in (("skip", "leave a case out"), ("reopen", "reopen an accepted or skipped case")):
         action = action_of(actions, name, text, _move)
-        action.add_argument("case", metavar="CASE", help="its name")
+        add_case(action)
         action.set_defaults(move=name)
 
 

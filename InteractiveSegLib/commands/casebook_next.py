@@ -6,18 +6,17 @@ import argparse
 import json
 from dataclasses import asdict
 
+from InteractiveSegLib.casebook.orders import ORDERS
 from InteractiveSegLib.commands.casebook_action import action_of, opened
 from InteractiveSegLib.commands.casebook_list import told
-from InteractiveSegLib.commands.terminal import count_of, say
+from InteractiveSegLib.commands.terminal import add_json, count_of, say
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.wording.plain_text import printable
-
-_ORDERS = ("fixed", "random", "uncertain", "diverse")
 
 
 def add_next(actions: argparse._SubParsersAction) -> None:
     action = action_of(actions, "next", "name the next case and the reason", _next)
-    action.add_argument("--order", choices=_ORDERS, default="fixed", help="which case comes first")
+    action.add_argument("--order", choices=ORDERS, default="fixed", help="which case comes first")
     action.add_argument(
         "--batch",
         nargs="?",
@@ -39,7 +38,7 @@ def add_status(actions: argparse._SubParsersAction) -> None:
         "starting masks was changed. Suggests stopping if the median time has levelled off from one batch to the next, "
         "or if fewer than 2 percent of the voxels change.",
     )
-    action.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    add_json(action)
 
 
 def _next(options: argparse.Namespace) -> None:

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import sys
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
+from InteractiveSegLib.commands.casebook_action import add_casebook_folder
 from InteractiveSegLib.commands.casebook_list import told
-from InteractiveSegLib.commands.terminal import PARTLY_DONE, add_common, count_of, say, shown
+from InteractiveSegLib.commands.terminal import (
+    PARTLY_DONE,
+    add_common,
+    add_label_names,
+    add_low_priority,
+    add_training_images,
+    add_training_steps,
+    say,
+    shown_in_lines,
+)
 from InteractiveSegLib.device import device_named
 from InteractiveSegLib.wording.plain_text import printable
 
@@ -17,10 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from InteractiveSegLib.learning.starting import Started
-    from InteractiveSegLib.progress import Progress, Steps
-
-_Result = TypeVar("_Result")
-_LINES, _PAUSE_S = 20, 5.0  # of progress, where no terminal draws a bar: as many at least, and how often in between
 
 
 def add_ignite(actions: argparse._SubParsersAction) -> None:
@@ -32,19 +36,14 @@ def add_ignite(actions: argparse._SubParsersAction) -> None:
         "of the test split get no starting mask and are not learnt from. Run it again to resume after an interruption, "
         "or when cases were added.",
     )
-    action.add_argument("casebook", type=Path, metavar="CASEBOOK", help="its folder")
-    action.add_argument("--images", type=Path, required=True, metavar="FOLDER", help="NIfTI, NRRD or MHA files")
+    add_casebook_folder(action)
+    add_training_images(action)
     action.add_argument(
         "--labels", type=Path, required=True, metavar="FOLDER", help="their labelmaps, of the same names"
     )
-    action.add_argument(
-        "--names",
-        type=Path,
-        metavar="FILE",
-        help='names of the labels, as JSON: {"1": "liver"}; they are then matched by name instead of number',
-    )
-    action.add_argument("--steps", type=count_of, default=1200, metavar="N", help="of the training")
-    action.add_argument("--low-priority", action="store_true", help="yield to all other programs, use one core")
+    add_label_names(action, "; they are then matched by name instead of number")
+    add_training_steps(action, 1200)
+    add_low_priority(action)
     add_common(action)
     action.set_defaults(run=_ignite)
 
@@ -77,21 +76,3 @@ def tell_started(started: Started, names: Mapping[int, str], options: argparse.N
     for case, confidences in started.confidences.items():
         print(f"{printable(case)}\tstarting mask\t{told(confidences, names)}")
     say(options, *started.notes, *started.left_out)
-
-
-def shown_in_lines(steps: Steps[_Result], options: argparse.Namespace) -> _Result:
-    """With a bar on a terminal; elsewhere a line on standard error for every twentieth part, and every 5 s."""
-    from InteractiveSegLib.progress import finish
-
-    if options.quiet or sys.stderr.isatty():
-        return shown(steps, options)
-    last, told_at = None, 0.0
-
-    def tell(progress: Progress) -> None:
-        nonlocal last, told_at
-        part = (progress.total, progress.done * _LINES // max(progress.total, 1))
-        if part != last or time.monotonic() > told_at + _PAUSE_S:
-            last, told_at = part, time.monotonic()
-            print(f"{progress.done} of {progress.total}: {printable(progress.text)}", file=sys.stderr, flush=True)
-
-    return finish(steps, tell)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from InteractiveSegLib.casebook.orders import ORDERS
+from InteractiveSegLib.commands.casebook_action import add_casebook_folder
 from InteractiveSegLib.commands.ignite_command import tell_started
 from InteractiveSegLib.commands.scribble_learn import learn_from_scribbles
-from InteractiveSegLib.commands.terminal import PARTLY_DONE, add_common, say, shown
+from InteractiveSegLib.commands.terminal import PARTLY_DONE, add_common, add_json, add_low_priority, say, shown
 from InteractiveSegLib.device import device_named
 from InteractiveSegLib.wording.counting import counted
 from InteractiveSegLib.wording.plain_text import printable
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 _NETWORKS = ("prompted", "automatic", "sustainer")
 _REPLAYS = ("reservoir", "dark", "none")
-_ORDERS = ("fixed", "random", "uncertain", "diverse")
 
 
 def add_learn(commands: argparse._SubParsersAction) -> None:
@@ -31,7 +31,7 @@ def add_learn(commands: argparse._SubParsersAction) -> None:
         "for the sustainer, one for all of them. A new version is used only if it is not worse on the validation "
         "cases. Run it again to resume after an interruption.",
     )
-    command.add_argument("casebook", type=Path, metavar="CASEBOOK", help="its folder")
+    add_casebook_folder(command)
     command.add_argument(
         "--network",
         choices=_NETWORKS,
@@ -74,15 +74,15 @@ def add_learn(commands: argparse._SubParsersAction) -> None:
     )
     command.add_argument(
         "--order",
-        choices=_ORDERS,
+        choices=ORDERS,
         default="fixed",
         help="order in which the sustainer gives cases starting masks, as for casebook next --batch",
     )
-    command.add_argument("--low-priority", action="store_true", help="yield to all other programs, use one core")
+    add_low_priority(command)
     instead = command.add_mutually_exclusive_group()
     instead.add_argument("--versions", action="store_true", help="show the versions and learn nothing")
     instead.add_argument("--roll-back", action="store_true", help="go back to the previous version and learn nothing")
-    command.add_argument("--json", action="store_true", help="with --versions: one JSON object on standard output")
+    add_json(command, "with --versions: ")
     add_common(command)
     command.set_defaults(run=_learn)
 

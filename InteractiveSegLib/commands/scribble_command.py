@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 
-from InteractiveSegLib.commands.ignite_command import shown_in_lines
 from InteractiveSegLib.commands.results_page import ResultsPage
-from InteractiveSegLib.commands.terminal import say
+from InteractiveSegLib.commands.terminal import say, shown_in_lines
 from InteractiveSegLib.errors import InputError
 
 SETS = ("acdc", "mscmr")

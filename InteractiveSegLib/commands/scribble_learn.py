@@ -6,8 +6,8 @@ import argparse
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from InteractiveSegLib.commands.ignite_command import shown_in_lines, tell_started
-from InteractiveSegLib.commands.terminal import PARTLY_DONE, say
+from InteractiveSegLib.commands.ignite_command import tell_started
+from InteractiveSegLib.commands.terminal import PARTLY_DONE, say, shown_in_lines
 from InteractiveSegLib.device import device_named
 from InteractiveSegLib.wording.plain_text import printable
 

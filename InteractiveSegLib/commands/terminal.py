@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from InteractiveSegLib.progress import Progress, Steps
 
 Result = TypeVar("Result")
+_LINES, _PAUSE_S = 20, 5.0  # of progress, where no terminal draws a bar: as many at least, and how often in between
 PARTLY_DONE = 3
 """Exit code of a command that left something out and reported it."""
 
@@ -33,7 +35,45 @@ def add_common(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--seed", type=_seed, default=0, metavar="N", help="seed of all random choices, 0 to 2**32 - 1"
     )
+    add_quiet(command)
+
+
+def add_quiet(command: argparse.ArgumentParser) -> None:
+    """The option of commands that print messages."""
     command.add_argument("--quiet", action="store_true", help="no progress bars, no messages")
+
+
+def add_low_priority(command: argparse.ArgumentParser) -> None:
+    """The option of trainings that run beside other work."""
+    command.add_argument("--low-priority", action="store_true", help="yield to all other programs, use one core")
+
+
+def add_json(command: argparse.ArgumentParser, where: str = "") -> None:
+    """The option of commands that list something.
+
+    where : with which other option it counts, such as "with --versions: "
+    """
+    command.add_argument("--json", action="store_true", help=f"{where}one JSON object on standard output")
+
+
+def add_training_images(command: argparse.ArgumentParser) -> None:
+    """The images of a command that trains a network on a folder."""
+    command.add_argument("--images", type=Path, required=True, metavar="FOLDER", help="NIfTI, NRRD or MHA files")
+
+
+def add_training_steps(command: argparse.ArgumentParser, default: int) -> None:
+    """The length of such a training."""
+    command.add_argument("--steps", type=count_of, default=default, metavar="N", help="number of optimiser steps")
+
+
+def add_label_names(command: argparse.ArgumentParser, remark: str = "") -> None:
+    """The names of the labels in such a folder.
+
+    remark : on their use
+    """
+    command.add_argument(
+        "--names", type=Path, metavar="FILE", help=f'names of the labels, as JSON: {{"1": "liver"}}{remark}'
+    )
 
 
 def add_trust(command: argparse.ArgumentParser) -> None:
@@ -154,3 +194,21 @@ def shown(steps: Steps[Result], options: argparse.Namespace) -> Result:
             bar.update(task, total=progress.total, completed=progress.done, description=text)
 
         return finish(steps, show)
+
+
+def shown_in_lines(steps: Steps[Result], options: argparse.Namespace) -> Result:
+    """With a bar on a terminal; elsewhere a line on standard error for every twentieth part, and every 5 s."""
+    from InteractiveSegLib.progress import finish
+
+    if options.quiet or sys.stderr.isatty():
+        return shown(steps, options)
+    last, told_at = None, 0.0
+
+    def tell(progress: Progress) -> None:
+        nonlocal last, told_at
+        part = (progress.total, progress.done * _LINES // max(progress.total, 1))
+        if part != last or time.monotonic() > told_at + _PAUSE_S:
+            last, told_at = part, time.monotonic()
+            print(f"{progress.done} of {progress.total}: {printable(progress.text)}", file=sys.stderr, flush=True)
+
+    return finish(steps, tell)

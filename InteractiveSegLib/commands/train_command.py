@@ -5,8 +5,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from InteractiveSegLib.commands.ignite_command import shown_in_lines
-from InteractiveSegLib.commands.terminal import add_common, count_of, say, shown
+from InteractiveSegLib.commands.terminal import (
+    add_common,
+    add_label_names,
+    add_training_images,
+    add_training_steps,
+    say,
+    shown,
+    shown_in_lines,
+)
 from InteractiveSegLib.device import device_named
 from InteractiveSegLib.errors import InputError
 
@@ -55,7 +62,7 @@ def _add_scribbles(networks: argparse._SubParsersAction) -> None:
         "--model FOLDER. Slices that are thick are looked at one by one, other images as volumes. Run it again with "
         "the same folder to resume.",
     )
-    command.add_argument("--images", type=Path, required=True, metavar="FOLDER", help="NIfTI, NRRD or MHA files")
+    add_training_images(command)
     command.add_argument(
         "--scribbles",
         type=Path,
@@ -68,9 +75,7 @@ def _add_scribbles(networks: argparse._SubParsersAction) -> None:
     )
     command.add_argument("--background", type=int, default=255, metavar="VALUE", help="what marks the background")
     command.add_argument("--unmarked", type=int, default=0, metavar="VALUE", help="what means that nothing is marked")
-    command.add_argument(
-        "--names", type=Path, metavar="FILE", help='what the labels are called, as JSON: {"1": "liver"}'
-    )
+    add_label_names(command)
     command.add_argument(
         "--patient",
         metavar="REGEX",
@@ -85,7 +90,7 @@ def _add_scribbles(networks: argparse._SubParsersAction) -> None:
         metavar="FOLDER",
         help="full masks, by which the checkpoint is chosen where a validation case has one; nothing else uses them",
     )
-    command.add_argument("--steps", type=count_of, default=6000, metavar="N", help="of the training")
+    add_training_steps(command, 6000)
     command.add_argument(
         "--crf", type=float, default=0.1, metavar="WEIGHT", help="of agreement with alike neighbours; 0 leaves it out"
     )

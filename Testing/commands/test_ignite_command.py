@@ -8,7 +8,7 @@ from casebook_cases import box_mask, write_case_image
 from InteractiveSegLib.casebook.casebook import Casebook
 from InteractiveSegLib.casebook.starting_masks import starting_masks
 from InteractiveSegLib.cli import main
-from InteractiveSegLib.commands import ignite_command
+from InteractiveSegLib.commands import terminal
 from InteractiveSegLib.image.image_io import read_volume, write_labelmap
 from InteractiveSegLib.progress import Progress
 
@@ -104,7 +104,7 @@ def test_labels_on_another_grid_are_refused(study, tmp_path, capsys):
 
 def test_slow_steps_are_told_every_few_seconds(monkeypatch, capsys):
     now = 100.0
-    monkeypatch.setattr(ignite_command.time, "monotonic", lambda: now)
+    monkeypatch.setattr(terminal.time, "monotonic", lambda: now)
 
     def steps():
         nonlocal now
@@ -113,5 +113,5 @@ def test_slow_steps_are_told_every_few_seconds(monkeypatch, capsys):
             yield Progress(done, 1200, "loss 1.000")
         return "done"
 
-    assert ignite_command.shown_in_lines(steps(), argparse.Namespace(quiet=False)) == "done"
+    assert terminal.shown_in_lines(steps(), argparse.Namespace(quiet=False)) == "done"
     assert [line.split()[0] for line in capsys.readouterr().err.splitlines()] == [str(n) for n in range(0, 60, 3)]

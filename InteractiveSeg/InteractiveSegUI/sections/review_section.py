@@ -9,13 +9,13 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from InteractiveSegLib.casebook.orders import ORDERS
 from InteractiveSegLib.wording.plain_text import breakable, no_markup
 from InteractiveSegUI.actions.casebook_work import CasebookWork
 from InteractiveSegUI.actions.reviewing import Organ, Reviewing
 from InteractiveSegUI.controller import Controller
 from InteractiveSegUI.sections.section import Section
 
-_ORDERS = ("fixed", "random", "uncertain", "diverse")
 _SWATCH = 12
 
 
@@ -45,7 +45,7 @@ class ReviewSection(Section):
             (ui.allRightButton, reviewing.all_right, "Shift+S"),
         ):
             self.on_click(button, action, key)
-        self.on_click(ui.openNextButton, lambda: work.open_next(_ORDERS[ui.orderBox.currentIndex]))
+        self.on_click(ui.openNextButton, lambda: work.open_next(ORDERS[ui.orderBox.currentIndex]))
         self.on_click(ui.acceptButton, work.accept)
         self.on_click(ui.skipButton, work.skip)
         self._about_organs = (
