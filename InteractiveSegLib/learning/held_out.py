@@ -38,10 +38,17 @@ class HeldOut:
         return cls(volume, marks, known)
 
     @classmethod
-    def of_mask(cls, volume: Volume, labels: NDArray[np.integer], of: Collection[int]) -> HeldOut:
-        """Everything is known."""
-        truth = {label: labels == label for label in of}
-        return cls(volume, {label: where for label, where in truth.items() if where.any()}, np.ones(labels.shape, bool))
+    def of_mask(
+        cls,
+        volume: Volume,
+        labels: NDArray[np.integer],
+        of: Collection[int],
+        known: NDArray[np.bool_] | None = None,
+    ) -> HeldOut:
+        """A mask that is known everywhere, or where ``known`` (K, J, I) is set."""
+        known = np.ones(labels.shape, bool) if known is None else known
+        truth = {label: (labels == label) & known for label in of}
+        return cls(volume, {label: where for label, where in truth.items() if where.any()}, known)
 
     def scores(self, found: NDArray[np.integer]) -> dict[int, float]:
         """Label -> Dice of a labelmap (K, J, I) where anything is known; of the labels that occur."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
@@ -164,15 +164,13 @@ class ScribbleLearner:
             except InputError as error:
                 self.notes.append(f"a validation case has no say: {error}")
                 continue
-            shape = entry.image.geometry.shape_kji
-            known = np.ones(shape, bool)
+            known = np.ones(entry.image.geometry.shape_kji, bool)
             if accepted.review is not None:
                 for label in scribbled.labels:
                     known = known & accepted.review.known_kji(label)
-            whole = HeldOut.of_mask(self.casebook.volume(entry), accepted.labels, (0, *scribbled.labels))
             if known.any():
-                truth = {label: where & known for label, where in whole.truth.items() if (where & known).any()}
-                cases.append(replace(whole, truth=truth, known=np.broadcast_to(known, shape)))
+                of = (0, *scribbled.labels)
+                cases.append(HeldOut.of_mask(self.casebook.volume(entry), accepted.labels, of, known))
         if not cases:
             self.notes.append("no case for validation has scribbles or a mask: the last checkpoint is taken")
         return cases
