@@ -8,7 +8,7 @@ import platform
 from InteractiveSegLib import __version__
 from InteractiveSegLib.records.message import Message
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Raised whenever messages change so that an older side would misunderstand them."""
 
 

@@ -151,12 +151,12 @@ def test_an_earlier_mask_is_not_shown_instead_of_later_work_when_the_clock_was_s
         entry = casebook.begin(casebook.reopen(casebook.case("case0")))
         monkeypatch.setattr(case_rounds, "time_of_day", lambda: "2001-01-01T00:00:00.000+00:00")
         keep_round(casebook, entry, Prompts(), box_mask(2))
-    assert list(act(book, "open", name="case0").opened.masks) == [2]
+    assert list(act(book, "open", case="case0").opened.masks) == [2]
     monkeypatch.setattr(acceptance, "time_of_day", lambda: "2000-01-01T00:00:00.000+00:00")
     with Casebook(book) as casebook:
         accept(casebook, casebook.case("case0"), by_hand(box_mask(3)))
         casebook.reopen(casebook.case("case0"))
-    assert list(act(book, "open", name="case0").opened.masks) == [3]
+    assert list(act(book, "open", case="case0").opened.masks) == [3]
 
 
 def test_an_error_after_the_row_was_written_takes_no_file_back(tmp_path, monkeypatch):

@@ -69,9 +69,9 @@ def test_cases_of_the_test_split_and_cases_that_somebody_worked_on_get_none(stud
 
 def test_a_case_is_opened_with_its_starting_mask_and_what_is_left_of_it_stays_the_networks(study):
     started(study, "case0")
-    opened = act(study.folder, "open", name="case0").opened
+    opened = act(study.folder, "open", case="case0").opened
     assert opened.reason.endswith("it opens with a starting mask, which is unverified")
-    assert "starting mask" not in act(study.folder, "open", name="case1").opened.reason
+    assert "starting mask" not in act(study.folder, "open", case="case1").opened.reason
     assert np.array_equal(opened.masks[1].mask_kji, box_mask()[1:4, 3:8, 5:12] > 0)
     edited = box_mask() > 0
     edited[1, 3, 5] = False

@@ -77,7 +77,7 @@ def test_a_case_is_opened_worked_on_and_accepted(study):
 def test_work_that_was_left_is_there_when_the_case_is_opened_again(study):
     work = worked_on(done(study, "next").opened)
     assert done(study, "leave", work).rows[0].state == "new"
-    opened = done(study, "open", name="case0").opened
+    opened = done(study, "open", case="case0").opened
     assert np.array_equal(opened.masks[1].within(BoundingBox.whole((6, 12, 17))), box_mask() > 0)
     assert dict(opened.prompts.boxes) == dict(work.prompts.boxes)
 
@@ -85,7 +85,7 @@ def test_work_that_was_left_is_there_when_the_case_is_opened_again(study):
 def test_a_reopened_case_shows_what_was_accepted(study):
     opened = done(study, "next").opened
     done(study, "accept", worked_on(opened))
-    view = done(study, "reopen", name="case0")
+    view = done(study, "reopen", case="case0")
     assert view.said == "case0: reopened; Open next opens it"
     again = done(study, "next").opened
     assert (again.name, again.reason) == ("case0", "it was reopened to be corrected")
@@ -114,7 +114,7 @@ def test_skipping_keeps_the_work_and_the_end_is_reported(study):
     [
         ({"action": "burn"}, "has no action 'burn'"),
         ({"action": "accept"}, "no case is open"),
-        ({"action": "open", "name": "x"}, "has no case 'x'"),
+        ({"action": "open", "case": "x"}, "has no case 'x'"),
         ({"action": "roll back"}, "nothing to roll back"),
     ],
 )

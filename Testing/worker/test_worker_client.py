@@ -25,7 +25,7 @@ from InteractiveSegLib.records.message import Decoder, Message, encode
 from InteractiveSegLib.segmenting.session import ImageSession
 from InteractiveSegLib.worker.blocking import BlockingWorker
 from InteractiveSegLib.worker.client import ClientLimits
-from InteractiveSegLib.worker.handshake import hello
+from InteractiveSegLib.worker.handshake import PROTOCOL, hello
 from InteractiveSegLib.worker.job import JobCallbacks, JobError
 from InteractiveSegLib.worker.requests.segment_request import SegmentRequest
 from InteractiveSegLib.worker.subprocess_transport import SubprocessTransport
@@ -413,13 +413,15 @@ def test_a_process_that_cannot_be_worked_with_is_told_in_words(command, text):
 def test_a_process_of_another_version_is_told_by_both_sides():
     with odd_worker("quick", "other") as worker:
         error = failure(worker)
-        assert error.text.startswith("the worker is InteractiveSeg 9.9 (protocol 1), this side is InteractiveSeg")
+        assert error.text.startswith(
+            f"the worker is InteractiveSeg 9.9 (protocol {PROTOCOL}), this side is InteractiveSeg"
+        )
         assert "install the same version on both sides" in error.text
     done = subprocess.run(
         odd("quick", "other"), input=encode(hello()), capture_output=True, env=ENVIRONMENT, timeout=60, check=False
     )
     assert done.returncode == 1
-    ours = f"the client is InteractiveSeg {__version__} (protocol 1), this side is InteractiveSeg 9.9".encode()
+    ours = f"the client is InteractiveSeg {__version__} (protocol {PROTOCOL}), this side is InteractiveSeg 9.9".encode()
     assert ours in done.stderr
     assert ours in done.stdout
 

@@ -90,20 +90,20 @@ class CasebookWork:
 
         organs : their names, separated by commas
         """
-        self._with_work_kept(lambda: self._submit("create", self._on_casebook, folder=folder, name=organs))
+        self._with_work_kept(lambda: self._submit("create", self._on_casebook, folder=folder, organs=organs))
 
-    def add_images(self, place: Path) -> None:
+    def add_images(self, images: Path) -> None:
         """Add all images of a folder and its subfolders to the casebook."""
-        self._submit("add", self._on_view, name=str(place))
+        self._submit("add", self._on_view, images=str(images))
 
     def open_next(self, order: str) -> None:
         """Open the next case. Work on the open case is saved first."""
         left = self.opened.name if self.opened is not None else ""
-        self._with_work_kept(lambda: self._submit("next", self._on_opened, order=order, name=left))
+        self._with_work_kept(lambda: self._submit("next", self._on_opened, order=order, case=left))
 
     def open_case(self, name: str) -> None:
         """Open a case of the list."""
-        self._with_work_kept(lambda: self._submit("open", self._on_opened, name=name))
+        self._with_work_kept(lambda: self._submit("open", self._on_opened, case=name))
 
     def accept(self) -> None:
         """Accept the current masks and learn from them."""
@@ -114,7 +114,7 @@ class CasebookWork:
 
     def reopen(self, name: str) -> None:
         """Reopen an accepted or skipped case."""
-        self._submit("reopen", self._on_view, name=name)
+        self._submit("reopen", self._on_view, case=name)
 
     def roll_back(self) -> None:
         """Go back to the previous version of the network."""
@@ -167,7 +167,7 @@ class CasebookWork:
             then()
 
         if self.is_gone:
-            self._submit("release", on_kept, name=self.opened.name)
+            self._submit("release", on_kept, case=self.opened.name)
         else:
             self._submit("leave", on_kept, work=self._work())
 

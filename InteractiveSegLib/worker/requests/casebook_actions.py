@@ -33,13 +33,13 @@ _INTERACTIVE, _IGNITER = "prompted", "igniter"
 _IN_WORK: dict[Path, WorkLocks] = {}  # the cases open in windows, for the lifetime of this process
 
 
-def act(folder: Path, action: str, work: CaseWork | None = None, name: str = "", order: str = "fixed") -> CasebookView:
+def act(folder: Path, action: str, work: CaseWork | None = None, case: str = "", order: str = "fixed") -> CasebookView:
     """Run one of the ``ACTIONS``, and return a view of the casebook.
 
     Parameters
     ----------
     work : of the open case, for "keep", "accept", "skip" and "leave"
-    name : of a case, for "open", "reopen" and "release"; for "next", of the one that was left, which comes last
+    case : its name, for "open", "reopen" and "release"; for "next", that of the case just left, which comes last
     order : of the worklist, for "next"
 
     Raises
@@ -50,7 +50,7 @@ def act(folder: Path, action: str, work: CaseWork | None = None, name: str = "",
         raise InputError(f"a casebook has no action {action!r}, only {', '.join(ACTIONS)}")
     place = Path(folder).resolve()
     with Casebook(folder, _IN_WORK.setdefault(place, WorkLocks(place))) as casebook:
-        return ACTIONS[action](casebook, work, name, order)
+        return ACTIONS[action](casebook, work, case, order)
 
 
 def _look(casebook: Casebook, said: str = "", opened: OpenedCase | None = None) -> CasebookView:
@@ -94,12 +94,12 @@ def _look(casebook: Casebook, said: str = "", opened: OpenedCase | None = None) 
     )
 
 
-def _just_look(casebook: Casebook, work: CaseWork | None, name: str, order: str) -> CasebookView:
+def _just_look(casebook: Casebook, work: CaseWork | None, case: str, order: str) -> CasebookView:
     return _look(casebook)
 
 
-def _next(casebook: Casebook, work: CaseWork | None, name: str, order: str) -> CasebookView:
-    found = next_case(casebook, order, known_uncertainties(casebook), after=name)
+def _next(casebook: Casebook, work: CaseWork | None, case: str, order: str) -> CasebookView:
+    found = next_case(casebook, order, known_uncertainties(casebook), after=case)
     if found is None:
         return _look(casebook, "nothing is left to do: no case is new or reopened")
     for passed_over in found.notes:
@@ -107,8 +107,8 @@ def _next(casebook: Casebook, work: CaseWork | None, name: str, order: str) -> C
     return _opened(casebook, found.entry, found.reason)
 
 
-def _open(casebook: Casebook, work: CaseWork | None, name: str, order: str) -> CasebookView:
-    return _opened(casebook, casebook.case(name), "chosen in the list")
+def _open(casebook: Casebook, work: CaseWork | None, case: str, order: str) -> CasebookView:
+    return _opened(casebook, casebook.case(case), "chosen in the list")
 
 
 def _opened(casebook: Casebook, entry: CaseEntry, reason: str) -> CasebookView:
@@ -127,7 +127,7 @@ def _opened(casebook: Casebook, entry: CaseEntry, reason: str) -> CasebookView:
     return _look(casebook, f"{entry.name}: {reason}", opened)
 
 
-def _keep(casebook: Casebook, work: CaseWork | None, name: str, order: str) -> CasebookView:
+def _keep(casebook: Casebook, work: CaseWork | None, case: str, order: str) -> CasebookView:
     work = _required(work)
     _kept(casebook, work)
     return _look(casebook, f"{work.case}: saved")
@@ -144,7 +144,7 @@ def _kept(casebook: Casebook, work: CaseWork) -> CaseEntry:
     return casebook.case(work.case)
 
 
-def _leave(casebook: Casebook, work: CaseWork | None, name: str, order: str) -> CasebookView:
+def _leave(casebook: Casebook, work: CaseWork | None, case: str, order: str) -> CasebookView:
     """Save the work, and release the case for others."""
     work = _required(work)
     _put_away(casebook, work)
@@ -169,16 +169,16 @@ def _put_away(casebook: Casebook, work: CaseWork) -> None:
     casebook.work.give_back(entry.id)  # of a reopened case, too
 
 
-def _release(casebook: Casebook, work: CaseWork | None, name: str, order: str) -> CasebookView:
+def _release(casebook: Casebook, work: CaseWork | None, case: str, order: str) -> CasebookView:
     """Release a case for others, as it was last saved."""
-    entry = casebook.case(name)
+    entry = casebook.case(case)
     if entry.state is State.IN_WORK:
         casebook.give_back(entry)
     casebook.work.give_back(entry.id)
-    return _look(casebook, f"{name}: left as it was last saved")
+    return _look(casebook, f"{case}: left as it was last saved")
 
 
-def _accept(casebook: Casebook, work: CaseWork | None, name: str, order: str) -> CasebookView:
+def _accept(casebook: Casebook, work: CaseWork | None, case: str, order: str) -> CasebookView:
     work = _required(work)
     entry = _as_opened(casebook, work)
     shape = entry.image.geometry.shape_kji
@@ -205,7 +205,7 @@ def _left_open(review: Review, names: Mapping[int, str]) -> str:
     return f"; not verified, and not taught: {', '.join(left)}" if left else ""
 
 
-def _skip(casebook: Casebook, work: CaseWork | None, name: str, order: str) -> CasebookView:
+def _skip(casebook: Casebook, work: CaseWork | None, case: str, order: str) -> CasebookView:
     work = _required(work)
     entry = _as_opened(casebook, work)
     _kept(casebook, work)
@@ -213,12 +213,12 @@ def _skip(casebook: Casebook, work: CaseWork | None, name: str, order: str) -> C
     return _look(casebook, f"{work.case}: skipped; the work is kept")
 
 
-def _reopen(casebook: Casebook, work: CaseWork | None, name: str, order: str) -> CasebookView:
-    casebook.reopen(casebook.case(name))
-    return _look(casebook, f"{name}: reopened; Open next opens it")
+def _reopen(casebook: Casebook, work: CaseWork | None, case: str, order: str) -> CasebookView:
+    casebook.reopen(casebook.case(case))
+    return _look(casebook, f"{case}: reopened; Open next opens it")
 
 
-def _roll_back(casebook: Casebook, work: CaseWork | None, name: str, order: str) -> CasebookView:
+def _roll_back(casebook: Casebook, work: CaseWork | None, case: str, order: str) -> CasebookView:
     from InteractiveSegLib.learning.versions import roll_back
 
     used = roll_back(casebook, _INTERACTIVE)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from InteractiveSegLib.worker.requests.request_context import RequestContext
 
 _Masks = Mapping[int, PackedMask]
+_TEXTS = ("folder", "action", "case", "order", "organs", "images")
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +34,9 @@ class CasebookRequest:
 
     folder : of the casebook, on the worker's machine
     work, shape_kji : of the open case, and the grid of its image
-    name, order : as for ``casebook_actions.act``; for "create" the organs, for "add" the folder of the images
+    case, order : as for ``casebook_actions.act``
+    organs : for "create", as for ``casebook_setup.create``
+    images : for "add", the folder that holds them
     """
 
     kind: ClassVar[str] = "casebook"
@@ -43,16 +46,18 @@ class CasebookRequest:
     action: str
     work: CaseWork | None = None
     shape_kji: Index | None = None
-    name: str = ""
+    case: str = ""
     order: str = "fixed"
+    organs: str = ""
+    images: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("folder", "action", "name", "order"):
+        for name in _TEXTS:
             if not isinstance(getattr(self, name), str) or "\0" in getattr(self, name):
                 raise InputError(f"{name} of a request for a casebook is text, not {getattr(self, name)!r}")
 
     def to_message(self) -> Message:
-        fields: dict[str, Any] = {name: getattr(self, name) for name in ("folder", "action", "name", "order")}
+        fields: dict[str, Any] = {name: getattr(self, name) for name in _TEXTS}
         arrays: dict[str, NDArray] = {}
         if self.work is not None and self.shape_kji is not None:
             work = self.work
@@ -99,11 +104,11 @@ class CasebookRequest:
 
         yield Progress(0, 1, f"casebook: {self.action}")
         if self.action == "add":
-            return (yield from add_steps(Path(self.folder), Path(self.name)))
+            return (yield from add_steps(Path(self.folder), Path(self.images)))
         if self.action == "create":
-            create(Path(self.folder), self.name)
+            create(Path(self.folder), self.organs)
             return act(Path(self.folder), "look")
-        return act(Path(self.folder), self.action, self.work, self.name, self.order)
+        return act(Path(self.folder), self.action, self.work, self.case, self.order)
 
     @staticmethod
     def result_message(result: CasebookView) -> Message:

@@ -33,10 +33,10 @@ def create(folder: Path, organs: str) -> None:
     Casebook.created(folder, labels=dict(enumerate(names, 1))).close()
 
 
-def add_steps(folder: Path, place: Path) -> Steps[CasebookView]:
+def add_steps(folder: Path, images: Path) -> Steps[CasebookView]:
     """Add the images of a folder. InputError as for ``import_steps``."""
     with Casebook(folder) as casebook:
-        imported = yield from import_steps(casebook, place)
+        imported = yield from import_steps(casebook, images)
     view = act(folder, "look")
     said = f"{counted(len(imported.added), 'image was', 'images were')} added"
     return replace(view, said=said, notes=(*imported.notes, *view.notes))
