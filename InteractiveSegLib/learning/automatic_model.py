@@ -9,22 +9,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from monai.inferers import sliding_window_inference
 from numpy.typing import NDArray
 from torch import Tensor
 
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.geometry import Volume
 from InteractiveSegLib.learning.automatic_card import CARD, MODEL, AutomaticCard
-from InteractiveSegLib.learning.automatic_network import AutomaticNetwork
+from InteractiveSegLib.learning.automatic_network import AutomaticNetwork, in_windows
 from InteractiveSegLib.learning.held_out import largest_parts
-from InteractiveSegLib.learning.image_lesson import PatientAxes, resized, seen
+from InteractiveSegLib.learning.image_lesson import PatientAxes, on_image_grid, seen
 from InteractiveSegLib.networks.model_trust import Ask, read_trusted, refuse, trust
 from InteractiveSegLib.networks.script_model import ScriptModel
 from InteractiveSegLib.progress import Progress, Steps, finish
 from InteractiveSegLib.system.files import make_folder, replacing
-
-_AT_ONCE = 4  # windows
 
 
 def export_model(network: AutomaticNetwork, card: AutomaticCard, folder: Path) -> Path:
@@ -93,18 +90,13 @@ class AutomaticModel:
         image = seen(volume, axes, card.spacing_mm)
         axis = int(np.argmax(card.spacing_mm))
         stacks = image.movedim(axis, 0)[:, None, None] if card.dimensions == 2 else image[None, None, None]
-        sides = [card.window] * card.dimensions
         parts = []
         for number, stack in enumerate(stacks):
             yield Progress(number, len(stacks), "looking at the image")
-            found = sliding_window_inference(
-                stack, sides, _AT_ONCE, self._answer, overlap=0.5, mode="gaussian", padding_mode="replicate"
-            )
-            parts.append(found.softmax(dim=1))
+            parts.append(in_windows(self._answer, stack, card.window).softmax(dim=1))
         soft = torch.cat(parts)
         soft = soft.movedim(0, 1).movedim(1, axis + 1) if card.dimensions == 2 else soft[0]
-        shape = tuple(volume.geometry.shape_kji[each] for each in axes.order)
-        return axes.turned_back(resized(soft, shape).numpy())
+        return on_image_grid(soft, axes, volume.geometry)
 
     def _answer(self, windows: Tensor) -> Tensor:
         expected = (len(windows), 1 + len(self.card.labels), *windows.shape[2:])

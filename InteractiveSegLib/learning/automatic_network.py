@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.geometry import Volume
-from InteractiveSegLib.learning.image_lesson import PatientAxes, resized, seen
+from InteractiveSegLib.learning.image_lesson import PatientAxes, on_image_grid, seen
 from InteractiveSegLib.networks.attention import SpatialAttention, attached
 
 THICK = 3.0  # slices this many times thicker than the pixel width are processed one by one
@@ -113,16 +113,14 @@ class AutomaticNetwork(nn.Module):
         """Logits (B, C, ...) of a stack (B, 1, ...)."""
         if not self.window:
             return _padded(self, stack, self.multiple)
-        sides = [self.window] * self.dimensions
-        return sliding_window_inference(stack, sides, 4, self, overlap=0.5, mode="gaussian", padding_mode="replicate")
+        return in_windows(self, stack, self.window)
 
     def probabilities(self, volume: Volume) -> NDArray[np.float32]:
         """(1 + labels, K, J, I) on the image's own grid."""
         axes = self.axes_of(volume.geometry)
         device = next(self.parameters()).device
         soft = self.logits(seen(volume, axes, self.spacing_mm).to(device)).softmax(dim=0).cpu()
-        shape = tuple(volume.geometry.shape_kji[axis] for axis in axes.order)
-        return axes.turned_back(resized(soft, shape).numpy())
+        return on_image_grid(soft, axes, volume.geometry)
 
     def described(self, volume: Volume) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """As ``probabilities``, and with it features (n,) of the image as a whole, by which images are told apart.
@@ -158,6 +156,15 @@ class AutomaticNetwork(nn.Module):
     def labelmap(self, probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
         """The most probable label of every voxel, (K, J, I)."""
         return np.array([0, *self.labels], np.uint8)[probabilities.argmax(axis=0)]
+
+
+def in_windows(network: Callable[[Tensor], Tensor], stack: Tensor, side: int) -> Tensor:
+    """Logits (B, C, ...) of a stack (B, 1, ...) of any size, averaged over windows that overlap by half.
+
+    side : of a window, in voxels
+    """
+    sides = [side] * (stack.ndim - 2)
+    return sliding_window_inference(stack, sides, 4, network, overlap=0.5, mode="gaussian", padding_mode="replicate")
 
 
 def _padded(network: AutomaticNetwork, stack: Tensor, multiple: int) -> Tensor:

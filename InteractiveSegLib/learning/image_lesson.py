@@ -125,6 +125,12 @@ def seen(volume: Volume, axes: PatientAxes, spacing_mm: tuple[float, float, floa
     return resampled(torch.from_numpy(axes.turned(intensities)), axes.spacing_mm(volume.geometry), spacing_mm)
 
 
+def on_image_grid(values: Tensor, axes: PatientAxes, geometry: Geometry) -> NDArray[np.float32]:
+    """What a network returns of an image (C, S, P, Q), on the image's own grid (C, K, J, I)."""
+    shape = tuple(geometry.shape_kji[axis] for axis in axes.order)
+    return axes.turned_back(resized(values, shape).numpy())
+
+
 def resampled(values: Tensor, own_mm: tuple[float, ...], wanted_mm: tuple[float, ...]) -> Tensor:
     """(S, P, Q) or (C, S, P, Q) at another voxel size: averaged along axes that get coarser, otherwise interpolated."""
     size = tuple(max(1, round(n * own / mm)) for n, own, mm in zip(values.shape[-3:], own_mm, wanted_mm, strict=True))
