@@ -76,7 +76,7 @@ class Panel(VTKObservationMixin):
         self.reviewing = Reviewing(controller, self.marking.view, lambda: work.is_shown, work.note_look)
         work.on_opened.append(self.reviewing.begin)
         self.igniting = Igniting(controller, lambda: work.folder, work.look_again)
-        work.on_casebook.append(self.igniting.look)
+        work.on_casebook.append(self.igniting.check)
         editor, more = EditorSection(controller, self.tools), MoreSection(controller)
         review = ReviewSection(controller, self.reviewing, work, editor.edit)
         ignite = IgniteSection(controller, self.igniting)

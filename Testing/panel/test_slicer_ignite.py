@@ -61,7 +61,7 @@ def looked(person, images, labels=None):
     person.panel.igniting.choose_images(images)
     if labels is not None:
         person.panel.igniting.choose_labels(labels)
-    person.spin(lambda: not person.panel.igniting.is_looking)
+    person.spin(lambda: not person.panel.igniting.is_checking)
 
 
 def organ_box(person, row):
@@ -89,9 +89,9 @@ def test_labels_are_matched_with_organs_before_anything_starts(ready, tmp_path, 
     table = person.ui("labelTable")
     shown = [[table.item(row, column).text() for column in (0, 1)] for row in range(table.rowCount)]
     assert shown == [["200", "2 of 2"], ["500", "2 of 2"]]
-    assert "Say what label 200 is in the study." in person.ui("startButton").toolTip
+    assert "Choose what label 200 is in the study." in person.ui("startButton").toolTip
     organ_box(person, 0).setCurrentText("wall")
-    assert "Say what label 500 is in the study." in person.ui("startButton").toolTip
+    assert "Choose what label 500 is in the study." in person.ui("startButton").toolTip
     organ_box(person, 1).setCurrentText("not used")
     started = program(person, monkeypatch, "print('case0\\tstarting mask\\twall 0.9')")
     person.press("startButton")
@@ -123,7 +123,7 @@ def test_a_study_without_organs_gets_those_that_are_typed(person, tmp_path):
     looked(person, source(tmp_path / "source", (1, 2)))
     organ_box(person, 0).setEditText("ventricle")
     organ_box(person, 1).setEditText(" ")
-    assert "Say what label 2 is" in person.ui("startButton").toolTip
+    assert "Choose what label 2 is" in person.ui("startButton").toolTip
     assert person.panel.igniting.names == {1: "ventricle", 2: None}
 
 
@@ -149,7 +149,7 @@ def unfolded_after_a_restart(person, study):
     person.spin(lambda: not person.panel.casebook_work.is_busy)
     assert person.panel.igniting.images is None  # nothing is read before it is wanted
     person.press("igniteButton")
-    person.spin(lambda: not person.panel.igniting.is_looking)
+    person.spin(lambda: not person.panel.igniting.is_checking)
     return person.panel.igniting
 
 
@@ -214,7 +214,7 @@ def test_progress_is_shown_and_cancel_stops_it(ready, tmp_path, monkeypatch):
     assert not ready.ui("imagesButton").enabled
     ready.press("stopButton")
     ready.spin(lambda: not process.is_running)
-    assert (process.text, process.is_error) == ("The training was stopped. Start goes on where it was.", False)
+    assert (process.text, process.is_error) == ("The training was stopped. Press Start to resume it.", False)
 
 
 def test_another_casebook_has_its_own_organs_and_does_not_take_the_training_for_its_own(
@@ -233,12 +233,12 @@ def test_another_casebook_has_its_own_organs_and_does_not_take_the_training_for_
 
     def open_casebook(folder):
         ready.panel.casebook_work.open_casebook(folder)
-        ready.spin(lambda: not ready.panel.casebook_work.is_busy and not ready.panel.igniting.is_looking)
+        ready.spin(lambda: not ready.panel.casebook_work.is_busy and not ready.panel.igniting.is_checking)
 
     open_casebook(tmp_path / "more" / "book")
     assert ready.panel.igniting.names == {1: "kidney", 2: None}
     assert ready.ui("igniteLabel").text.startswith("In the study book: Learning from the labelled images: step 30")
-    assert "It runs for another study, book." in ready.ui("startButton").toolTip
+    assert "A training is running for another study, book." in ready.ui("startButton").toolTip
     open_casebook(study)
     assert ready.panel.igniting.names == {1: "wall", 2: "wall"}  # as chosen before
     assert ready.ui("igniteLabel").text == "Learning from the labelled images: step 30 of 120"

@@ -111,7 +111,7 @@ def test_a_case_opens_with_outlines_and_is_accepted_as_far_as_it_is_verified(ope
     assert states(person) == {"left": "right", "right": "skipped", "third": "not there"}
     person.press("acceptButton")
     idle(person)
-    assert person.status.text == "case0: accepted; not verified, and not taught: right"
+    assert person.status.text == "case0: accepted; not verified, and not learnt from: right"
     first, tests, batch, stop = person.ui("standingLabel").text.splitlines()
     assert tests == "0 of 1 test case accepted, annotated without help"
     assert first == "1 of 2 cases accepted; 2 of their 3 organs verified in every slice"

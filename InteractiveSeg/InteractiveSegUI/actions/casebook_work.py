@@ -131,7 +131,7 @@ class CasebookWork:
             self._submit("look", self._on_view_quietly)
 
     def note_look(self) -> None:
-        """The person looks at another slice of the open case: time at work."""
+        """Record that the person looks at another slice of the open case, which counts as working time."""
         now = time.time()
         if self.opened is not None and (not self._events or now - self._events[-1].at > _LOOK_EVERY_S):
             self._events.append(Event(LOOKED, now))

@@ -1,4 +1,4 @@
-"""A study that starts from labelled images: which they are, what their labels mean, and the network they teach."""
+"""Starting a study from labelled images: their folders, the organs of their labels, and the training on them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SETTING = "InteractiveSeg/LabelledImages"
 
 
 class Igniting:
-    """Looks at labelled images in the worker, and has a process teach a network by them.
+    """Checks labelled images in the worker, and trains a network on them in a process of its own.
 
     Parameters
     ----------
@@ -33,10 +33,10 @@ class Igniting:
     Attributes
     ----------
     images, labels : the folders that were chosen; None before
-    source : what was found in them; None before, and while they are looked at
-    text : how the look goes, or why it failed
-    names : label of the source -> organ of the study; None where the person has not said yet, "" where it is not used
-    process : that teaches; beside another casebook than the open one, too
+    source : what was found in them; None until they have been checked
+    text : progress of the check, its notes, or why it failed
+    names : label of the source -> organ of the study; None while none is chosen, "" if the label is not used
+    process : of the training, which may be for another casebook than the open one
     """
 
     def __init__(self, controller: Controller, casebook: Callable[[], Path | None], on_end: Callable[[], None]) -> None:
@@ -48,73 +48,73 @@ class Igniting:
         self.is_error = False
         self.names: dict[int, str | None] = {}
         self.process = IgnitingProcess(self._on_process)
-        self._look: Job | None = None
-        self._said: dict[tuple[Path | None, ...], dict[int, str | None]] = {}
+        self._check: Job | None = None
+        self._chosen: dict[tuple[Path | None, ...], dict[int, str | None]] = {}
 
     @property
-    def is_looking(self) -> bool:
-        return self._look is not None
+    def is_checking(self) -> bool:
+        return self._check is not None
 
     @property
     def obstacle(self) -> str:
-        """Why it cannot start; empty where it can."""
+        """Why the training cannot start; empty if it can."""
         if self._casebook() is None:
             return _("Open a casebook first.")
         if self.process.is_running:
-            return self.other_study or _("It runs already.")
+            return self.other_study or _("The training is already running.")
         if self.images is None or self.labels is None:
             return _("Choose the folders of images and labelmaps first.")
         if self.source is None:
-            return _("Wait until the images were looked at.") if self.is_looking else self.text
+            return _("Wait until the images have been checked.") if self.is_checking else self.text
         missing = [label for label, name in self.names.items() if name is None]
         if missing:
-            return _("Say what label {label} is in the study.").format(label=missing[0])
+            return _("Choose what label {label} is in the study.").format(label=missing[0])
         if not any(self.names.values()):
-            return _("None of the labels is used.")
+            return _("No label is used: choose an organ for at least one.")
         return ""
 
     @property
     def other_study(self) -> str:
-        """A sentence, while the process works on another casebook than the open one; otherwise empty."""
+        """A sentence while the training is for another casebook than the open one; otherwise empty."""
         folder = self.process.casebook
         if not self.process.is_running or folder == self._casebook():
             return ""
-        return _("It runs for another study, {name}.").format(name=folder.name)
+        return _("A training is running for another study, {name}.").format(name=folder.name)
 
     @property
-    def told(self) -> str:
-        """How the training goes, or how it ended; of another study with its name."""
+    def status_text(self) -> str:
+        """Progress or outcome of the training, with the name of the study if it is not the open one."""
         process = self.process
         text = f"\u26a0 {process.text}" if process.is_error else process.text
         is_other = process.casebook is not None and process.casebook != self._casebook()
         return _("In the study {name}: {text}").format(name=process.casebook.name, text=text) if is_other else text
 
     def choose_images(self, folder: Path) -> None:
-        """Where their labelmaps lie in the same folder, that need not be chosen again."""
+        """Choose the folder of images; if it contains their labelmaps, too, it is also chosen for these."""
         if self.labels in (None, self.images):
             self.labels = folder if _has_pairs(folder) else None
         self.images = folder
         self._store_choice()
-        self.look()
+        self.check()
 
     def choose_labels(self, folder: Path) -> None:
         self.labels = folder
         self._store_choice()
-        self.look()
+        self.check()
 
     def recall(self) -> None:
-        """Where no folder has been chosen, choose the last choice again, which the application's settings store."""
+        """If no folder is chosen, restore the last choice from the application's settings."""
         if self.images is not None or self.labels is not None:
             return
         casebook, self.images, self.labels, names = _stored_choice()
         if names:
-            self._said[(casebook, self.images, self.labels)] = names
-        self.look()
+            self._chosen[(casebook, self.images, self.labels)] = names
+        self.check()
 
-    def look(self) -> None:
-        """Have the worker look at the images, if both folders are known."""
-        casebook, job = self._casebook(), self._look
-        self.source, self.names, self.text, self.is_error, self._look = None, {}, "", False, None
+    def check(self) -> None:
+        """Have the worker check the images, once both folders are chosen."""
+        casebook, job = self._casebook(), self._check
+        self.source, self.names, self.text, self.is_error, self._check = None, {}, "", False, None
         if job is not None:
             job.cancel()
         if casebook is None or self.images is None or self.labels is None:
@@ -124,27 +124,27 @@ class Igniting:
         request = SourceRequest(str(casebook), str(self.images), str(self.labels))
 
         def if_current(tell: Callable) -> Callable:
-            return lambda what: tell(what) if self._look is asked else None
+            return lambda what: tell(what) if self._check is asked else None
 
         callbacks = JobCallbacks(
             progress=if_current(lambda progress: self._tell(f"{sentence(progress.text)} ...")),
             result=if_current(self._on_source),
-            error=if_current(self._on_look_failed),
-            stopped=if_current(lambda _how: self._on_look_failed(_("The images were not looked at."))),
+            error=if_current(self._on_check_failed),
+            stopped=if_current(lambda _how: self._on_check_failed(_("The images were not checked."))),
         )
-        self.text = _("Looking at the images ...")
-        asked = self._look = self._controller.client.submit(request, callbacks)
+        self.text = _("Checking the images ...")
+        asked = self._check = self._controller.client.submit(request, callbacks)
         self._controller.changed()
 
     def name(self, label: int, name: str | None) -> None:
-        """Say which organ a label of the source is; "" if it is not used, None if that is not known."""
+        """Choose the organ of a label of the source; "" if the label is not used, None for no choice."""
         self.names[label] = name
-        self._said.setdefault(self._place, {})[label] = name
+        self._chosen.setdefault(self._place, {})[label] = name
         self._store_choice()
         self._controller.changed()
 
     def start(self) -> None:
-        """Teach a network and give cases starting masks. InputError where something is missing."""
+        """Train a network and give cases starting masks. InputError if something is missing."""
         if self.obstacle:
             raise InputError(self.obstacle)
         path = Path(tempfile.mkdtemp(prefix="InteractiveSeg-", dir=slicer.app.temporaryPath)) / "labels.json"
@@ -156,32 +156,32 @@ class Igniting:
         self.process.stop()
 
     def close(self) -> None:
-        """The window goes away. It goes on where it was when it is started again."""
+        """Called when the window closes; the training resumes when it is started again."""
         self.process.stop(wait=True)
 
     @property
     def _place(self) -> tuple[Path | None, ...]:
-        """To which the names belong that a person chose."""
+        """What the chosen names belong to: the casebook and both folders."""
         return (self._casebook(), self.images, self.labels)
 
     def _store_choice(self) -> None:
         folders = [None if folder is None else str(folder) for folder in self._place]
-        names = list(self._said.get(self._place, {}).items())
+        names = list(self._chosen.get(self._place, {}).items())
         qt.QSettings().setValue(_SETTING, json.dumps([*folders, names]))
 
     def _on_source(self, source: SourceView) -> None:
-        self._look, self.source = None, source
-        said, organs = self._said.get(self._place, {}), ("", *source.study.values())
+        self._check, self.source = None, source
+        chosen, organs = self._chosen.get(self._place, {}), ("", *source.study.values())
         self.names = proposed_names(source.images_with, source.study)
         for label in self.names:
-            if label in said and (not source.study or said[label] in organs):
-                self.names[label] = said[label]
-        by_number = any(label in source.study and label not in said for label in self.names)
+            if label in chosen and (not source.study or chosen[label] in organs):
+                self.names[label] = chosen[label]
+        by_number = any(label in source.study and label not in chosen for label in self.names)
         check = [_("Labels were matched by number: check the table.")] if by_number else []
         self._tell(" ".join([*check, *(f"{sentence(note)}." for note in source.notes)]))
 
-    def _on_look_failed(self, error: JobError | str) -> None:
-        self._look = None
+    def _on_check_failed(self, error: JobError | str) -> None:
+        self._check = None
         self.is_error = True
         self._tell(f"{sentence(str(error))}.")
 
@@ -219,7 +219,7 @@ def proposed_names(labels: Mapping[int, int] | list[int], study: Mapping[int, st
 
 
 def names_for_file(names: Mapping[int, str | None], study: Mapping[int, str]) -> dict[str, str]:
-    """As ``casebook ignite --names`` reads it; labels that are not used get a name that the study lacks."""
+    """The table for ``casebook ignite --names``; labels that are not used get names that the study does not have."""
     taken = set(study.values())
 
     def unused(label: int) -> str:

@@ -45,7 +45,7 @@ class Organ:
 
 
 class Reviewing(VTKObservationMixin):
-    """Says of organs and slices that they are right or not there; every word of it is a step of Undo.
+    """Marks organs and slices as right or not there; each mark is a step that Undo reverts.
 
     Parameters
     ----------
@@ -65,18 +65,18 @@ class Reviewing(VTKObservationMixin):
 
     @property
     def review(self) -> Review | None:
-        """What was looked at; None where the masks stand as a whole, since nobody said anything of a part of them."""
+        """The review of the masks; None if they count as a whole, since no part of them was reviewed."""
         return self._controller.recorder.known(REVIEW)
 
     @property
     def nothing_is_right(self) -> bool:
-        """Organs are looked at one by one, and none was yet."""
+        """Whether organs are reviewed one by one, and none has been yet."""
         return self.review is not None and not self.review.known_labels()
 
     def organs(self, confidences: Mapping[int, float]) -> list[Organ]:
         """Of the open case, in the order of its segments; empty where none is open.
 
-        confidences : label -> how sure the network is of it, 0 to 1; told while nobody looked at the organ
+        confidences : label -> how sure the network is of it, 0 to 1; shown until the organ is reviewed
         """
         return [
             Organ(
@@ -96,7 +96,7 @@ class Reviewing(VTKObservationMixin):
         self._go_on(_("{name} is right in all slices.").format(name=name))
 
     def not_there(self) -> None:
-        """The image does not show the chosen organ; what its mask holds is taken away."""
+        """The image does not show the chosen organ; its mask is emptied."""
         label, segment_id, name = self._chosen()
         self._skipped.discard(label)
         review = self._begun().marked(label, SliceState.ABSENT)
@@ -104,8 +104,8 @@ class Reviewing(VTKObservationMixin):
         self._go_on(_("{name} is not there.").format(name=name))
 
     def skip(self) -> None:
-        """Nobody says anything of the chosen organ: it stays as it is, teaches nothing, and is left out where all are
-        said to be right. The same once more takes it up again.
+        """Leave the chosen organ unverified: nothing is learnt from it, and it is left out when all organs are marked
+        as right. Called again, it takes the organ up again.
         """
         label, _segment_id, name = self._chosen()
         if label in self._skipped:
@@ -114,14 +114,14 @@ class Reviewing(VTKObservationMixin):
             return
         self._skipped.add(label)
         self._say_of(_("Skip {name}").format(name=name), self._begun().marked(label, SliceState.UNVERIFIED))
-        self._go_on(_("{name} is skipped: it stays as it is, and teaches nothing.").format(name=name))
+        self._go_on(_("{name} is skipped: it stays as it is, and nothing is learnt from it.").format(name=name))
 
     def slice_right(self) -> None:
-        """All organs are right in the slice that is shown; the next one that is not settled is shown then.
+        """All organs are right in the slice that is shown; the next unverified slice is then shown.
 
         Raises
         ------
-        InputError : no view shows one of the slices that are looked at.
+        InputError : no view shows a single slice along the axis of the review.
         """
         review = self._begun()
         place = self._shown_place(review)
@@ -183,7 +183,7 @@ class Reviewing(VTKObservationMixin):
         self._filled = {}
 
     def update(self) -> None:
-        """Fill what was looked at in the slice that is shown, and draw outlines of the rest."""
+        """Fill the organs that are verified in the slice shown, and draw the others as outlines."""
         labels, review = self._labels(), self.review
         if not labels:
             return
@@ -222,7 +222,7 @@ class Reviewing(VTKObservationMixin):
         return labels_of(node) if node is not None and self._is_open() else {}
 
     def _chosen(self) -> tuple[int, str, str]:
-        """Label, segment and name of the organ that is worked on. InputError where it is none of the case's."""
+        """Label, segment and name of the current organ. InputError if it does not belong to the case."""
         self._controller.recorder.flush()
         segment_id = self._controller.parameters.segment
         labels = self._labels()
@@ -231,7 +231,7 @@ class Reviewing(VTKObservationMixin):
         return labels[segment_id], segment_id, self._controller.workspace.name_of(segment_id)
 
     def _begun(self) -> Review:
-        """The review, or one in which nothing was looked at yet. InputError where no case is open."""
+        """The review, or one without any verified slice. InputError if no case is open."""
         self._controller.recorder.flush()
         labels = self._labels()
         if not labels:
@@ -239,13 +239,13 @@ class Reviewing(VTKObservationMixin):
         return self.review or Review.of_all(self._controller.workspace.geometry(), labels.values())
 
     def _index(self, review: Review) -> int | None:
-        """The slice that is shown, of those that are looked at; None where no view looks along them."""
+        """Index of the slice shown, along the axis of the review; None if no view shows such slices."""
         view, geometry = self._view_along(review), self._controller.workspace.geometry()
         index = -1 if view is None else index_shown(view, geometry, review.axis)
         return index if 0 <= index < review.slices else None
 
     def _view_along(self, review: Review) -> slicer.vtkMRMLSliceNode | None:
-        """The view that the person works in, if it shows slices that are looked at, or else the first that does."""
+        """The view that the person works in, if it shows slices along the review's axis; else the first that does."""
         geometry, shown = self._controller.workspace.geometry(), shown_views()
         working = [self._view.node] if shown else []
         return next((each for each in (*working, *shown) if axis_across(each, geometry) == review.axis), None)
@@ -257,7 +257,7 @@ class Reviewing(VTKObservationMixin):
         return place_shown(view, self._controller.workspace.geometry())
 
     def _all_are_right(self, name: str, review: Review, slices: Iterable[int]) -> None:
-        """Of every organ that is not skipped; what was settled before stays as it is."""
+        """Mark every organ that is not skipped; slices that were reviewed before keep their state."""
         absent, slices = set(self._not_shown()), list(slices)
         for segment_id, label in self._taken_up().items():
             state = SliceState.ABSENT if segment_id in absent else SliceState.VERIFIED
@@ -265,10 +265,10 @@ class Reviewing(VTKObservationMixin):
         self._say_of(name, review)
 
     def _taken_up(self) -> dict[str, int]:
-        """Segment id -> label, without what is skipped. InputError where nothing remains."""
+        """Segment id -> label of the organs that are not skipped. InputError if there are none."""
         found = {segment_id: label for segment_id, label in self._labels().items() if label not in self._skipped}
         if not found:
-            raise InputError("all organs are skipped: press Skip for one again to take it up")
+            raise InputError("all organs are skipped: choose one, and press Skip again to review it")
         return found
 
     def _not_shown(self) -> list[str]:
@@ -284,7 +284,7 @@ class Reviewing(VTKObservationMixin):
         self._controller.change(StepKind.REVIEW, name, {**(more or {}), REVIEW: review})
 
     def _go_on(self, text: str) -> None:
-        """Say it, and choose the next organ that is neither settled nor skipped."""
+        """Show a text, and choose the next organ that is neither reviewed nor skipped."""
         controller, labels = self._controller, self._labels()
         ids = list(labels)
         here = ids.index(controller.parameters.segment)
@@ -299,14 +299,14 @@ class Reviewing(VTKObservationMixin):
 
 
 def _settled(review: Review, label: int, state: SliceState, slices: Iterable[int] | None = None) -> Review:
-    """Slices of an organ that nobody looked at get a state; those that were put right or are empty keep theirs."""
+    """Give the unverified slices of an organ a state; all other slices keep theirs."""
     known = review.known(label)
     chosen = range(review.slices) if slices is None else slices
     return review.marked(label, state, [each for each in chosen if not known[each]])
 
 
 def state_in_words(review: Review, label: int) -> str:
-    """What was looked at of an organ, such as "right in 4 of 10 slices, 1 edited"."""
+    """The review of an organ in words, such as "right in 4 of 10 slices, 1 edited"."""
     count = {state: sum(each is state for each in review.of(label)) for state in SliceState}
     known = review.slices - count[SliceState.UNVERIFIED]
     if not known:

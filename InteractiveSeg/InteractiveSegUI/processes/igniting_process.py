@@ -15,7 +15,7 @@ from InteractiveSegLib.wording.counting import counted
 from InteractiveSegUI.processes.library_process import STARTED, LibraryProcess
 
 _PROGRESS = re.compile(r"(\d+) of (\d+): (.*)")
-_LEAST_S = 10.0  # of a stage, before its rest is told
+_LEAST_S = 10.0  # of a stage, before its remaining time is shown
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Source:
 
 
 class IgnitingProcess:
-    """Runs ``interactiveseg casebook ignite`` at low priority. What was killed goes on when it is started again.
+    """Runs ``interactiveseg casebook ignite`` at low priority. An interrupted training is resumed at the next start.
 
     Parameters
     ----------
@@ -36,11 +36,11 @@ class IgnitingProcess:
 
     Attributes
     ----------
-    text : how it goes, or how it ended
-    progress : of the stage it is at; None while nothing runs
-    is_error : it ended otherwise than it should
-    casebook : that it works on, or worked on last
-    options : further ones for the command
+    text : progress or outcome
+    progress : of the present stage; None while nothing is running
+    is_error : it failed
+    casebook : the present or the last one
+    options : additional options of the command
     """
 
     def __init__(self, on_change: Callable[[bool], None]) -> None:
@@ -48,7 +48,7 @@ class IgnitingProcess:
         self._process = LibraryProcess(_("the training"), self._on_line, self._on_end)
         self._began, self._first = 0.0, 0
         self._started = 0
-        self._said: list[str] = []
+        self._lines: list[str] = []
         self.text = ""
         self.progress: Progress | None = None
         self.is_error = False
@@ -60,7 +60,7 @@ class IgnitingProcess:
         return self._process.is_running
 
     def start(self, casebook: Path, source: Source) -> None:
-        self._started, self._said, self.is_error, self.casebook = 0, [], False, casebook
+        self._started, self._lines, self.is_error, self.casebook = 0, [], False, casebook
         self.text, self.progress = _("Starting ..."), Progress(0, 0, "")
         words = ["casebook", "ignite", str(casebook), "--images", str(source.images), "--labels", str(source.labels)]
         self._process.start([*words, "--names", str(source.names), "--low-priority", *self.options])
@@ -85,27 +85,28 @@ class IgnitingProcess:
         elif STARTED in line:
             self._started += 1
         else:
-            self._said.append(line)
+            self._lines.append(line)
 
     def _on_end(self, code: int | None, reason: str) -> None:
         self.progress = None
-        said = " ".join(f"{sentence(each)}." for each in dict.fromkeys(self._said))
+        said = " ".join(f"{sentence(each)}." for each in dict.fromkeys(self._lines))
         if code in (0, 3):
             cases = counted(self._started, _("case has a new starting mask."), _("cases have a new starting mask."))
             self.text, self.is_error = f"{cases} {said}".strip(), code == 3
         elif code is not None:
-            self.text, self.is_error = self._said[-1] if self._said else _("It ended without a word."), True
+            self.text = self._lines[-1] if self._lines else _("The training ended without a message.")
+            self.is_error = True
         else:
-            on = _("Start goes on where it was.")
-            self.text, self.is_error = f"{sentence(reason)}. {on}", not self._process.was_stopped
+            resume = _("Press Start to resume it.")
+            self.text, self.is_error = f"{sentence(reason)}. {resume}", not self._process.was_stopped
         self._on_change(True)
 
 
 def progress_in_words(progress: Progress, seconds: float, first: int = 0) -> str:
     """What is being done, and how long it will take.
 
-    seconds : that the stage has taken so far
-    first : what was done before, where a training goes on
+    seconds : how long the stage has taken so far
+    first : steps done before this run, if a training is resumed
     """
     if progress.text.startswith("loss "):
         text = _("Learning from the labelled images: step {done} of {total}")

@@ -1,4 +1,4 @@
-"""How a person sees what was looked at: verified objects are filled, others are outlines."""
+"""How a review is shown: verified objects are filled, others are outlines."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _OUTLINE_PIXELS = 2  # one pixel is hard to see over an image
 
 
 def show_reviewed(segmentation: slicer.vtkMRMLSegmentationNode, filled: Mapping[str, bool]) -> None:
-    """Fill these segments in the slice views, or draw their outlines alone.
+    """Fill these segments in the slice views, or draw only their outlines.
 
     filled : segment id -> whether
     """

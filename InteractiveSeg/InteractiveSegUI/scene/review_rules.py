@@ -31,8 +31,8 @@ class ReviewRules:
     def followed(self, kind: StepKind, changed: State) -> dict[tuple[str, ...], Any]:
         """The review after a step, by its key; empty where it stays, or the step is about it itself.
 
-        Slices that were painted or erased by hand are edited. Those that a computed mask changed are unverified, also
-        where the user drew: nobody has said yet that it is right.
+        Slices that were painted or erased by hand are edited. Those that a computed mask changed are unverified, even
+        where the user drew, since nobody has confirmed the result yet.
         """
         review: Review | None = self._known.get(REVIEW)
         if review is None or REVIEW in changed:
@@ -49,11 +49,11 @@ class ReviewRules:
         return {} if after.equals(review) else {REVIEW: after}
 
     def held_back(self, segment_id: str, computed: PackedMask | None, by_itself: bool) -> tuple[PackedMask | None, int]:
-        """What of a computed mask may take the place of what is there, and in how many slices it may not.
+        """The part of a computed mask that may replace the present mask, and the number of slices in which it may not.
 
-        A slice that a person looked at changes only where they drew on it.
+        A slice that a person has reviewed changes only if they drew on it.
 
-        by_itself : nobody pressed a button: what is there stays on all slices that the person did not draw on
+        by_itself : no button was pressed: the present mask stays on all slices that the person did not draw on
         """
         review: Review | None = self._known.get(REVIEW)
         before = self._known.get(mask_key(segment_id))

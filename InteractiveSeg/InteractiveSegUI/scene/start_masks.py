@@ -40,13 +40,13 @@ class StartMasks:
             segment.RemoveTag(_TAG)
 
     def clear(self) -> None:
-        """The scene goes away, and with it the ids of its nodes."""
+        """Called when the scene closes: the ids of its nodes become invalid."""
         self._kept.clear()
 
     def take(
         self, segment_id: str, mask: PackedMask | None, box: object | None, marks: Marks | None
     ) -> PackedMask | None:
-        """Decide what corrections of a segment start from that was read from the scene: its mask, box and all marks."""
+        """Decide what corrections of a segment start from; mask, box and marks were read from the scene."""
         node, start = self._parameters.segmentation, self.get(segment_id)
         is_marked = marks is not None and labels_of(node).get(segment_id) in marks.all.object_labels()
         was_started = start is None and node.GetSegmentation().GetSegment(segment_id).HasTag(_TAG)

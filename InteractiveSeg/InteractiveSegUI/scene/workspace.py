@@ -96,9 +96,7 @@ class Workspace:
 
     @property
     def review(self) -> Review | None:
-        """What was looked at in the masks of the chosen segmentation; None where they stand as a whole, or none is
-        chosen.
-        """
+        """The review of the masks of the chosen segmentation; None if they count as a whole, or if none is chosen."""
         node = self.parameters.segmentation
         return None if node is None else self._reviews.get(node.GetID())
 
@@ -109,7 +107,7 @@ class Workspace:
             self._reviews[self.segmentation_node.GetID()] = review
 
     def forget_nodes(self) -> None:
-        """The scene goes away, and with it the ids of its nodes."""
+        """Called when the scene closes: the ids of its nodes become invalid."""
         self._reviews.clear()
         self.starts.clear()
 

@@ -1,4 +1,4 @@
-"""Start from labelled images: folders, what their labels mean in the study, progress and Cancel."""
+"""Start from labelled images: folders, the organs of their labels, progress and Cancel."""
 
 from __future__ import annotations
 
@@ -54,22 +54,22 @@ class IgniteSection(Section):
         ui.sourceLabel.text = f"{warning}{igniting.text}"
         ui.sourceLabel.visible = bool(igniting.text)
         other = igniting.other_study
-        running = _("Wait until it has ended, or press Cancel.") if process.is_running else ""
+        running = _("Wait until the training has ended, or press Cancel.") if process.is_running else ""
         running = f"{other} {running}".strip()
         for button in (ui.imagesButton, ui.labelsButton):
             self.allow(button, running)
         self.allow(ui.startButton, igniting.obstacle)
-        self.allow(ui.stopButton, "" if process.is_running else _("Nothing runs."))
+        self.allow(ui.stopButton, "" if process.is_running else _("Nothing is running."))
         ui.labelTable.enabled = not running
         ui.igniteBar.visible = process.progress is not None
         if process.progress is not None:
             ui.igniteBar.maximum = process.progress.total
             ui.igniteBar.value = process.progress.done
-        ui.igniteLabel.text = igniting.told
-        ui.igniteLabel.visible = bool(igniting.told)
+        ui.igniteLabel.text = igniting.status_text
+        ui.igniteLabel.visible = bool(igniting.status_text)
 
     def recall(self) -> None:
-        """Choose again what was chosen before Slicer was restarted; called when the block is unfolded."""
+        """Restore what was chosen before Slicer was restarted; called when the block is unfolded."""
         with self.controller.errors_shown():
             self._igniting.recall()
 
@@ -82,7 +82,7 @@ class IgniteSection(Section):
             chosen(Path(folder))
 
     def _fill(self) -> None:
-        """A row for each label of the source, with a box of the study's organs; a study without any is given names."""
+        """One row per label of the source, with the study's organs to choose from; without organs, names are typed."""
         table, source = self.ui.labelTable, self._listed
         labels = list(source.images_with) if source is not None else []
         table.setRowCount(len(labels))

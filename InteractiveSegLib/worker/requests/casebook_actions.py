@@ -202,7 +202,7 @@ def _left_open(review: Review, names: Mapping[int, str]) -> str:
         count = int(np.count_nonzero(~review.known(label)))
         if count:
             left.append(name if count == review.slices else f"{name} in {count} of {review.slices} slices")
-    return f"; not verified, and not taught: {', '.join(left)}" if left else ""
+    return f"; not verified, and not learnt from: {', '.join(left)}" if left else ""
 
 
 def _skip(casebook: Casebook, work: CaseWork | None, case: str, order: str) -> CasebookView:
