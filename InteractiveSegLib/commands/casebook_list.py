@@ -57,13 +57,13 @@ def table_list(casebook: Casebook) -> str:
                 str(effort.strokes),
                 str(effort.slices),
                 f"{total - review.counts()[SliceState.UNVERIFIED]} of {total}",
-                told(start.confidences, labels) if start else "",
+                confidences_text(start.confidences, labels) if start else "",
             )
         )
     return markdown_table(_HEADER, cells)
 
 
-def told(confidences: Mapping[int, float], labels: Mapping[int, str]) -> str:
+def confidences_text(confidences: Mapping[int, float], labels: Mapping[int, str]) -> str:
     """Organs with their confidences, in one line."""
     return ", ".join(
         f"{printable(labels.get(label, f'label {label}'))} {confidence:.2f}"

@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from InteractiveSegLib.casebook.orders import ORDERS
 from InteractiveSegLib.commands.casebook_action import action_of, opened
-from InteractiveSegLib.commands.casebook_list import told
+from InteractiveSegLib.commands.casebook_list import confidences_text
 from InteractiveSegLib.commands.terminal import add_json, count_of, say
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.wording.plain_text import printable
@@ -58,7 +58,7 @@ def _next(options: argparse.Namespace) -> None:
     print(printable(found.entry.name))
     say(options, *found.notes, found.reason)
     if start is not None:
-        say(options, f"its starting mask is {start.mask} (confidence: {told(start.confidences, labels)})")
+        say(options, f"its starting mask is {start.mask} (confidence: {confidences_text(start.confidences, labels)})")
 
 
 def _next_batch(options: argparse.Namespace) -> None:
@@ -79,7 +79,7 @@ def _status(options: argparse.Namespace) -> None:
     with opened(options) as casebook:
         status = study_status(casebook)
     if options.json:
-        told = {**asdict(status), "cases": {state.value: count for state, count in status.cases.items()}}
-        print(json.dumps(told))
+        fields = {**asdict(status), "cases": {state.value: count for state, count in status.cases.items()}}
+        print(json.dumps(fields))
     else:
         print("\n".join(status.lines()))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from InteractiveSegLib.commands.casebook_action import add_casebook_folder
-from InteractiveSegLib.commands.casebook_list import told
+from InteractiveSegLib.commands.casebook_list import confidences_text
 from InteractiveSegLib.commands.terminal import (
     PARTLY_DONE,
     add_common,
@@ -74,5 +74,5 @@ def _ignite(options: argparse.Namespace) -> int:
 def tell_started(started: Started, names: Mapping[int, str], options: argparse.Namespace) -> None:
     """A line for every case that got a starting mask, and notes."""
     for case, confidences in started.confidences.items():
-        print(f"{printable(case)}\tstarting mask\t{told(confidences, names)}")
+        print(f"{printable(case)}\tstarting mask\t{confidences_text(confidences, names)}")
     say(options, *started.notes, *started.left_out)

@@ -55,7 +55,7 @@ def run_transfer(options: argparse.Namespace) -> None:
             folder = options.output / name
             found = _transferred(tasks[name], ways, folder, settings, options)
             save_plots(found, folder)
-            texts.append(_told(tasks[name], found))
+            texts.append(_tables(tasks[name], found))
             print(texts[-1], flush=True)
     model = effort_table(settings.effort)
     text = "\n".join([*texts, "### Model of a person's time", "", model, ""])
@@ -108,7 +108,7 @@ def _transferred(
     return Transferred(task.name, task.labels, studies, full, nothing)
 
 
-def _told(task: TransferTask, found: Transferred) -> str:
+def _tables(task: TransferTask, found: Transferred) -> str:
     from InteractiveSegLib.evaluation.streams.transfer_report import (
         batches_table,
         curves_table,

@@ -42,7 +42,7 @@ def replacing(path: Path) -> Iterator[Path]:
     ------
     OutputError : the folder or the file cannot be written, or the disk is full; an existing file is kept.
     """
-    with _told(path), temporary_beside(target := replaced_file(path)) as temporary:
+    with _named_errors(path), temporary_beside(target := replaced_file(path)) as temporary:
         try:
             yield temporary
         except OSError as error:
@@ -94,7 +94,7 @@ def replaced_file(path: Path) -> Path:
     ------
     OutputError : the existing file cannot be replaced.
     """
-    with _told(path):
+    with _named_errors(path):
         target = Path(os.path.realpath(path)) if path.is_symlink() else path
         try:
             found = target.lstat()
@@ -113,14 +113,15 @@ def make_folder(path: Path) -> None:
     """Create a folder and its missing parents. OutputError if that fails."""
     if path.is_dir():
         return
-    with _told(path):
+    with _named_errors(path):
         if not path.parent.is_dir():
             make_folder(path.parent)
         path.mkdir(0o700 if _is_private(path.parent) else 0o777, exist_ok=True)
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _named_errors(path: Path) -> Iterator[None]:
+    """Turn errors of the system into OutputError with the path and the reason."""
     try:
         yield
     except OutputError:

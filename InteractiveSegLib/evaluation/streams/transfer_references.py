@@ -17,11 +17,11 @@ from InteractiveSegLib.evaluation.streams.transfer_study import (
     MAIN,
     Tested,
     TransferSettings,
-    dices_steps,
+    dice_steps,
     ignited_steps,
-    keep_dices,
-    kept_dices,
+    read_dice,
     tested_cases,
+    write_dice,
 )
 from InteractiveSegLib.evaluation.streams.transfer_task import TransferTask, truth_on
 from InteractiveSegLib.learning.automatic_network import AutomaticNetwork
@@ -55,7 +55,7 @@ def from_nothing_steps(
     """
     parts = task.parts(data, sum(settings.batches))
     folder = output / ("full-truth" if batches is None else f"nothing-{batches}")
-    if (kept := kept_dices(folder / "tested.json")) is not None:
+    if (kept := read_dice(folder / "tested.json")) is not None:
         return kept
     ignited = yield from ignited_steps(task, parts, data, output, settings, True, seed)
     study = ignited if batches is None else output / MAIN.name / "study"
@@ -88,8 +88,8 @@ def from_nothing_steps(
     learn = replace(learn, learning_rate=settings.ignite.learning_rate)
     network = yield from teach_steps(teacher, network, lessons, learn, seed, folder / "training", _CPU)
     cases = tested_cases(parts, data, settings.tested)
-    found = yield from dices_steps(network, layout, cases, "testing what was trained from nothing")
-    keep_dices(folder / "tested.json", found)
+    found = yield from dice_steps(network, layout, cases, "testing what was trained from nothing")
+    write_dice(folder / "tested.json", found)
     shutil.rmtree(folder / "training", ignore_errors=True)
     return found
 

@@ -224,7 +224,7 @@ def ignited_steps(
     return folder
 
 
-def dices_steps(
+def dice_steps(
     network: AutomaticNetwork, layout: OrganLayout, cases: Sequence[Case], text: str
 ) -> Steps[dict[str, dict[int, float]]]:
     """Case -> label -> Dice of what is kept of a network's answer, as for starting masks."""
@@ -243,8 +243,8 @@ def tested_cases(parts: TransferParts, data: Path, most: int) -> list[Case]:
     return [places[number].load(data) for number in chosen.tolist()]
 
 
-def kept_dices(path: Path) -> dict[str, dict[int, float]] | None:
-    """As ``keep_dices`` wrote them; None where there are none."""
+def read_dice(path: Path) -> dict[str, dict[int, float]] | None:
+    """As ``write_dice`` wrote them; None where there are none."""
     found = _read(path, None)
     return (
         None
@@ -253,7 +253,7 @@ def kept_dices(path: Path) -> dict[str, dict[int, float]] | None:
     )
 
 
-def keep_dices(path: Path, found: Tested) -> None:
+def write_dice(path: Path, found: Tested) -> None:
     _write(path, found)
 
 
@@ -267,14 +267,14 @@ def _tested_steps(
     number: int,
 ) -> Steps[Tested]:
     path = folder / f"tested-{number}.json"
-    if (kept := kept_dices(path)) is not None:
+    if (kept := read_dice(path)) is not None:
         return kept
     version = in_use(casebook, SUSTAINER)
     network = teacher.load(version.folder if version else None)
     layout = study_layout(casebook, teacher, network)
     cases = tested_cases(parts, data, settings.tested)
-    found = yield from dices_steps(network, layout, cases, f"testing after {number} batches")
-    keep_dices(path, found)
+    found = yield from dice_steps(network, layout, cases, f"testing after {number} batches")
+    write_dice(path, found)
     return found
 
 
