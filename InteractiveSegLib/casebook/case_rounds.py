@@ -32,7 +32,7 @@ class KeptRound:
 
     accepted : number of the latest acceptance of the case when the round was kept; 0 if there was none
     labels : (K, J, I)
-    review : what was looked at by then; None where nobody said anything of what is right
+    review : of the mask by then; None if no part of it was reviewed
     """
 
     accepted: int

@@ -56,8 +56,8 @@ class CasebookView:
     model : folder of the version of the interactive network in use; "" for the shipped one
     version : the same in words
     waiting : accepted cases that are still to be learnt
-    standing : sentences on how far the study is
-    is_ignited : a network was taught by labelled images, which gives cases starting masks
+    standing : sentences on the progress of the study
+    is_ignited : a network that was trained on labelled images gives cases starting masks
     opened : the case that was opened by the request
     said : what the request did, in words
     """

@@ -73,13 +73,13 @@ def _carried(
     accepted: tuple[NDArray[np.integer], Review] | None,
     labels: NDArray[np.integer],
 ) -> Review:
-    """What was looked at in the mask that was accepted last, where these labels (K, J, I) are as in it."""
+    """The review of the mask that was accepted last, where these labels (K, J, I) agree with it."""
     review = Review.of_all(entry.image.geometry, casebook.labels())
     return review if accepted is None else review.carried_from(accepted[1], accepted[0], labels)
 
 
 def _started(casebook: Casebook, entry: CaseEntry) -> NDArray[np.integer] | None:
-    """The starting mask; None where there is none, it is damaged, or the case is to be annotated without help."""
+    """The starting mask; None if there is none, if it is damaged, or if the case is to be annotated without help."""
     if entry.split == TEST:
         return None
     try:

@@ -109,7 +109,7 @@ CREATE TABLE starting_mask (
 );
 """
 
-# round.review: as acceptance.review; NULL where nobody said anything of what is right.
+# round.review: as acceptance.review; NULL if no part of the mask was reviewed.
 _REVIEWED_ROUNDS = "ALTER TABLE round ADD COLUMN review TEXT;"
 
 MIGRATIONS = (_CASES, _LEARNING, _SEQUENCE, _WEIGHTS, _REVIEWS, _REVIEWED_ROUNDS)

@@ -150,6 +150,6 @@ def _train_scribbles(options: argparse.Namespace) -> None:
     )
     found = shown_in_lines(folder_steps(source, options.output, settings, device_named(options.device)), options)
     say(options, *found.notes)
-    taught = found.taught
-    chosen = f"validation Dice {taught.score:.3f}" if taught.curve else "no validation"
-    print(f"{found.model}\tstep {taught.step}\t{chosen}")
+    trained = found.training
+    chosen = f"validation Dice {trained.score:.3f}" if trained.curve else "no validation"
+    print(f"{found.model}\tstep {trained.step}\t{chosen}")

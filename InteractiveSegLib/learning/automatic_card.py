@@ -1,4 +1,4 @@
-"""The card of an automatic model: what it sees and says."""
+"""The card of an automatic model: its input and its output."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ MODEL, CARD = "model.ts", "model.json"
 
 @dataclass(frozen=True)
 class AutomaticCard:
-    """What an automatic model sees and says.
+    """Input and output of an automatic model.
 
     labels : of its outputs after the background -> name
     spacing_mm : of the voxels it sees, along its three axes
     slices_first : as for ``AutomaticNetwork``
-    dimensions : 2 where it looks at slices one by one, else 3
-    window : side of the parts in which it looks at them
-    largest_part : labels of which only the largest connected part is taken, as for ``largest_parts``
-    facts : how it was taught, for whoever reads the card
+    dimensions : 2 if it processes slices one by one, otherwise 3
+    window : side of the sliding window, in voxels
+    largest_part : labels of which only the largest connected part is kept, as for ``largest_parts``
+    facts : how it was trained, for readers of the card
     """
 
     labels: Mapping[int, str]
@@ -67,7 +67,7 @@ class AutomaticCard:
 
     @classmethod
     def read(cls, path: Path) -> AutomaticCard:
-        """InputError where the card is missing, damaged, or states what cannot be."""
+        """InputError if the card is missing or damaged, or contains impossible values."""
         try:
             kept = json.loads(path.read_text("utf-8"))
             labels = {int(label): str(name) for label, name in kept["labels"].items()}

@@ -25,15 +25,15 @@ from InteractiveSegLib.system.files import make_folder, replacing
 
 
 def export_model(network: AutomaticNetwork, card: AutomaticCard, folder: Path) -> Path:
-    """Write a network and its card; whoever taught it trusts it.
+    """Write a network and its card, and trust the file, since it was made here.
 
     Raises
     ------
-    InputError : the network looks at images of any size; a model has a window.
+    InputError : the network has no window, which a model needs.
     OutputError : the folder cannot be written, or the disk is full.
     """
     if not network.window:
-        raise InputError("only a network with a window can be exported: this one looks at images as a whole")
+        raise InputError("only a network with a window can be exported: this one processes images as a whole")
     sides = [network.window] * network.dimensions
     plain = AutomaticNetwork(**network.config).eval()
     plain.load_state_dict(network.state_dict())
@@ -74,7 +74,7 @@ class AutomaticModel:
         self._model = ScriptModel(self.folder / MODEL, read_trusted(self.folder / MODEL, ask)[1])
 
     def labelmap(self, probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """The most probable label of every voxel (K, J, I), of some labels the largest part alone."""
+        """The most probable label of every voxel (K, J, I); of the card's ``largest_part``, only the largest parts."""
         labels = np.array([0, *self.card.labels], np.uint8)[probabilities.argmax(axis=0)]
         return largest_parts(labels, self.card.largest_part)
 

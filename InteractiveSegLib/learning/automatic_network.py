@@ -103,13 +103,13 @@ class AutomaticNetwork(nn.Module):
         """(1 + labels, S, P, Q) of a whole image (S, P, Q) in [0, 1], of any size."""
         if self.dimensions == 2:
             slices = image.movedim(self.axis, 0)[:, None]
-            parts = [self._looked_at(slices[start : start + 8]) for start in range(0, len(slices), 8)]
+            parts = [self._stack_logits(slices[start : start + 8]) for start in range(0, len(slices), 8)]
             return torch.cat(parts).movedim(0, 1).movedim(1, self.axis + 1)
         if not self.window and image.numel() > 96**3:
             return sliding_window_inference(image[None, None], (96, 96, 96), 1, self, overlap=0.25, mode="gaussian")[0]
-        return self._looked_at(image[None, None])[0]
+        return self._stack_logits(image[None, None])[0]
 
-    def _looked_at(self, stack: Tensor) -> Tensor:
+    def _stack_logits(self, stack: Tensor) -> Tensor:
         """Logits (B, C, ...) of a stack (B, 1, ...)."""
         if not self.window:
             return _padded(self, stack, self.multiple)
@@ -123,10 +123,10 @@ class AutomaticNetwork(nn.Module):
         return on_image_grid(soft, axes, volume.geometry)
 
     def described(self, volume: Volume) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """As ``probabilities``, and with it features (n,) of the image as a whole, by which images are told apart.
+        """As ``probabilities``, with features (n,) of the whole image, by which images are compared.
 
-        They are the deepest level's, averaged over the parts in which the network looks at the image, each as much as
-        it shows of the labels.
+        They are those of the deepest level, averaged over the parts in which the network processes the image, each
+        weighted by how much of the labels it shows.
         """
         pooled: list[Tensor] = []
         shown: list[Tensor] = []

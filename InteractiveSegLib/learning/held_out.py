@@ -1,4 +1,4 @@
-"""Cases by which a checkpoint is chosen: full masks where there are any, else what is marked."""
+"""Cases on which a checkpoint is chosen: by full masks where there are any, otherwise by marks."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _NEIGHBOURS = np.ones((3, 3, 3), bool)
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """An image and what is known of it.
+    """An image and what is known of its labels.
 
     truth : label -> (K, J, I) bool; 0 is the background
-    known : (K, J, I) bool, where it says anything
+    known : (K, J, I) bool, where the truth is known
     """
 
     volume: Volume
@@ -31,7 +31,7 @@ class HeldOut:
 
     @classmethod
     def of_marks(cls, volume: Volume, marks: Mapping[int, NDArray[np.bool_]]) -> HeldOut:
-        """Nothing is known beside the marks."""
+        """Marks, outside which nothing is known."""
         known = np.zeros(volume.geometry.shape_kji, bool)
         for where in marks.values():
             known |= where
@@ -51,7 +51,7 @@ class HeldOut:
         return cls(volume, {label: where for label, where in truth.items() if where.any()}, known)
 
     def scores(self, found: NDArray[np.integer]) -> dict[int, float]:
-        """Label -> Dice of a labelmap (K, J, I) where anything is known; of the labels that occur."""
+        """Label -> Dice of a labelmap (K, J, I) where the truth is known, for the labels of the truth."""
         return {label: dice((found == label) & self.known, where) for label, where in self.truth.items() if label > 0}
 
 
@@ -61,8 +61,8 @@ def mean_score(network: AutomaticNetwork, cases: Sequence[HeldOut]) -> float:
 
 
 def helpful_parts(network: AutomaticNetwork, cases: Sequence[HeldOut]) -> tuple[int, ...]:
-    """Labels of which to take the largest part alone, as for ``largest_parts``: what scores best of nothing, of those
-    labels that it helps, and of these after all labels together.
+    """Labels of which only the largest part should be kept, as for ``largest_parts``: the best-scoring choice of none,
+    of the labels that gain by it, and of ``ALL`` with the labels that gain by it then.
     """
     found = [network.labelmap(network.probabilities(case.volume)) for case in cases]
 
@@ -78,10 +78,10 @@ def helpful_parts(network: AutomaticNetwork, cases: Sequence[HeldOut]) -> tuple[
 
 
 def largest_parts(labels: NDArray[np.integer], of: Collection[int]) -> NDArray[np.integer]:
-    """A labelmap (K, J, I) in which only the largest connected part of some labels is left.
+    """A labelmap (K, J, I) with only the largest connected part of some labels.
 
-    of : labels; with ``ALL`` what belongs together is looked for first: of the parts of all labels taken together, the
-        one with the largest geometric mean of what it holds of each label
+    of : labels; with ``ALL``, first only one connected part of all labels taken together is kept: the one with the
+        largest geometric mean of the voxels of each label
     """
     kept = labels.copy()
     if ALL in of:

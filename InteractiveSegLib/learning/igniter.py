@@ -146,7 +146,7 @@ class Igniter:
             self.notes.append("there is only one labelled image to learn from: expect rough starting masks")
         lock = self._locked()
         try:
-            table, geometries = yield from self._looked_at(pairs)
+            table, geometries = yield from self._inspected(pairs)
             key = self._key(pairs, table)
             version = self._done(key)
             if version is None:
@@ -172,7 +172,7 @@ class Igniter:
         except OSError as error:
             raise OutputError(f"cannot write {self.folder}: {error.strerror or error}") from error
 
-    def _looked_at(self, pairs: Sequence[SourcePair]) -> Steps[tuple[LabelTable, list[Geometry]]]:
+    def _inspected(self, pairs: Sequence[SourcePair]) -> Steps[tuple[LabelTable, list[Geometry]]]:
         """Read the whole source once before training, so that its faults are reported first."""
         look = yield from look_steps(self.casebook, pairs, self.notes)
         table = label_table(look.images_with, self.named, self.casebook.labels(), self.notes)
@@ -189,8 +189,8 @@ class Igniter:
     def _key(self, pairs: Sequence[SourcePair], table: LabelTable) -> int:
         """A number that depends on source, labels and settings, but not on the location of the files."""
         files = [(sha256_of(pair.image), sha256_of(pair.labels)) for pair in pairs]
-        told = [files, sorted(table.labels.items()), mirrored_axes(table.names.values()), asdict(self.settings)]
-        return int(hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12], 16)
+        parts = [files, sorted(table.labels.items()), mirrored_axes(table.names.values()), asdict(self.settings)]
+        return int(hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12], 16)
 
     def _done(self, key: int) -> Version | None:
         """The version produced by this training, put in use; None if the training has not ended."""

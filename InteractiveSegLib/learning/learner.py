@@ -286,7 +286,7 @@ class StreamLearner:
         return self.teacher.unpack(packed)  # rounded as when it is read from the store
 
     def _further(self, found: Sequence[Acceptance], plan: _Plan, network: Any) -> dict[int, Any]:
-        """Number of an acceptance -> its lesson, of those that teach anything; the others are left for another time."""
+        """Number of an acceptance -> its lesson; those with nothing to learn from are left for another time."""
         lessons = {}
         for each in found:
             try:

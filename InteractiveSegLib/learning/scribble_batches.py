@@ -23,13 +23,13 @@ LIGHT = replace(STRONG, often=0.4)
 
 @dataclass(frozen=True)
 class ScribblePatches:
-    """What a batch holds.
+    """Contents of a batch.
 
     sides : of a patch in 3D and in 2D, in voxels; multiples of 16
-    count : patches a batch in 3D and in 2D
-    on_object : part of the patches whose middle lies near marks of an object, every object as often as any other; that
-        of the others lies near marks of the background
-    augmentation : changes of shape, intensities and resolution; None mirrors and turns alone
+    count : patches per batch in 3D and in 2D
+    on_object : share of the patches centred near marks of an object, all objects equally often; the others are centred
+        near marks of the background
+    augmentation : changes of shape, intensities and resolution; None only mirrors and rotates
     """
 
     sides: tuple[int, int] = (64, 128)
@@ -39,10 +39,10 @@ class ScribblePatches:
 
 
 class ScribbleBatches(Dataset):
-    """Numbered batches; number n depends on the lessons, the seed and n alone.
+    """Numbered batches; number n depends only on the lessons, the seed and n.
 
     An item has ``image`` (B, 1, ...) in [0, 1], ``marks`` (B, ...) int64, ``known`` (B, 1 + labels) bool, and ``done``,
-    the part of the batches that came before it.
+    the fraction of the batches before it.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""From a folder of scribbled images to a model that marks others."""
+"""Training a model on a folder of scribbled images."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ from InteractiveSegLib.learning.scribble_set import (
     spacing_of,
     split_patients,
 )
-from InteractiveSegLib.learning.scribble_training import ScribbleSettings, Taught, fingerprint, taught_steps
+from InteractiveSegLib.learning.scribble_training import ScribbleSettings, TrainingResult, fingerprint, training_steps
 from InteractiveSegLib.progress import Steps
 from InteractiveSegLib.system.files import make_folder, replacing
 from InteractiveSegLib.system.process_lock import ProcessLock
 from InteractiveSegLib.wording.counting import counted
 
-_SHARE = 5  # one patient in so many is for validation, and one at least
-_FEW = 3  # patients below which all are learnt from
+_SHARE = 5  # one patient in so many is for validation, but at least one
+_FEW = 3  # patients below which none is set aside
 
 
 @dataclass(frozen=True)
 class ScribbleSource:
-    """Where scribbled images lie.
+    """Scribbled images in folders, and how they are read.
 
     images, scribbles : folders, as for ``scribble_pairs``
-    masks : folder of full masks, by which the checkpoint is chosen where validation cases have any; or None
+    masks : folder of full masks, by which the checkpoint is chosen for validation cases that have one; or None
     values : of the scribbles
     patient : regular expression, as for ``scribbled_images``
-    validation : patients by whom the checkpoint is chosen; None for every fifth
+    validation : number of patients on whom the checkpoint is chosen; None for every fifth
     names : value -> name of the labels
     """
 
@@ -56,23 +56,23 @@ class ScribbleSource:
 
 
 @dataclass(frozen=True, eq=False)
-class FolderTaught:
-    """model : the file that was written; notes : sentences"""
+class FolderResult:
+    """The result. model : the file that was written; notes : sentences"""
 
     model: Path
-    taught: Taught
+    training: TrainingResult
     notes: tuple[str, ...]
 
 
 def folder_steps(
     source: ScribbleSource, output: Path, settings: ScribbleSettings, device: torch.device
-) -> Steps[FolderTaught]:
-    """Train on a folder, and write ``model.ts`` with its card; ``output / "training"`` is what it goes on from.
+) -> Steps[FolderResult]:
+    """Train on a folder, and write ``model.ts`` with its card; a training in ``output / "training"`` is resumed.
 
     Raises
     ------
-    InputError : what is wrong with the images and scribbles, as ``scribbled_images`` says; nobody is left to learn
-        from; the folder holds another training; or another process trains in it.
+    InputError : faults of the images and scribbles, as for ``scribbled_images``; no patient is left to learn from; the
+        folder contains another training; or another process is training in it.
     OutputError : the folder cannot be written, or the disk is full.
     TrainingDivergedError : the loss is not finite.
     """
@@ -81,7 +81,7 @@ def folder_steps(
     try:
         lock = ProcessLock(output / "lock")
     except BlockingIOError as error:
-        raise InputError(f"another process is training in {output} already") from error
+        raise InputError(f"another process is already training in {output}") from error
     try:
         read = yield from scribbled_images(source.images, source.scribbles, source.values, source.patient, notes)
         learnt, held = _divided(read, source, settings, notes)
@@ -91,29 +91,29 @@ def folder_steps(
         lessons = [scribble_lesson(each.volume, each.marks, network, read.known(each)) for each in learnt]
         cases = _held_out(held, source, read, notes)
         _require_same(output, fingerprint(settings, marked, cases))
-        taught = yield from taught_steps(network, lessons, cases, settings, output / "training", device)
+        trained = yield from training_steps(network, lessons, cases, settings, output / "training", device)
         facts = {
             "images": len(learnt),
             "patients": len({each.patient for each in learnt}),
             "validation_images": len(cases),
-            "validation_dice": round(taught.score, 4) if cases else None,
-            "step": taught.step,
+            "validation_dice": round(trained.score, 4) if cases else None,
+            "step": trained.step,
             "settings": asdict(settings),
         }
-        card = AutomaticCard.of(taught.network, source.names or {}, taught.largest_part, facts)
-        model = export_model(taught.network, card, output)
+        card = AutomaticCard.of(trained.network, source.names or {}, trained.largest_part, facts)
+        model = export_model(trained.network, card, output)
     finally:
         lock.release()
-    return FolderTaught(model, taught, (*notes, *taught.notes))
+    return FolderResult(model, trained, (*notes, *trained.notes))
 
 
 def _require_same(output: Path, key: str) -> None:
-    """InputError where the folder has a training that was begun with other images, marks or settings."""
+    """InputError if the folder contains a training with other images, marks or settings."""
     path = output / "training" / "begun.txt"
     if path.is_file():
         if path.read_text("utf-8").strip() != key:
             raise InputError(
-                f"{output / 'training'} holds a training with other images, scribbles or settings: choose another "
+                f"{output / 'training'} contains a training with other images, scribbles or settings: choose another "
                 "--output, or delete that folder"
             )
         return
@@ -132,20 +132,20 @@ def _divided(
     train, validation = split_patients(patients, count, settings.seed)
     if not validation:
         few = counted(len(patients), "patient is", "patients are")
-        reason = "none was asked for" if source.validation == 0 else f"{few} too few to set any aside"
-        notes.append(f"there is no validation, as {reason}: the last checkpoint is taken")
+        reason = "none was requested" if source.validation == 0 else f"{few} too few to set any aside"
+        notes.append(f"there is no validation, since {reason}: the last checkpoint is used")
     if source.patient is None and len(read.images) > 1:
-        notes.append("every image counts as a patient of its own: name patients with --patient if some have several")
+        notes.append("every image counts as a patient of its own: use --patient if some patients have several images")
     learnt = [each for each in read.images if each.patient in train]
     lacking = [label for label in read.labels if not any(label in each.marks for each in learnt)]
     if lacking:
         found = ", ".join(each.name for each in read.images if lacking[0] in each.marks)
         raise InputError(
-            f"label {lacking[0]} is marked in {found} alone, which the seed {settings.seed} drew for validation: take "
-            "another --seed, or --validation 0"
+            f"label {lacking[0]} is marked only in {found}, which the seed {settings.seed} selected for validation: "
+            "use another --seed, or --validation 0"
         )
-    told = counted(len(learnt), "image", "images")
-    notes.append(f"learns from {told} of {counted(len(train), 'patient', 'patients')}")
+    images = counted(len(learnt), "image", "images")
+    notes.append(f"the network learns from {images} of {counted(len(train), 'patient', 'patients')}")
     return learnt, [each for each in read.images if each.patient in validation]
 
 
@@ -160,6 +160,6 @@ def _held_out(held: list[ScribbledImage], source: ScribbleSource, read: Scribble
         else:
             cases.append(HeldOut.of_marks(each.volume, each.marks))
     if cases:
-        told = counted(len(cases), "validation image", "validation images")
-        notes.append(f"the checkpoint is chosen on {told}: on {masked} by the full mask, else by what is marked")
+        images = counted(len(cases), "validation image", "validation images")
+        notes.append(f"the checkpoint is chosen on {images}: {masked} by the full mask, the others by their marks")
     return cases

@@ -1,4 +1,4 @@
-"""A casebook's network that learns from scribbles alone, of cases in which nobody has accepted a mask."""
+"""The network of a casebook that learns from scribbles alone, in cases without an accepted mask."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from InteractiveSegLib.learning.held_out import HeldOut, largest_parts, mean_sco
 from InteractiveSegLib.learning.leftovers import candidate_folder, sweep, training_folder
 from InteractiveSegLib.learning.scribble_lesson import scribble_lesson
 from InteractiveSegLib.learning.scribble_set import ScribbledImage, ScribbleSet, checked_set, spacing_of
-from InteractiveSegLib.learning.scribble_training import ScribbleSettings, Taught, fingerprint, taught_steps
+from InteractiveSegLib.learning.scribble_training import ScribbleSettings, TrainingResult, fingerprint, training_steps
 from InteractiveSegLib.learning.starting import Started, start_steps
 from InteractiveSegLib.learning.versions import (
     IN_USE,
@@ -46,11 +46,11 @@ SCRIBBLES = "scribbles"
 
 @dataclass(frozen=True, eq=False)
 class ScribblesLearnt:
-    """What came of it.
+    """The result.
 
-    version : of the network that was taught, in the casebook
-    good : it is in use; reason says why, or why not
-    started : cases that got starting masks of the version in use; None where there is none
+    version : of the network that was trained, in the casebook
+    good : whether it is in use; ``reason`` says why, or why not
+    started : cases that got starting masks from the version in use; None if no version is in use
     notes : sentences
     """
 
@@ -63,7 +63,7 @@ class ScribblesLearnt:
 
 @dataclass(frozen=True)
 class _LargestParts:
-    """The layout of organs in scribbled images is not known: only how many parts scored best on validation cases."""
+    """In place of a layout of organs, which scribbles do not show: the labels of which the largest part is kept."""
 
     of: tuple[int, ...]
 
@@ -74,10 +74,10 @@ class _LargestParts:
 
 
 class ScribbleLearner:
-    """Teaches a network by the scribbles of a casebook, and gives its new cases starting masks.
+    """Trains a network on the scribbles of a casebook, and gives its new cases starting masks.
 
-    It learns from cases for training that have scribbles but were never accepted. Its checkpoint is chosen on those
-    for validation: by the accepted mask, or else by the scribbles. Cases of the test split are not looked at.
+    It learns from training cases that have scribbles but were never accepted. The checkpoint is chosen on validation
+    cases, by the accepted mask or else by the scribbles. Cases of the test split are not used.
 
     Parameters
     ----------
@@ -93,18 +93,18 @@ class ScribbleLearner:
         self.notes: list[str] = []
 
     def steps(self, most: int | None = None) -> Steps[ScribblesLearnt]:
-        """Train, unless this very training is done, and give cases starting masks.
+        """Train, unless the same training is done already, and give cases starting masks.
 
-        It may be killed at any time: run again it goes on.
+        It may be killed at any time; another run resumes it.
 
         Parameters
         ----------
-        most : cases that get starting masks, at most
+        most : maximum number of cases that get starting masks; all if None
 
         Raises
         ------
-        InputError : there are no scribbles to learn from, or what is wrong with them, as ``checked_set`` says; or
-            another process is at it.
+        InputError : there are no scribbles to learn from; faults of the scribbles, as for ``checked_set``; or another
+            process is already learning from them.
         OutputError : the casebook cannot be written, or the disk is full.
         TrainingDivergedError : the loss is not finite.
         """
@@ -112,7 +112,7 @@ class ScribbleLearner:
             make_folder(self.folder)
             lock = ProcessLock(self.folder / "lock")
         except BlockingIOError as error:
-            raise InputError("the scribbles of this casebook are being learnt already in another process") from error
+            raise InputError("another process is already learning from the scribbles of this casebook") from error
         except OSError as error:
             raise OutputError(f"cannot write {self.folder}: {error.strerror or error}") from error
         try:
@@ -141,8 +141,8 @@ class ScribbleLearner:
                 found.append(ScribbledImage(entry.name, entry.patient, self.casebook.volume(entry), marks))
         if not found and split == TRAIN:
             raise InputError(
-                f"the casebook {self.casebook.folder} has no case for training that was scribbled on and not accepted: "
-                "there is nothing to learn from scribbles"
+                f"the casebook {self.casebook.folder} has no training case with scribbles and without an accepted "
+                "mask: there are no scribbles to learn from"
             )
         return found
 
@@ -162,7 +162,7 @@ class ScribbleLearner:
             try:
                 accepted = load_accepted(entry, found)
             except InputError as error:
-                self.notes.append(f"a validation case has no say: {error}")
+                self.notes.append(f"a validation case is left out: {error}")
                 continue
             known = np.ones(entry.image.geometry.shape_kji, bool)
             if accepted.review is not None:
@@ -172,7 +172,7 @@ class ScribbleLearner:
                 of = (0, *scribbled.labels)
                 cases.append(HeldOut.of_mask(self.casebook.volume(entry), accepted.labels, of, known))
         if not cases:
-            self.notes.append("no case for validation has scribbles or a mask: the last checkpoint is taken")
+            self.notes.append("no validation case has scribbles or a mask: the last checkpoint is used")
         return cases
 
     def _trained(self, scribbled: ScribbleSet, held_out: list[HeldOut], key: int) -> Steps[Version]:
@@ -183,16 +183,16 @@ class ScribbleLearner:
             scribble_lesson(each.volume, each.marks, network, scribbled.known(each)) for each in scribbled.images
         ]
         folder = training_folder(self.folder, key)
-        taught = yield from taught_steps(network, lessons, held_out, self.settings, folder, self.device)
-        self.notes += taught.notes
-        good, reason = self._judged(taught, held_out)
+        trained = yield from training_steps(network, lessons, held_out, self.settings, folder, self.device)
+        self.notes += trained.notes
+        good, reason = self._judged(trained, held_out)
         place = candidate_folder(self.folder, key)
         make_folder(place)
         facts = {"images": len(lessons), "steps": self.settings.steps, "seed": self.settings.seed}
-        AutomaticTeacher(self.settings.widths).save(taught.network, place, facts)
-        told = {**facts, "validation_images": len(held_out), "settings": asdict(self.settings)}
-        card = AutomaticCard.of(taught.network, self.casebook.labels(), taught.largest_part, told)
-        export_model(taught.network, card, place)
+        AutomaticTeacher(self.settings.widths).save(trained.network, place, facts)
+        card_facts = {**facts, "validation_images": len(held_out), "settings": asdict(self.settings)}
+        card = AutomaticCard.of(trained.network, self.casebook.labels(), trained.largest_part, card_facts)
+        export_model(trained.network, card, place)
         reason = f"learnt from the scribbles of {counted(len(lessons), 'case', 'cases')}; {reason}"
         file = place.relative_to(self.casebook.folder).as_posix()
         seen = [self.casebook.case(each.name).id for each in scribbled.images]
@@ -205,17 +205,17 @@ class ScribbleLearner:
         prune(self.casebook, SCRIBBLES)
         return next(each for each in versions(self.casebook, SCRIBBLES) if each.id == number)
 
-    def _judged(self, taught: Taught, held_out: list[HeldOut]) -> tuple[bool, str]:
+    def _judged(self, trained: TrainingResult, held_out: list[HeldOut]) -> tuple[bool, str]:
         """Whether the network is to be used, and why."""
         if not held_out:
-            return True, "not checked, as there are no validation cases"
+            return True, "not checked, since there are no validation cases"
         before = in_use(self.casebook, SCRIBBLES)
         network = None if before is None else AutomaticTeacher().load(before.folder)
         if network is None:
-            return True, f"validation Dice {taught.score:.3f}"
+            return True, f"validation Dice {trained.score:.3f}"
         old = mean_score(network, held_out)
-        told = f"validation Dice {taught.score:.3f}, and {old:.3f} of the version before"
-        return taught.score >= old, told
+        reason = f"validation Dice {trained.score:.3f}, against {old:.3f} of the previous version"
+        return trained.score >= old, reason
 
     def _started(self, most: int | None) -> Steps[Started | None]:
         used = in_use(self.casebook, SCRIBBLES)

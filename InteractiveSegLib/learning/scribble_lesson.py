@@ -1,4 +1,4 @@
-"""A scribbled image as the automatic network learns it."""
+"""A scribbled image as a lesson of the automatic network."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ScribbleLesson:
 
     image : (S, P, Q) float32 in [0, 1]
     marks : (S, P, Q) int8, ``UNMARKED``, 0 for the background, or the place of a label among the network's, from 1
-    known : (1 + labels,) bool, the classes that the marks speak of
+    known : (1 + labels,) bool, the classes that the marks cover
     """
 
     image: NDArray[np.float32]
@@ -34,13 +34,13 @@ def scribble_lesson(
 ) -> ScribbleLesson:
     """A lesson of an image.
 
-    On coarser voxels, thin strokes stay: a voxel is marked where any part of it was, as the label of which it has
-    most, and as background only where it has no label.
+    Thin strokes are kept on coarser voxels: a voxel is marked if any part of it was, with the label of most of its
+    marks, and as background only if it has no label.
 
     Parameters
     ----------
     marks : label -> (K, J, I) where it is marked; 0 is the background
-    known : labels that the marks speak of, whether they occur or not
+    known : labels that the marks cover, whether they occur or not
     """
     axes = network.axes_of(volume.geometry)
     image = seen(volume, axes, network.spacing_mm).numpy()
@@ -55,12 +55,12 @@ def scribble_lesson(
         np.add.at(count, tuple(np.floor((points + 0.5) * factor).astype(int).T), 1)
         wins = count > (most if place > 1 else 0)
         found[wins], most[wins] = place, count[wins]
-    told = np.array([True, *(label in known for label in network.labels)])
-    return ScribbleLesson(image, found, told)
+    classes = np.array([True, *(label in known for label in network.labels)])
+    return ScribbleLesson(image, found, classes)
 
 
 def brought(mask: NDArray[np.bool_], volume: Volume, network: AutomaticNetwork) -> NDArray[np.bool_]:
-    """A dense mask (K, J, I) on the voxels of the network, whose value is that of the nearest voxel."""
+    """A dense mask (K, J, I) on the voxels of the network, by the nearest voxel."""
     axes = network.axes_of(volume.geometry)
     shape = seen(volume, axes, network.spacing_mm).shape
     turned = torch.from_numpy(axes.turned(mask).astype(np.float32))[None, None]

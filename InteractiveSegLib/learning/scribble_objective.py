@@ -1,4 +1,4 @@
-"""What a network is taught by scribbles to do."""
+"""The loss of a network that learns from scribbles."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ _POOL = {2: nn.functional.adaptive_avg_pool2d, 3: nn.functional.adaptive_avg_poo
 
 @dataclass(frozen=True)
 class ScribbleLossSettings:
-    """The terms of the loss beside the cross-entropy of what is marked.
+    """The terms of the loss besides the cross-entropy of the marked voxels.
 
     crf, attentive : weights of the masked CRF and of the attentive similarity; 0 leaves a term out. That of the CRF
-        holds for voxels with 80 neighbours, as pixels of 1.5 mm have, and is smaller where there are more
-    dice : weight of the soft Dice of what is marked, for masks that mark everything
-    pairs : of the CRF
-    radius : in cells, of the attentive similarity
-    held : part of the training in which the similarities themselves learn nothing from the attentive similarity:
-        without it they all fall to 0 before the network knows anything
-    ramp : part of the training in which CRF and attentive similarity grow to their weights: at once, they would be
-        content with one class everywhere
+        applies to voxels with 80 neighbours, as pixels of 1.5 mm have, and is inversely proportional to their number
+    dice : weight of the soft Dice of the marked voxels, for masks that mark every voxel
+    pairs : settings of the CRF
+    radius : of the attentive similarity, in cells
+    held : fraction of the training during which the similarities learn nothing from the attentive similarity: otherwise
+        they all fall to 0 before the network has learnt anything
+    ramp : fraction of the training over which the CRF and the attentive similarity grow to their weights: at full
+        weight from the start, they favour a single class everywhere
     """
 
     crf: float = 0.0
@@ -61,7 +61,7 @@ class ScribbleObjective:
 
     Attributes
     ----------
-    terms : name -> value in the latest batch, for whoever watches; ``similarity`` is the mean similarity of neighbours
+    terms : name -> value in the latest batch, for monitoring; ``similarity`` is the mean similarity of neighbours
     """
 
     def __init__(self, settings: ScribbleLossSettings) -> None:
@@ -95,14 +95,14 @@ class ScribbleObjective:
 
 
 def _soft_dice(logits: Tensor, marks: Tensor, known: Tensor) -> Tensor:
-    """Of what is marked, as for masks."""
+    """Soft Dice of the marked voxels, as for masks."""
     targets = nn.functional.one_hot(marks.clamp(min=0), logits.shape[1]).movedim(-1, 1).to(logits.dtype)
     spread = known.reshape(*known.shape, *[1] * (logits.ndim - 2)).expand_as(logits)
     return soft_dice(marginal_logits(logits, spread).softmax(dim=1), targets, (marks != UNMARKED).to(logits.dtype))
 
 
 def _spacing(network: AutomaticNetwork) -> tuple[float, ...]:
-    """Of the axes that the network sees."""
+    """Spacing along the axes that the network sees, mm."""
     if network.dimensions == 3:
         return network.spacing_mm
     return tuple(mm for axis, mm in enumerate(network.spacing_mm) if axis != network.axis)

@@ -1,4 +1,4 @@
-"""A folder of images that people scribbled on: what belongs together, what is marked, and what of it can teach."""
+"""A folder of scribbled images: which files belong together, what is marked, and which images can be learnt from."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from InteractiveSegLib.progress import Progress, Steps
 from InteractiveSegLib.prompts.scribbles import BACKGROUND
 from InteractiveSegLib.wording.counting import counted
 
-_MOSTLY = 0.5  # of the voxels: nobody marks so many
+_MOSTLY = 0.5  # of the voxels: too many for marks
 _SHOWN = 2 / 3  # share of a patch's side that the marked objects fill
 _COARSEST = 2.0
 
@@ -32,7 +32,7 @@ Scribbled = tuple[Volume, Mapping[int, NDArray[np.bool_]]]
 
 @dataclass(frozen=True)
 class ScribbleValues:
-    """What the values of a file of scribbles mean; every other one is the mark of a label.
+    """Meaning of the values in a file of scribbles; every other value marks a label.
 
     background, unmarked : values
     """
@@ -60,10 +60,10 @@ class ScribbledImage:
 
 @dataclass(frozen=True, eq=False)
 class ScribbleSet:
-    """What can teach.
+    """Scribbled images that can be learnt from.
 
     images : in the order of their names
-    labels : that are marked anywhere
+    labels : that are marked in any image
     """
 
     images: tuple[ScribbledImage, ...]
@@ -74,7 +74,7 @@ class ScribbleSet:
         return sorted({each.patient for each in self.images})
 
     def known(self, image: ScribbledImage) -> tuple[int, ...]:
-        """The labels of which its marks speak: those that are marked in it."""
+        """The labels that the marks of an image cover: those that are marked in it."""
         return tuple(label for label in self.labels if label in image.marks)
 
 
@@ -85,20 +85,20 @@ def scribbled_images(
 
     Parameters
     ----------
-    patient : regular expression; images in whose names it matches the same text are of one patient; None: every image
-        is a patient of its own
-    notes : sentences on what was left out, and on what is marked in few images
+    patient : regular expression; images in whose names it matches the same text belong to one patient; if None, every
+        image is a patient of its own
+    notes : receives sentences on what was left out, and on labels that are not marked in every image
 
     Raises
     ------
-    InputError : as ``scribble_pairs``, ``SourcePair.read`` and ``checked_set``; the expression is none; or most of a
-        file has a value that means a mark.
+    InputError : as ``scribble_pairs``, ``SourcePair.read``, ``marks_of`` and ``checked_set``; or the regular expression
+        is invalid.
     """
     expression = _expression(patient)
     found = scribble_pairs(images, scribbles)
     for alone, what in ((found.images_alone, "scribbles"), (found.labels_alone, "image")):
         if alone:
-            notes.append(f"left out, as they have no {what}: {listed([path.name for path in alone])}")
+            notes.append(f"left out, since they have no {what}: {listed([path.name for path in alone])}")
     read = []
     for number, name in enumerate(sorted(found.pairs)):
         yield Progress(number, len(found.pairs), f"reading {name}")
@@ -111,11 +111,11 @@ def scribbled_images(
 
 
 def marks_of(drawn: NDArray[np.integer], values: ScribbleValues, path: Path) -> dict[int, NDArray[np.bool_]]:
-    """Label -> where it is marked (K, J, I), 0 for the background.
+    """Label -> (K, J, I) where it is marked; 0 is the background.
 
     Raises
     ------
-    InputError : a value that is no label, or one that covers more than half of the image and so hardly is a mark.
+    InputError : a value that is not a label, or that covers more than half of the image, too much for a mark.
     """
     marks = {}
     for value in np.unique(drawn).tolist():
@@ -125,28 +125,28 @@ def marks_of(drawn: NDArray[np.integer], values: ScribbleValues, path: Path) -> 
         label = 0 if value == values.background else int(value)
         if where.mean() > _MOSTLY:
             raise InputError(
-                f"value {value} covers {100 * where.mean():.0f} % of {path}, where it would be a mark: say with "
-                f"--unmarked {value} if it means that nothing is marked, and with --background which value marks the "
+                f"value {value} covers {100 * where.mean():.0f} % of {path}, too much for a mark: use "
+                f"--unmarked {value} if it means that nothing is marked, and --background for the value that marks the "
                 "background"
             )
         if (not label and value != values.background) or not 0 <= label < BACKGROUND:
             raise InputError(
-                f"{path} holds the value {value}, which is no label (1 to {BACKGROUND - 1}): say with --background and "
-                "--unmarked what it means"
+                f"{path} contains the value {value}, which is not a label (1 to {BACKGROUND - 1}): give its meaning "
+                "with --background or --unmarked"
             )
         marks[label] = where
     return marks
 
 
 def checked_set(read: Sequence[ScribbledImage], notes: list[str]) -> ScribbleSet:
-    """What of it can teach.
+    """The images that can be learnt from.
 
-    Left out with a note are images without a mark and those of one intensity. The same image under several names
-    becomes one with the marks of all; where they contradict each other, nothing is marked.
+    Images without a mark and images of uniform intensity are left out with a note. The same image under several names
+    becomes one with the marks of all; voxels with contradictory marks count as unmarked.
 
     Raises
     ------
-    InputError : nothing is left, or no label or no background is marked.
+    InputError : no image is left, or no label or no background is marked.
     """
     kept = []
     for each in read:
@@ -180,14 +180,15 @@ def checked_set(read: Sequence[ScribbledImage], notes: list[str]) -> ScribbleSet
 
 
 def split_patients(patients: Iterable[str], validation: int, seed: int) -> tuple[list[str], list[str]]:
-    """Patients to learn from, and to choose the checkpoint by; drawn by the seed.
+    """Patients to learn from, and patients on whom the checkpoint is chosen; drawn at random by the seed.
 
-    InputError where nobody would be left to learn from.
+    InputError if no patient would be left to learn from.
     """
     names = sorted(set(patients))
     if not 0 <= validation < len(names):
         raise InputError(
-            f"{validation} of {counted(len(names), 'patient', 'patients')} for validation leave nobody to learn from"
+            f"{validation} of {counted(len(names), 'patient', 'patients')} for validation leave no patient to learn "
+            "from"
         )
     order = np.random.default_rng([seed, 27]).permutation(len(names))
     drawn = {names[place] for place in order[:validation]}
@@ -197,14 +198,14 @@ def split_patients(patients: Iterable[str], validation: int, seed: int) -> tuple
 def spacing_of(images: Sequence[Scribbled], thick: float, side: int) -> tuple[tuple[float, float, float], bool]:
     """Size of the voxels that a network should see, mm, along slices or S, A and R; and whether slices come first.
 
-    It is the median of the images. Pixels of slices that are looked at one by one are up to twice as large, so that a
-    patch shows the objects of most images together, and half as much again round them. Single slices are looked at as
+    It is the median of the images. Pixels of slices that are processed one by one are up to twice as large, so that a
+    patch shows the objects of most images together, and half as much again round them. Single slices are processed as
     slices, whatever thickness their files state.
 
     Parameters
     ----------
     images : with their marks
-    thick : slices so many times thicker than their pixels are looked at one by one
+    thick : slices at least so many times as thick as their pixels are processed one by one
     side : of a patch of a slice, in pixels
     """
     geometries = [volume.geometry for volume, _ in images]
@@ -225,7 +226,7 @@ def spacing_of(images: Sequence[Scribbled], thick: float, side: int) -> tuple[tu
 
 
 def _coarsened(images: Sequence[Scribbled], pixel_mm: float, side: int) -> float:
-    """By how much pixels should grow, from 1 to 2."""
+    """Factor by which pixels should be larger, 1 to 2."""
     extents = []
     for volume, marks in images:
         if drawn := [where for label, where in marks.items() if label and where.any()]:
@@ -256,11 +257,11 @@ def _merged(images: Sequence[ScribbledImage], notes: list[str]) -> list[Scribble
         contradictory = np.sum([either[label] for label in labels], axis=0) > 1
         marks = {label: where & ~contradictory for label, where in either.items()}
         merged[key] = replace(first, marks={label: where for label, where in marks.items() if where.any()})
-        told = f"{first.name} and {each.name} are the same image and count as one, with the marks of both"
+        note = f"{first.name} and {each.name} are the same image and count as one, with the marks of both"
         if contradictory.any():
             voxels = counted(int(contradictory.sum()), "voxel", "voxels")
-            told += f"; {voxels} that they mark differently count as not marked"
-        notes.append(told)
+            note += f"; {voxels} that they mark differently count as unmarked"
+        notes.append(note)
     return list(merged.values())
 
 
@@ -272,5 +273,5 @@ def _expression(patient: str | None) -> re.Pattern[str] | None:
 
 
 def _named(labels: Sequence[int]) -> str:
-    told = ", ".join(map(str, labels))
-    return f"label {told} is" if len(labels) == 1 else f"labels {told} are"
+    listed_labels = ", ".join(map(str, labels))
+    return f"label {listed_labels} is" if len(labels) == 1 else f"labels {listed_labels} are"

@@ -1,4 +1,4 @@
-"""Teaching the automatic network by scribbles, and choosing the checkpoint that is best on other patients."""
+"""Training the automatic network on scribbles, and choosing the checkpoint that is best on other patients."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ class ScribbleSettings:
     """How the network learns.
 
     steps : of the optimiser
-    learning_rate : of the first steps; it falls to 0 with half a cosine
-    widths : feature channels a level
-    patches : what a batch holds
+    learning_rate : initial value; it decays to 0 along half a cosine
+    widths : feature channels per level
+    patches : contents of a batch
     loss : its terms
     attention : layer of the U-Net that gets attention; "" for none
-    looks : times that the validation cases are looked at
-    seed : of all random choices
+    validations : number of times that the validation cases are scored
+    seed : for all random choices
     """
 
     steps: int = 6000
@@ -54,25 +54,25 @@ class ScribbleSettings:
     patches: ScribblePatches = field(default_factory=ScribblePatches)
     loss: ScribbleLossSettings = field(default_factory=lambda: ScribbleLossSettings(crf=0.1, attentive=0.1))
     attention: str = MIDDLE
-    looks: int = 4
+    validations: int = 4
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.looks < 1 or not self.learning_rate > 0:
+        if self.steps < 1 or self.validations < 1 or not self.learning_rate > 0:
             raise InputError(
-                f"steps {self.steps} and looks {self.looks} must be at least 1, and learning_rate {self.learning_rate} "
-                "above 0"
+                f"steps {self.steps} and validations {self.validations} must be at least 1, and learning_rate "
+                f"{self.learning_rate} above 0"
             )
         if self.loss.attentive and not self.attention:
             raise InputError("the attentive similarity needs attention on a layer: name one, or give it the weight 0")
 
     @property
-    def look_every(self) -> int:
-        """Steps between two looks, when there is a checkpoint, too."""
-        return _CHECKPOINT_EVERY * max(1, round(self.steps / self.looks / _CHECKPOINT_EVERY))
+    def validate_every(self) -> int:
+        """Steps between two validations, each of which coincides with a checkpoint."""
+        return _CHECKPOINT_EVERY * max(1, round(self.steps / self.validations / _CHECKPOINT_EVERY))
 
     def network(self, labels: Sequence[int], spacing_mm: Sequence[float], slices_first: bool) -> AutomaticNetwork:
-        """A fresh one. InputError where it has no layer of the name that gets attention."""
+        """A new network. InputError if it has no layer of the name ``attention``."""
         torch.manual_seed(self.seed)
         window = self.patches.sides[AutomaticNetwork.dimensions_of(spacing_mm) == 2]
         return AutomaticNetwork(sorted(labels), spacing_mm, self.widths, slices_first, window, self.attention)
@@ -83,22 +83,22 @@ def fingerprint(
     scribbled: Iterable[tuple[Volume, Mapping[int, NDArray[np.bool_]]]],
     held_out: Iterable[HeldOut],
 ) -> str:
-    """The same for the same images, marks, validation cases and settings, wherever they come from."""
-    told = hashlib.sha256(json.dumps(asdict(settings)).encode())
+    """A hash of images, marks, validation cases and settings, wherever they are stored."""
+    digest = hashlib.sha256(json.dumps(asdict(settings)).encode())
     for volume, marks in (*scribbled, *((case.volume, case.truth) for case in held_out)):
-        told.update(np.ascontiguousarray(volume.array_kji).tobytes())
+        digest.update(np.ascontiguousarray(volume.array_kji).tobytes())
         for label, where in sorted(marks.items()):
-            told.update(f"{label}".encode() + np.packbits(where).tobytes())
-    return told.hexdigest()
+            digest.update(f"{label}".encode() + np.packbits(where).tobytes())
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True, eq=False)
-class Taught:
-    """What came of it.
+class TrainingResult:
+    """The result of a training.
 
-    step, score : of the checkpoint that was best on the validation cases; the last step and nan without any
+    step, score : of the best checkpoint on the validation cases; without any, the last step and nan
     curve : step -> mean Dice on the validation cases
-    largest_part : what scored best there, as for ``largest_parts``
+    largest_part : the labels that scored best there, as for ``largest_parts``
     seconds : of this process, not counting earlier runs of the same training
     notes : sentences
     """
@@ -112,19 +112,19 @@ class Taught:
     notes: tuple[str, ...]
 
 
-def taught_steps(
+def training_steps(
     network: AutomaticNetwork,
     lessons: Sequence[ScribbleLesson],
     held_out: Sequence[HeldOut],
     settings: ScribbleSettings,
     folder: Path,
     device: torch.device,
-) -> Steps[Taught]:
-    """Train, in place, and return the network of the best checkpoint; run again with the same folder it goes on.
+) -> Steps[TrainingResult]:
+    """Train in place, and return the network of the best checkpoint; another run with the same folder resumes it.
 
     Raises
     ------
-    InputError : there is no lesson; or the checkpoint in the folder is damaged, or of another training.
+    InputError : there is no lesson; or the checkpoint in the folder is damaged or belongs to another training.
     OutputError : the folder cannot be written, or the disk is full.
     TrainingDivergedError : the loss is not finite.
     """
@@ -157,21 +157,23 @@ def taught_steps(
             break
         if first is None:
             first, begun = progress.done, time.monotonic()
-        if held_out and (progress.done % settings.look_every == 0 or progress.done == settings.steps):
-            yield from watch.look_steps(progress.done, settings.steps)
-        text = _told(objective.terms, watch.curve, first, begun, progress)
+        if held_out and (progress.done % settings.validate_every == 0 or progress.done == settings.steps):
+            yield from watch.score_steps(progress.done, settings.steps)
+        text = _progress_text(objective.terms, watch.curve, first, begun, progress)
         yield Progress(progress.done, progress.total, text)
     notes = tuple(network.attention.notes) if network.attention is not None else ()
     if not watch.curve:
-        return Taught(last.cpu(), settings.steps, float("nan"), {}, (), time.monotonic() - started, notes)
+        return TrainingResult(last.cpu(), settings.steps, float("nan"), {}, (), time.monotonic() - started, notes)
     step, best = watch.best()
     parts = helpful_parts(best, held_out)
     seconds = time.monotonic() - started
-    return Taught(best, step, watch.curve[step], dict(watch.curve), parts, seconds, notes)
+    return TrainingResult(best, step, watch.curve[step], dict(watch.curve), parts, seconds, notes)
 
 
-def _told(terms: dict[str, float], curve: dict[int, float], first: int, begun: float, progress: Progress) -> str:
-    """The terms of the loss, the latest validation, and the time that is left."""
+def _progress_text(
+    terms: dict[str, float], curve: dict[int, float], first: int, begun: float, progress: Progress
+) -> str:
+    """The terms of the loss, the latest validation, and the remaining time."""
     parts = [", ".join(f"{name} {value:.3f}" for name, value in terms.items())]
     if curve:
         step = max(curve)
@@ -193,13 +195,13 @@ class _Validation:
         """Score the checkpoint that a run wrote before it was killed; forget scores of steps that are repeated."""
         step = self._checkpoint()
         self.curve = {each: score for each, score in self.curve.items() if each <= step}
-        due = step and (step % settings.look_every == 0 or step == settings.steps)
+        due = step and (step % settings.validate_every == 0 or step == settings.steps)
         if self.cases and due and step not in self.curve:
-            yield from self.look_steps(step, settings.steps)
+            yield from self.score_steps(step, settings.steps)
 
-    def look_steps(self, step: int, total: int) -> Steps[None]:
+    def score_steps(self, step: int, total: int) -> Steps[None]:
         """Score the checkpoint of this step."""
-        yield Progress(step, total, f"looking at {len(self.cases)} validation cases")
+        yield Progress(step, total, f"scoring {len(self.cases)} validation cases")
         self._checkpoint()
         score = mean_score(self.network, self.cases)
         if not self.curve or score > max(self.curve.values()):
@@ -216,7 +218,7 @@ class _Validation:
         return int(kept["step"]), self.network
 
     def _checkpoint(self) -> int:
-        """Load the averaged weights of the checkpoint; its step, 0 where there is none."""
+        """Load the averaged weights of the checkpoint, and return its step; 0 if there is none."""
         path = self.folder / "checkpoint.pt"
         if not path.is_file():
             return 0

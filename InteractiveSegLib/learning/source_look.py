@@ -1,4 +1,4 @@
-"""A look at all of a labelled set before anything is learnt from it: what is wrong with it is said at once."""
+"""Reading all of a labelled set before the training, so that its faults are reported at once."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from InteractiveSegLib.progress import Progress, Steps
 
 @dataclass(frozen=True, eq=False)
 class SourceLook:
-    """What labelled images are.
+    """Contents of labelled images.
 
-    geometries : of each
-    occurring : labels that each shows, as in its file, without 0
+    geometries : of each image
+    occurring : labels that each image shows, as in its file, without 0
     """
 
     geometries: Sequence[Geometry]

@@ -79,7 +79,7 @@ def source_pairs(images: Path, labels: Path, notes: list[str]) -> list[SourcePai
     found = file_pairs(images, labels)
     for alone, what in ((found.images_alone, "labelmap"), (found.labels_alone, "image")):
         if alone:
-            notes.append(f"left out, as they have no {what}: {listed([path.name for path in alone])}")
+            notes.append(f"left out, since they have no {what}: {listed([path.name for path in alone])}")
     return [SourcePair(name, *found.pairs[name]) for name in sorted(found.pairs)]
 
 
@@ -155,8 +155,8 @@ def label_table(
             f"the source's organs ({_table(named)}) and the study's ({_table(study)}) have no name in common"
         )
     if left := [value for value in occurring if value not in table]:
-        told = ", ".join(f"{value} ({named[value]})" for value in left)
-        notes.append(f"the source's labels {told} count as background, since the study has no organ of that name")
+        unused = ", ".join(f"{value} ({named[value]})" for value in left)
+        notes.append(f"the source's labels {unused} count as background, since the study has no organ of that name")
     if missing := [name for value, name in study.items() if value not in table.values()]:
         notes.append(f"the source does not show {', '.join(missing)}: there is no starting mask of it")
     return LabelTable(table, {value: study[value] for value in sorted(set(table.values()))})

@@ -89,8 +89,8 @@ class SustainerTeacher(AutomaticTeacher):
     ----------
     igniter : folder of the igniter's version
     source_share : share of the patches that come from the igniter's source; 0 turns the replay of the source off
-    augmentation : of the patches, more than ``PatchSettings`` says; it pays for images that look different from those
-        learnt from, as the igniter's do, and slows learning where they look alike
+    augmentation : of the patches, in addition to ``PatchSettings``; it helps on images that look different from those
+        learnt from, as for the igniter, and slows learning if they look alike
     """
 
     name = SUSTAINER

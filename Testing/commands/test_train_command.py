@@ -92,7 +92,7 @@ def test_training_says_what_it_wrote(tmp_path, capsys):
     ("more", "said"),
     [
         (["--attention", "model.9"], "UNet has no layer 'model.9'"),
-        (["--validation", "2"], "2 of 2 patients for validation leave nobody to learn from"),
+        (["--validation", "2"], "2 of 2 patients for validation leave no patient to learn from"),
         (["--validation", "-1"], "--validation -1 must not be below 0"),
         (["--crf", "-1"], "the weights of the loss must not be below 0"),
         (["--attention", "none"], "the attentive similarity needs attention on a layer"),

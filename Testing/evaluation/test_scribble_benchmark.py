@@ -27,7 +27,11 @@ from InteractiveSegLib.progress import finish
 
 TINY = ScribbleSettings(steps=25, learning_rate=2e-2, widths=(4, 8, 8, 8), patches=ScribblePatches((16, 32), (1, 2)))
 SETTINGS = ScribbleBenchmarkSettings(
-    tuple(variants_named("both,ensemble,full")), of=3, validation=1, method="mixtures", training=replace(TINY, looks=1)
+    tuple(variants_named("both,ensemble,full")),
+    of=3,
+    validation=1,
+    method="mixtures",
+    training=replace(TINY, validations=1),
 )
 
 

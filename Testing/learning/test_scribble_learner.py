@@ -23,7 +23,7 @@ QUICK = ScribbleSettings(
     patches=ScribblePatches((16, 16), (1, 1)),
     loss=ScribbleLossSettings(crf=0.1),
     attention="",
-    looks=1,
+    validations=1,
 )
 
 
@@ -77,7 +77,7 @@ def test_a_worse_network_is_not_used(study, monkeypatch):
     monkeypatch.setattr("InteractiveSegLib.learning.scribble_learner.mean_score", lambda network, cases: 1.1)
     second = finish(ScribbleLearner(study, QUICK).steps())
     assert not second.good
-    assert "1.100 of the version before" in second.reason
+    assert "1.100 of the previous version" in second.reason
     assert in_use(study, SCRIBBLES).id == first.version
 
 
@@ -92,7 +92,7 @@ def test_killed_it_goes_on(study, tmp_path):
 def test_a_study_without_scribbles_is_refused(tmp_path):
     with blob_casebook(tmp_path, ["train", "train"]) as casebook:
         accept_blob(casebook, 0)
-        with pytest.raises(InputError, match="no case for training that was scribbled on and not accepted"):
+        with pytest.raises(InputError, match="no training case with scribbles and without an accepted"):
             finish(ScribbleLearner(casebook, QUICK).steps())
 
 

@@ -59,7 +59,7 @@ def test_images_without_scribbles_are_left_out_and_said(tmp_path):
     found, notes = read(tmp_path)
     assert [each.name for each in found.images] == ["p0_t0", "p0_t1"]
     assert notes == [
-        "left out, as they have no scribbles: bare_image.nii.gz",
+        "left out, since they have no scribbles: bare_image.nii.gz",
         "empty is left out: nothing is marked in it",
     ]
 
@@ -118,7 +118,7 @@ def test_contradictory_scribbles_on_one_image_count_as_none(tmp_path):
     contradicted = int((scribbles(0) == 1).sum())
     assert notes[0] == (
         "a and b are the same image and count as one, with the marks of both; "
-        f"{contradicted} voxels that they mark differently count as not marked"
+        f"{contradicted} voxels that they mark differently count as unmarked"
     )
 
 
@@ -135,7 +135,7 @@ def test_patients_are_divided_and_somebody_is_left_to_learn_from():
     assert len(validation) == 2
     assert not set(train) & set(validation)
     assert split_patients([f"p{n}" for n in range(10)], 2, 0) == (train, validation)
-    with pytest.raises(InputError, match="1 of 1 patient for validation leave nobody"):
+    with pytest.raises(InputError, match="1 of 1 patient for validation leave no patient"):
         split_patients(["only", "only"], 1, 0)
 
 

@@ -34,7 +34,7 @@ QUICK = ScribbleSettings(
     patches=ScribblePatches((16, 32), (1, 4), augmentation=None),
     loss=ScribbleLossSettings(crf=0.02, attentive=0.02),
     attention="model.1.submodule.0",
-    looks=3,
+    validations=3,
 )
 
 
@@ -59,7 +59,7 @@ def test_it_finds_what_was_never_drawn_in_full(ended):
     labels = model.labelmap(finish(model.probabilities_steps(volume)))
     assert dice(labels == 1, truth(9) == 1) > 0.7
     assert dice(labels == 2, truth(9) == 2) > 0.5
-    own = found.taught.network
+    own = found.training.network
     assert np.mean(own.labelmap(own.probabilities(volume)) == labels) > 0.99  # but for what is no largest part
 
 
@@ -68,21 +68,21 @@ def test_it_says_what_is_learnt_and_how_long_it_will_take(ended):
     last = texts[-1]
     for word in ("marks ", "crf ", "attentive ", "similarity ", "validation Dice ", "less than a minute left"):
         assert word in last
-    assert "learns from 4 images of 2 patients" in found.notes
+    assert "the network learns from 4 images of 2 patients" in found.notes
     assert (
-        "the checkpoint is chosen on 2 validation images: on 2 by the full mask, else by what is marked" in found.notes
+        "the checkpoint is chosen on 2 validation images: 2 by the full mask, the others by their marks" in found.notes
     )
 
 
 def test_the_checkpoint_is_the_best_on_validation_and_the_card_says_so(ended):
     found, _, folder = ended
-    curve = found.taught.curve
+    curve = found.training.curve
     assert list(curve) == [25, 50, 75]
-    assert found.taught.score == max(curve.values()) == curve[found.taught.step]
+    assert found.training.score == max(curve.values()) == curve[found.training.step]
     card = AutomaticCard.read(folder / "out" / "model.json")
     assert card.labels == {1: "label 1", 2: "label 2"}
     assert card.dimensions == 2
-    assert card.facts["step"] == found.taught.step
+    assert card.facts["step"] == found.training.step
     assert card.facts["settings"]["steps"] == 75
     assert is_automatic(folder / "out")
     assert not is_automatic(folder)
@@ -99,15 +99,15 @@ def test_it_goes_on_where_it_was_stopped_and_ends_the_same(ended, tmp_path):
             break
     steps.close()
     again = taught(folder / "data", tmp_path, masks=folder / "data")
-    first = ended[0].taught
-    assert again.taught.curve == first.curve
+    first = ended[0].training
+    assert again.training.curve == first.curve
     for name, value in first.network.state_dict().items():
-        assert torch.equal(value, again.taught.network.state_dict()[name]), name
+        assert torch.equal(value, again.training.network.state_dict()[name]), name
 
 
 def test_a_folder_is_not_gone_on_with_by_another_training(ended):
     folder = ended[2]
-    with pytest.raises(InputError, match="holds a training with other images, scribbles or settings"):
+    with pytest.raises(InputError, match="contains a training with other images, scribbles or settings"):
         taught(folder / "data", folder / "out", replace(QUICK, steps=100), masks=folder / "data")
 
 
@@ -134,13 +134,14 @@ def test_volumes_are_learnt_as_volumes_and_single_slices_as_slices(tmp_path):
     array[5:15, 5:15, 5:15] = 1
     write_case(tmp_path / "cubes", "a", 0, marks, geometry=cube, array=array)
     quick = replace(QUICK, steps=1)
-    assert taught(tmp_path / "cubes", tmp_path / "out3", quick).taught.network.dimensions == 3
+    assert taught(tmp_path / "cubes", tmp_path / "out3", quick).training.network.dimensions == 3
     flat = Geometry((1, 20, 20), np.diag([-1.0, -1.0, 1.0, 1.0]))
     write_case(tmp_path / "slices", "a", 0, marks[10:11] + marks[2:3], geometry=flat, array=array[10:11])
     found = taught(tmp_path / "slices", tmp_path / "out2", quick)
-    assert found.taught.network.dimensions == 2
+    assert found.training.network.dimensions == 2
     assert (
-        "there is no validation, as 1 patient is too few to set any aside: the last checkpoint is taken" in found.notes
+        "there is no validation, since 1 patient is too few to set any aside: the last checkpoint is used"
+        in found.notes
     )
     model = AutomaticModel(tmp_path / "out2")
     assert model.labelmap(finish(model.probabilities_steps(Volume(array[10:11], flat, "x")))).shape == (1, 20, 20)
@@ -164,7 +165,7 @@ def test_a_label_that_only_validation_would_show_is_refused(tmp_path):
         marks = marks if seed == 2 else np.where(marks == 2, 0, marks).astype(np.uint8)
         write_case(tmp_path / "data", f"p{seed}", seed, marks)
     seed = next(seed for seed in range(99) if split_patients(["p0", "p1", "p2", "p3"], 1, seed)[1] == ["p2"])
-    with pytest.raises(InputError, match="label 2 is marked in p2 alone, which the seed"):
+    with pytest.raises(InputError, match="label 2 is marked only in p2, which the seed"):
         taught(tmp_path / "data", tmp_path / "out", replace(QUICK, seed=seed), validation=1)
 
 

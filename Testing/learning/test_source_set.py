@@ -33,13 +33,13 @@ def test_images_and_labelmaps_go_together_by_their_names(tmp_path):
     )
     assert pairs_of(one, one) == (
         [("a", "a_image.nii.gz", "a_label.nii.gz")],
-        ["left out, as they have no labelmap: b_image.nii.gz"],
+        ["left out, since they have no labelmap: b_image.nii.gz"],
     )
     images = touch(tmp_path / "imagesTr", "x_0000.nii.gz", "y_0000.nii.gz")
     labels = touch(tmp_path / "labelsTr", "x.nii.gz", "y.seg.nrrd", "z.nii.gz")
     assert pairs_of(images, labels) == (
         [("x", "x_0000.nii.gz", "x.nii.gz"), ("y", "y_0000.nii.gz", "y.seg.nrrd")],
-        ["left out, as they have no image: z.nii.gz"],
+        ["left out, since they have no image: z.nii.gz"],
     )
 
 

@@ -24,7 +24,7 @@ from InteractiveSegLib.learning.automatic_network import THICK, AutomaticNetwork
 from InteractiveSegLib.learning.held_out import HeldOut, largest_parts
 from InteractiveSegLib.learning.scribble_lesson import ScribbleLesson, scribble_lesson
 from InteractiveSegLib.learning.scribble_set import spacing_of
-from InteractiveSegLib.learning.scribble_training import ScribbleSettings, taught_steps
+from InteractiveSegLib.learning.scribble_training import ScribbleSettings, training_steps
 from InteractiveSegLib.progress import Progress, Steps
 from InteractiveSegLib.system.files import make_folder, replacing
 
@@ -172,27 +172,27 @@ def _fold_steps(
         if case.patient in fold.validation and case.truth is not None
     ]
     began = time.process_time()
-    taught = yield from taught_steps(network, lessons, held_out, own, folder / "training", torch.device("cpu"))
+    trained = yield from training_steps(network, lessons, held_out, own, folder / "training", torch.device("cpu"))
     spent = time.process_time() - began
     tested = [case for case in cases if case.patient in fold.test and case.truth is not None]
     scores, found = [], {}
     for place, case in enumerate(tested):
         yield Progress(place, len(tested), f"scoring {case.name}")
-        answer = taught.network.labelmap(taught.network.probabilities(case.volume))
-        found[case.name] = largest_parts(answer, taught.largest_part)
+        answer = trained.network.labelmap(trained.network.probabilities(case.volume))
+        found[case.name] = largest_parts(answer, trained.largest_part)
         scores += _scores(case, found[case.name])
     save_cases(tested, found, scores, folder)
-    if taught.network.attention is not None:
-        save_attention(taught.network, tested[0], folder / "attention.png")
+    if trained.network.attention is not None:
+        save_attention(trained.network, tested[0], folder / "attention.png")
     return FoldResult(
         variant.name,
         number,
         own.steps,
-        taught.step,
-        taught.score,
-        taught.curve,
-        taught.largest_part,
-        round(taught.seconds, 1),
+        trained.step,
+        trained.score,
+        trained.curve,
+        trained.largest_part,
+        round(trained.seconds, 1),
         round(spent, 1),
         masks_dice(train, masks),
         tuple(scores),
