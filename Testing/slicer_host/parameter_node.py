@@ -129,7 +129,7 @@ class _Field:
 def _initialise(self: Any, node: vtk.vtkObject) -> None:
     self.parameterNode = node
     self._guis: dict[int, list[tuple[str, _Connector]]] = {}
-    self._updating = False
+    self._updating, self._observation = False, None
     for field in self.allParameters.values():
         field.read(self)  # Slicer reads every value once, so that one which cannot be read raises here
 
@@ -148,13 +148,17 @@ def _connect_gui(self: Any, gui: Any) -> int:
         connector.write(getattr(self, name))
         connector.on_changed(partial(_from_gui, self, name, connector))
         self._guis[tag].append((name, connector))
-    self.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: _to_gui(self))
+    if self._observation is None:
+        self._observation = self.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: _to_gui(self))
     return tag
 
 
 def _disconnect_gui(self: Any, tag: int) -> None:
     for _, connector in self._guis.pop(tag, ()):
         connector.release()
+    if not self._guis and self._observation is not None:  # the node outlives the scene, and the widgets, of a test
+        self.RemoveObserver(self._observation)
+        self._observation = None
 
 
 def _from_gui(self: Any, name: str, connector: _Connector) -> None:
