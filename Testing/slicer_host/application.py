@@ -129,6 +129,7 @@ def start() -> SlicerApp:
         colors=SimpleNamespace(logic=lambda: colours),
     )
     slicer.util.mainWindow = lambda: Wrapped(window)
+    slicer.util.childWidgetVariables = qt_modules.child_widget_variables
     for name, widget in (*mrml_widgets.WIDGETS.items(), ("qMRMLSegmentEditorWidget", qMRMLSegmentEditorWidget)):
         setattr(slicer, name, WrappedClass(widget))
     _module("i18n", tr=lambda text: text, translate=lambda _context, text: text)

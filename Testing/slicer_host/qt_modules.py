@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from types import ModuleType
+from functools import cache
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from PySide6 import QtCore, QtGui, QtUiTools, QtWidgets
 
 from slicer_host import ctk_widgets
-from slicer_host.pythonqt import WrappedClass, wrapped_tip
+from slicer_host.pythonqt import Wrapped, WrappedClass, wrapped_tip
 
 CUSTOM_WIDGETS: dict[str, type[QtWidgets.QWidget]] = dict(ctk_widgets.WIDGETS)
 """Widgets that ``.ui`` files may name besides Qt's own."""
@@ -33,18 +34,30 @@ class _UiLoader(QtUiTools.QUiLoader):
         return widget
 
 
+@cache
+def _wrapped_loader() -> Wrapped:
+    """One for all files: a loader keeps nothing of what it has loaded, and looks for plugins where it is made."""
+    return Wrapped(_UiLoader())
+
+
 class _QtModule(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
         if name == "QUiLoader":
-            return WrappedClass(_UiLoader)
+            return _wrapped_loader
         for library in (QtCore, QtGui, QtWidgets):
             found = getattr(library, name, None)
             if found is not None:
                 wrapped = isinstance(found, type) and issubclass(found, QtCore.QObject)
                 return WrappedClass(found) if wrapped else found
         raise AttributeError(f"qt has no {name}")
+
+
+def child_widget_variables(widget: Wrapped) -> SimpleNamespace:
+    """What ``slicer.util.childWidgetVariables`` finds step by step from child to child."""
+    found = (widget._qt, *widget._qt.findChildren(QtCore.QObject))
+    return SimpleNamespace(**{name: Wrapped(child) for child in found if (name := child.objectName())})
 
 
 def install() -> None:
