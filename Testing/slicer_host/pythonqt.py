@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 from PySide6.QtCore import QObject, SignalInstance
@@ -140,6 +141,10 @@ _OF_LENGTH = (  # PySide counts the parameters of a function to choose how many 
 
 
 def _positional(receiver: Callable) -> int:
+    function = getattr(receiver, "__func__", receiver)
+    if isinstance(function, FunctionType) and not hasattr(function, "__wrapped__"):  # most are, and its code knows
+        code = function.__code__
+        return 99 if code.co_flags & inspect.CO_VARARGS else code.co_argcount - (function is not receiver)
     parameters = inspect.signature(receiver).parameters.values()
     if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
         return 99
