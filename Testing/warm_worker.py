@@ -1,14 +1,13 @@
 """Processes of the library that start at once: forks of one process that has already imported everything.
 
-What a fork does from there on is what the real process does. The program that a test starts is a small one, which hands
-its streams to the fork, lives and dies with it, and ends with its exit code. Where the start itself is tested (what is
-imported from where, limits of memory, signals), a test takes the real command.
+What a fork does from there on is what the real process does. The program that a test starts, ``warm_start.py``, hands
+its streams to the fork. Where the start itself is tested (what is imported from where, limits of memory, signals), a
+test takes the real command.
 """
 
 from __future__ import annotations
 
 import gc
-import json
 import os
 import select
 import signal
@@ -18,6 +17,7 @@ import subprocess
 import sys
 import time
 import traceback
+from ast import literal_eval
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
@@ -41,7 +41,7 @@ def warm_command(module: str, *words: str, python: str | Path = sys.executable) 
         return library_command(module, *words, python=python)
     start_server()
     _wait_for_server()
-    return [str(python), "-S", "-E", str(_HERE), "run", os.environ[_ADDRESS], module, *words]
+    return [str(python), "-S", "-E", str(_HERE.with_name("warm_start.py")), os.environ[_ADDRESS], module, *words]
 
 
 def warm_worker_command(python: str | Path = sys.executable, command: str = "worker") -> list[str]:
@@ -61,7 +61,10 @@ def start_server() -> None:
 
     folder = TemporaryDirectory()
     os.environ[_ADDRESS] = str(Path(folder.name) / "worker")
-    server = subprocess.Popen([sys.executable, str(_HERE), "serve", os.environ[_ADDRESS]], stdin=subprocess.PIPE)
+    large_pages = {**os.environ, "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}  # a fork has fewer of them to copy
+    server = subprocess.Popen(
+        [sys.executable, str(_HERE), "serve", os.environ[_ADDRESS]], stdin=subprocess.PIPE, env=large_pages
+    )
     atexit.register(folder.cleanup)
     atexit.register(server.communicate)
 
@@ -83,21 +86,6 @@ def _connected(address: str) -> socket.socket:
     return connection
 
 
-def _run(address: str, words: list[str]) -> int:
-    """Have the server fork for the streams of this process, and wait for the end of the fork."""
-    asked = json.dumps({"words": words, "folder": str(Path.cwd()), "environment": dict(os.environ)}).encode()
-    with _connected(address) as connection:
-        socket.send_fds(connection, [_NUMBER.pack(len(asked))], [0, 1, 2])
-        connection.sendall(asked)
-        for stream in (0, 1, 2):
-            os.close(stream)
-        code = connection.recv(_NUMBER.size)
-    ended = _NUMBER.unpack(code)[0] if code else 1
-    if ended < 0:  # by a signal, as whoever waits for this process is to see
-        os.kill(os.getpid(), -ended)
-    return ended
-
-
 def _serve(address: str) -> None:
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(address)
@@ -116,56 +104,78 @@ def _serve(address: str) -> None:
     import_module("InteractiveSegLib.networks.script_server")  # the last: it measures the memory in use
     gc.collect()
     gc.freeze()  # what a fork does not touch, it does not have to copy
-    signal.signal(signal.SIGCHLD, _reap)
-    while listener in select.select([listener, 0], [], [])[0]:
-        connection, _ = listener.accept()
-        if os.fork() == 0:  # one process waits for the end of each, or for that of who asked for it
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            listener.close()
-            os._exit(_fork(connection))
-        connection.close()
+    _Forks(listener).serve()
 
 
-def _reap(*_: object) -> None:
-    """Rather than ignore them, so that their time is counted."""
-    with suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
+class _Forks:
+    """The forks that run, each with the connection to who asked for it. Each lives and dies with who asked."""
 
+    def __init__(self, listener: socket.socket) -> None:
+        self._listener = listener
+        self._running: dict[int, socket.socket] = {}
+        self._ends, self._ended = socket.socketpair()
+        for each in (self._ends, self._ended):
+            each.setblocking(False)
 
-def _fork(connection: socket.socket) -> int:
-    number, streams, _, _ = socket.recv_fds(connection, _NUMBER.size, 3)
-    if not streams:  # somebody waits for the server
-        with suppress(OSError):
-            connection.send(_NUMBER.pack(0))
-        return 0
-    asked = b""
-    while len(asked) < _NUMBER.unpack(number)[0]:
-        asked += connection.recv(1 << 16)
-    child = os.fork()
-    if child == 0:
-        connection.close()
-        for stream, given in enumerate(streams):
-            os.dup2(given, stream)
-            os.close(given)
-        _become(**json.loads(asked))
-    for stream in streams:
-        os.close(stream)
-    while (ended := os.waitpid(child, os.WNOHANG))[0] == 0:
-        if select.select([connection], [], [], 0.01)[0]:  # who asked has ended
+    def serve(self) -> None:
+        """Until the process that started this one ends."""
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self._ends.fileno(), warn_on_full_buffer=False)
+        while True:
+            ready = select.select([0, self._listener, self._ended, *self._running.values()], [], [])[0]
+            if self._ended in ready:
+                self._ended.recv(1 << 12)
+                self._report()
+            for child, connection in self._running.items():
+                if connection in ready:  # who asked has ended
+                    os.kill(child, signal.SIGKILL)
+            if self._listener in ready:
+                self._answer(self._listener.accept()[0])
+            elif 0 in ready:
+                break
+        for child in self._running:
             os.kill(child, signal.SIGKILL)
-    with suppress(OSError):  # nobody is there to hear it
-        connection.send(_NUMBER.pack(os.waitstatus_to_exitcode(ended[1])))
-    return 0
+
+    def _report(self) -> None:
+        """Say with which code each ended, and have its time counted."""
+        for child in list(self._running):
+            ended, status = os.waitpid(child, os.WNOHANG)
+            if ended:
+                connection = self._running.pop(child)
+                with connection, suppress(OSError):  # nobody may be there to hear it
+                    connection.send(_NUMBER.pack(os.waitstatus_to_exitcode(status)))
+
+    def _answer(self, connection: socket.socket) -> None:
+        number, streams, _, _ = socket.recv_fds(connection, _NUMBER.size, 3)
+        if not streams:  # somebody waits for the server
+            with connection, suppress(OSError):
+                connection.send(_NUMBER.pack(0))
+            return
+        asked = b""
+        while len(asked) < _NUMBER.unpack(number)[0] and (more := connection.recv(1 << 16)):
+            asked += more
+        child = os.fork()
+        if child == 0:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for each in (self._listener, self._ends, self._ended, connection, *self._running.values()):
+                each.close()
+            for stream, given in enumerate(streams):
+                os.dup2(given, stream)
+                os.close(given)
+            _become(asked)
+        for stream in streams:
+            os.close(stream)
+        self._running[child] = connection
 
 
-def _become(words: list[str], folder: str, environment: dict[str, str]) -> None:
-    os.environ.clear()
-    os.environ.update(environment)
-    os.chdir(folder)
-    module, *sys.argv[1:] = words
+def _become(asked: bytes) -> None:
     code: object = 1
     try:
+        (module, *sys.argv[1:]), folder, environment = literal_eval(asked.decode())
+        os.environ.clear()
+        os.environ.update(environment)
+        os.chdir(folder)
         code = import_module(module).main()
     except SystemExit as end:
         code = end.code
@@ -180,4 +190,4 @@ def _become(words: list[str], folder: str, environment: dict[str, str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(_run(sys.argv[2], sys.argv[3:]) if sys.argv[1] == "run" else _serve(sys.argv[2]))
+    _serve(sys.argv[2])
