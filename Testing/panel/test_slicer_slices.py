@@ -7,6 +7,7 @@ import pytest
 import slicer_balls as balls
 from drawn_slices import draw, finished, look, mark
 from stopwatch import Stopwatch
+from warm_worker import warm_command
 
 from InteractiveSegLib.cli import main
 from InteractiveSegLib.image.image_io import read_labelmap, read_volume, write_image, write_labelmap
@@ -356,11 +357,17 @@ def test_marks_of_an_image_that_was_replaced_are_refused_with_a_message(ball):
 
 
 @pytest.fixture
-def without_elastix(monkeypatch, tmp_path):
+def without_elastix(person, monkeypatch, tmp_path):
     """The worker's Python has an itk without elastix."""
     (tmp_path / "itk").mkdir()
     (tmp_path / "itk" / "__init__.py").write_text("")
-    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    if not hasattr(os, "fork"):
+        monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+        return
+    from InteractiveSegUI.processes import jobs
+
+    command = warm_command("worker_without", "itk", str(tmp_path), "worker")
+    monkeypatch.setattr(jobs, "worker_command", lambda _python: command)
 
 
 def test_without_elastix_the_panel_offers_shapes(without_elastix, ball):

@@ -1,38 +1,22 @@
 """Processes that work on slices: results, errors, crashes, stops."""
 
 import os
-import time
-from dataclasses import dataclass
 
+import pool_task
 import pytest
+from pool_task import Task
+from stopwatch import Stopwatch
 
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.propagate import slice_pool
 from InteractiveSegLib.propagate.slice_pool import Broken, SlicePool
 
 
-@dataclass(frozen=True)
-class Task:
-    """Stands in for work on a slice; the processes find it by the path of this folder."""
-
-    value: object
-    what: str = "say"
-
-    def run(self):
-        if self.what == "raise":
-            raise ValueError(f"{self.value} is wrong")
-        if self.what == "die":
-            os._exit(3)
-        if self.what == "sleep":
-            time.sleep(self.value)
-        if self.what == "print":
-            os.write(1, b"noise of compiled code")
-        return self.value
-
-
 @pytest.fixture(autouse=True)
 def tasks_are_found(monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", os.path.dirname(__file__))  # noqa: PTH120
+    """A process that is no fork finds them by the path of their folder."""
+    if not hasattr(os, "fork"):
+        monkeypatch.setenv("PYTHONPATH", os.path.dirname(pool_task.__file__))  # noqa: PTH120
 
 
 @pytest.fixture
@@ -76,8 +60,6 @@ def test_a_task_that_never_ends_is_ended(pool, monkeypatch):
 
 
 def test_it_stops_within_a_second_and_continues_afterwards(pool):
-    from stopwatch import Stopwatch  # the processes, which import this module for its tasks, do not find it
-
     results = pool.results({n: Task(30, "sleep") for n in range(12)})
     next(results)
     with Stopwatch() as took:

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import pool_task
 import pytest
-import test_slice_pool
+from pool_task import Task
 from test_benchmark import ONE_ROUND, write_case
-from test_slice_pool import Task
 
 from InteractiveSegLib.evaluation.data.datasets import folder_dataset
 from InteractiveSegLib.evaluation.prompted.benchmark import BenchmarkSettings, benchmark_steps
@@ -48,7 +48,7 @@ def test_the_planted_modules_do_run_in_a_python_that_is_started_carelessly(plant
 
 @pytest.mark.parametrize("entry", ["", ".", "images"])
 def test_the_slices_of_propagation(planted, monkeypatch, entry):
-    here = str(Path(test_slice_pool.__file__).parent)
+    here = str(Path(pool_task.__file__).parent)
     monkeypatch.chdir(planted.parent if entry == "images" else Path.cwd())
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([entry, here]))
     with SlicePool(1) as pool:
