@@ -92,6 +92,7 @@ def _serve(address: str) -> None:
     listener.listen()
     select.select([listener, 0], [], [])
     sys.path.insert(0, str(_HERE.parents[1]))
+    gc.disable()
     for module in ("segmenting.image_segmenter", "propagate.proxy_mask", "cli", "worker.server"):
         import_module(f"InteractiveSegLib.{module}")
     from InteractiveSegLib.propagate import registration, slice_pool
@@ -104,6 +105,7 @@ def _serve(address: str) -> None:
     import_module("InteractiveSegLib.networks.script_server")  # the last: it measures the memory in use
     gc.collect()
     gc.freeze()  # what a fork does not touch, it does not have to copy
+    gc.enable()
     _Forks(listener).serve()
 
 
