@@ -1,5 +1,7 @@
 """The network on the working grid: features once per image, probabilities whenever block 6 changes."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -61,6 +63,14 @@ class PromptedFeatures:
 
     features: Tensor
     classical: Tensor
+
+    @classmethod
+    def mean(cls, several: Sequence[PromptedFeatures]) -> PromptedFeatures:
+        """The mean of outputs for the same image."""
+        if len(several) == 1:
+            return several[0]
+        features, classical = ([getattr(each, name) for each in several] for name in ("features", "classical"))
+        return cls(sum(features) / len(several), sum(classical) / len(several))
 
     @property
     def nbytes(self) -> int:

@@ -128,12 +128,20 @@ def bifseg_steps(
 def _seen_steps(
     crop: ObjectCrop, prompts: ObjectPrompts, network: Member, settings: BifsegSettings
 ) -> Steps[PromptedFeatures]:
-    """Features of a network that sees prompts; for a box alone, those that ``crop`` already has."""
+    """Features of a network that sees prompts; for a box alone, those that ``crop`` already has.
+
+    Clicks are shown twice, as voxels and as spots, and the mean of the features counts: those of so few voxels depend
+    on every one of them.
+    """
     start = prompts.start
     box_features = crop.box_features if prompts.box_drawn and start is None else None
     if box_features is not None:
         if not prompts.is_scribbled:
             return box_features
         start = corrected_answer(network, box_features, prompts, settings)
-    spacing = crop.grid.spacing_kji_mm
-    return (yield from prompted_feature_steps(network, crop.image, spacing, prompts.shown(start), settings.cues))
+    views = [prompts] if prompts.shows_spots or not prompts.has_clicks else [prompts, prompts.with_spots()]
+    seen: list[PromptedFeatures] = []
+    for view in views:
+        shown, spacing = view.shown(start), crop.grid.spacing_kji_mm
+        seen.append((yield from prompted_feature_steps(network, crop.image, spacing, shown, settings.cues)))
+    return PromptedFeatures.mean(seen)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import ndimage
 from torch import Tensor
 
 from InteractiveSegLib.image.box import BoundingBox
@@ -20,6 +21,7 @@ from InteractiveSegLib.prompts.scribbles import BACKGROUND, Scribbles
 from InteractiveSegLib.segmenting.object_crop import shown_box
 from InteractiveSegLib.segmenting.start_core import with_core
 
+_CLICK = 3  # most voxels, each touching another, of a click
 _MOST_OTHERS = 12  # treated separately, as each takes a pass over the image: with all 254 the time would be quadratic
 
 
@@ -35,6 +37,7 @@ class ObjectPrompts:
     plain_background : bool, the part of the background that marks no other object
     other_objects : bool, the parts that mark another object each
     start : float in [0, 1], a mask to start from; None if there is none
+    shows_spots : networks are shown clicks together with their neighbours
     """
 
     grid: WorkingGrid
@@ -46,6 +49,7 @@ class ObjectPrompts:
     plain_background: Tensor
     other_objects: tuple[Tensor, ...]
     start: Tensor | None = None
+    shows_spots: bool = False
 
     @classmethod
     def of(
@@ -106,6 +110,19 @@ class ObjectPrompts:
         return self.grid.inside(self.box).to(self.foreground.device)
 
     @cached_property
+    def has_clicks(self) -> bool:
+        """Whether some marks are so small that a single odd voxel decides what networks make of them."""
+        return any(bool(_clicks(marks).any()) for marks in self._kinds)
+
+    def with_spots(self) -> ObjectPrompts:
+        """The same prompts, but networks see each click as a spot, with the unmarked voxels on its six sides."""
+        return replace(self, shows_spots=True)
+
+    @property
+    def _kinds(self) -> tuple[Tensor, ...]:
+        return self.foreground, self.plain_background, *self.other_objects
+
+    @cached_property
     def marked_part(self) -> float:
         """Fraction of the box's slices in which the object is marked, 0 to 1; slices along ``slice_axis``."""
         axis = slice_axis(self.inside.shape, self.grid.spacing_kji_mm)
@@ -122,7 +139,14 @@ class ObjectPrompts:
             box = self.inside
         elif self.box_drawn:
             box = shown_box(self.grid, self.box).to(self.inside.device)
-        return ShownPrompts(box, self.foreground, self.plain_background, start, self.other_objects)
+        foreground, background, *others = self._spots() if self.shows_spots else self._kinds
+        return ShownPrompts(box, foreground, background, start, tuple(others))
+
+    def _spots(self) -> list[Tensor]:
+        """The marks of each kind, with the neighbours of clicks. A neighbour of two kinds belongs to neither."""
+        beside = torch.stack([_neighbours(_clicks(marks)) for marks in self._kinds])
+        free = ~(self.foreground | self.background) & (beside.sum(dim=0) == 1)
+        return [marks | near & free for marks, near in zip(self._kinds, beside, strict=True)]
 
 
 def other_objects(
@@ -168,3 +192,22 @@ def _marked(grid: WorkingGrid, indices_kji: NDArray[np.int32], device: torch.dev
     mask = torch.zeros(grid.shape_kji, dtype=torch.bool)
     mask[grid.working_indices(indices_kji)] = True
     return mask.to(device)
+
+
+def _clicks(marks: Tensor) -> Tensor:
+    """The marks (K, J, I) that touch so few others that they are clicks rather than strokes."""
+    parts, _ = ndimage.label(marks.cpu().numpy(), np.ones((3, 3, 3)))
+    small = np.bincount(parts.ravel()) <= _CLICK
+    small[0] = False
+    return torch.from_numpy(small[parts]).to(marks.device)
+
+
+def _neighbours(mask: Tensor) -> Tensor:
+    """The voxels (K, J, I) that share a side with one of a mask."""
+    found = torch.zeros_like(mask)
+    for axis, count in enumerate(mask.shape):
+        before, after = (slice(None, count - 1), slice(1, None))
+        low, high = ((*[slice(None)] * axis, part) for part in (before, after))
+        found[low] |= mask[high]
+        found[high] |= mask[low]
+    return found

@@ -131,7 +131,7 @@ def region_steps(
 
     def looked(box: BoundingBox) -> Steps[tuple[ObjectLabels, ObjectPrompts]]:
         crop = object_crop(volume, box, coarse.grid, device)
-        own = ObjectPrompts.of(prompts, label, box, crop.grid, device)
+        own = ObjectPrompts.of(prompts, label, box, crop.grid, device).with_spots()
         crop = yield from encoded_steps(crop, answering(network, scribbled=True, adapt=False), None, coarse.cues)
         found = yield from fused_steps(crop, own, network, coarse, adapt=False, seed=seed)
         return found, own
