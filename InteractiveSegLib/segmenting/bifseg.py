@@ -139,7 +139,7 @@ def _seen_steps(
         if not prompts.is_scribbled:
             return box_features
         start = corrected_answer(network, box_features, prompts, settings)
-    views = [prompts] if prompts.shows_spots or not prompts.has_clicks else [prompts, prompts.with_spots()]
+    views = [prompts, prompts.with_spots()] if prompts.are_clicks and not prompts.shows_spots else [prompts]
     seen: list[PromptedFeatures] = []
     for view in views:
         shown, spacing = view.shown(start), crop.grid.spacing_kji_mm

@@ -37,7 +37,7 @@ class ObjectPrompts:
     plain_background : bool, the part of the background that marks no other object
     other_objects : bool, the parts that mark another object each
     start : float in [0, 1], a mask to start from; None if there is none
-    shows_spots : networks are shown clicks together with their neighbours
+    shows_spots : networks are shown clicks together with their neighbours, if the marks are mostly clicks
     """
 
     grid: WorkingGrid
@@ -110,17 +110,22 @@ class ObjectPrompts:
         return self.grid.inside(self.box).to(self.foreground.device)
 
     @cached_property
-    def has_clicks(self) -> bool:
-        """Whether some marks are so small that a single odd voxel decides what networks make of them."""
-        return any(bool(_clicks(marks).any()) for marks in self._kinds)
+    def are_clicks(self) -> bool:
+        """Whether at least half of the marked voxels belong to clicks; among strokes, clicks are but small strokes."""
+        marked, clicked = (sum(int(mask.sum()) for mask in masks) for masks in (self._kinds, self._clicks))
+        return clicked > 0 and clicked >= marked / 2
 
     def with_spots(self) -> ObjectPrompts:
-        """The same prompts, but networks see each click as a spot, with the unmarked voxels on its six sides."""
+        """The same, but networks see clicks as spots, with their unmarked neighbours, if ``are_clicks``."""
         return replace(self, shows_spots=True)
 
     @property
     def _kinds(self) -> tuple[Tensor, ...]:
         return self.foreground, self.plain_background, *self.other_objects
+
+    @cached_property
+    def _clicks(self) -> tuple[Tensor, ...]:
+        return tuple(map(_clicks, self._kinds))
 
     @cached_property
     def marked_part(self) -> float:
@@ -139,12 +144,12 @@ class ObjectPrompts:
             box = self.inside
         elif self.box_drawn:
             box = shown_box(self.grid, self.box).to(self.inside.device)
-        foreground, background, *others = self._spots() if self.shows_spots else self._kinds
+        foreground, background, *others = self._spots() if self.shows_spots and self.are_clicks else self._kinds
         return ShownPrompts(box, foreground, background, start, tuple(others))
 
     def _spots(self) -> list[Tensor]:
         """The marks of each kind, with the neighbours of clicks. A neighbour of two kinds belongs to neither."""
-        beside = torch.stack([_neighbours(_clicks(marks)) for marks in self._kinds])
+        beside = torch.stack(list(map(_neighbours, self._clicks)))
         free = ~(self.foreground | self.background) & (beside.sum(dim=0) == 1)
         return [marks | near & free for marks, near in zip(self._kinds, beside, strict=True)]
 

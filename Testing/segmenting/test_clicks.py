@@ -1,6 +1,7 @@
 """Clicks without a box: networks see them as voxels and as spots, as their answer to so few voxels depends on each."""
 
 import numpy as np
+import pytest
 import torch
 from blobs import dice
 
@@ -36,17 +37,24 @@ def spot(voxel, *, without=()):
 
 def test_a_click_is_shown_with_its_six_neighbours_and_marks_itself_alone():
     prompts = of_marks({(5, 5, 5): 1, (9, 9, 9): BACKGROUND})
-    assert prompts.has_clicks
+    assert prompts.are_clicks
     shown = prompts.with_spots().shown(None)
     assert voxels(shown.foreground) == spot((5, 5, 5))
     assert voxels(shown.background) == spot((9, 9, 9))
     assert voxels(prompts.with_spots().foreground) == voxels(prompts.shown(None).foreground) == {(5, 5, 5)}
 
 
-def test_a_stroke_is_shown_as_it_was_drawn():
-    stroke = dict.fromkeys([(5, 5, i) for i in range(4, 8)], 1)
-    assert not of_marks(stroke).has_clicks
-    assert voxels(of_marks(stroke).with_spots().shown(None).foreground) == set(stroke)
+@pytest.mark.parametrize("clicks", [[], [(9, 9, 9)], [(9, 9, 9), (2, 9, 9), (2, 2, 9)]])
+def test_a_stroke_is_shown_as_it_was_drawn_and_so_are_fewer_clicks_beside_it(clicks):
+    marks = dict.fromkeys([*((5, 5, i) for i in range(4, 8)), *clicks], 1)
+    assert not of_marks(marks).are_clicks
+    assert voxels(of_marks(marks).with_spots().shown(None).foreground) == set(marks)
+
+
+def test_as_many_clicks_as_voxels_of_strokes_are_shown_as_spots():
+    stroke, clicks = [(5, 5, i) for i in range(4, 8)], [(9, 9, 9), (2, 9, 9), (2, 2, 9), (9, 2, 9)]
+    shown = of_marks(dict.fromkeys([*stroke, *clicks], 1)).with_spots().shown(None)
+    assert voxels(shown.foreground) == set(stroke).union(*map(spot, clicks))
 
 
 def test_a_spot_takes_no_voxel_of_another_mark_or_that_another_click_is_as_near_to():
