@@ -100,8 +100,9 @@ def test_pictures_are_drawn(ended):
 
 def result(variant, dice):
     """A result whose patients a, b, ... have these Dice."""
+    fixed = {"object": "left ventricle", "hd95_mm": 2.0}
     rows = [
-        {"case": f"{name}1", "patient": name, "object": "left ventricle", "dice": value, "hd95_mm": 2.0}
+        {"case": f"{name}1", "patient": name, "dice": value, "all_parts_dice": value / 2, **fixed}
         for name, value in zip("abcdefgh", dice, strict=False)
     ]
     return FoldResult(variant, 0, 100, 100, 0.8, {100: 0.8}, (), 60.0, 30.0, float("nan"), tuple(rows))
@@ -114,8 +115,9 @@ def test_the_table_says_means_and_tests_by_patient():
     assert rows[0][:4] == ["", "folds", "patients", "Dice"]
     assert rows[2][:4] == ["strong augmentation", "0", "8", "0.735"]
     assert rows[3][:4] == ["full supervision", "0", "8", "0.845"]
-    assert rows[2][8] == "0.0078"  # of the signed ranks of eight differences of one sign: 2 / 2**8
-    assert rows[3][7] == "0.0078"
+    assert (rows[0][5], rows[3][5]) == ("all parts kept", "0.422")
+    assert rows[2][9] == "0.0078"  # of the signed ranks of eight differences of one sign: 2 / 2**8
+    assert rows[3][8] == "0.0078"
     assert rows[2][-1] == "0.5"
 
 

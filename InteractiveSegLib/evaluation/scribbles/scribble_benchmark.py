@@ -58,7 +58,8 @@ class ScribbleBenchmarkSettings:
 class FoldResult:
     """What came of one training.
 
-    scores : rows of case, patient, object, dice and hd95_mm
+    scores : rows of case, patient, object, dice, hd95_mm, and all_parts_dice: before objects lose all but their largest
+        part
     curve : step -> Dice on the validation patients
     step, validation : of the checkpoint that was chosen
     seconds, processor_seconds : of the training and the looks at validation cases; of runs after a kill, the last part
@@ -212,7 +213,7 @@ def _lesson(
     return scribble_lesson(case.volume, {label: labelled == label for label in (0, *labels)}, network, labels)
 
 
-def _scores(case: ScribbledCase, found: NDArray[np.integer]) -> list[dict[str, Any]]:
+def _scores(case: ScribbledCase, found: NDArray[np.integer], answer: NDArray[np.integer]) -> list[dict[str, Any]]:
     spacing = case.volume.geometry.spacing_kji_mm
     rows = []
     for label, name in case.objects.items():
@@ -224,6 +225,7 @@ def _scores(case: ScribbledCase, found: NDArray[np.integer]) -> list[dict[str, A
                 "object": name,
                 "dice": float(dice(mask, truth)),
                 "hd95_mm": float(hd95_mm(mask, truth, spacing)),
+                "all_parts_dice": float(dice(answer == label, truth)),
             }
         )
     return rows

@@ -16,11 +16,12 @@ from InteractiveSegLib.evaluation.tables import markdown_table
 from InteractiveSegLib.system.figures import new_figure, save_figure
 from InteractiveSegLib.system.files import replacing
 
-_FIELDS = ("variant", "fold", "case", "patient", "object", "dice", "hd95_mm")
+_FIELDS = ("variant", "fold", "case", "patient", "object", "dice", "hd95_mm", "all_parts_dice")
 
 
 def scribble_table(results: Sequence[FoldResult]) -> str:
-    """A row for every variant: mean Dice by patient and its interval, HD95, by object, and p against other rows.
+    """A row for every variant: mean Dice by patient and its interval, with all parts, HD95, by object, and p against
+    other rows.
 
     p is of the Wilcoxon signed-rank test of the patients that both rows were tested on.
     """
@@ -31,6 +32,7 @@ def scribble_table(results: Sequence[FoldResult]) -> str:
     for name, patients in by_patient.items():
         own = [result for result in results if result.variant == name]
         mean, low, high = mean_interval(list(patients.values()))
+        all_parts = _by_patient(results, name, "all_parts_dice").values()
         far = float(np.nanmean([row["hd95_mm"] for result in own for row in result.scores]))
         each = [
             f"{np.nanmean([row['dice'] for result in own for row in result.scores if row['object'] == thing]):.3f}"
@@ -49,6 +51,7 @@ def scribble_table(results: Sequence[FoldResult]) -> str:
                 str(len(patients)),
                 f"{mean:.3f}",
                 f"{low:.3f}-{high:.3f}",
+                f"{np.mean(list(all_parts)):.3f}",
                 f"{far:.1f}",
                 *each,
                 *tests,
@@ -56,7 +59,7 @@ def scribble_table(results: Sequence[FoldResult]) -> str:
                 f"{np.mean([result.processor_seconds for result in own]) / 60:.1f}",
             ]
         )
-    header = ["", "folds", "patients", "Dice", "95 % interval", "HD95 mm", *objects]
+    header = ["", "folds", "patients", "Dice", "95 % interval", "all parts kept", "HD95 mm", *objects]
     header += [f"p against {VARIANTS[other].title}" for other in against]
     return markdown_table([*header, "masks learnt from", "CPU min"], rows)
 
