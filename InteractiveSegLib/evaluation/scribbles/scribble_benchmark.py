@@ -181,7 +181,7 @@ def _fold_steps(
         yield Progress(place, len(tested), f"scoring {case.name}")
         answer = trained.network.labelmap(trained.network.probabilities(case.volume))
         found[case.name] = largest_parts(answer, trained.largest_part)
-        scores += _scores(case, found[case.name])
+        scores += _scores(case, found[case.name], answer)
     save_cases(tested, found, scores, folder)
     if trained.network.attention is not None:
         save_attention(trained.network, tested[0], folder / "attention.png")
