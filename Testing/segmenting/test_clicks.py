@@ -31,8 +31,8 @@ def voxels(mask):
 
 
 def spot(voxel, *, without=()):
-    around = {tuple(int(n) for n in np.add(voxel, side)) for side in SIX}
-    return {voxel} | {each for each in around if GEOMETRY.shape_kji > each >= (0, 0, 0)} - set(without)
+    around = {tuple(np.add(voxel, side).tolist()) for side in SIX}
+    return {voxel} | around - set(without)
 
 
 def test_a_click_is_shown_with_its_six_neighbours_and_marks_itself_alone():
