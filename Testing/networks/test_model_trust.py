@@ -166,6 +166,7 @@ def test_a_client_of_the_worker_is_told_which_program_and_can_let_it_run(tmp_pat
         worker.run(SegmentRequest(str(model), adapt=False))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("real_process")
 @pytest.mark.parametrize(
     ("body", "limits", "text"),

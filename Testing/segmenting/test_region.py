@@ -22,9 +22,9 @@ from InteractiveSegLib.segmenting.segment_result import SegmentResult
 from InteractiveSegLib.segmenting.session import ImageSession
 from InteractiveSegLib.segmenting.settings import RegionSettings
 
-SIDE = 48
-CENTRE = (24, 24, 24)
-BALL = ((np.indices((SIDE,) * 3) - SIDE // 2) ** 2).sum(axis=0) <= 8**2
+SIDE = 32
+CENTRE = (16, 16, 16)
+BALL = ((np.indices((SIDE,) * 3) - SIDE // 2) ** 2).sum(axis=0) <= 6**2
 SETTINGS = RegionSettings()
 
 
@@ -56,7 +56,7 @@ def segmented(volume, network, scribbles, adapt=True):
     return session.labelmap() == 1
 
 
-@pytest.mark.parametrize("voxels", [[CENTRE], [CENTRE, (24, 26, 28)], stroke(2, 9), stroke(0, 9)])
+@pytest.mark.parametrize("voxels", [[CENTRE], [CENTRE, (16, 18, 19)], stroke(2, 9), stroke(0, 9)])
 def test_few_marks_without_a_box_give_a_plain_ball_and_do_not_fine_tune(network, voxels):
     """Neither a second click nor a stroke takes anything from it."""
     volume = ball()
@@ -74,12 +74,12 @@ def thick_stroke(centre=CENTRE):
 
 def strokes_on(slices, *, around=()):
     """Strokes along the middle of the ball on slices along k, and strokes beside it on those in ``around``."""
-    within = [(k, 24, i) for k in slices for i in range(21, 28)]
-    beside = [(k, 24, i) for k in around for i in range(38, 42)]
+    within = [(k, 16, i) for k in slices for i in range(14, 19)]
+    beside = [(k, 16, i) for k in around for i in range(26, 30)]
     return marks(*within, *beside, labels=[1] * len(within) + [BACKGROUND] * len(beside))
 
 
-@pytest.mark.parametrize("others", [(), [(24, 24, 44)], thick_stroke((24, 24, 42))])
+@pytest.mark.parametrize("others", [(), [(16, 16, 29)], thick_stroke((16, 16, 27))])
 def test_a_stroke_through_neighbouring_slices_is_still_one(network, others):
     volume, within = ball(), thick_stroke()
     given = marks(*within, *others, labels=[1] * len(within) + [BACKGROUND] * len(others))
@@ -90,7 +90,7 @@ def test_a_stroke_through_neighbouring_slices_is_still_one(network, others):
 
 @pytest.mark.parametrize(
     "given",
-    [strokes_on(range(17, 32, 2), around=[24]), strokes_on(range(17, 32), around=[20, 24]), strokes_on([17, 24, 31])],
+    [strokes_on(range(11, 22, 2), around=[16]), strokes_on(range(11, 22), around=[13, 16]), strokes_on([11, 16, 21])],
 )
 def test_many_strokes_on_the_object_alone_are_not_fine_tuned_to(network, given):
     fitted, plain = (segmented(ball(), network, given, adapt) for adapt in (True, False))
@@ -99,7 +99,7 @@ def test_many_strokes_on_the_object_alone_are_not_fine_tuned_to(network, given):
 
 
 def test_strokes_on_and_beside_the_object_in_most_of_its_slices_are_fine_tuned_to(network):
-    given = strokes_on(range(17, 32), around=range(15, 34))
+    given = strokes_on(range(11, 22), around=range(9, 24))
     session = ImageSession(ball(), network)
     session.add_scribbles(given)
     found = finish(session.segment())
@@ -111,7 +111,7 @@ def test_strokes_on_and_beside_the_object_in_most_of_its_slices_are_fine_tuned_t
 @pytest.mark.parametrize("adapt", [True, False])
 def test_the_search_region_is_reported_and_that_it_was_not_fine_tuned(network, adapt):
     session = ImageSession(ball(2.0), network)
-    session.add_scribbles(marks(CENTRE, (24, 24, 26)))
+    session.add_scribbles(marks(CENTRE, (16, 16, 18)))
     found = finish(session.segment(adapt))
     (note,) = found.notes
     i, j, k = (int(n) // 2 for n in re.findall(r"\d+", note)[1:4])
@@ -131,10 +131,10 @@ def test_a_click_finds_the_ball_whatever_its_size(network, spacing_mm):
 
 
 def test_the_same_clicks_give_the_same_mask(network):
-    given = marks(CENTRE, (24, 24, 40), labels=[1, BACKGROUND])
+    given = marks(CENTRE, (16, 16, 27), labels=[1, BACKGROUND])
     one, again = (segmented(ball(), network, given) for _ in range(2))
     np.testing.assert_array_equal(one, again)
-    assert not one[24, 24, 40]
+    assert not one[16, 16, 27]
 
 
 THICK = Geometry((12, 40, 40), np.diag([1.0, 1.0, 8.0, 1.0]))
@@ -200,7 +200,7 @@ def test_regions_of_a_tiny_view_are_shorter_in_proportion():
     assert regions(given, 1, small, SETTINGS) == regions(given, 1, large, SETTINGS)
 
 
-@pytest.mark.parametrize("where", [(0, 0, 0), (47, 47, 47), (24, 24, 0), (2, 40, 40)])
+@pytest.mark.parametrize("where", [(0, 0, 0), (31, 31, 31), (16, 16, 0), (2, 27, 27)])
 def test_a_click_in_air_at_a_corner_or_on_the_border_is_kept(network, where):
     assert segmented(ball(), network, marks(where))[where]
 
@@ -211,8 +211,8 @@ def test_a_click_on_a_constant_image_gives_an_answer_with_the_clicked_voxel(netw
 
 
 def test_a_click_on_a_single_slice_is_enough(network):
-    volume = Volume(ball().array_kji[24:25], Geometry((1, SIDE, SIDE), np.eye(4)))
-    assert dice(segmented(volume, network, marks((0, 24, 24)))[0], BALL[24]) > 0.8
+    volume = Volume(ball().array_kji[16:17], Geometry((1, SIDE, SIDE), np.eye(4)))
+    assert dice(segmented(volume, network, marks((0, 16, 16)))[0], BALL[16]) > 0.8
 
 
 def test_of_two_clicks_on_one_voxel_the_later_counts(network):
@@ -234,10 +234,10 @@ def test_a_click_on_an_object_of_one_voxel_keeps_it_and_little_else(network):
 
 def test_a_stroke_that_crosses_half_the_image_is_kept_and_its_region_stays_within(network):
     session = ImageSession(ball(), network)
-    session.add_scribbles(marks(*((24, 24, i) for i in range(12, 36))))
+    session.add_scribbles(marks(*((16, 16, i) for i in range(8, 24))))
     found = finish(session.segment())
     assert found.objects[1].region.intersected(BALL.shape) == found.objects[1].region
-    assert session.labelmap()[24, 24, 12:36].all()
+    assert session.labelmap()[16, 16, 8:24].all()
 
 
 def test_a_click_outside_the_image_is_refused(network):

@@ -1,7 +1,7 @@
 import json
 from copy import deepcopy
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 
 import pytest
 import torch
@@ -151,12 +151,22 @@ def test_a_process_that_does_not_lead_writes_no_weights(tmp_path, tiny_recipes, 
     assert not list(tmp_path.iterdir())
 
 
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """The weights of a recipe that was never stopped."""
+
+    @cache
+    def weights():
+        return load_network(finish(recipe_in(tmp_path_factory.mktemp("whole"))).parent)
+
+    return weights
+
+
 @pytest.mark.parametrize(
     ("stop", "left"), [(2, [6, 2]), (6, [2]), (7, [2]), (8, [])], ids=["in slices", "between", "in 3D", "at the end"]
 )
-def test_a_recipe_that_was_stopped_goes_on_with_its_stage(tmp_path, tiny_recipes, stop, left):
+def test_a_recipe_that_was_stopped_goes_on_with_its_stage(tmp_path, tiny_recipes, undisturbed, stop, left):
     """Stages as short as these have a checkpoint at their end alone, where a stop in between begins them anew."""
-    finish(recipe_in(tmp_path / "whole"))
     run = recipe_in(tmp_path / "stopped")
     for _ in range(stop):
         next(run)
@@ -166,7 +176,7 @@ def test_a_recipe_that_was_stopped_goes_on_with_its_stage(tmp_path, tiny_recipes
     reports = []
     finish(recipe_in(tmp_path / "stopped"), reports.append)
     assert [progress.total for progress in reports] == [total for total in left for _ in range(total)]
-    assert same(load_network(tmp_path / "stopped"), load_network(tmp_path / "whole"))
+    assert same(load_network(tmp_path / "stopped"), undisturbed())
 
 
 def test_a_recipe_gives_the_same_weights_for_the_same_seed(tmp_path, tiny_recipes):
