@@ -273,6 +273,7 @@ set(PACKAGE_SCRIPTS
   segmenting/session.py
   segmenting/settings.py
   segmenting/start_core.py
+  segmenting/start_keeping.py
   system/__init__.py
   system/contained_path.py
   system/figures.py

@@ -31,9 +31,10 @@ from InteractiveSegLib.segmenting.object_crop import (
     object_crop,
 )
 from InteractiveSegLib.segmenting.object_prompts import ObjectPrompts
-from InteractiveSegLib.segmenting.region import looked_at, needs_region, region_note, region_steps
+from InteractiveSegLib.segmenting.region import has_strokes, looked_at, needs_region, region_note, region_steps
 from InteractiveSegLib.segmenting.rounds import ObjectMask, Round, without_overlaps
 from InteractiveSegLib.segmenting.settings import BifsegSettings
+from InteractiveSegLib.segmenting.start_keeping import changed_part, corrected_mask, corrected_probability
 from InteractiveSegLib.wording.counting import counted
 
 _BYTES_KEPT = 600_000_000  # of features of boxes, besides those of the latest
@@ -165,9 +166,12 @@ class ImageSegmenter:
             verb, then = ("is", "it is treated") if crop.not_finite == 1 else ("are", "they are treated")
             odd = f" {verb} NaN or infinite; {then} as the darkest finite value"
             notes.append(Note(f"{counted(crop.not_finite, 'voxel', 'voxels')} round ", Labelled(label), odd))
+        if label in prompts.start_masks and label not in prompts.boxes and not has_strokes(prompts, label, geometry):
+            adapt = adapt and not self._network.takes_prompts  # as with few marks and no mask
         notes += self._start_notes(prompts, label, box)
         sees_start = self._network.sees_start_masks
         own = ObjectPrompts.of(prompts, label, box, grid, device, sees_start=sees_start)
+        corrects = own.start is not None and own.has_scribbles
         if region is not None and sees_start:
             own = replace(own, start=region.start_on(grid))
         networks = answering(self._network, scribbled=own.has_scribbles, adapt=adapt)
@@ -190,12 +194,18 @@ class ImageSegmenter:
                 spacing,
                 self.settings.on(grid, own.has_scribbles).energy,
             )
+        probability = found.probability
+        if corrects:
+            given = own.foreground, own.background
+            changed = changed_part(found.labels, probability, own.start, *given, grid.spacing_kji_mm)
+            mask = corrected_mask(mask, prompts.start_masks[label].within(grid.crop), changed, grid)
+            probability = corrected_probability(probability, own.start, changed)
         inside = np.zeros_like(mask)
         within_crop = box.counted_from(grid.crop).slices
         inside[within_crop] = mask[within_crop]
         for marks, value in zip(prompts.scribbles.for_label(label), (True, False), strict=True):
             inside[tuple((marks[grid.crop.contains(marks)] - grid.crop.start_kji).T)] = value
-        return ObjectMask(grid, found.probability.cpu().numpy(), np.packbits(inside), looked_for)
+        return ObjectMask(grid, probability.cpu().numpy(), np.packbits(inside), looked_for)
 
     def _start_notes(self, prompts: Prompts, label: int, box: BoundingBox) -> list[Note]:
         """Notes on what is left out of the object's start mask, if it has one."""

@@ -20,6 +20,7 @@ from InteractiveSegLib.prompts.prompts import Prompts
 from InteractiveSegLib.prompts.scribbles import BACKGROUND, Scribbles
 from InteractiveSegLib.segmenting.object_crop import shown_box
 from InteractiveSegLib.segmenting.start_core import with_core
+from InteractiveSegLib.segmenting.start_keeping import surroundings
 
 _CLICK = 3  # most voxels, each touching another, of a click
 _MOST_OTHERS = 12  # treated separately, as each takes a pass over the image: with all 254 the time would be quadratic
@@ -33,7 +34,7 @@ class ObjectPrompts:
     box_drawn : it was drawn by the user, rather than derived from the other prompts
     has_scribbles : voxels of the image are marked in the crop; on a coarser grid the marks of a voxel may cancel out
     foreground, background : bool, scribbles on the object and on all else; no voxel has both. The core of a mask to
-        start from counts as scribbled (``with_core``)
+        start from and its surroundings count as scribbled (``with_core``, ``surroundings``)
     plain_background : bool, the part of the background that marks no other object
     other_objects : bool, the parts that mark another object each
     start : float in [0, 1], a mask to start from; None if there is none
@@ -84,6 +85,8 @@ class ObjectPrompts:
         foreground, background = foreground & ~shared, background & ~shared
         kinds = other_objects(prompts.scribbles, label, box, grid.crop, spacing)
         others = tuple(_marked(grid, marks, device) & background for marks in kinds)
+        if start is not None and (foreground.any() or background.any()):
+            background = background | surroundings(start, foreground, grid.spacing_kji_mm)
         plain_background = background.clone()
         for other in others:
             plain_background &= ~other
