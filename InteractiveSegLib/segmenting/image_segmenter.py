@@ -31,9 +31,10 @@ from InteractiveSegLib.segmenting.object_crop import (
     object_crop,
 )
 from InteractiveSegLib.segmenting.object_prompts import ObjectPrompts
-from InteractiveSegLib.segmenting.region import has_strokes, looked_at, needs_region, region_note, region_steps
+from InteractiveSegLib.segmenting.region import looked_at, needs_region, region_note, region_steps
 from InteractiveSegLib.segmenting.rounds import ObjectMask, Round, without_overlaps
 from InteractiveSegLib.segmenting.settings import BifsegSettings
+from InteractiveSegLib.segmenting.start_core import corrects_mask
 from InteractiveSegLib.segmenting.start_keeping import changed_part, corrected_mask, corrected_probability
 from InteractiveSegLib.wording.counting import counted
 
@@ -166,9 +167,12 @@ class ImageSegmenter:
             verb, then = ("is", "it is treated") if crop.not_finite == 1 else ("are", "they are treated")
             odd = f" {verb} NaN or infinite; {then} as the darkest finite value"
             notes.append(Note(f"{counted(crop.not_finite, 'voxel', 'voxels')} round ", Labelled(label), odd))
-        if label in prompts.start_masks and label not in prompts.boxes and not has_strokes(prompts, label, geometry):
-            adapt = adapt and not self._network.takes_prompts  # as with few marks and no mask
         notes += self._start_notes(prompts, label, box)
+        if adapt and self._network.sees_start_masks and corrects_mask(prompts, label):
+            adapt = False  # marks where a mask is wrong teach nothing of where it is right
+            notes.append(
+                Note(Labelled(label), " was corrected without fine-tuning: corrections are too few to learn from")
+            )
         sees_start = self._network.sees_start_masks
         own = ObjectPrompts.of(prompts, label, box, grid, device, sees_start=sees_start)
         corrects = own.start is not None and own.has_scribbles

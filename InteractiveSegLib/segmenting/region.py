@@ -46,8 +46,6 @@ def has_strokes(prompts: Prompts, label: int, geometry: Geometry) -> bool:
     them, and on half of these strokes on what the object is not. Fewer marks show no object's size.
     """
     foreground, background = prompts.scribbles.for_label(label)
-    if not len(foreground):
-        return False
     axis = slice_axis(geometry.shape_kji, geometry.spacing_kji_mm)
     within, around = (_slices_with_strokes(voxels[:, axis]) for voxels in (foreground, background))
     between = int(np.ptp(foreground[:, axis])) + 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -94,8 +95,10 @@ def corrected_probability(probability: Tensor, start: Tensor, changed: Tensor) -
 
 
 def _radius(mask: Tensor, spacing_mm: Sequence[float]) -> float:
-    """Of a ball of the same volume, mm."""
-    return float((3 * int(mask.sum()) * np.prod(spacing_mm) / (4 * np.pi)) ** (1 / 3))
+    """Of a ball of the same volume, or on a single slice of a disc of the same area, mm."""
+    sides = [mm for mm, n in zip(spacing_mm, mask.shape, strict=True) if n > 1]
+    measure = int(mask.sum()) * math.prod(sides)
+    return math.sqrt(measure / math.pi) if len(sides) == 2 else (0.75 * measure / math.pi) ** (1 / 3)
 
 
 def _distance(mask: Tensor, spacing_mm: Sequence[float]) -> Tensor:

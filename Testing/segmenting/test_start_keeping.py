@@ -88,6 +88,12 @@ def test_the_surroundings_are_a_layer_at_some_distance_and_beyond_what_is_marked
     assert surroundings(was.float(), mark, EVEN)[15, 15].nonzero().flatten().tolist() == [3, 4, 26, 27]
 
 
+def test_on_a_single_slice_distances_are_in_proportion_to_a_disc():
+    was = filled(np.s_[0, 20:41, 20:41], shape=(1, 61, 61))
+    layer = surroundings(was.float(), torch.zeros_like(was), (9.0, 1.0, 1.0))
+    assert layer[0, 30].nonzero().flatten().tolist() == [15, 16, 44, 45]  # 0.3 x 11.8 mm away
+
+
 def test_a_mask_that_is_lost_on_a_coarse_grid_has_no_surroundings():
     assert not surroundings(NOTHING.float(), filled(np.s_[1, 5, 5]), EVEN).any()
 
@@ -164,6 +170,21 @@ def test_strokes_that_agree_with_a_mask_leave_it_as_it_is():
     np.testing.assert_array_equal(
         corrected(start, (1, line(20, 20, slice(14, 25))), (BACKGROUND, line(20, 3, slice(5, 20)))), start
     )
+
+
+@pytest.mark.parametrize("every", [4, 1])
+def test_corrections_are_not_fine_tuned_to_and_a_note_says_so(every):
+    """Not even if there are marks on and beside the object in all slices."""
+    session = ImageSession(IMAGE, load_network("ensemble"))
+    session.set_start(1, TRUTH & ~ball((20, 20, 29), 5))
+    for k in range(14, 27, every):
+        for label, stroke in ((1, line(k, 20, slice(16, 27))), (BACKGROUND, line(k, 20, slice(34, 39)))):
+            voxels = np.argwhere(stroke)
+            session.add_scribbles(Scribbles(voxels, np.full(len(voxels), label)))
+    tuned, plain = (finish(session.segment(adapt)) for adapt in (True, False))
+    assert tuned.notes == ("label 1 was corrected without fine-tuning: corrections are too few to learn from",)
+    assert plain.notes == ()
+    np.testing.assert_array_equal(tuned.objects[1].mask, plain.objects[1].mask)
 
 
 def test_without_marks_the_mask_is_only_where_the_networks_start():
