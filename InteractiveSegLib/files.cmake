@@ -124,6 +124,7 @@ set(PACKAGE_SCRIPTS
   evaluation/users/correcting_person.py
   evaluation/users/drawn_boxes.py
   evaluation/users/error_regions.py
+  evaluation/users/flawed_masks.py
   evaluation/users/robot.py
   evaluation/users/simulated_annotator.py
   evaluation/users/slice_annotator.py

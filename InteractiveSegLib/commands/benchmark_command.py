@@ -85,8 +85,8 @@ def add_benchmark(commands: argparse._SubParsersAction) -> None:
         "--prompts",
         default="box",
         metavar="A,B,...",
-        help="what every robot draws first: any of box, none, slice-box (on one slice, with a guessed depth) and "
-        "loose-box (10 to 30 %% larger on every side)",
+        help="what every robot draws first: any of box, none, slice-box (on one slice, with a guessed depth), "
+        "loose-box (10 to 30 %% larger on every side) and mask (with errors, to be corrected)",
     )
     users.add_argument("--rounds", type=int, default=3, help="rounds of scribbles or clicks by every robot")
     users.add_argument(

@@ -176,7 +176,7 @@ def test_an_image_that_cannot_be_read_is_a_note_in_the_report(here, run):
         ((*FOLDERS, "--users", "robot,nurse"), "users nurse: there are robot, sloppy, clicks, strokes, short, human"),
         ((*FOLDERS, "--users", "robot,robot"), "users robot, robot: name each of them once"),
         ((*FOLDERS, "--users", "human"), "no case to run under images"),
-        ((*FOLDERS, "--prompts", "lasso"), "prompts lasso: there are box, none, slice-box, loose-box"),
+        ((*FOLDERS, "--prompts", "lasso"), "prompts lasso: there are box, none, slice-box, loose-box, mask"),
         ((*FOLDERS, "--prompts", "none"), "prompts none: box cannot run without a box"),
         ((*FOLDERS, "--page", "gone.md"), "the page gone.md cannot be read: No such file"),
         ((*FOLDERS, "--place", "small"), "--place small chooses places of a page: it goes with --page"),

@@ -208,10 +208,11 @@ def test_an_output_that_is_a_file_cannot_be_written(images, tmp_path, below):
         ({"users": ()}, r"users \(none\): there are robot, sloppy, clicks, strokes, short, human"),
         ({"users": ("robot", "nurse")}, "users nurse: there are"),
         ({"users": ("robot", "human", "robot")}, "users robot, human, robot: name each of them once"),
-        ({"prompts": ()}, r"prompts \(none named\): there are box, none, slice-box, loose-box"),
+        ({"prompts": ()}, r"prompts \(none named\): there are box, none, slice-box, loose-box, mask"),
         ({"prompts": ("box", "lasso")}, "prompts lasso: there are"),
         ({"prompts": ("none", "none")}, "prompts none, none: name each of them once"),
         ({"prompts": ("none",)}, "prompts none: box cannot run without a box"),
+        ({"prompts": ("mask",)}, "prompts mask: box cannot start from a mask, only networks can"),
         (
             {"prompts": ("none",), "methods": ("grow",), "trial": TrialSettings(0, 0)},
             "prompts none with 0 rounds: without a box nothing is drawn before the first round",

@@ -18,6 +18,7 @@ from InteractiveSegLib.evaluation.users.robot import correct
 from InteractiveSegLib.image.box import BoundingBox
 from InteractiveSegLib.image.geometry import Geometry
 from InteractiveSegLib.image.image_io import write_image
+from InteractiveSegLib.image.metrics import dice
 from InteractiveSegLib.prompts.scribbles import BACKGROUND
 
 SPACING = (3.0, 1.0, 1.0)
@@ -323,6 +324,23 @@ def test_only_strokes_without_a_box_come_with_an_arc(answers):
 
     assert labels("none") == {1, 2, BACKGROUND}
     assert labels("box") == labels("loose-box") == labels("slice-box") == {1, 2}
+
+
+def test_a_mask_is_scored_as_it_is_and_its_errors_are_marked_first(answers):
+    met = answers(truth())
+    scores, kept = trial(case(), "any", "strokes", 0, TrialSettings(rounds=2, cap=2), "mask")
+    assert len(met) == 1  # there is nothing left to correct
+    start = np.zeros_like(truth())
+    for label, mask in met[0].start_masks.items():
+        start[mask.box.slices][mask.mask_kji] = label
+    assert {score.dice for score in scores if score.round == 0} == {dice(start == n, truth() == n) for n in (1, 2)}
+    assert all(0.4 < score.dice < 1 for score in scores if score.round == 0)
+    assert not met[0].boxes
+    marks = met[0].scribbles
+    assert len(marks)
+    assert (start[tuple(marks.indices_kji.T)] != marks.labels % BACKGROUND).all()
+    assert (truth()[tuple(marks.indices_kji.T)] == marks.labels % BACKGROUND).all()
+    assert np.array_equal(kept, truth())
 
 
 def test_a_session_without_an_error_left_keeps_its_dice(answers):

@@ -26,6 +26,7 @@ from InteractiveSegLib.evaluation.prompted.methods import BASELINES, NEED_A_BOX,
 from InteractiveSegLib.evaluation.prompted.trial import (
     BOX,
     HUMAN,
+    MASK,
     NONE,
     PROMPTS,
     ROBOTS,
@@ -47,7 +48,8 @@ class BenchmarkSettings:
 
     methods : as in ``methods.segmenter``; the others are compared with the first network
     users : robot, sloppy, clicks, strokes, short, human
-    prompts : what every robot draws before its first round: box, none, slice-box, loose-box, as ``trial`` explains
+    prompts : what every robot draws before its first round: box, none, slice-box, loose-box, mask, as ``trial``
+        explains
     cases : of each dataset, evenly spread over it; None takes all
     split : as in ``Dataset.cases``
     jobs : number of parallel processes
@@ -79,6 +81,8 @@ class BenchmarkSettings:
                 raise InputError("prompts none with 0 rounds: without a box nothing is drawn before the first round")
             if set(self.methods) <= set(NEED_A_BOX):
                 raise InputError(f"prompts none: {', '.join(self.methods)} cannot run without a box")
+        if MASK in self.prompts and set(self.methods) <= set(BASELINES):
+            raise InputError(f"prompts mask: {', '.join(self.methods)} cannot start from a mask, only networks can")
         if self.cases is not None and self.cases < 1:
             raise InputError(f"cases {self.cases} must be at least 1")
         if self.jobs < 1:
@@ -93,8 +97,8 @@ class BenchmarkSettings:
 
     def methods_of(self, user: str, prompted: str) -> tuple[str, ...]:
         """All methods that can use what is drawn; with a person's scribbles, methods that need a box are given one."""
-        boxless = prompted == NONE and user != HUMAN
-        return tuple(method for method in self.methods if not (boxless and method in NEED_A_BOX))
+        left_out = {NONE: NEED_A_BOX, MASK: BASELINES}.get(prompted, ()) if user != HUMAN else ()
+        return tuple(method for method in self.methods if method not in left_out)
 
 
 @dataclass(frozen=True)

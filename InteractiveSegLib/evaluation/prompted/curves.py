@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from InteractiveSegLib.evaluation.prompted.benchmark import BenchmarkSettings
 from InteractiveSegLib.evaluation.prompted.methods import BASELINES, NEED_A_BOX, model_of
 from InteractiveSegLib.evaluation.prompted.panels import DRAWN_FIRST, CaseKey, case_means, of_session, reference
-from InteractiveSegLib.evaluation.prompted.trial import NONE, Score
+from InteractiveSegLib.evaluation.prompted.trial import MASK, NONE, Score
 from InteractiveSegLib.evaluation.statistics import paired_p
 from InteractiveSegLib.evaluation.tables import markdown_table
 
@@ -28,10 +28,10 @@ def curve_tables(scores: Sequence[Score], settings: BenchmarkSettings, user: str
     """Dice reached by one robot with every method, for one kind of first prompt.
 
     Mean Dice after 1, 2, 3, 5 and 10 interactions, as far as there are that many, and after the last one that all
-    sessions have; after 0, the Dice of the box alone. The area under the curve is the mean of the Dice after each
-    interaction from the first to that last one, so it lies between 0 and 1 and needs no Dice before the first. p is
-    from the paired test over all cases. If a network ran with and without fine-tuning, another table has the
-    difference.
+    sessions have; after 0, the Dice of the box alone, or of the mask to start from. The area under the curve is the
+    mean of the Dice after each interaction from the first to that last one, so it lies between 0 and 1 and needs no
+    Dice before the first. p is from the paired test over all cases. If a network ran with and without fine-tuning,
+    another table has the difference.
 
     Returns
     -------
@@ -114,7 +114,8 @@ def _notes(settings: BenchmarkSettings, user: str, prompted: str) -> str:
     last = settings.trial.rounds
     text = f"area: mean Dice after interactions 1 to {last}."
     if left_out := [method for method in settings.methods if method not in settings.methods_of(user, prompted)]:
-        text += f" Left out, as {'it needs' if len(left_out) == 1 else 'they need'} a box: {', '.join(left_out)}."
+        why = "cannot start from a mask" if prompted == MASK else f"need{'s' * (len(left_out) == 1)} a box"
+        text += f" Left out, as {'it' if len(left_out) == 1 else 'they'} {why}: {', '.join(left_out)}."
     if prompted == NONE and any(method in BASELINES and method not in NEED_A_BOX for method in settings.methods):
         text += (
             " Without a box, a baseline works within a margin around the object's marks (0.35 of their extent, at "

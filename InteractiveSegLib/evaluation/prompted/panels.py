@@ -10,12 +10,12 @@ import numpy as np
 
 from InteractiveSegLib.evaluation.prompted.benchmark import BenchmarkSettings
 from InteractiveSegLib.evaluation.prompted.methods import BASELINES
-from InteractiveSegLib.evaluation.prompted.trial import BOX, HUMAN, LOOSE_BOX, NONE, SLICE_BOX, Score
+from InteractiveSegLib.evaluation.prompted.trial import BOX, HUMAN, LOOSE_BOX, MASK, NONE, SLICE_BOX, Score
 
 CaseKey = tuple[str, str, int]
 
 
-DRAWN_FIRST = {BOX: "box", SLICE_BOX: "box on one slice", LOOSE_BOX: "loose box", NONE: "no box"}
+DRAWN_FIRST = {BOX: "box", SLICE_BOX: "box on one slice", LOOSE_BOX: "loose box", NONE: "no box", MASK: "mask"}
 
 
 @dataclass(frozen=True)

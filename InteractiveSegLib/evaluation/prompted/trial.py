@@ -16,9 +16,11 @@ from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.evaluation.data.datasets import Case
 from InteractiveSegLib.evaluation.prompted.methods import Segmentation, segmenter
 from InteractiveSegLib.evaluation.users.drawn_boxes import loose_box, slice_box
+from InteractiveSegLib.evaluation.users.flawed_masks import flawed_mask
 from InteractiveSegLib.evaluation.users.robot import Correction, RobotSettings, correct, jittered_box
 from InteractiveSegLib.image.box import BoundingBox
 from InteractiveSegLib.image.metrics import calibration_error, dice, hd95_mm, surface_dice
+from InteractiveSegLib.image.packed_mask import PackedMask
 from InteractiveSegLib.prompts.prompts import Prompts
 from InteractiveSegLib.prompts.scribbles import Scribbles
 
@@ -32,7 +34,7 @@ ROBOTS = {
 HUMAN = "human"
 USERS = (*ROBOTS, HUMAN)
 
-BOX, NONE, SLICE_BOX, LOOSE_BOX = PROMPTS = ("box", "none", "slice-box", "loose-box")
+BOX, NONE, SLICE_BOX, LOOSE_BOX, MASK = PROMPTS = ("box", "none", "slice-box", "loose-box", "mask")
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,7 @@ def trial(
         loose-box : a box that is larger by 10 to 30 % on every side (``loose_box``)
         slice-box : a box drawn only on the object's largest slice, with a guessed depth (``slice_box``)
         none : nothing; there is no round 0, and the first round marks the objects themselves
+        mask : a mask with errors (``flawed_mask``) to start from, which is also what is scored in round 0
 
     Raises
     ------
@@ -127,24 +130,26 @@ def trial(
         return list(_scores(case, method, user, person, 0, prompts, found, 0, 0.0, NONE)), found.labelmap
     # the draws depend only on case and round, so every method meets the same user
     robot = ROBOTS[user] if prompted == NONE else replace(ROBOTS[user], arc_share=0.0)
+    shown = case.objects if prompted == MASK else ()
     name = zlib.crc32(f"{case.dataset}/{case.name}/{user}".encode())
     rng = np.random.default_rng([settings.seed, name])
-    prompts = Prompts({number: _box(prompted, case, number, rng, robot) for number in case.objects if prompted != NONE})
+    prompts, given = _drawn_first(prompted, case, rng, robot)
     scores: list[Score] = []
     strokes, length_mm = 0, 0.0
     spacing = case.volume.geometry.spacing_kji_mm
-    kept, found = np.zeros_like(case.truth), Segmentation(np.zeros_like(case.truth))
+    kept, found = np.zeros_like(case.truth), Segmentation(given)
     for number in range(settings.cap + 1):
         drawn = Correction(Scribbles.none(), 0, 0.0)
         if number:
             rng = np.random.default_rng([settings.seed, name, number - 1])
-            drawn = correct(found.labelmap, case.truth, spacing, rng, robot, prompts.scribbles)
+            drawn = correct(found.labelmap, case.truth, spacing, rng, robot, prompts.scribbles, shown)
             prompts = prompts.with_scribbles(drawn.scribbles)
             strokes, length_mm = strokes + drawn.strokes, length_mm + drawn.length_mm
         elif prompted == NONE:
             continue
         _reset_peak()
-        found = attempt.segment(prompts) if drawn.strokes or not number else replace(found, stages={})
+        again = drawn.strokes if number or prompted == MASK else True
+        found = attempt.segment(prompts) if again else replace(found, stages={})
         latest = list(_scores(case, method, user, person, number, prompts, found, strokes, length_mm, prompted))
         scores += latest
         if number <= settings.rounds:
@@ -152,6 +157,22 @@ def trial(
         if number >= settings.rounds and all(score.dice >= settings.enough for score in latest):
             break
     return scores, kept
+
+
+def _drawn_first(
+    prompted: str, case: Case, rng: np.random.Generator, robot: RobotSettings
+) -> tuple[Prompts, NDArray[np.uint8]]:
+    """What is drawn before the first round, and the labelmap (K, J, I) that is there then."""
+    given = np.zeros_like(case.truth)
+    if prompted == NONE:
+        return Prompts(), given
+    if prompted != MASK:
+        return Prompts({number: _box(prompted, case, number, rng, robot) for number in case.objects}), given
+    for number in case.objects:
+        flawed = flawed_mask(case.truth == number, case.volume.geometry.spacing_kji_mm, rng)
+        given[flawed & (given == 0)] = number
+    masks = {number: given == number for number in case.objects}
+    return Prompts(start_masks={number: PackedMask.of(mask) for number, mask in masks.items() if mask.any()}), given
 
 
 def _box(prompted: str, case: Case, number: int, rng: np.random.Generator, robot: RobotSettings) -> BoundingBox:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -140,6 +140,7 @@ def correct(
     rng: np.random.Generator,
     settings: RobotSettings | None = None,
     scribbled: Scribbles | None = None,
+    shown: Collection[int] = (),
 ) -> Correction:
     """One round of strokes on the errors.
 
@@ -156,6 +157,7 @@ def correct(
     spacing_kji_mm : (3,) positive
     rng : used by the sloppy style and for arcs only; the same state gives the same strokes
     scribbled : marks of earlier rounds; None if there are none
+    shown : objects that the method was shown otherwise, so they need no mark in their middle
 
     Raises
     ------
@@ -172,7 +174,7 @@ def correct(
         parts = list({part.owner: part for part in sorted(parts, key=lambda part: part.size)}.values())
     pen = _Pen(truth.shape, spacing, rng, settings)
     counts = np.bincount(truth.ravel(), minlength=256)
-    objects, before = object_boxes(truth).keys(), set(scribbled.object_labels())
+    objects, before = object_boxes(truth).keys(), {*scribbled.object_labels(), *shown}
     marked = {*before, *(p.label for p in parts if p.size >= _TELLING_PART * counts[p.label])}
     unmarked = [object_itself(truth, label) for label in sorted(objects - marked)]
     if settings.one_error:
