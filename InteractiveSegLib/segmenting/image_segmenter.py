@@ -31,10 +31,9 @@ from InteractiveSegLib.segmenting.object_crop import (
     object_crop,
 )
 from InteractiveSegLib.segmenting.object_prompts import ObjectPrompts
-from InteractiveSegLib.segmenting.region import looked_at, needs_region, region_note, region_steps
+from InteractiveSegLib.segmenting.region import is_untuned, looked_at, needs_region, region_note, region_steps
 from InteractiveSegLib.segmenting.rounds import ObjectMask, Round, without_overlaps
 from InteractiveSegLib.segmenting.settings import BifsegSettings
-from InteractiveSegLib.segmenting.start_core import corrects_mask
 from InteractiveSegLib.segmenting.start_keeping import changed_part, corrected_mask, corrected_probability
 from InteractiveSegLib.wording.counting import counted
 
@@ -168,12 +167,11 @@ class ImageSegmenter:
             odd = f" {verb} NaN or infinite; {then} as the darkest finite value"
             notes.append(Note(f"{counted(crop.not_finite, 'voxel', 'voxels')} round ", Labelled(label), odd))
         notes += self._start_notes(prompts, label, box)
-        if adapt and self._network.sees_start_masks and corrects_mask(prompts, label):
-            adapt = False  # marks where a mask is wrong teach nothing of where it is right
-            notes.append(
-                Note(Labelled(label), " was corrected without fine-tuning: corrections are too few to learn from")
-            )
         sees_start = self._network.sees_start_masks
+        if adapt and self._network.takes_prompts and is_untuned(prompts, label, sees_start=sees_start):
+            adapt = False
+            needed = ": with a lasso or a mask to start from, it takes a drawn box as well"
+            notes.append(Note(Labelled(label), " was segmented without fine-tuning", needed))
         own = ObjectPrompts.of(prompts, label, box, grid, device, sees_start=sees_start)
         corrects = own.start is not None and own.has_scribbles
         if region is not None and sees_start:

@@ -41,6 +41,17 @@ def needs_region(prompts: Prompts, label: int) -> bool:
     return not any(label in drawn for drawn in (prompts.boxes, prompts.lasso_boxes, prompts.start_masks))
 
 
+def is_untuned(prompts: Prompts, label: int, *, sees_start: bool) -> bool:
+    """Whether an object has a lasso, or marks that correct its start mask, but no box: fine-tuning makes it worse.
+
+    Marks where a mask is wrong teach nothing of where it is right.
+    """
+    if label in prompts.boxes:
+        return False
+    marked = any(len(marks) for marks in prompts.scribbles.for_label(label))
+    return label in prompts.lasso_boxes or (sees_start and label in prompts.start_masks and marked)
+
+
 def has_strokes(prompts: Prompts, label: int, geometry: Geometry) -> bool:
     """Whether there are strokes on at least half of the slices from the first marked one to the last, and on three of
     them, and on half of these strokes on what the object is not. Fewer marks show no object's size.

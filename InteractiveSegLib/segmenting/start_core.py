@@ -18,13 +18,6 @@ _NEAR = 0.5  # of the depth
 _SEARCHED_VOXELS = 1_000_000  # in a larger mask, every second voxel is looked at along its longest axis, and so on
 
 
-def corrects_mask(prompts: Prompts, label: int) -> bool:
-    """Whether the scribbles of an object correct its start mask, and no box is drawn that holds it."""
-    if label not in prompts.start_masks or label in prompts.boxes:
-        return False
-    return any(len(marks) for marks in prompts.scribbles.for_label(label))
-
-
 def with_core(prompts: Prompts, label: int, spacing_kji_mm: Sequence[float]) -> Prompts:
     """A copy in which what lies deepest in the largest part of an object's start mask is marked as the object.
 

@@ -69,11 +69,24 @@ def test_a_lasso_alone_is_enough(axis, network):
     result = finish(session.segment())
     mask = session.labelmap() == 1
     assert dice(mask, ellipsoid()) > 0.8
-    assert result.notes == ()
+    assert all("without fine-tuning" in note for note in result.notes)
     assert dict(result.prompts.boxes) == {}
     marks, _, _ = round_the_blob(axis).marks(1, session.volume.geometry)
     assert mask[tuple(marks.indices_kji[marks.labels == 1].T)].all()
     assert not mask[tuple(marks.indices_kji[marks.labels == BACKGROUND].T)].any()
+
+
+def test_a_lasso_is_not_fine_tuned_to_unless_a_box_is_drawn():
+    session = ImageSession(blob_volume(), load_network("ensemble"))
+    for index in (4, 6, 8):
+        session.add_lasso(1, Lasso(0, index, round_the_blob(0).outline))
+    tuned, plain = (finish(session.segment(adapt)) for adapt in (True, False))
+    assert tuned.notes[-1] == (
+        "label 1 was segmented without fine-tuning: with a lasso or a mask to start from, it takes a drawn box as well"
+    )
+    np.testing.assert_array_equal(tuned.objects[1].mask, plain.objects[1].mask)
+    session.set_box(1, BOX)
+    assert not any("fine-tuning" in note for note in finish(session.segment()).notes)
 
 
 def test_the_box_of_a_lasso_holds_its_curve_and_a_margin():

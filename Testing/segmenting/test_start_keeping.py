@@ -182,7 +182,9 @@ def test_corrections_are_not_fine_tuned_to_and_a_note_says_so(every):
             voxels = np.argwhere(stroke)
             session.add_scribbles(Scribbles(voxels, np.full(len(voxels), label)))
     tuned, plain = (finish(session.segment(adapt)) for adapt in (True, False))
-    assert tuned.notes == ("label 1 was corrected without fine-tuning: corrections are too few to learn from",)
+    assert tuned.notes == (
+        "label 1 was segmented without fine-tuning: with a lasso or a mask to start from, it takes a drawn box as well",
+    )
     assert plain.notes == ()
     np.testing.assert_array_equal(tuned.objects[1].mask, plain.objects[1].mask)
 
