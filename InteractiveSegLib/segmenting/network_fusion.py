@@ -13,7 +13,7 @@ from InteractiveSegLib.segmenting.refine import fit_labels_steps
 from InteractiveSegLib.segmenting.settings import BifsegSettings
 
 _SUREST = 1e-4  # probabilities of a network are kept this far from 0 and 1
-_SHARE_OF_SCRIBBLES = 0.3  # of the first network, from scribbles alone
+_SHARE_OF_SCRIBBLES = 0.6  # of the first network, from scribbles alone
 _SHARE_ON_A_SLICE = 0.7  # its weight if these are on a single slice, too few for the others to learn much from
 _LEAST_SHARE, _MOST_SHARE = 0.6, 0.9  # bounds of its weight within a drawn box
 _MARKED = 0.6  # fraction of slices marked at which the rest of its weight has fallen by 1/e

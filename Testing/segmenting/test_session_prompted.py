@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 import torch
 from blobs import CENTRE_KJI, SHAPE_KJI, blob_volume, dice, ellipsoid, noisy
+from scipy import ndimage
 
 from InteractiveSegLib.image.box import BoundingBox
 from InteractiveSegLib.image.geometry import Geometry, Volume
+from InteractiveSegLib.image.image_io import read_volume
 from InteractiveSegLib.image.working_grid import GridSettings
+from InteractiveSegLib.networks.checkpoint import load_network
 from InteractiveSegLib.networks.prompted import PromptedNetwork
 from InteractiveSegLib.progress import finish
 from InteractiveSegLib.prompts.scribbles import BACKGROUND, Scribbles
@@ -226,3 +229,25 @@ def test_the_default_settings_allow_a_finer_grid_than_those_of_other_3d_networks
     session = ImageSession(blob_volume(), untrained())
     session.set_box(1, BOX)
     assert finish(session.segment(adapt=False)).objects[1].grid.is_full_resolution
+
+
+def test_fine_tuning_to_strokes_with_little_beside_the_object_does_no_harm(shared_data):
+    folder = shared_data / "acdc_cardiac"
+    volume = read_volume(folder / "patient003_frame01_image.nii.gz")
+    truth = read_volume(folder / "patient003_frame01_label.nii.gz").array_kji == 1
+    depth = ndimage.distance_transform_edt(truth, (1000, 1, 1))
+    away = ndimage.distance_transform_edt(~truth, (1000, 1, 1))
+    marks = np.zeros(truth.shape, np.uint8)
+    for k in np.flatnonzero(truth.any(axis=(1, 2))):
+        marks[k][depth[k] >= 0.6 * depth[k].max()] = 1
+        if k % 2 == 0:
+            ring = np.argwhere((away[k] >= 5) & (away[k] < 6))
+            marks[k][tuple(ring[np.abs(ring - ring[0]).max(axis=1) <= 12].T)] = BACKGROUND
+    found = {}
+    for adapt in (True, False):
+        session = ImageSession(volume, load_network("ensemble"))
+        session.add_scribbles(Scribbles.from_labelmap(marks))
+        assert finish(session.segment(adapt)).notes == ()
+        found[adapt] = dice(session.labelmap() == 1, truth)
+    assert found[False] > 0.75
+    assert found[True] > found[False] - 0.1
