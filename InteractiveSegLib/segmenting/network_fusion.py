@@ -14,6 +14,7 @@ from InteractiveSegLib.segmenting.settings import BifsegSettings
 
 _SUREST = 1e-4  # probabilities of a network are kept this far from 0 and 1
 _SHARE_OF_SCRIBBLES = 0.6  # of the first network, from scribbles alone
+_SHARE_AMONG_OBJECTS = 0.3  # its weight if other objects and background are scribbled, too: the others learn more then
 _SHARE_ON_A_SLICE = 0.7  # its weight if these are on a single slice, too few for the others to learn much from
 _LEAST_SHARE, _MOST_SHARE = 0.6, 0.9  # bounds of its weight within a drawn box
 _MARKED = 0.6  # fraction of slices marked at which the rest of its weight has fallen by 1/e
@@ -37,8 +38,8 @@ def fused_steps(
 
     If there are several networks, each is fitted to the image separately, but within a drawn box the first answers as
     it was trained; the weighted mean of their log-odds enters the energy. The first, which knows from training what
-    scribbles mean, has more weight on a single slice, and in a box its weight is larger the fewer slices are marked:
-    from few marks the others learn little about the object.
+    scribbles mean, has more weight on a single slice or where no other object is marked, and in a box its weight is
+    larger the fewer slices are marked: from few marks the others learn little about the object.
     """
     found: list[ObjectLabels] = []
     networks = answering(network, scribbled=prompts.has_scribbles, adapt=adapt)
@@ -59,7 +60,9 @@ def fused_steps(
     if prompts.box_drawn:
         share = _share_in_box(prompts.marked_part)
     else:
-        share = _SHARE_ON_A_SLICE if 1 in crop.grid.shape_kji else _SHARE_OF_SCRIBBLES
+        among_others = prompts.other_objects and bool(prompts.plain_background.any())
+        share = _SHARE_AMONG_OBJECTS if among_others else _SHARE_OF_SCRIBBLES
+        share = _SHARE_ON_A_SLICE if 1 in crop.grid.shape_kji else share
     first, *rest = (answer.probability.logit(_SUREST) for answer in found)
     probability = (share * first + (1 - share) * torch.stack(rest).mean(dim=0)).sigmoid()
     labels = yield from fit_labels_steps(

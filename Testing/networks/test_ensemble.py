@@ -40,13 +40,14 @@ def ensemble():
     return Ensemble(PromptedNetwork((4, 4)).eval(), PNet(channels=4).eval()).eval()
 
 
-def answers(ensemble, box, adapt, foreground=INSIDE):
-    """Log-odds of each member by itself, the first as it was trained where there is a box, and of both together."""
+def answers(ensemble, box, adapt, foreground=INSIDE, others=0):
+    """Log-odds of each member by itself, the first as it was trained where there is a box, and of both together.
+
+    others : so many of the voxels beside the object belong to another one
+    """
     extent = box or BoundingBox.whole(SHAPE_KJI)
-    drawn = Prompts(
-        {} if box is None else {1: box},
-        Scribbles(np.concatenate([foreground, BESIDE]), np.repeat([1, 255], [len(foreground), len(BESIDE)])),
-    )
+    labels = np.repeat([1, 2, BACKGROUND], [len(foreground), others, len(BESIDE) - others])
+    drawn = Prompts({} if box is None else {1: box}, Scribbles(np.concatenate([foreground, BESIDE]), labels))
 
     def odds(steps, network, settings, adapt):
         crop = object_crop(blob_volume(), extent, settings.grid, CPU)
@@ -72,10 +73,12 @@ def test_in_a_box_the_prompted_network_counts_less_the_more_slices_are_marked(en
     torch.testing.assert_close(together, share * prompted + (1 - share) * of_image, rtol=1e-3, atol=1e-3)
 
 
-def test_from_scribbles_alone_the_log_odds_of_both_fitted_networks_are_averaged(ensemble):
-    prompted, of_image, together = answers(ensemble, None, True)
+@pytest.mark.parametrize(("others", "share"), [(0, 0.6), (8, 0.3), (len(BESIDE), 0.6)])
+def test_from_scribbles_alone_the_log_odds_of_both_fitted_networks_are_averaged(ensemble, others, share):
+    """The second one counts more if both other objects and background are marked."""
+    prompted, of_image, together = answers(ensemble, None, True, others=others)
     assert (prompted - of_image).abs().max() > 0.2
-    torch.testing.assert_close(together, 0.6 * prompted + 0.4 * of_image, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(together, share * prompted + (1 - share) * of_image, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("box", [BOX, None], ids=["box", "scribbles alone"])
