@@ -102,11 +102,7 @@ def undisturbed(tmp_path_factory):
     return of
 
 
-@pytest.mark.parametrize(
-    ("teacher", "replay"),
-    [("prompted", "reservoir"), *(("automatic", replay) for replay in ("reservoir", "dark", "none"))],
-    indirect=["teacher"],
-)
+@pytest.mark.parametrize("replay", ["reservoir", "dark", "none"])
 def test_a_learner_that_was_stopped_comes_to_the_same_weights(tmp_path, teacher, replay, undisturbed, monkeypatch):
     whole = undisturbed(teacher.name, replay)
     monkeypatch.setattr("InteractiveSegLib.learning.teacher.CHECKPOINT_EVERY", 1)
