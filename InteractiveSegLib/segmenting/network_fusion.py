@@ -59,10 +59,12 @@ def fused_steps(
         return found[0]
     if prompts.box_drawn:
         share = _share_in_box(prompts.marked_part)
+    elif 1 in crop.grid.shape_kji:
+        share = _SHARE_ON_A_SLICE
+    elif prompts.other_objects and prompts.plain_background.any():
+        share = _SHARE_AMONG_OBJECTS
     else:
-        among_others = prompts.other_objects and bool(prompts.plain_background.any())
-        share = _SHARE_AMONG_OBJECTS if among_others else _SHARE_OF_SCRIBBLES
-        share = _SHARE_ON_A_SLICE if 1 in crop.grid.shape_kji else share
+        share = _SHARE_OF_SCRIBBLES
     first, *rest = (answer.probability.logit(_SUREST) for answer in found)
     probability = (share * first + (1 - share) * torch.stack(rest).mean(dim=0)).sigmoid()
     labels = yield from fit_labels_steps(

@@ -16,15 +16,15 @@ from InteractiveSegLib.image.working_grid import WorkingGrid
 _REACH = 0.8  # of the radius of a ball of the mask's volume
 _BEYOND = 0.3  # of that radius, from which the background begins
 _FIRM = 4.0  # log-odds that a change far away from all contradictions must exceed
-_LAYER = 2.0  # voxels
+_LAYER = 2.0  # thickness of that layer, in sides of voxels, the second shortest
 _SUREST = 1e-4  # probabilities are kept this far from 0 and 1
 
 
 def surroundings(start: Tensor, foreground: Tensor, spacing_mm: Sequence[float]) -> Tensor:
     """A layer (K, J, I) round a start mask in which networks are shown background.
 
-    The start mask is as long as the object, so the layer begins at 0.3 of its radius, or as far away from it as the
-    object is marked.
+    The object is taken to be about as large as its start mask: the layer begins at 0.3 of the mask's radius, or as far
+    away from the mask as the object is marked.
 
     start : (K, J, I) in [0, 1]. foreground : (K, J, I) bool, marks on the object
     """
@@ -32,7 +32,7 @@ def surroundings(start: Tensor, foreground: Tensor, spacing_mm: Sequence[float])
     if not was.any():
         return torch.zeros_like(was)
     away = _distance(was, spacing_mm)
-    begins = max(_BEYOND * _radius(was, spacing_mm), float(away[foreground].max()) if foreground.any() else 0.0)
+    begins = max(_BEYOND * _radius(was, spacing_mm), _farthest(away, foreground))
     layer = (away > begins) & (away <= begins + _LAYER * sorted(spacing_mm)[1])
     return layer & ~foreground
 
@@ -62,10 +62,10 @@ def changed_part(
     denied = (foreground & ~was) | (background & was)
     if not denied.any():
         return denied
-    reach = _REACH * _radius(was, spacing_mm)
-    if was.any() and foreground.any():
-        reach = max(reach, float(_distance(was, spacing_mm)[foreground].max()))
-    firm = _FIRM * (1 - torch.exp(-0.5 * (_distance(denied, spacing_mm) / max(reach, min(spacing_mm))) ** 2))
+    reach = max(_REACH * _radius(was, spacing_mm), min(spacing_mm))
+    if was.any():
+        reach = max(reach, _farthest(_distance(was, spacing_mm), foreground))
+    firm = _FIRM * (1 - torch.exp(-0.5 * (_distance(denied, spacing_mm) / reach) ** 2))
     odds = probability.logit(_SUREST)
     changed = (labels != was) & (torch.where(labels, odds, -odds) > firm) | denied
     parts, _ = ndimage.label(changed.cpu().numpy())
@@ -99,6 +99,11 @@ def _radius(mask: Tensor, spacing_mm: Sequence[float]) -> float:
     sides = [mm for mm, n in zip(spacing_mm, mask.shape, strict=True) if n > 1]
     measure = int(mask.sum()) * math.prod(sides)
     return math.sqrt(measure / math.pi) if len(sides) == 2 else (0.75 * measure / math.pi) ** (1 / 3)
+
+
+def _farthest(away: Tensor, marks: Tensor) -> float:
+    """The largest of the distances at marks, mm; 0 if there are none."""
+    return float(away[marks].max()) if marks.any() else 0.0
 
 
 def _distance(mask: Tensor, spacing_mm: Sequence[float]) -> Tensor:

@@ -148,8 +148,8 @@ def trial(
         elif prompted == NONE:
             continue
         _reset_peak()
-        again = drawn.strokes if number or prompted == MASK else True
-        found = attempt.segment(prompts) if again else replace(found, stages={})
+        unchanged = not drawn.strokes and (number > 0 or prompted == MASK)
+        found = replace(found, stages={}) if unchanged else attempt.segment(prompts)
         latest = list(_scores(case, method, user, person, number, prompts, found, strokes, length_mm, prompted))
         scores += latest
         if number <= settings.rounds:

@@ -19,8 +19,8 @@ def flawed_mask(
 ) -> NDArray[np.bool_]:
     """The object (K, J, I) with a surface that is displaced by a smooth random field, outwards here and inwards there.
 
-    It is large where the object is large, so the masks of large and of small objects are about equally good. Thick
-    slices have less of it across the slices. Where nothing would be left, the object is unchanged.
+    The displacement is in proportion to the size of the object, so that masks of large and of small objects are about
+    equally good. Where nothing would be left, the mask is the object.
 
     Parameters
     ----------
