@@ -177,6 +177,16 @@ def test_people_have_one_table_in_a_page_and_a_user_without_scores_an_empty_one(
     assert page_names(settings(0, users=("human",))) == ["human"]
 
 
+def test_the_rounds_to_a_goal_have_a_table_where_a_session_continues_beyond_the_rounds():
+    chosen = BenchmarkSettings(("net",), ("clicks",), prompts=("none",), trial=TrialSettings(2, 4))
+    made = page_tables(Outcome(tuple(course("A", "1", [0.1, 0.86, 0.91])), ()), chosen)
+    assert list(made) == page_names(chosen) == ["none clicks", "none clicks 2", "rounds"]
+    assert [line.split("|")[2:5] for line in made["rounds"].splitlines()[2:]] == [
+        [" 0.85 ", " net    ", " 2.0 (2.0-2.0)  "],
+        [" 0.90 ", " net    ", " 3.0 (3.0-3.0)  "],
+    ]
+
+
 def test_a_session_without_scores_or_rounds_has_no_curve():
     assert curve_tables([], settings(2), "clicks", "none") == ""
     box_alone = course("A", "1", [0.5], prompted="box", first=0)

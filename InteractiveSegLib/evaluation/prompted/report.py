@@ -55,7 +55,7 @@ def report(outcome: Outcome, settings: BenchmarkSettings) -> str:
 
 def page_names(settings: BenchmarkSettings) -> list[str]:
     """Names of the tables that ``page_tables`` makes: "none clicks" for the interactions, "box robot 3" or "human" for
-    a panel.
+    a panel, "rounds" for the effort.
     """
     return list(page_tables(Outcome((), ()), settings))
 
@@ -70,6 +70,8 @@ def page_tables(outcome: Outcome, settings: BenchmarkSettings) -> dict[str, str]
     for panel in panels(settings):
         scores, methods = panel.chosen(outcome.scores), settings.methods_of(panel.user, panel.prompted)
         tables[panel.place] = _by_dataset(scores, methods) if scores else ""
+    if settings.trial.cap > settings.trial.rounds:
+        tables["rounds"] = _efforts(outcome.scores, settings) if outcome.scores else ""
     return tables
 
 
