@@ -364,6 +364,7 @@ def test_a_process_that_the_system_kills_is_told_as_such(worker):
 def test_a_process_that_dies_while_idle_is_started_again_by_the_next_request(worker):
     assert_ready(worker)
     worker.transport.process.kill()
+    worker.transport.process.wait()  # so that it cannot begin the request
     assert_ready(worker)
     worker.transport.process.kill()
     worker.loop.run_until(lambda: worker.client.status.stage == "failed", 5)
