@@ -34,9 +34,9 @@ def add_page_options(command: argparse.ArgumentParser) -> None:
         help="Markdown page, such as docs/results.md, into which the tables are written, below the command that made "
         "them. Each replaces what is between <!-- begin NAME --> and <!-- end NAME -->; tables without such a place "
         "are left out. Names: 'none clicks' (--prompts none --users clicks, by interactions), 'box robot 3' (by "
-        "dataset, after round 3), human, rounds (with --cap); speed; 'propagate dice', 'propagate nsd', 'propagate effort', 'propagate "
-        "speed'; 'stream interactive' and so on, one for each part; transfer, 'transfer effort'; 'scribbles acdc', "
-        "'scribbles mscmr'",
+        "dataset, after round 3), human, rounds (with --cap); speed; 'propagate dice', 'propagate nsd', 'propagate "
+        "effort', 'propagate speed'; 'stream interactive' and so on, one for each part; transfer, 'transfer effort'; "
+        "'scribbles acdc', 'scribbles mscmr'",
     )
     page.add_argument(
         "--place",

@@ -13,7 +13,8 @@ from InteractiveSegLib.image.geometry import Geometry, Volume
 from InteractiveSegLib.image.metrics import dice
 from InteractiveSegLib.learning.automatic_card import AutomaticCard, is_automatic
 from InteractiveSegLib.learning.automatic_model import AutomaticModel
-from InteractiveSegLib.learning.held_out import HeldOut, largest_parts
+from InteractiveSegLib.learning.automatic_network import AutomaticNetwork
+from InteractiveSegLib.learning.held_out import HeldOut, helpful_parts, largest_parts
 from InteractiveSegLib.learning.organ_layout import ALL
 from InteractiveSegLib.learning.scribble_batches import ScribbleBatches, ScribblePatches
 from InteractiveSegLib.learning.scribble_folder import ScribbleSource, folder_steps
@@ -250,3 +251,30 @@ def test_what_lies_together_is_kept_rather_than_what_is_large():
     assert int((kept == 1).sum()) == 16
     assert int((kept == 2).sum()) == 16
     assert int((largest_parts(labels, [1]) == 1).sum()) == 32
+
+
+class _Copyist(AutomaticNetwork):
+    """Finds the labels that the image itself holds."""
+
+    def probabilities(self, volume):
+        return np.stack([volume.array_kji == label for label in (0, *self.labels)]).astype(np.float32)
+
+
+def helpful(shown, truth):
+    """``helpful_parts`` of one case with two organs, where the network finds what is ``shown``."""
+    volume = Volume(shown.astype(np.float32), Geometry(shown.shape, np.eye(4)), "x")
+    return helpful_parts(_Copyist([1, 2], (1.0, 1.0, 1.0), (4, 8)), [HeldOut.of_mask(volume, truth, (0, 1, 2))])
+
+
+def test_the_parts_to_keep_are_those_that_score_best_and_organs_that_touch_are_one_where_the_cases_do_not_tell():
+    truth = np.zeros((1, 8, 24), int)
+    truth[0, 2:6, 4:8], truth[0, 2:6, 8:12] = 1, 2
+    assert helpful(truth, truth) == (ALL, 1, 2)
+    shown = truth.copy()
+    shown[0, 7, 23] = 1
+    assert helpful(shown, truth) == (ALL, 1, 2)
+    truth[0, 2:6, 18:21] = 2  # of two parts, one of which touches nothing
+    assert helpful(truth, truth) == ()
+    shown = truth.copy()
+    shown[0, 7, 23] = 1
+    assert helpful(shown, truth) == (1,)
