@@ -13,6 +13,7 @@ from monai.networks.layers.simplelayers import SkipConnection
 from monai.networks.nets import UNet
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.functional import interpolate, pad
 
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.geometry import Volume
@@ -20,6 +21,8 @@ from InteractiveSegLib.learning.image_lesson import PatientAxes, on_image_grid, 
 from InteractiveSegLib.networks.attention import SpatialAttention, attached
 
 THICK = 3.0  # slices this many times thicker than the pixel width are processed one by one
+_SIZES = (0.85, 1.0, 1.18, 1.35)  # relative to the voxels of the training
+_OVERLAP, _OVERLAP_OF_SIZES = 0.5, 0.25  # of windows, and where their borders differ from size to size
 _SHY = 2.0  # by which a new label's logit starts below that of the background
 
 
@@ -159,18 +162,33 @@ class AutomaticNetwork(nn.Module):
 
 
 def in_windows(network: Callable[[Tensor], Tensor], stack: Tensor, side: int) -> Tensor:
-    """Logits (B, C, ...) of a stack (B, 1, ...) of any size, averaged over windows that overlap by half.
+    """Logits (B, C, ...) of a stack (B, 1, ...) of any size, averaged over windows that overlap; those of slices also
+    over several sizes of the slice, as what a network finds depends on how large it sees an object.
 
     side : of a window, in voxels
     """
+    if stack.ndim > 4:
+        return _windowed(network, stack, side, _OVERLAP)
+    found = []
+    for size in _SIZES:
+        sides = [max(1, round(n * size)) for n in stack.shape[2:]]
+        view = stack if size == 1 else interpolate(stack, sides, mode="bilinear", antialias=True)
+        logits = _windowed(network, view, side, _OVERLAP_OF_SIZES)
+        found.append(logits if size == 1 else interpolate(logits, stack.shape[2:], mode="bilinear"))
+    return torch.stack(found).mean(dim=0)
+
+
+def _windowed(network: Callable[[Tensor], Tensor], stack: Tensor, side: int, overlap: float) -> Tensor:
     sides = [side] * (stack.ndim - 2)
-    return sliding_window_inference(stack, sides, 4, network, overlap=0.5, mode="gaussian", padding_mode="replicate")
+    return sliding_window_inference(
+        stack, sides, 4, network, overlap=overlap, mode="gaussian", padding_mode="replicate"
+    )
 
 
 def _padded(network: AutomaticNetwork, stack: Tensor, multiple: int) -> Tensor:
     """Logits of a stack (B, 1, ...) whose sides need not be multiples of what the network requires."""
     sides = stack.shape[2:]
     room = [math.ceil(n / multiple) * multiple - n for n in sides]
-    padding = [pad for extra in reversed(room) for pad in (0, extra)]
-    found = network(torch.nn.functional.pad(stack, padding, mode="replicate"))
+    padding = [side for extra in reversed(room) for side in (0, extra)]
+    found = network(pad(stack, padding, mode="replicate"))
     return found[(..., *(slice(0, n) for n in sides))]

@@ -13,7 +13,7 @@ from InteractiveSegLib.image.geometry import Geometry, Volume
 from InteractiveSegLib.image.metrics import dice
 from InteractiveSegLib.learning.automatic_card import AutomaticCard, is_automatic
 from InteractiveSegLib.learning.automatic_model import AutomaticModel
-from InteractiveSegLib.learning.automatic_network import AutomaticNetwork
+from InteractiveSegLib.learning.automatic_network import AutomaticNetwork, in_windows
 from InteractiveSegLib.learning.held_out import HeldOut, helpful_parts, largest_parts
 from InteractiveSegLib.learning.organ_layout import ALL
 from InteractiveSegLib.learning.scribble_batches import ScribbleBatches, ScribblePatches
@@ -278,3 +278,19 @@ def test_the_parts_to_keep_are_those_that_score_best_and_organs_that_touch_are_o
     shown = truth.copy()
     shown[0, 7, 23] = 1
     assert helpful(shown, truth) == (1,)
+
+
+@pytest.mark.parametrize("sides", [(40, 50), (7, 33), (1, 40)])
+def test_slices_are_seen_in_several_sizes_and_the_mean_counts(sides):
+    """A network that finds how much a pixel differs from the one before it: the less, the larger it sees the slice."""
+
+    def slopes(windows):
+        return windows.diff(dim=-1, append=2 * windows[..., -1:] - windows[..., -2:-1])
+
+    ramp = (0.01 * torch.arange(float(sides[1]))).expand(2, 1, *sides)
+    found = in_windows(slopes, ramp, 16)
+    assert found.shape == ramp.shape
+    sizes = [max(1, round(sides[1] * size)) / sides[1] for size in (0.85, 1.0, 1.18, 1.35)]
+    assert float(found[..., 8:-8].mean()) == pytest.approx(np.mean([0.01 / size for size in sizes]), rel=0.01)
+    volume = in_windows(slopes, ramp[:, :, None], 16)
+    assert volume[..., 2:-2].numpy() == pytest.approx(0.01, rel=0.02)
