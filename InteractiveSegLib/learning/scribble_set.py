@@ -237,7 +237,7 @@ def _coarsened(images: Sequence[Scribbled], pixel_mm: float, side: int) -> float
 
 
 def _in_plane(geometry: Geometry) -> list[float]:
-    """Spacing along the axes that are longer than one voxel; of a single one that is, twice."""
+    """Spacing along the axes that are longer than one voxel, two at most; if there are none, the smallest."""
     found = [mm for n, mm in zip(geometry.shape_kji, geometry.spacing_kji_mm, strict=True) if n > 1]
     return (found or [min(geometry.spacing_kji_mm)])[:2]
 
