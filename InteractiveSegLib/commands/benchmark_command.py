@@ -103,7 +103,7 @@ def add_benchmark(commands: argparse._SubParsersAction) -> None:
     )
     for name, text in (
         ("--steps", "of the igniter of a transfer"),
-        ("--updates", "after each batch of a transfer, or of every training from scribbles (default there: 6000)"),
+        ("--updates", "after each batch of a transfer, or of every training from scribbles (default there: 12000)"),
         ("--tested", "test cases of a transfer, at most"),
     ):
         streams.add_argument(name, type=count_of, metavar="N", help=text)

@@ -49,7 +49,7 @@ def add_learn(commands: argparse._SubParsersAction) -> None:
         "--updates",
         type=int,
         metavar="N",
-        help="optimiser steps per training (default: 150; sustainer: 200 and 40 for every case; scribbles: 6000)",
+        help="optimiser steps per training (default: 150; sustainer: 200 and 40 for every case; scribbles: 12000)",
     )
     command.add_argument(
         "--together",

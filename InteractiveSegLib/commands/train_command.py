@@ -90,7 +90,7 @@ def _add_scribbles(networks: argparse._SubParsersAction) -> None:
         metavar="FOLDER",
         help="full masks, by which the checkpoint is chosen where a validation case has one; nothing else uses them",
     )
-    add_training_steps(command, 6000)
+    add_training_steps(command, 12_000)
     command.add_argument(
         "--crf", type=float, default=0.1, metavar="WEIGHT", help="of agreement with alike neighbours; 0 leaves it out"
     )

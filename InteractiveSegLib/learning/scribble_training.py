@@ -48,7 +48,7 @@ class ScribbleSettings:
     seed : for all random choices
     """
 
-    steps: int = 6000
+    steps: int = 12_000
     learning_rate: float = 3e-3
     widths: tuple[int, ...] = (16, 32, 64, 128, 128)
     patches: ScribblePatches = field(default_factory=ScribblePatches)
