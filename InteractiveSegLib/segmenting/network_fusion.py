@@ -1,8 +1,10 @@
 """The answer of one network, or of several together, to an object's prompts."""
 
 import math
+from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from InteractiveSegLib.networks.network import Member, Network
 from InteractiveSegLib.progress import Steps
@@ -18,6 +20,9 @@ _SHARE_AMONG_OBJECTS = 0.3  # its weight if other objects and background are scr
 _SHARE_ON_A_SLICE = 0.7  # its weight if these are on a single slice, too few for the others to learn much from
 _LEAST_SHARE, _MOST_SHARE = 0.6, 0.9  # bounds of its weight within a drawn box
 _MARKED = 0.6  # fraction of slices marked at which the rest of its weight has fallen by 1/e
+_KEPT = 0.5  # least fraction of what the first network finds that the others may leave
+_CAUTIOUS = 2.0  # log-odds within which they are kept if they would leave less
+_MARKED_ENOUGH = 0.3  # fraction of slices on which the object is marked; on fewer, the marks may speak against it
 
 
 def answering(network: Network, *, scribbled: bool, adapt: bool) -> tuple[Member, ...]:
@@ -65,8 +70,7 @@ def fused_steps(
         share = _SHARE_AMONG_OBJECTS
     else:
         share = _SHARE_OF_SCRIBBLES
-    first, *rest = (answer.probability.logit(_SUREST) for answer in found)
-    probability = (share * first + (1 - share) * torch.stack(rest).mean(dim=0)).sigmoid()
+    probability = fused_probability([answer.probability for answer in found], share, prompts)
     labels = yield from fit_labels_steps(
         probability,
         crop.image,
@@ -76,6 +80,24 @@ def fused_steps(
         settings.on(crop.grid).energy,
     )
     return ObjectLabels(probability, labels, max(answer.rounds for answer in found), found[-1].classical)
+
+
+def fused_probability(probabilities: Sequence[Tensor], share: float, prompts: ObjectPrompts) -> Tensor:
+    """The weighted mean of the log-odds as a probability; the first network has the weight ``share``.
+
+    A network that is fitted to marks can be sure that most of an object is background, for instance in thin objects. In
+    a drawn box where the object is marked, the others keep within small log-odds if most of what the first network
+    finds would vanish.
+    """
+    first, *rest = (each.logit(_SUREST) for each in probabilities)
+    others = torch.stack(rest).mean(dim=0)
+    fused = (share * first + (1 - share) * others).sigmoid()
+    if not prompts.box_drawn or prompts.marked_part < _MARKED_ENOUGH:
+        return fused
+    found = (first > 0) & prompts.inside
+    if int(((fused > 0.5) & found).sum()) >= _KEPT * int(found.sum()):
+        return fused
+    return (share * first + (1 - share) * others.clamp(-_CAUTIOUS, _CAUTIOUS)).sigmoid()
 
 
 def _share_in_box(marked: float) -> float:

@@ -20,7 +20,7 @@ from InteractiveSegLib.prompts.prompts import Prompts
 from InteractiveSegLib.prompts.scribbles import BACKGROUND, Scribbles
 from InteractiveSegLib.segmenting.adapt import AdaptSettings
 from InteractiveSegLib.segmenting.bifseg import bifseg_steps
-from InteractiveSegLib.segmenting.network_fusion import fused_steps
+from InteractiveSegLib.segmenting.network_fusion import fused_probability, fused_steps
 from InteractiveSegLib.segmenting.object_crop import encoded_steps, object_crop
 from InteractiveSegLib.segmenting.object_prompts import ObjectPrompts
 from InteractiveSegLib.segmenting.session import ImageSession
@@ -79,6 +79,29 @@ def test_from_scribbles_alone_the_log_odds_of_both_fitted_networks_are_averaged(
     prompted, of_image, together = answers(ensemble, None, True, others=others)
     assert (prompted - of_image).abs().max() > 0.2
     torch.testing.assert_close(together, share * prompted + (1 - share) * of_image, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("drawn", "marked", "left", "odds"),
+    [
+        (True, 4, 0, 0.7 * 1 - 0.3 * 2),  # all of it would vanish: the other network is held to log-odds of 2
+        (True, 4, 31, 0.7 * 1 - 0.3 * 2),
+        (True, 4, 32, 0.7 * 1 - 0.3 * 8),  # half of it is left
+        (True, 1, 0, 0.7 * 1 - 0.3 * 8),  # the object is marked on a quarter of its slices
+        (False, 4, 0, 0.7 * 1 - 0.3 * 8),  # no box
+    ],
+)
+def test_a_fitted_network_does_not_take_away_most_of_a_marked_object_in_a_box(drawn, marked, left, odds):
+    extent = BoundingBox.whole((4, 4, 4))
+    marks = Scribbles(np.array([[k, 0, 0] for k in range(marked)], np.int32), np.ones(marked, int))
+    prompts = Prompts({1: extent} if drawn else {}, marks)
+    crop = object_crop(Volume(np.zeros((4, 4, 4)), Geometry((4, 4, 4), np.eye(4))), extent, SETTINGS.grid, CPU)
+    first, other = torch.full(crop.grid.shape_kji, 1.0), torch.full(crop.grid.shape_kji, -8.0)
+    other.view(-1)[:left] = 8.0
+    found = fused_probability(
+        [first.sigmoid(), other.sigmoid()], 0.7, ObjectPrompts.of(prompts, 1, extent, crop.grid, CPU)
+    )
+    assert float(found[-1, -1, -1].logit()) == pytest.approx(odds, abs=1e-3)
 
 
 @pytest.mark.parametrize("box", [BOX, None], ids=["box", "scribbles alone"])
