@@ -13,6 +13,7 @@ from InteractiveSegLib.image.metrics import dice
 from InteractiveSegLib.learning.automatic_card import AutomaticCard
 from InteractiveSegLib.learning.automatic_model import export_model
 from InteractiveSegLib.learning.automatic_network import AutomaticNetwork
+from InteractiveSegLib.learning.scribble_training import ScribbleSettings
 
 
 class Bright(AutomaticNetwork):
@@ -115,3 +116,17 @@ def test_scribbles_on_another_grid_are_refused_in_a_line(tmp_path, capsys):
     command = ["train", "scribbles", "--images", str(tmp_path), "--scribbles", str(tmp_path), "-o", str(tmp_path / "o")]
     assert main(command) == 2
     assert "a_scribble.nii.gz" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "text"),
+    [
+        (("train", "scribbles"), "number of optimiser steps (default: {})"),
+        (("learn",), "scribbles: {})"),
+        (("benchmark",), "from scribbles (default there: {})"),
+    ],
+)
+def test_the_help_names_the_steps_that_a_training_takes(command, text, capsys):
+    with pytest.raises(SystemExit):
+        main([*command, "--help"])
+    assert text.format(ScribbleSettings().steps) in " ".join(capsys.readouterr().out.split())
