@@ -260,6 +260,8 @@ set(PACKAGE_SCRIPTS
   segmenting/__init__.py
   segmenting/adapt.py
   segmenting/bifseg.py
+  segmenting/box_look.py
+  segmenting/claim.py
   segmenting/empty_masks.py
   segmenting/full_resolution.py
   segmenting/image_segmenter.py

@@ -1,5 +1,7 @@
 """The bounded grid on which a box is worked on, and the way back to the image's own grid."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -57,11 +59,8 @@ class WorkingGrid:
 
     def inside(self, box: BoundingBox) -> Tensor:
         """(K, J, I) bool on the working grid: the voxel's centre lies in ``box``, a box on the image's grid."""
-        axes = []
-        for axis in range(3):
-            ratio = self.crop.shape_kji[axis] / self.shape_kji[axis]
-            centre = self.crop.start_kji[axis] + (torch.arange(self.shape_kji[axis]) + 0.5) * ratio
-            axes.append((centre > box.start_kji[axis]) & (centre < box.stop_kji[axis]))
+        spans = zip(self._centres(), box.start_kji, box.stop_kji, strict=True)
+        axes = [(centre > start) & (centre < stop) for centre, start, stop in spans]
         return axes[0][:, None, None] & axes[1][None, :, None] & axes[2][None, None, :]
 
     def interpolated(self, values: Tensor) -> Tensor:
@@ -69,6 +68,29 @@ class WorkingGrid:
         if self.is_full_resolution:
             return values
         return torch.nn.functional.interpolate(values[None, None], size=self.crop.shape_kji, mode="trilinear")[0, 0]
+
+    def resampled(self, values: Tensor, onto: WorkingGrid) -> Tensor:
+        """Values on the working grid, (..., K, J, I) float, interpolated linearly at the voxel centres of another grid
+        of the same image. Beyond the outermost centres, the nearest value counts.
+        """
+        if onto == self:
+            return values
+        for axis, (own, other) in enumerate(zip(self._centres(), onto._centres(), strict=True)):
+            place = ((other - own[0]) / (own[1] - own[0] if len(own) > 1 else 1)).clamp(0, len(own) - 1)
+            before = place.floor().long().clamp(max=max(len(own) - 2, 0))
+            share = (place - before).to(values.dtype).to(values.device)
+            along = axis - 3
+            low, high = (
+                values.index_select(along, index.to(values.device))
+                for index in (before, (before + 1).clamp(max=len(own) - 1))
+            )
+            values = low.lerp(high, share.reshape(-1, *[1] * (2 - axis)))
+        return values
+
+    def _centres(self) -> list[Tensor]:
+        """Of the voxels along each axis, in voxels of the image."""
+        edges = zip(self.crop.start_kji, self.crop.shape_kji, self.shape_kji, strict=True)
+        return [start + (torch.arange(count) + 0.5) * (full / count) for start, full, count in edges]
 
 
 def working_grid(box: BoundingBox, geometry: Geometry, settings: GridSettings = GridSettings()) -> WorkingGrid:

@@ -18,7 +18,8 @@ from InteractiveSegLib.progress import finish
 from InteractiveSegLib.prompts.object_roi import MARGIN, object_roi
 from InteractiveSegLib.prompts.prompts import Prompts
 from InteractiveSegLib.segmenting.bifseg import corrected_answer
-from InteractiveSegLib.segmenting.object_crop import encoded_steps, object_crop
+from InteractiveSegLib.segmenting.box_look import BoxLooks
+from InteractiveSegLib.segmenting.object_crop import object_crop
 from InteractiveSegLib.segmenting.object_prompts import ObjectPrompts
 from InteractiveSegLib.segmenting.settings import BifsegSettings
 
@@ -107,11 +108,12 @@ def object_lesson(
     axis, channels = slice_axis(image.shape, grid.spacing_kji_mm), None
     if prompted:
         own = ObjectPrompts.of(prompts, label, box, grid, _CPU)
-        start = own.start
-        if start is None and own.box_drawn and own.is_scribbled:
-            features = finish(encoded_steps(crop, [network], box, settings.cues)).box_features
-            start = corrected_answer(network, features, own, settings)
-        given = sliced_channels(image, grid.spacing_kji_mm, own.shown(start), settings.cues)
+        found = None
+        if own.start is None and own.box_drawn and own.is_scribbled:
+            looks = BoxLooks(volume, settings)
+            boxed = finish(looks.boxed_steps(crop, prompts, label, network, _CPU))
+            found = corrected_answer(network, boxed.box_features, own, settings)
+        given = sliced_channels(image, grid.spacing_kji_mm, own.shown(found), settings.cues)
         channels = given.channels.numpy().astype(np.float16)
     spacing = (grid.spacing_kji_mm[axis], *np.delete(grid.spacing_kji_mm, axis).tolist())
     parts = (np.ascontiguousarray(np.moveaxis(part.numpy(), axis, 0)) for part in (image, target, weight))

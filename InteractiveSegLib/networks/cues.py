@@ -43,6 +43,7 @@ class CueSettings:
     bound : maximum log-odds from an intensity
     distance_share : weight of a unit of distance in the classical answer
     intensity_share : weight of the intensities in the classical answer
+    rest_of_box : weight of the intensities of a box against those of what was found in it, which may be nothing
     box_depth, box_reach : largest distance of a voxel in the box from its object while the object is unmarked, and once
         it is marked
     surest : bound on the classical answer, in log-odds
@@ -58,6 +59,7 @@ class CueSettings:
     bound: float = 3.0
     distance_share: float = 0.2
     intensity_share: float = 0.5
+    rest_of_box: float = 0.01
     box_depth: float = 10.0
     box_reach: float = 20.0
     surest: float = 10.0
@@ -70,6 +72,8 @@ class ShownPrompts:
     box : bool, inside the drawn box; all of an image where none was drawn
     foreground, background : bool, scribbles
     start : float in [0, 1], a mask to start from; None if there is none
+    found : float in [0, 1], what an earlier look found in the box: its intensities replace those of the whole box. None
+        if it is the first look
     other_objects : bool each, scribbles on other objects; they are background, each with its own statistics
     """
 
@@ -78,6 +82,7 @@ class ShownPrompts:
     background: Tensor
     start: Tensor | None = None
     other_objects: Sequence[Tensor] = ()
+    found: Tensor | None = None
 
     def each(self, change: Callable[[Tensor], Tensor]) -> ShownPrompts:
         """The same with every tensor changed in the same way."""
@@ -87,6 +92,7 @@ class ShownPrompts:
             change(self.background),
             None if self.start is None else change(self.start),
             [change(marks) for marks in self.other_objects],
+            None if self.found is None else change(self.found),
         )
 
 
@@ -121,7 +127,7 @@ def encode(
         shown.start,
         shown.other_objects,
     )
-    given = [boxes, foreground, background, *others, *([] if start is None else [start])]
+    given = [boxes, foreground, background, *others, *(each for each in (start, shown.found) if each is not None)]
     if images.ndim != 4 or any(other.shape != images.shape for other in given) or len(spacing_mm) != 3:
         shapes = ", ".join(str(tuple(other.shape)) for other in (images, *given))
         raise InputError(f"images, boxes, marks {shapes} and spacing {tuple(spacing_mm)} do not match")
@@ -139,7 +145,8 @@ def encode(
         against = against | other
     plain = _straight(torch.stack([foreground, against]), relative)
     densities = _Densities(images, settings)
-    boxed = [densities.counts(mask) for mask in (drawn, outside)]
+    inner = drawn if shown.found is None else shown.found + settings.rest_of_box * drawn
+    boxed = [densities.counts(mask) for mask in (inner, outside)]
     marked = [densities.counts(mask) for mask in (foreground, against)]
     held = [counts + settings.prior * _unit(prior) for counts, prior in zip(marked, boxed, strict=True)]
     has_marks = _any(foreground)
@@ -205,7 +212,7 @@ class _Densities:
         self._levels = torch.linspace(0, 1, _BINS, device=images.device)
 
     def counts(self, mask: Tensor) -> Tensor:
-        """(B, bins) voxels of a mask (B, K, J, I)."""
+        """(B, bins) voxels of a mask (B, K, J, I), or their sum of weights."""
         counts = torch.zeros(len(mask), _BINS, device=mask.device)
         return counts.scatter_add_(1, self._bins, mask.flatten(1).float())
 

@@ -23,8 +23,6 @@ from InteractiveSegLib.segmenting.object_prompts import ObjectPrompts
 from InteractiveSegLib.segmenting.refine import Border, fit_labels_steps, minimise_energy_steps
 from InteractiveSegLib.segmenting.settings import BifsegSettings
 
-_MARKED_FOR_START = 0.3  # fraction of slices marked from which the answer to the box is shown at full strength
-
 
 @dataclass(frozen=True, eq=False)
 class ObjectLabels:
@@ -45,16 +43,10 @@ class ObjectLabels:
 def corrected_answer(
     network: Member, box_features: PromptedFeatures, prompts: ObjectPrompts, settings: BifsegSettings
 ) -> Tensor:
-    """The mask (K, J, I) in [0, 1] from which scribbles in a drawn box start.
-
-    The probability of the object from its box alone, corrected where it is marked and outside the box. If few slices
-    are marked, it is scaled down: a network that is shown a clear mask changes little of it for one or two short
-    strokes.
-    """
+    """The probability (K, J, I) of the object from its box alone, corrected where it is marked and outside the box."""
     classical = settings.classical_share_of_box * box_features.classical
     found = foreground_probability(network.block6, box_features.features, classical)
-    corrected = torch.where(prompts.foreground, 1.0, torch.where(prompts.background | ~prompts.inside, 0.0, found))
-    return min(1.0, prompts.marked_part / _MARKED_FOR_START) * corrected
+    return torch.where(prompts.foreground, 1.0, torch.where(prompts.background | ~prompts.inside, 0.0, found))
 
 
 def bifseg_steps(
@@ -133,15 +125,14 @@ def _seen_steps(
     Clicks are shown twice, as voxels and as spots, and the mean of the features counts: those of so few voxels depend
     on every one of them.
     """
-    start = prompts.start
-    box_features = crop.box_features if prompts.box_drawn and start is None else None
-    if box_features is not None:
+    found = None
+    if crop.box_features is not None and prompts.box_drawn and prompts.start is None:
         if not prompts.is_scribbled:
-            return box_features
-        start = corrected_answer(network, box_features, prompts, settings)
+            return crop.box_features
+        found = corrected_answer(network, crop.box_features, prompts, settings)
     views = [prompts, prompts.with_spots()] if prompts.are_clicks and not prompts.shows_spots else [prompts]
     seen: list[PromptedFeatures] = []
     for view in views:
-        shown, spacing = view.shown(start), crop.grid.spacing_kji_mm
+        shown, spacing = view.shown(found), crop.grid.spacing_kji_mm
         seen.append((yield from prompted_feature_steps(network, crop.image, spacing, shown, settings.cues)))
     return PromptedFeatures.mean(seen)

@@ -22,14 +22,11 @@ from InteractiveSegLib.prompts.object_roi import object_roi
 from InteractiveSegLib.prompts.prompts import Prompts
 from InteractiveSegLib.segmenting.adapt import load_optimizer
 from InteractiveSegLib.segmenting.bifseg import ObjectLabels
+from InteractiveSegLib.segmenting.box_look import BoxLooks, starts_from_box
 from InteractiveSegLib.segmenting.empty_masks import empty_notes
 from InteractiveSegLib.segmenting.full_resolution import full_resolution_steps
 from InteractiveSegLib.segmenting.network_fusion import answering, fused_steps
-from InteractiveSegLib.segmenting.object_crop import (
-    ObjectCrop,
-    encoded_steps,
-    object_crop,
-)
+from InteractiveSegLib.segmenting.object_crop import ObjectCrop, encoded_steps, object_crop
 from InteractiveSegLib.segmenting.object_prompts import ObjectPrompts
 from InteractiveSegLib.segmenting.region import is_untuned, looked_at, needs_region, region_note, region_steps
 from InteractiveSegLib.segmenting.rounds import ObjectMask, Round, without_overlaps
@@ -81,6 +78,7 @@ class ImageSegmenter:
         self._network = copy.deepcopy(network).to(device)
         load_optimizer()
         self._kept: dict[BoundingBox, ObjectCrop] = {}
+        self._looks = BoxLooks(volume, self.settings)
 
     def crops(self, prompts: Prompts) -> tuple[BoundingBox, ...]:
         """The parts of the image that a round from these prompts uses; no other voxel affects it."""
@@ -91,6 +89,8 @@ class ImageSegmenter:
             else:
                 box, _ = object_roi(prompts, label, geometry)
                 found.append(working_grid(box, geometry, self.settings.grid).crop)
+                if starts_from_box(prompts, label, self._network):
+                    found.append(working_grid(box, geometry, self.settings.coarse.grid).crop)
         return tuple(found)
 
     def look_steps(self, prompts: Prompts, adapt: bool = True) -> Steps[None]:
@@ -107,10 +107,11 @@ class ImageSegmenter:
 
     def _looked(self, prompts: Prompts, label: int, adapt: bool, device: torch.device) -> Steps[None]:
         box, _ = object_roi(prompts, label, self.volume.geometry)
-        starts_from_box = label not in prompts.start_masks and self._network.sees_start_masks
-        networks = answering(self._network, scribbled=True, adapt=adapt)
-        crop = self._cropped(box, device)
-        crop = yield from encoded_steps(crop, networks, box if starts_from_box else None, self.settings.cues)
+        crop = yield from encoded_steps(
+            self._cropped(box, device), answering(self._network, scribbled=True, adapt=adapt)
+        )
+        if starts_from_box(prompts, label, self._network):
+            crop = yield from self._looks.boxed_steps(crop, prompts, label, self._network, device)
         self._keep(box, crop)
 
     def round_steps(self, prompts: Prompts, adapt: bool = True, notes: Sequence[str] = ()) -> Steps[Round]:
@@ -177,8 +178,9 @@ class ImageSegmenter:
         if region is not None and sees_start:
             own = replace(own, start=region.start_on(grid))
         networks = answering(self._network, scribbled=own.has_scribbles, adapt=adapt)
-        starts_from_box = own.box_drawn and own.start is None and sees_start
-        crop = yield from encoded_steps(crop, networks, box if starts_from_box else None, self.settings.cues)
+        crop = yield from encoded_steps(crop, networks)
+        if starts_from_box(prompts, label, self._network):
+            crop = yield from self._looks.boxed_steps(crop, prompts, label, self._network, device)
         self._keep(box, crop)
         found: ObjectLabels = yield from fused_steps(
             crop, own, self._network, self.settings, adapt=adapt, seed=self.seed
@@ -207,7 +209,8 @@ class ImageSegmenter:
         inside[within_crop] = mask[within_crop]
         for marks, value in zip(prompts.scribbles.for_label(label), (True, False), strict=True):
             inside[tuple((marks[grid.crop.contains(marks)] - grid.crop.start_kji).T)] = value
-        return ObjectMask(grid, probability.cpu().numpy(), np.packbits(inside), looked_for)
+        drawn = box if label in prompts.boxes else None
+        return ObjectMask(grid, probability.cpu().numpy(), np.packbits(inside), looked_for, drawn)
 
     def _start_notes(self, prompts: Prompts, label: int, box: BoundingBox) -> list[Note]:
         """Notes on what is left out of the object's start mask, if it has one."""
@@ -249,4 +252,5 @@ class ImageSegmenter:
         self.device = torch.device("cpu")
         self._network = self._network.cpu()
         self._kept.clear()
+        self._looks.clear()
         return (yield from compute(self.device))

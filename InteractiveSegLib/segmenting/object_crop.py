@@ -10,9 +10,8 @@ from InteractiveSegLib.image.box import BoundingBox
 from InteractiveSegLib.image.geometry import Volume
 from InteractiveSegLib.image.intensity import crop_intensities
 from InteractiveSegLib.image.working_grid import GridSettings, WorkingGrid, working_grid
-from InteractiveSegLib.networks.cues import CueSettings, ShownPrompts
 from InteractiveSegLib.networks.network import Member
-from InteractiveSegLib.networks.predict import PromptedFeatures, feature_steps, prompted_feature_steps, slice_axis
+from InteractiveSegLib.networks.predict import PromptedFeatures, feature_steps, slice_axis
 from InteractiveSegLib.progress import Steps
 
 
@@ -23,7 +22,8 @@ class ObjectCrop:
     image : (K, J, I) float32 in [0, 1]
     not_finite : voxels of the crop that were NaN or infinite and are treated as the darkest finite value
     features : (F, K, J, I) float32, of the network that sees only the image; None if not computed yet
-    box_features : of the network that sees prompts, from a drawn box alone; None if not computed
+    box_features : of the network that sees prompts, from a drawn box alone (``box_look``); None if not computed
+    beside : the boxes of other objects that they take into account
     """
 
     grid: WorkingGrid
@@ -31,6 +31,7 @@ class ObjectCrop:
     not_finite: int
     features: Tensor | None = None
     box_features: PromptedFeatures | None = None
+    beside: frozenset[BoundingBox] = frozenset()
 
     @property
     def bytes(self) -> int:
@@ -62,26 +63,12 @@ def object_crop(volume: Volume, box: BoundingBox, settings: GridSettings, device
     return ObjectCrop(grid, grid.averaged(torch.from_numpy(intensities)).to(device), not_finite)
 
 
-def encoded_steps(
-    crop: ObjectCrop, networks: Sequence[Member], drawn: BoundingBox | None, cues: CueSettings
-) -> Steps[ObjectCrop]:
-    """The same crop with the features that are still missing, computed before anything is marked.
-
-    Parameters
-    ----------
-    drawn : the box, for networks that start from the answer to it; None if there is no box, or a mask to start from
+def encoded_steps(crop: ObjectCrop, networks: Sequence[Member]) -> Steps[ObjectCrop]:
+    """The same crop with the features of the network that sees only the image, if it is one of ``networks`` and they
+    are still missing.
     """
     for network in networks:
-        if not network.takes_prompts:
-            if crop.features is None:
-                features = yield from feature_steps(network, crop.image, crop.grid.spacing_kji_mm)
-                crop = replace(crop, features=features)
-        elif drawn is not None and crop.box_features is None:
-            inside = shown_box(crop.grid, drawn).to(crop.image.device)
-            nothing = torch.zeros_like(inside)
-            box_alone = ShownPrompts(inside, nothing, nothing)
-            box_features = yield from prompted_feature_steps(
-                network, crop.image, crop.grid.spacing_kji_mm, box_alone, cues
-            )
-            crop = replace(crop, box_features=box_features)
+        if not network.takes_prompts and crop.features is None:
+            features = yield from feature_steps(network, crop.image, crop.grid.spacing_kji_mm)
+            crop = replace(crop, features=features)
     return crop

@@ -23,6 +23,7 @@ from InteractiveSegLib.segmenting.start_core import with_core
 from InteractiveSegLib.segmenting.start_keeping import surroundings
 
 _CLICK = 3  # most voxels, each touching another, of a click
+_MARKED_FOR_START = 0.3  # fraction of slices marked from which the answer to the box is shown at full strength
 _MOST_OTHERS = 12  # treated separately, as each takes a pass over the image: with all 254 the time would be quadratic
 
 
@@ -140,15 +141,23 @@ class ObjectPrompts:
         )
         return marked / within
 
-    def shown(self, start: Tensor | None) -> ShownPrompts:
-        """The prompts as networks see them, with or without a mask to start from."""
+    def shown(self, found: Tensor | None = None) -> ShownPrompts:
+        """The prompts as networks see them.
+
+        Parameters
+        ----------
+        found : (K, J, I) in [0, 1], what was found in the drawn box alone. Its intensities replace those of the box,
+            and it is the mask to start from, the weaker the fewer slices are marked: a network that is shown a clear
+            mask changes little of it for one or two short strokes
+        """
         box = torch.ones_like(self.inside)
         if self.box_drawn and self.is_scribbled:  # scribbles say what is not the object
             box = self.inside
         elif self.box_drawn:
             box = shown_box(self.grid, self.box).to(self.inside.device)
         foreground, background, *others = self._spots() if self.shows_spots and self.are_clicks else self._kinds
-        return ShownPrompts(box, foreground, background, start, tuple(others))
+        start = self.start if found is None else min(1.0, self.marked_part / _MARKED_FOR_START) * found
+        return ShownPrompts(box, foreground, background, start, tuple(others), found)
 
     def _spots(self) -> list[Tensor]:
         """The marks of each kind, with the neighbours of clicks. A neighbour of two kinds belongs to neither."""

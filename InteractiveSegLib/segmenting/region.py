@@ -7,7 +7,7 @@ is sure of its voxels and the mask does not touch the region's faces.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from InteractiveSegLib.image.box import BoundingBox
 from InteractiveSegLib.image.geometry import Geometry, Volume
-from InteractiveSegLib.image.working_grid import GridSettings, WorkingGrid, working_grid
+from InteractiveSegLib.image.working_grid import WorkingGrid, working_grid
 from InteractiveSegLib.networks.network import Network
 from InteractiveSegLib.networks.predict import slice_axis
 from InteractiveSegLib.notes.notes import Labelled, Note
@@ -87,13 +87,6 @@ def regions(prompts: Prompts, label: int, geometry: Geometry, settings: RegionSe
     return tuple(found)
 
 
-def coarse_grid(settings: BifsegSettings) -> GridSettings:
-    """Grid on which regions are compared. It is at least as coarse as that of a round, so its margin is at least as
-    wide.
-    """
-    return replace(settings.grid, max_voxels=min(settings.region.grid_voxels, settings.grid.max_voxels))
-
-
 @dataclass(frozen=True, eq=False)
 class Region:
     """The region in which an object is searched for.
@@ -138,12 +131,12 @@ def region_steps(
     ----------
     label : of an object with only scribbles
     """
-    region, coarse = settings.region, replace(settings, grid=coarse_grid(settings))
+    region, coarse = settings.region, settings.coarse
 
     def looked(box: BoundingBox) -> Steps[tuple[ObjectLabels, ObjectPrompts]]:
         crop = object_crop(volume, box, coarse.grid, device)
         own = ObjectPrompts.of(prompts, label, box, crop.grid, device).with_spots()
-        crop = yield from encoded_steps(crop, answering(network, scribbled=True, adapt=False), None, coarse.cues)
+        crop = yield from encoded_steps(crop, answering(network, scribbled=True, adapt=False))
         found = yield from fused_steps(crop, own, network, coarse, adapt=False, seed=seed)
         return found, own
 
@@ -169,7 +162,7 @@ def looked_at(prompts: Prompts, label: int, geometry: Geometry, settings: Bifseg
     """The parts of the image that ``region_steps`` and a round in its region use."""
     roi, _ = object_roi(prompts, label, geometry)
     largest = regions(prompts, label, geometry, settings.region)[-1]  # holds the others
-    return tuple(working_grid(box, geometry, coarse_grid(settings)).crop for box in (roi, largest))
+    return tuple(working_grid(box, geometry, settings.coarse.grid).crop for box in (roi, largest))
 
 
 def marked_of_found(found: ObjectLabels, own: ObjectPrompts) -> float:

@@ -23,7 +23,6 @@ class RegionSettings:
     least_view_mm : in an image whose longest side is shorter than this, the reaches are scaled down in proportion
     most_voxels : of the image in a region; larger regions are not tried, to limit memory and time
     growth : bonus for each larger region: of two that fit equally well, the larger one shows the network more
-    grid_voxels : of the coarse grid on which regions are compared
     touching_weight : of the fraction of the faces that the mask touches, relative to the certainty of the network
     touching : fraction of the faces above which the object is taken to continue beyond them
     """
@@ -32,7 +31,6 @@ class RegionSettings:
     least_view_mm: float = 40.0
     most_voxels: int = 16_000_000
     growth: float = 0.02
-    grid_voxels: int = 40**3
     touching_weight: float = 3.0
     touching: float = 0.01
 
@@ -50,6 +48,8 @@ class BifsegSettings:
     contradiction_voxels : epsilon of the interaction weights
     classical_share, classical_share_of_box : weight of the classical answer in the log-odds, added to the network's:
         with scribbles, and with a box alone
+    coarse_voxels : of the grid on which boxes are looked at before anything is marked, and regions are compared; at
+        most as many as that of a round has
     adapt_to_box : fine-tune from a box alone, too; a network that sees the box is more certain than its own first
         labels
     """
@@ -66,6 +66,7 @@ class BifsegSettings:
     contradiction_voxels: float = 4.0
     classical_share: float = 1.0
     classical_share_of_box: float = 0.5
+    coarse_voxels: int = 40**3
     adapt_to_box: bool = True
 
     @classmethod
@@ -86,6 +87,11 @@ class BifsegSettings:
         if network.members[0].dimensions == 2:
             return cls(grid=GridSettings(max_voxels=60**3), adapt=AdaptSettings(unsure_below=0.7))
         return cls(grid=GridSettings(max_voxels=48**3), adapt=AdaptSettings(unsure_below=0.6))
+
+    @property
+    def coarse(self) -> BifsegSettings:
+        """The same on the coarse grid. The margin round a box is at least as wide there."""
+        return replace(self, grid=replace(self.grid, max_voxels=min(self.coarse_voxels, self.grid.max_voxels)))
 
     def for_member(self, member: Member) -> BifsegSettings:
         """Defaults for one of several networks that answer together; what a user may change holds for all of them."""

@@ -20,6 +20,7 @@ from InteractiveSegLib.prompts.prompts import Prompts
 from InteractiveSegLib.prompts.scribbles import BACKGROUND, Scribbles
 from InteractiveSegLib.segmenting.adapt import AdaptSettings
 from InteractiveSegLib.segmenting.bifseg import bifseg_steps
+from InteractiveSegLib.segmenting.box_look import BoxLooks, starts_from_box
 from InteractiveSegLib.segmenting.network_fusion import fused_probability, fused_steps
 from InteractiveSegLib.segmenting.object_crop import encoded_steps, object_crop
 from InteractiveSegLib.segmenting.object_prompts import ObjectPrompts
@@ -51,7 +52,9 @@ def answers(ensemble, box, adapt, foreground=INSIDE, others=0):
 
     def odds(steps, network, settings, adapt):
         crop = object_crop(blob_volume(), extent, settings.grid, CPU)
-        crop = finish(encoded_steps(crop, network.members, box, settings.cues))
+        crop = finish(encoded_steps(crop, network.members))
+        if starts_from_box(drawn, 1, network):
+            crop = finish(BoxLooks(blob_volume(), settings).boxed_steps(crop, drawn, 1, network, CPU))
         own = ObjectPrompts.of(drawn, 1, extent, crop.grid, CPU)
         found = finish(steps(crop, own, network, settings, adapt=adapt, seed=0))
         return found.probability.logit(1e-4)

@@ -19,6 +19,7 @@ from InteractiveSegLib.prompts.scribbles import Scribbles
 from InteractiveSegLib.segmenting import bifseg
 from InteractiveSegLib.segmenting.adapt import AdaptSettings
 from InteractiveSegLib.segmenting.bifseg import bifseg_steps
+from InteractiveSegLib.segmenting.box_look import BoxLooks, starts_from_box
 from InteractiveSegLib.segmenting.object_crop import encoded_steps, object_crop
 from InteractiveSegLib.segmenting.object_prompts import ObjectPrompts
 from InteractiveSegLib.segmenting.settings import BifsegSettings
@@ -40,24 +41,25 @@ def segmented(
     settings = BifsegSettings(**{"grid": FULL, **settings})
     extent = box or BoundingBox.whole(SHAPE_KJI)
     crop = object_crop(blob_volume(), extent, settings.grid, CPU)
-    crop = finish(encoded_steps(crop, [network], box if start is None else None, settings.cues))
+    crop = finish(encoded_steps(crop, [network]))
     marks = [np.array(voxels, np.int32).reshape(-1, 3) for voxels in (foreground, background, *others)]
     labels = np.repeat([1, 255, *range(2, len(marks))], [len(voxels) for voxels in marks])
     boxes = {} if box is None else {1: box}
-    own = ObjectPrompts.of(Prompts(boxes, Scribbles(np.concatenate(marks), labels)), 1, extent, crop.grid, CPU)
-    own = replace(own, start=start)
+    prompts = Prompts(boxes, Scribbles(np.concatenate(marks), labels))
+    if start is None and starts_from_box(prompts, 1, network):
+        crop = finish(BoxLooks(blob_volume(), settings).boxed_steps(crop, prompts, 1, network, CPU))
+    own = replace(ObjectPrompts.of(prompts, 1, extent, crop.grid, CPU), start=start)
     return finish(bifseg_steps(crop, own, network, settings, adapt=learns, seed=0, fitted=fitted))
 
 
 @pytest.fixture
 def shown(monkeypatch):
-    """Marks that reached the encoding: foreground, background and those on every other object."""
+    """The prompts that reached the encoding."""
     seen = []
 
     def kept(real):
         def call(*given):
-            marks = next(value for value in given if isinstance(value, ShownPrompts))
-            seen.append([marks.foreground, marks.background, *marks.other_objects])
+            seen.append(next(value for value in given if isinstance(value, ShownPrompts)))
             return real(*given)
 
         return call
@@ -74,9 +76,9 @@ def voxels(mask):
 @pytest.mark.parametrize("kind", ["prompted", "plain"])
 def test_marks_on_every_other_object_are_a_kind_of_their_own(shown, kind):
     segmented(networks()[kind], ON_BLOB, BESIDE, ON_OTHER, [[1, 1, 1]])
-    foreground, background, one, other = shown[0]
-    assert voxels(foreground) == [*ON_BLOB]
-    assert voxels(background) == [*BESIDE]
+    assert voxels(shown[0].foreground) == [*ON_BLOB]
+    assert voxels(shown[0].background) == [*BESIDE]
+    one, other = shown[0].other_objects
     assert voxels(one) == [*ON_OTHER]
     assert voxels(other) == [[1, 1, 1]]
 
@@ -86,9 +88,9 @@ def test_a_working_voxel_that_is_marked_twice_is_the_other_objects_or_nobodys(sh
     mine, theirs, both = ([[k, 10, 0], [k, 10, 1]] for k in (0, 6, 12))  # two voxels each that become one
     marks = [mine[0], theirs[0]], [mine[1], both[0]], [theirs[1], both[1]]
     assert segmented(networks()[kind], *marks, grid=COARSE).labels.shape == (5, 7, 9)
-    foreground, background, other = shown[0]
-    assert not foreground.any()  # where the object's and any other marks meet, full resolution settles it
-    assert not background.any()
+    assert not shown[0].foreground.any()  # where the object's and any other marks meet, full resolution settles it
+    assert not shown[0].background.any()
+    (other,) = shown[0].other_objects
     assert voxels(other) == [[4, 3, 0]]  # background and another object: the object
 
 
@@ -126,25 +128,27 @@ def test_a_network_that_sees_prompts_answers_by_itself(monkeypatch, box):
     monkeypatch.setattr(network.block6, "on_columns", kept)
     marks = () if box else (ON_BLOB, BESIDE)
     odds = segmented(network, *marks, box=box, **_shares(network)).probability.logit()
-    torch.testing.assert_close(odds.flatten(), own[0][1] - own[0][0], rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(odds.flatten(), own[-1][1] - own[-1][0], rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("slices", [range(0), range(6, 7), range(5, 8)])
-def test_scribbles_in_a_box_correct_the_answer_to_the_box_the_more_slices_they_mark(slices):
+def test_scribbles_in_a_box_correct_the_answer_to_the_box_the_more_slices_they_mark(shown, slices):
     network, box = networks()["prompted"], BoundingBox((2, 4, 6), (11, 17, 21))
     given = {"box": box, **_shares(network)}
     on_blob = [[k, 10, i] for k in slices for i in (12, 13)]
-    box_features = segmented(network, **given).probability
+    of_box = segmented(network, **given).probability
     crop = working_grid(box, blob_volume().geometry, FULL).crop
-    inside, start = box.counted_from(crop).slices, torch.zeros_like(box_features)
-    start[inside] = box_features[inside]
+    inside, start = box.counted_from(crop).slices, torch.zeros_like(of_box)
+    start[inside] = of_box[inside]
     for marks, value in ((on_blob, 1.0), (BESIDE, 0.0)):
         start[tuple((np.array(marks, int).reshape(-1, 3) - crop.start_kji).T)] = value
-    start *= min(1.0, len(slices) / 9 / 0.3)
     found = segmented(network, on_blob, BESIDE, **given).probability
-    torch.testing.assert_close(found, segmented(network, on_blob, BESIDE, start=start, **given).probability)
+    torch.testing.assert_close(shown[-1].found, start)
+    start *= min(1.0, len(slices) / 9 / 0.3)
+    torch.testing.assert_close(shown[-1].start, start)
     unaware = segmented(network, on_blob, BESIDE, start=torch.zeros_like(start), **given).probability
-    assert ((found - unaware).abs().max() > 1e-3) == (len(slices) > 0)
+    assert shown[-1].found is None  # a mask of the user's own tells nothing of the box
+    assert (found - unaware).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize(("slices", "part"), [([], 0.0), ([3, 4], 0.4), ([0, 3], 0.2), (range(8), 1.0)])

@@ -68,9 +68,9 @@ def test_of_objects_with_one_box_those_that_get_nothing_are_named(networks, coun
 
 
 def test_an_object_whose_voxels_all_go_to_another_is_named(networks):
-    inner = BoundingBox((3, 5, 7), (10, 16, 20))
+    outer = BoundingBox((1, 3, 5), (12, 18, 22))
     scribbles = Scribbles(np.argwhere(ellipsoid()), np.full(np.count_nonzero(ellipsoid()), 2))
-    found = round_of(noisy(ellipsoid()), Prompts({1: BOX, 2: inner}, scribbles), networks["prompted"])
+    found = round_of(noisy(ellipsoid()), Prompts({1: BOX, 2: outer}, scribbles), networks["prompted"])
     assert not found.objects[1].mask.any()
     (note,) = found.notes
     assert "label 1 is empty" in note

@@ -1,5 +1,7 @@
 """Many objects at once: each voxel has one, and the work grows with their number, not with its square."""
 
+from functools import reduce
+
 import numpy as np
 import pytest
 import torch
@@ -27,21 +29,24 @@ def test_of_objects_as_probable_as_each_other_the_lowest_label_has_the_voxels():
 
 
 @pytest.mark.parametrize("marked", [False, True])
-def test_of_many_objects_each_voxel_goes_to_the_most_probable_or_marked_one(marked):
+@pytest.mark.parametrize("drawn", [(), (2, 3, 5, 8, 12), range(1, 13)], ids=["no boxes", "some boxes", "boxes"])
+def test_of_many_objects_each_voxel_goes_to_the_marked_or_most_probable_one_rather_that_of_a_small_box(drawn, marked):
     """As found voxel by voxel, with boxes, masks and probabilities drawn by chance."""
     rng = np.random.default_rng(3)
-    objects = {label: certain_object(label, rng) for label in range(1, 13)}
+    objects = {label: certain_object(label, rng, drawn=label in drawn) for label in range(1, 13)}
+    whole = reduce(BoundingBox.union, (found.grid.crop for found in objects.values()))
     marks = Scribbles(rng.integers(0, (9, 10, 11), (40, 3)), rng.integers(1, 13, 40)) if marked else Scribbles.none()
     expected = np.zeros((9, 10, 11), int)
     for voxel in np.ndindex(expected.shape):
-        best = -1.0
+        best = -np.inf
         for label, found in objects.items():
             inside = tuple(np.subtract(voxel, found.grid.crop.start_kji))
             if not found.grid.crop.contains(np.array([voxel]))[0] or not found.mask[inside]:
                 continue
             own = (marks.indices_kji[marks.labels == label] == voxel).all(axis=1).any()
-            if (likelihood := 2.0 if own else found.probability[inside]) > best:
-                best, expected[voxel] = likelihood, label
+            p = found.probability[inside]
+            if (odds := np.inf if own else np.log(p / (1 - p) / (found.drawn or whole).size)) > best:
+                best, expected[voxel] = odds, label
     kept = without_overlaps(objects, Prompts(scribbles=marks))
     labels = np.zeros_like(expected)
     for label, found in kept.items():
@@ -49,7 +54,7 @@ def test_of_many_objects_each_voxel_goes_to_the_most_probable_or_marked_one(mark
     np.testing.assert_array_equal(labels, expected)
 
 
-def certain_object(label, rng=None):
+def certain_object(label, rng=None, *, drawn=False):
     """A mask on a grid of full resolution: all of a small image, or by chance in a box of it."""
     geometry = Geometry((9, 10, 11), np.eye(4))
     box = BoundingBox.whole(geometry.shape_kji)
@@ -61,7 +66,7 @@ def certain_object(label, rng=None):
     if rng is not None:
         probability = rng.choice([0.55, 0.6, 0.9], grid.shape_kji).astype(np.float32)
         mask = rng.random(mask.shape) < 0.7
-    return ObjectMask(grid, probability, np.packbits(mask))
+    return ObjectMask(grid, probability, np.packbits(mask), drawn=box if drawn else None)
 
 
 def test_the_work_of_parting_objects_grows_with_their_number_and_not_its_square(monkeypatch):
