@@ -161,3 +161,27 @@ def test_marks_in_a_box_of_whole_working_voxels_are_inside_it():
     inside = grid.inside(box)
     indices = np.argwhere(np.ones((6, 12, 20), bool))
     np.testing.assert_array_equal(inside[grid.working_indices(indices)].numpy(), box.contains(indices))
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_ramp_on_one_grid_is_the_same_ramp_on_another_one_within_it(axis):
+    inner = WorkingGrid(BoundingBox((3, 13, 35), (7, 33, 70)), (4, 13, 35), (3.0, 1.1, 0.5))
+
+    def ramp(grid):
+        start, stop = grid.crop.start_kji[axis], grid.crop.stop_kji[axis]
+        count = grid.shape_kji[axis]
+        centres = start + (torch.arange(count) + 0.5) * (stop - start) / count
+        return centres.reshape([-1 if other == axis else 1 for other in range(3)]).expand(grid.shape_kji)
+
+    values = torch.stack([ramp(GRID), 2 - ramp(GRID)])
+    found = GRID.resampled(values, inner)
+    torch.testing.assert_close(found, torch.stack([ramp(inner), 2 - ramp(inner)]))
+
+
+def test_beyond_the_outermost_centres_of_a_grid_its_nearest_value_counts():
+    flat = WorkingGrid(BoundingBox((0, 0, 0), (1, 4, 4)), (1, 2, 2), (1.0, 2.0, 2.0))
+    wider = WorkingGrid(BoundingBox((0, 0, 0), (3, 8, 4)), (3, 4, 2), (1.0, 2.0, 2.0))
+    values = torch.tensor([[[1.0, 2.0], [3.0, 4.0]]])
+    found = flat.resampled(values, wider)
+    assert found.tolist() == [[[1.0, 2.0], [3.0, 4.0], [3.0, 4.0], [3.0, 4.0]]] * 3
+    assert flat.resampled(values, flat) is values

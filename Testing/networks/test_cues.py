@@ -32,6 +32,25 @@ def test_there_is_a_channel_for_each_name():
     assert torch.isfinite(cues).all()
 
 
+def test_the_intensities_of_what_was_found_replace_those_of_the_box():
+    """Half of the box is bright, and only that was found in it: then what is dark is not the object."""
+    image = torch.full((1, 4, 8, 8), 0.2)
+    image[:, :, :, 4:] = 0.8
+    box = torch.zeros(image.shape, dtype=torch.bool)
+    box[:, 1:3, 1:7, 1:7] = True
+    nothing = torch.zeros_like(box)
+    channel_of = CHANNELS.index("intensities of the box")
+
+    def odds(found):
+        return encode(image, (1.0, 1.0, 1.0), ShownPrompts(box, nothing, nothing, found=found))[0, channel_of]
+
+    plain, bright = odds(None), odds(0.7 * (box & (image > 0.5)).float())
+    assert plain[1, 2, 2] == pytest.approx(float(plain[1, 2, 6]), abs=0.05)  # as bright as dark, inside and outside
+    assert bright[1, 2, 2] < -0.8
+    assert bright[1, 2, 6] > 0.1
+    torch.testing.assert_close(odds(torch.zeros_like(image)), plain)  # nothing found: the box is what is known
+
+
 def test_image_and_start_mask_are_passed_on():
     images, boxes, foreground, background, start = several()
     cues = cues_of(images, boxes, foreground, background, start)
