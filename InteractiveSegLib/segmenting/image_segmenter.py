@@ -175,15 +175,16 @@ class ImageSegmenter:
             notes.append(Note(Labelled(label), " was segmented without fine-tuning", needed))
         own = ObjectPrompts.of(prompts, label, box, grid, device, sees_start=sees_start)
         corrects = own.start is not None and own.has_scribbles
+        smaller = None
         if region is not None and sees_start:
-            own = replace(own, start=region.start_on(grid))
+            own, smaller = replace(own, start=region.start_on(grid)), region.smaller_on(grid)
         networks = answering(self._network, scribbled=own.has_scribbles, adapt=adapt)
         crop = yield from encoded_steps(crop, networks)
         if starts_from_box(prompts, label, self._network):
             crop = yield from self._looks.boxed_steps(crop, prompts, label, self._network, device)
         self._keep(box, crop)
         found: ObjectLabels = yield from fused_steps(
-            crop, own, self._network, self.settings, adapt=adapt, seed=self.seed
+            crop, own, self._network, self.settings, adapt=adapt, seed=self.seed, other_look=smaller
         )
         if grid.is_full_resolution:
             mask = found.labels.cpu().numpy()

@@ -38,6 +38,7 @@ def fused_steps(
     *,
     adapt: bool,
     seed: int,
+    other_look: Tensor | None = None,
 ) -> Steps[ObjectLabels]:
     """Segment one object on the working grid; arguments as for ``bifseg_steps``, for all networks that answer.
 
@@ -45,6 +46,10 @@ def fused_steps(
     it was trained; the weighted mean of their log-odds enters the energy. The first, which knows from training what
     scribbles mean, has more weight on a single slice or where no other object is marked, and in a box its weight is
     larger the fewer slices are marked: from few marks the others learn little about the object.
+
+    Parameters
+    ----------
+    other_look : (K, J, I) log-odds from another look at the object; the mean with those of the networks counts
     """
     found: list[ObjectLabels] = []
     networks = answering(network, scribbled=prompts.has_scribbles, adapt=adapt)
@@ -57,10 +62,10 @@ def fused_steps(
             adapt=adapt and (len(networks) == 1 or not prompts.box_drawn or member is not networks[0]),
             seed=seed,
             classical=found[-1].classical if found else None,
-            fitted=len(networks) == 1,
+            fitted=len(networks) == 1 and other_look is None,
         )
         found.append(answer)
-    if len(found) == 1:
+    if len(found) == 1 and other_look is None:
         return found[0]
     if prompts.box_drawn:
         share = _share_in_box(prompts.marked_part)
@@ -70,7 +75,11 @@ def fused_steps(
         share = _SHARE_AMONG_OBJECTS
     else:
         share = _SHARE_OF_SCRIBBLES
-    probability = fused_probability([answer.probability for answer in found], share, prompts)
+    probability = found[0].probability
+    if len(found) > 1:
+        probability = fused_probability([answer.probability for answer in found], share, prompts)
+    if other_look is not None:
+        probability = ((probability.logit(_SUREST) + other_look) / 2).sigmoid()
     labels = yield from fit_labels_steps(
         probability,
         crop.image,

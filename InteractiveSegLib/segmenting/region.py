@@ -33,6 +33,9 @@ _SURE_OF_SIZE = 5  # regions that are always tried
 _STROKE = 3  # voxels on a slice that count as more than a click
 _MARKED_SLICES, _MARKED_PART = 3, 0.5  # least slices, and fraction of those from the first marked one to the last
 _THICK = 3.0  # length of a voxel relative to its width from which the coarse answer helps across slices
+_CUT_OFF = 0.05  # fraction of its faces that the object touches from which a region is too small
+_BEYOND = -3.0  # log-odds of the object beyond the next smaller region
+_SUREST = 1e-4  # probabilities of a network are kept this far from 0 and 1
 _MARKED_OF_FOUND = 0.75  # fraction of the slices of the object found from which marks show its extent
 
 
@@ -92,26 +95,40 @@ class Region:
     """The region in which an object is searched for.
 
     is_shown : the object's marks show how large it is
-    grid, found : bool on a coarse grid, what was found there: the network looks closer from there. None if its marks
-        show how large it is
+    grid, found, odds : bool and log-odds on a coarse grid, what was found there. None if its marks show how large it is
+    smaller : the region that was tried before this one; None if there is none, or the object extends beyond it
     """
 
     box: BoundingBox
     is_shown: bool
     grid: WorkingGrid | None = None
     found: Tensor | None = None
+    odds: Tensor | None = None
+    smaller: Region | None = None
 
     def start_on(self, grid: WorkingGrid) -> Tensor | None:
-        """What was found there, (K, J, I) in [0, 1] on a finer grid, whose crop lies within that of the coarse one.
+        """What was found there, (K, J, I) in [0, 1] on a finer grid, whose crop lies within that of the coarse one: the
+        network looks closer from there.
 
         None where voxels are not much longer than wide: through thin slices the network finds its way by itself, and
         the coarse answer would cost it sharpness.
         """
-        spacing = grid.spacing_kji_mm
-        if self.grid is None or self.found is None or max(spacing) < _THICK * min(spacing):
+        if self.grid is None or self.found is None or not _is_thick(grid):
             return None
         part = grid.crop.counted_from(self.grid.crop)
         return grid.averaged(self.grid.interpolated(self.found.float())[part.slices])
+
+    def smaller_on(self, grid: WorkingGrid) -> Tensor | None:
+        """Log-odds (K, J, I) of the next smaller region on a finer grid, to be averaged with those of this one.
+
+        A region that is too large shows the network more that resembles the object; beyond the smaller one, the object
+        is unlikely. None if there is none that holds the object, or where voxels are much longer than wide.
+        """
+        smaller = self.smaller
+        if smaller is None or smaller.grid is None or smaller.odds is None or _is_thick(grid):
+            return None
+        inside = grid.inside(smaller.box).to(smaller.odds.device)
+        return smaller.grid.resampled(smaller.odds, grid).masked_fill(~inside, _BEYOND)
 
 
 def region_steps(
@@ -146,16 +163,24 @@ def region_steps(
         if marked_of_found(found, own) >= _MARKED_OF_FOUND:
             return Region(box, is_shown=True)
     best: tuple[float, Region] | None = None
+    latest: Region | None = None
     for number, box in enumerate(regions(prompts, label, volume.geometry, region)):
         found, own = yield from looked(box)
         touched = touching_part(found, own, volume.geometry)
         sure = (2 * found.probability[own.inside] - 1).abs().mean().item()
         fit = sure - region.touching_weight * touched + region.growth * number
+        latest = Region(box, False, own.grid, found.labels, found.probability.logit(_SUREST), latest)
         if best is None or fit > best[0]:
-            best = fit, Region(box, False, own.grid, found.labels)
+            best = fit, latest
+        latest = latest if touched < _CUT_OFF else None
         if number + 1 >= _SURE_OF_SIZE and touched < region.touching:
             break
     return best[1]
+
+
+def _is_thick(grid: WorkingGrid) -> bool:
+    """Whether voxels are much longer than wide."""
+    return max(grid.spacing_kji_mm) >= _THICK * min(grid.spacing_kji_mm)
 
 
 def looked_at(prompts: Prompts, label: int, geometry: Geometry, settings: BifsegSettings) -> tuple[BoundingBox, ...]:

@@ -1,6 +1,7 @@
 """Where an object with few marks and no box is searched for, and what fine-tuning does with few marks."""
 
 import re
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -17,10 +18,10 @@ from InteractiveSegLib.progress import finish
 from InteractiveSegLib.prompts.prompts import Prompts
 from InteractiveSegLib.prompts.scribbles import BACKGROUND, Scribbles
 from InteractiveSegLib.segmenting import image_segmenter, region
-from InteractiveSegLib.segmenting.region import Region, has_strokes, needs_region, regions
+from InteractiveSegLib.segmenting.region import Region, has_strokes, needs_region, region_steps, regions
 from InteractiveSegLib.segmenting.segment_result import SegmentResult
 from InteractiveSegLib.segmenting.session import ImageSession
-from InteractiveSegLib.segmenting.settings import RegionSettings
+from InteractiveSegLib.segmenting.settings import BifsegSettings, RegionSettings
 
 SIDE = 32
 CENTRE = (16, 16, 16)
@@ -319,3 +320,28 @@ def test_the_coarse_answer_is_resampled_to_the_finer_grid_of_thick_slices_only()
     assert (start[:, :, 11:] == 1).all()
     assert coarse.start_on(WorkingGrid(finer, (4, 20, 20), (2.0, 1.0, 1.0))) is None
     assert Region(finer, True).start_on(WorkingGrid(finer, (4, 20, 20), (5.0, 1.0, 1.0))) is None
+
+
+@pytest.mark.parametrize(("spacing", "averaged"), [((2.0, 1.0, 1.0), True), ((5.0, 1.0, 1.0), False)])
+def test_the_answer_in_the_next_smaller_region_is_brought_to_the_finer_grid_of_thin_slices_only(spacing, averaged):
+    crop, finer, box = BoundingBox((0, 0, 0), (6, 40, 40)), BoundingBox((1, 10, 10), (5, 30, 30)), (3, 14, 14)
+    odds = torch.full((6, 20, 20), 2.0)
+    smaller = Region(BoundingBox(box, (5, 24, 24)), False, WorkingGrid(crop, (6, 20, 20), spacing), None, odds)
+    found = Region(finer, False, smaller=smaller).smaller_on(WorkingGrid(finer, (4, 20, 20), spacing))
+    if not averaged:
+        assert found is None
+        return
+    expected = torch.full((4, 20, 20), -3.0)  # beyond the smaller region, the object is unlikely
+    expected[2:, 4:14, 4:14] = 2.0
+    torch.testing.assert_close(found, expected)
+    assert smaller.smaller_on(WorkingGrid(finer, (4, 20, 20), spacing)) is None
+
+
+@pytest.mark.parametrize(("reaches", "kept"), [((4.0, 14.0), False), ((12.0, 14.0), True)], ids=["cut off", "whole"])
+def test_a_smaller_region_counts_only_if_it_holds_the_object(network, reaches, kept):
+    settings = BifsegSettings.for_network(network)
+    settings = replace(settings, region=RegionSettings(reaches_mm=reaches))
+    prompts = Prompts(scribbles=marks(CENTRE))
+    found = finish(region_steps(ball(), prompts, 1, network, settings, seed=0, device=torch.device("cpu")))
+    assert found.box.shape_kji == (23, 23, 23)
+    assert (found.smaller is not None) == kept
