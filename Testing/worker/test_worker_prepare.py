@@ -11,7 +11,7 @@ from InteractiveSegLib.networks.checkpoint import load_network
 from InteractiveSegLib.progress import finish
 from InteractiveSegLib.prompts.prompts import Prompts
 from InteractiveSegLib.prompts.scribbles import Scribbles
-from InteractiveSegLib.segmenting import object_crop
+from InteractiveSegLib.segmenting import box_look, object_crop
 from InteractiveSegLib.segmenting.image_segmenter import ImageSegmenter
 from InteractiveSegLib.worker import client as client_module
 from InteractiveSegLib.worker.blocking import BlockingWorker
@@ -53,19 +53,19 @@ def test_the_request_to_prepare_travels_whole():
 def test_what_the_networks_made_of_a_box_is_there_for_the_round(monkeypatch):
     """Fine-tuning takes no pass over the image but that with the scribbles, and gives the same mask."""
     looked = []
-    for name in ("feature_steps", "prompted_feature_steps"):
-        real = getattr(object_crop, name)
-        monkeypatch.setattr(object_crop, name, lambda *given, real=real: looked.append(1) or real(*given))
+    for module, name in ((object_crop, "feature_steps"), (box_look, "prompted_feature_steps")):
+        real = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *given, real=real: looked.append(1) or real(*given))
     prompts = Prompts({1: BoundingBox((2, 4, 5), (11, 17, 21))})
     marked = replace(prompts, scribbles=Scribbles(np.array([(6, 10, i) for i in range(9, 18)]), np.ones(9, int)))
     network = load_network("ensemble")
     prepared, fresh = (ImageSegmenter(blob_volume(), network) for _ in range(2))
     finish(prepared.look_steps(prompts))
-    assert len(looked) == 2
+    assert len(looked) == 3  # twice at the box, once at the image
     found = finish(prepared.round_steps(marked))
-    assert len(looked) == 2
+    assert len(looked) == 3
     expected = finish(fresh.round_steps(marked))
-    assert len(looked) == 4
+    assert len(looked) == 6
     np.testing.assert_array_equal(found.objects[1].mask, expected.objects[1].mask)
 
 
