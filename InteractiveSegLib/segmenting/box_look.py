@@ -75,7 +75,8 @@ class BoxLooks:
             for other in prompts.labels
             if starts_from_box(prompts, other, network)
         }
-        self._first = {box: look for box, look in self._first.items() if box in boxes.values()}
+        drawn = set(boxes.values())
+        self._first = {box: look for box, look in self._first.items() if box in drawn}
         box = boxes.pop(label)
         beside = frozenset(other for other in boxes.values() if other.overlaps(box))
         if crop.box_features is not None and crop.beside == beside:
