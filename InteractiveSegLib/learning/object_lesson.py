@@ -18,7 +18,7 @@ from InteractiveSegLib.progress import finish
 from InteractiveSegLib.prompts.object_roi import MARGIN, object_roi
 from InteractiveSegLib.prompts.prompts import Prompts
 from InteractiveSegLib.segmenting.bifseg import corrected_answer
-from InteractiveSegLib.segmenting.box_look import BoxLooks
+from InteractiveSegLib.segmenting.box_look import BoxLooks, starts_from_box
 from InteractiveSegLib.segmenting.object_crop import object_crop
 from InteractiveSegLib.segmenting.object_prompts import ObjectPrompts
 from InteractiveSegLib.segmenting.settings import BifsegSettings
@@ -109,7 +109,7 @@ def object_lesson(
     if prompted:
         own = ObjectPrompts.of(prompts, label, box, grid, _CPU)
         found = None
-        if own.start is None and own.box_drawn and own.is_scribbled:
+        if own.is_scribbled and starts_from_box(prompts, label, network):
             looks = BoxLooks(volume, settings)
             boxed = finish(looks.boxed_steps(crop, prompts, label, network, _CPU))
             found = corrected_answer(network, boxed.box_features, own, settings)

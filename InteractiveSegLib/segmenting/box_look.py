@@ -21,11 +21,9 @@ from InteractiveSegLib.networks.predict import PromptedFeatures, foreground_prob
 from InteractiveSegLib.progress import Steps
 from InteractiveSegLib.prompts.object_roi import object_roi
 from InteractiveSegLib.prompts.prompts import Prompts
-from InteractiveSegLib.segmenting.claim import claim
+from InteractiveSegLib.segmenting.claim import claim, log_odds
 from InteractiveSegLib.segmenting.object_crop import ObjectCrop, object_crop, shown_box
 from InteractiveSegLib.segmenting.settings import BifsegSettings
-
-_SUREST = 1e-4  # probabilities of a network are kept this far from 0 and 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +95,7 @@ def _first_steps(
     crop = object_crop(volume, box, settings.coarse.grid, device)
     seen = yield from _seen_steps(crop, box, network, settings, None)
     found = foreground_probability(network.block6, seen.features, settings.classical_share_of_box * seen.classical)
-    return BoxLook(box, crop, found.logit(_SUREST))
+    return BoxLook(box, crop, log_odds(found))
 
 
 def _found(look: BoxLook, others: Sequence[BoxLook]) -> Tensor:

@@ -1,10 +1,17 @@
-"""Which of two objects a voxel belongs to."""
+"""Log-odds of objects, and which of two objects a voxel belongs to."""
 
 import math
 
 from torch import Tensor
 
 from InteractiveSegLib.image.box import BoundingBox
+
+_SUREST = 1e-4  # probabilities of a network are kept this far from 0 and 1
+
+
+def log_odds(probability: Tensor) -> Tensor:
+    """Those of a network's probabilities, bounded: no network is as sure as its probability of 0 or 1 says."""
+    return probability.logit(_SUREST)
 
 
 def claim(odds: Tensor, box: BoundingBox) -> Tensor:

@@ -9,12 +9,12 @@ from torch import Tensor
 from InteractiveSegLib.networks.network import Member, Network
 from InteractiveSegLib.progress import Steps
 from InteractiveSegLib.segmenting.bifseg import ObjectLabels, bifseg_steps
+from InteractiveSegLib.segmenting.claim import log_odds
 from InteractiveSegLib.segmenting.object_crop import ObjectCrop
 from InteractiveSegLib.segmenting.object_prompts import ObjectPrompts
 from InteractiveSegLib.segmenting.refine import fit_labels_steps
 from InteractiveSegLib.segmenting.settings import BifsegSettings
 
-_SUREST = 1e-4  # probabilities of a network are kept this far from 0 and 1
 _SHARE_OF_SCRIBBLES = 0.6  # of the first network, from scribbles alone
 _SHARE_AMONG_OBJECTS = 0.3  # its weight if other objects and background are scribbled, too: the others learn more then
 _SHARE_ON_A_SLICE = 0.7  # its weight if these are on a single slice, too few for the others to learn much from
@@ -79,7 +79,7 @@ def fused_steps(
     if len(found) > 1:
         probability = fused_probability([answer.probability for answer in found], share, prompts)
     if other_look is not None:
-        probability = ((probability.logit(_SUREST) + other_look) / 2).sigmoid()
+        probability = ((log_odds(probability) + other_look) / 2).sigmoid()
     labels = yield from fit_labels_steps(
         probability,
         crop.image,
@@ -98,7 +98,7 @@ def fused_probability(probabilities: Sequence[Tensor], share: float, prompts: Ob
     a drawn box where the object is marked, the others keep within small log-odds if most of what the first network
     finds would vanish.
     """
-    first, *rest = (each.logit(_SUREST) for each in probabilities)
+    first, *rest = map(log_odds, probabilities)
     others = torch.stack(rest).mean(dim=0)
     fused = (share * first + (1 - share) * others).sigmoid()
     if not prompts.box_drawn or prompts.marked_part < _MARKED_ENOUGH:

@@ -24,6 +24,7 @@ from InteractiveSegLib.progress import Steps
 from InteractiveSegLib.prompts.object_roi import object_roi
 from InteractiveSegLib.prompts.prompts import Prompts
 from InteractiveSegLib.segmenting.bifseg import ObjectLabels
+from InteractiveSegLib.segmenting.claim import log_odds
 from InteractiveSegLib.segmenting.network_fusion import answering, fused_steps
 from InteractiveSegLib.segmenting.object_crop import encoded_steps, object_crop
 from InteractiveSegLib.segmenting.object_prompts import ObjectPrompts
@@ -35,7 +36,6 @@ _MARKED_SLICES, _MARKED_PART = 3, 0.5  # least slices, and fraction of those fro
 _THICK = 3.0  # length of a voxel relative to its width from which the coarse answer helps across slices
 _CUT_OFF = 0.05  # fraction of its faces that the object touches from which a region is too small
 _BEYOND = -3.0  # log-odds of the object beyond the next smaller region
-_SUREST = 1e-4  # probabilities of a network are kept this far from 0 and 1
 _MARKED_OF_FOUND = 0.75  # fraction of the slices of the object found from which marks show its extent
 
 
@@ -169,7 +169,7 @@ def region_steps(
         touched = touching_part(found, own, volume.geometry)
         sure = (2 * found.probability[own.inside] - 1).abs().mean().item()
         fit = sure - region.touching_weight * touched + region.growth * number
-        latest = Region(box, False, own.grid, found.labels, found.probability.logit(_SUREST), latest)
+        latest = Region(box, False, own.grid, found.labels, log_odds(found.probability), latest)
         if best is None or fit > best[0]:
             best = fit, latest
         latest = latest if touched < _CUT_OFF else None

@@ -104,6 +104,7 @@ class BifsegSettings:
             grid=self.grid,
             energy=self.energy,
             cues=self.cues,
+            coarse_voxels=self.coarse_voxels,
             smoothness_voxels=self.smoothness_voxels,
             smoothness_voxels_of_box=self.smoothness_voxels_of_box,
             adapt=adapt,
