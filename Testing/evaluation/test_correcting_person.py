@@ -53,6 +53,20 @@ def test_errors_of_one_pixel_are_let_stand_and_thicker_ones_put_right():
     np.testing.assert_array_equal(corrected(box(1, right=1), truth, GEOMETRY, strict).labels, truth)
 
 
+def test_only_the_thick_part_of_an_error_is_drawn():
+    truth = box(1)
+    start = truth.copy()
+    start[1, 9, 10:16] = 1  # a strip of 2 mm below, which the tolerance lets stand
+    start[1, 4, 10:16] = start[1, 3, 10:13] = 1  # and one above, of which a half is 4 mm thick
+    lenient = EffortModel(drawing_mm_per_s=10.0, click_s=1.0, look_s=3.0, tolerance_mm=2.0)
+    found = corrected(start, truth, GEOMETRY, lenient)
+    left = truth.copy()
+    left[1, 9, 10:16] = left[1, 4, 13:16] = 1
+    np.testing.assert_array_equal(found.labels, left)
+    assert (found.clicks, found.changed) == (1 + 1, 6)
+    assert found.drawn_mm == pytest.approx(math.pi / 4 * 3)  # of the upper side
+
+
 def test_a_superfluous_island_takes_a_click_and_a_strange_organ_as_well():
     truth = box(1)
     start = truth.copy()

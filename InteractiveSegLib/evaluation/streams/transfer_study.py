@@ -52,6 +52,8 @@ from InteractiveSegLib.progress import Progress, Steps
 from InteractiveSegLib.prompts.prompts import Prompts
 from InteractiveSegLib.system.files import replacing
 
+LENIENT_MM = 3.0
+"""Errors of this thickness are often let stand: for comparison, as the tolerance decides much of the time."""
 _CPU = torch.device("cpu")
 
 
@@ -124,6 +126,7 @@ class CaseCost:
     """What a case cost, by the effort model.
 
     batch : from 0
+    lenient_s : if all errors up to ``LENIENT_MM`` were let stand in the same starting mask
     hand_s : to draw it all by hand, in all slices
     changed : voxels that were put right. organs : voxels of all organs in the truth
     start : mean Dice of the starting mask
@@ -133,6 +136,7 @@ class CaseCost:
     batch: int
     split: str
     seconds: float
+    lenient_s: float
     hand_s: float
     clicks: int
     drawn_mm: float
@@ -304,6 +308,7 @@ def _annotated(
     whole = way.every == 1 or entry.split == VALIDATION
     slices = range(count) if whole else range((entry.id % way.every), count, way.every)
     mended = corrected(start, case.truth, geometry, effort, slices)
+    lenient = corrected(start, case.truth, geometry, replace(effort, tolerance_mm=LENIENT_MM), slices)
     labels = mended.labels.astype(np.uint8)
     review = Review.of_all(geometry, casebook.labels())
     for label in casebook.labels():
@@ -317,7 +322,7 @@ def _annotated(
         case.name,
         batch,
         entry.split,
-        effort.seconds(mended.slices, mended.clicks, mended.drawn_mm),
+        *(effort.seconds(each.slices, each.clicks, each.drawn_mm) for each in (mended, lenient)),
         by_hand_s(case.truth, geometry, effort),
         mended.clicks,
         mended.drawn_mm,

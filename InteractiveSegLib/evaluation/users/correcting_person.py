@@ -25,7 +25,7 @@ class EffortModel:
     drawing_mm_per_s : speed of the pen along a boundary
     click_s : a click, or putting the pen down at another place
     look_s : looking at a slice, whether anything is wrong in it or not
-    tolerance_mm : errors that are nowhere thicker than this are let stand: none where pixels are larger
+    tolerance_mm : errors are let stand where they are not thicker than this: nowhere, if pixels are larger
     """
 
     drawing_mm_per_s: float = 10.0
@@ -64,9 +64,10 @@ def corrected(
 ) -> Corrected:
     """The mask after a person has looked at these slices, or at all of them, along the thickest voxels.
 
-    Connected errors of a slice that are somewhere thicker than the tolerance are put right as a whole: the pen is put
-    down, and the true boundaries in them are drawn. Superfluous parts without any take a click. An organ that is not
-    there at all is taken out with a click. One more click for every organ says that it is right.
+    The errors of a slice are put right where they are thicker than the tolerance (their morphological opening): for
+    every connected part, the pen is put down and the true boundary in it is drawn, the added path length of Vaassen et
+    al. (Phys Imaging Radiat Oncol 2020). Superfluous parts without any take a click. An organ that is not there at all
+    is taken out with a click. One more click for every organ says that it is right.
 
     Raises
     ------
@@ -85,10 +86,8 @@ def corrected(
         mine, right = np.moveaxis(labels, axis, 0)[number], np.moveaxis(truth, axis, 0)[number]
         strangers = (mine > 0) & ~np.isin(mine, organs)
         clicks += len(np.unique(mine[strangers]))
-        parts, count = ndimage.label(mine != right)
-        thick = np.unique(parts[ndimage.binary_erosion(parts > 0, block)]) if count else np.array([], int)
-        wrong = np.isin(parts, thick[thick > 0])
-        clicks += len(thick[thick > 0])
+        wrong = ndimage.binary_opening(mine != right, block)
+        clicks += ndimage.label(wrong)[1]
         drawn += boundary_mm(right, pixel, wrong)
         wrong |= strangers
         mine[wrong] = right[wrong]
