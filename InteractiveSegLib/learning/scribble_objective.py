@@ -38,6 +38,8 @@ class ScribbleLossSettings:
         they all fall to 0 before the network has learnt anything
     ramp : fraction of the training over which the CRF and the attentive similarity grow to their weights: at full
         weight from the start, they favour a single class everywhere
+    fading : fraction of the training, at its end, over which the weight of the CRF falls to 0 again: the CRF makes
+        thin structures thinner
     """
 
     crf: float = 0.0
@@ -47,6 +49,7 @@ class ScribbleLossSettings:
     radius: int = 5
     held: float = 0.3
     ramp: float = 0.4
+    fading: float = 0.5
 
     def __post_init__(self) -> None:
         if min(self.crf, self.attentive, self.dice) < 0:
@@ -76,16 +79,18 @@ class ScribbleObjective:
         if settings.dice and bool((marks != UNMARKED).any()):
             parts["dice"] = settings.dice * _soft_dice(logits, marks, known)
         probabilities = logits.softmax(dim=1)
-        grown = min(1.0, float(batch["done"]) / settings.ramp) if settings.ramp else 1.0
+        done = float(batch["done"])
+        grown = min(1.0, done / settings.ramp) if settings.ramp else 1.0
         if settings.crf:
             spacing = _spacing(network)
             found = masked_crf(probabilities, batch["image"], marks, spacing, settings.pairs)
             share = _NEIGHBOURS / max(1, 2 * len(half_offsets(spacing, settings.pairs.radius_mm)))
-            parts["crf"] = grown * settings.crf * share * found
+            left = min(1.0, (1 - done) / settings.fading) if settings.fading else 1.0
+            parts["crf"] = grown * left * settings.crf * share * found
         watched: dict[str, float] = {}
         if settings.attentive and network.attention is not None and network.attention.latest is not None:
             latest = network.attention.latest
-            similarity = latest.similarity.detach() if batch["done"] < settings.held else latest.similarity
+            similarity = latest.similarity.detach() if done < settings.held else latest.similarity
             on_cells = _POOL[network.dimensions](probabilities, latest.cells)
             found = attentive_similarity(on_cells, similarity, settings.radius)
             parts["attentive"] = grown * settings.attentive * found

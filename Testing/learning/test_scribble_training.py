@@ -217,14 +217,30 @@ def test_similarities_learn_nothing_in_the_first_part(done, learns):
 @pytest.mark.parametrize("pixel_mm", [0.75, 1.5, 3.0])
 def test_the_crf_weighs_as_much_on_every_grid(pixel_mm):
     network = QUICK.network([1], (9.0, pixel_mm, pixel_mm), True)
-    objective = ScribbleObjective(ScribbleLossSettings(crf=1.0, ramp=0.0))
-    marks = torch.full((1, 96, 96), UNMARKED)
+    settings = ScribbleLossSettings(crf=1.0, ramp=0.0, fading=0.0)
+    found = _crf_term(network, settings, 96, 1.0)
+    assert found == pytest.approx(0.5 * 80 * 0.81, rel=0.15)  # 0.81: the mean weight of neighbours
+
+
+@pytest.mark.parametrize(("done", "weight"), [(0.0, 0.0), (0.2, 0.5), (0.45, 1.0), (0.6, 0.8), (1.0, 0.0)])
+def test_the_crf_comes_and_goes(done, weight):
+    network = QUICK.network([1], (9.0, 1.5, 1.5), True)
+    full = _crf_term(network, ScribbleLossSettings(crf=1.0, ramp=0.0, fading=0.0), 32, done)
+    found = _crf_term(network, ScribbleLossSettings(crf=1.0, ramp=0.4, fading=0.5), 32, done)
+    assert full > 1
+    assert found == pytest.approx(weight * full)
+
+
+def _crf_term(network, settings, side, done):
+    """The term of a network with a probability of a half everywhere, on a constant slice with one mark."""
+    marks = torch.full((1, side, side), UNMARKED)
     marks[0, 0, 0] = 0
-    batch = {"image": torch.ones(1, 1, 96, 96), "marks": marks, "known": torch.ones(1, 2, dtype=torch.bool)}
+    batch = {"image": torch.ones(1, 1, side, side), "marks": marks, "known": torch.ones(1, 2, dtype=torch.bool)}
+    objective = ScribbleObjective(settings)
     with torch.no_grad():
-        network.head.weight.zero_(), network.head.bias.zero_()  # a probability of a half everywhere
-        objective(network, {**batch, "done": torch.tensor(1.0)})
-    assert objective.terms["crf"] == pytest.approx(0.5 * 80 * 0.81, rel=0.15)  # 0.81: the mean weight of neighbours
+        network.head.weight.zero_(), network.head.bias.zero_()
+        objective(network, {**batch, "done": torch.tensor(done)})
+    return objective.terms["crf"]
 
 
 def test_scores_are_of_what_is_known():
