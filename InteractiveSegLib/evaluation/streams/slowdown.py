@@ -23,7 +23,7 @@ from InteractiveSegLib.networks.checkpoint import load_network
 from InteractiveSegLib.progress import Progress, Steps, finish
 from InteractiveSegLib.segmenting.session import ImageSession
 
-_START_S = 120.0  # within which the learner must have started training
+_START_S = 600.0  # within which the learner, at low priority, must have started training
 _POLL_S = 0.2
 _UPDATES = 100_000  # more than can finish in the time: the learner is stopped
 
