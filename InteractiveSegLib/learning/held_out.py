@@ -13,6 +13,7 @@ from InteractiveSegLib.image.geometry import Volume
 from InteractiveSegLib.image.metrics import dice
 from InteractiveSegLib.learning.automatic_network import AutomaticNetwork
 from InteractiveSegLib.learning.organ_layout import ALL
+from InteractiveSegLib.wording.counting import counted
 
 _NEIGHBOURS = np.ones((3, 3, 3), bool)
 
@@ -53,6 +54,19 @@ class HeldOut:
     def scores(self, found: NDArray[np.integer]) -> dict[int, float]:
         """Label -> Dice of a labelmap (K, J, I) where the truth is known, for the labels of the truth."""
         return {label: dice((found == label) & self.known, where) for label, where in self.truth.items() if label > 0}
+
+
+def that_show_objects(cases: Sequence[HeldOut], notes: list[str]) -> list[HeldOut]:
+    """The cases that can be scored; a note says how many others are left out, in which nothing but background is known,
+    and that there is no validation if none is left.
+    """
+    shown = [case for case in cases if any(label > 0 for label in case.truth)]
+    if len(shown) < len(cases):
+        count = counted(len(cases) - len(shown), "validation case is", "validation cases are")
+        notes.append(f"{count} left out, since nothing but background is known there")
+        if not shown:
+            notes.append("no validation case shows an object: the last checkpoint is used")
+    return shown
 
 
 def mean_score(network: AutomaticNetwork, cases: Sequence[HeldOut]) -> float:

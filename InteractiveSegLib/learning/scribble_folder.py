@@ -14,7 +14,7 @@ from InteractiveSegLib.image.image_io import read_labelmap
 from InteractiveSegLib.learning.automatic_card import AutomaticCard
 from InteractiveSegLib.learning.automatic_model import export_model
 from InteractiveSegLib.learning.automatic_network import THICK
-from InteractiveSegLib.learning.held_out import HeldOut
+from InteractiveSegLib.learning.held_out import HeldOut, that_show_objects
 from InteractiveSegLib.learning.scribble_lesson import scribble_lesson
 from InteractiveSegLib.learning.scribble_set import (
     ScribbledImage,
@@ -150,16 +150,17 @@ def _divided(
 
 
 def _held_out(held: list[ScribbledImage], source: ScribbleSource, read: ScribbleSet, notes: list[str]) -> list[HeldOut]:
-    masks = file_pairs(source.images, source.masks).pairs if source.masks is not None else {}
-    cases, masked = [], 0
+    masks = dict(file_pairs(source.images, source.masks).pairs.values()) if source.masks is not None else {}
+    cases = []
     for each in held:
-        if each.name in masks:
-            labels = read_labelmap(masks[each.name][1], each.volume.geometry, notes)
+        if each.file in masks:
+            labels = read_labelmap(masks[each.file], each.volume.geometry, notes)
             cases.append(HeldOut.of_mask(each.volume, labels, (0, *read.labels)))
-            masked += 1
         else:
             cases.append(HeldOut.of_marks(each.volume, each.marks))
-    if cases:
-        images = counted(len(cases), "validation image", "validation images")
-        notes.append(f"the checkpoint is chosen on {images}: {masked} by the full mask, the others by their marks")
-    return cases
+    shown = that_show_objects(cases, notes)
+    if shown:
+        images = counted(len(shown), "validation image", "validation images")
+        by_mask = sum(bool(case.known.all()) for case in shown)
+        notes.append(f"the checkpoint is chosen on {images}: {by_mask} by the full mask, the others by their marks")
+    return shown

@@ -20,7 +20,7 @@ from InteractiveSegLib.learning.automatic_card import CARD, AutomaticCard
 from InteractiveSegLib.learning.automatic_model import export_model
 from InteractiveSegLib.learning.automatic_network import THICK, AutomaticNetwork
 from InteractiveSegLib.learning.automatic_teacher import AutomaticTeacher
-from InteractiveSegLib.learning.held_out import HeldOut, largest_parts, mean_score
+from InteractiveSegLib.learning.held_out import HeldOut, largest_parts, mean_score, that_show_objects
 from InteractiveSegLib.learning.leftovers import candidate_folder, sweep, training_folder
 from InteractiveSegLib.learning.scribble_lesson import scribble_lesson
 from InteractiveSegLib.learning.scribble_set import ScribbledImage, ScribbleSet, checked_set, spacing_of
@@ -173,7 +173,7 @@ class ScribbleLearner:
                 cases.append(HeldOut.of_mask(self.casebook.volume(entry), accepted.labels, of, known))
         if not cases:
             self.notes.append("no validation case has scribbles or a mask: the last checkpoint is used")
-        return cases
+        return that_show_objects(cases, self.notes)
 
     def _trained(self, scribbled: ScribbleSet, held_out: list[HeldOut], key: int) -> Steps[Version]:
         marked = [(each.volume, each.marks) for each in scribbled.images]

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from InteractiveSegLib.image.geometry import Volume
@@ -53,15 +52,9 @@ def scribble_lesson(
         factor = np.array(image.shape) / [volume.geometry.shape_kji[axis] for axis in axes.order]
         count = np.zeros(image.shape, np.int64)
         np.add.at(count, tuple(np.floor((points + 0.5) * factor).astype(int).T), 1)
-        wins = count > (most if place > 1 else 0)
-        found[wins], most[wins] = place, count[wins]
+        wins = count > most
+        found[wins] = place
+        if place:  # any mark of a label outweighs the background
+            most[wins] = count[wins]
     classes = np.array([True, *(label in known for label in network.labels)])
     return ScribbleLesson(image, found, classes)
-
-
-def brought(mask: NDArray[np.bool_], volume: Volume, network: AutomaticNetwork) -> NDArray[np.bool_]:
-    """A dense mask (K, J, I) on the voxels of the network, by the nearest voxel."""
-    axes = network.axes_of(volume.geometry)
-    shape = seen(volume, axes, network.spacing_mm).shape
-    turned = torch.from_numpy(axes.turned(mask).astype(np.float32))[None, None]
-    return torch.nn.functional.interpolate(turned, tuple(shape), mode="nearest-exact")[0, 0].numpy() > 0.5

@@ -50,12 +50,14 @@ class ScribbledImage:
     """name : of the case
     patient : whose image it is
     marks : label -> (K, J, I) bool, 0 is the background; of those that occur
+    file : of the image, if it comes from a folder
     """
 
     name: str
     patient: str
     volume: Volume
     marks: Mapping[int, NDArray[np.bool_]]
+    file: Path | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +108,7 @@ def scribbled_images(
         volume, drawn = pair.read(notes)
         marks = marks_of(drawn, values, pair.labels)
         match = expression.search(name) if expression else None
-        read.append(ScribbledImage(name, match.group() if match else name, volume, marks))
+        read.append(ScribbledImage(name, match.group() if match else name, volume, marks, pair.image))
     return checked_set(read, notes)
 
 
@@ -149,18 +151,16 @@ def checked_set(read: Sequence[ScribbledImage], notes: list[str]) -> ScribbleSet
     InputError : no image is left, or no label or no background is marked.
     """
     kept = []
-    for each in read:
+    for each in _marked(read, notes):
         array = each.volume.array_kji
-        if not each.marks:
-            notes.append(f"{each.name} is left out: nothing is marked in it")
-        elif not np.isfinite(array).any() or not np.ptp(array[np.isfinite(array)]):
-            notes.append(f"{each.name} is left out: the image has the same intensity everywhere")
-        else:
+        if np.isfinite(array).any() and np.ptp(array[np.isfinite(array)]):
             kept.append(each)
-    merged = _merged(kept, notes)
-    if not merged:
+        else:
+            notes.append(f"{each.name} is left out: the image has the same intensity everywhere")
+    kept = _marked(_merged(kept, notes), notes)
+    if not kept:
         raise InputError("there is nothing to learn from: none of the images has both contrast and scribbles")
-    images_of = Counter(label for each in merged for label in each.marks)
+    images_of = Counter(label for each in kept for label in each.marks)
     labels = tuple(sorted(set(images_of) - {0}))
     if not labels:
         raise InputError("nothing but background is marked: scribble on the objects, too")
@@ -170,13 +170,13 @@ def checked_set(read: Sequence[ScribbledImage], notes: list[str]) -> ScribbleSet
             "end. Scribble on the background, too, with the value of --background"
         )
     for label in labels:
-        if images_of[label] < len(merged):
-            images = counted(len(merged), "image", "images")
+        if images_of[label] < len(kept):
+            images = counted(len(kept), "image", "images")
             notes.append(
                 f"label {label} is marked in {images_of[label]} of {images}; in the others, background may be this "
                 "label, too"
             )
-    return ScribbleSet(tuple(merged), labels)
+    return ScribbleSet(tuple(kept), labels)
 
 
 def split_patients(patients: Iterable[str], validation: int, seed: int) -> tuple[list[str], list[str]]:
@@ -219,7 +219,7 @@ def spacing_of(images: Sequence[Scribbled], thick: float, side: int) -> tuple[tu
     s, p, q = (float(mm) for mm in np.median(first, axis=0))
     if s >= thick * max(p, q):
         factor = min(_coarsened(images, max(p, q), side), s / (thick * max(p, q)))
-        return (s, p * factor, q * factor), True
+        return (max(s, thick * max(p * factor, q * factor)), p * factor, q * factor), True  # not thinner by rounding
     along = [PatientAxes.of(each).spacing_mm(each) for each in geometries]
     s, p, q = (float(mm) for mm in np.median(along, axis=0))
     return (s, p, q), False
@@ -240,6 +240,17 @@ def _in_plane(geometry: Geometry) -> list[float]:
     """Spacing along the axes that are longer than one voxel, two at most; if there are none, the smallest."""
     found = [mm for n, mm in zip(geometry.shape_kji, geometry.spacing_kji_mm, strict=True) if n > 1]
     return (found or [min(geometry.spacing_kji_mm)])[:2]
+
+
+def _marked(images: Iterable[ScribbledImage], notes: list[str]) -> list[ScribbledImage]:
+    """Those in which anything is marked; each of the others gets a note."""
+    found = []
+    for each in images:
+        if each.marks:
+            found.append(each)
+        else:
+            notes.append(f"{each.name} is left out: nothing is marked in it")
+    return found
 
 
 def _merged(images: Sequence[ScribbledImage], notes: list[str]) -> list[ScribbledImage]:

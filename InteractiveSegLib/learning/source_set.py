@@ -45,6 +45,7 @@ class SourcePair:
                 f"most {MOST_SOURCE_VOXELS} (512 x 512 x 512): crop it, or resample it to larger voxels"
             )
         volume = read_volume(self.image)
+        notes += volume.notes
         return volume, read_labelmap(self.labels, volume.geometry, notes)
 
 

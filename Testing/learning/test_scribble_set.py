@@ -7,6 +7,7 @@ from scribbled_rings import GEOMETRY, SHAPE, image, scribbles, write_case, write
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.geometry import Geometry, Volume
 from InteractiveSegLib.image.image_io import write_image, write_labelmap
+from InteractiveSegLib.learning.automatic_network import AutomaticNetwork
 from InteractiveSegLib.learning.scribble_set import (
     ScribbleValues,
     scribbled_images,
@@ -14,6 +15,7 @@ from InteractiveSegLib.learning.scribble_set import (
     split_patients,
 )
 from InteractiveSegLib.progress import finish
+from InteractiveSegLib.prompts.scribbles import BACKGROUND
 
 
 def read(folder, values=None, patient=None):
@@ -122,6 +124,16 @@ def test_contradictory_scribbles_on_one_image_count_as_none(tmp_path):
     )
 
 
+def test_an_image_whose_marks_all_contradict_each_other_is_left_out(tmp_path):
+    write_case(tmp_path, "a", 0)
+    other = {0: 0, 1: 2, 2: BACKGROUND, BACKGROUND: 1}
+    write_case(tmp_path, "b", 0, np.vectorize(other.get)(scribbles(0)).astype(np.uint8))
+    write_case(tmp_path, "c", 1)
+    found, notes = read(tmp_path)
+    assert [each.name for each in found.images] == ["c"]
+    assert notes[-1] == "a is left out: nothing is marked in it"
+
+
 def test_scribbles_on_another_grid_are_refused(tmp_path):
     write_case(tmp_path, "a", 0)
     write_labelmap(tmp_path / "a_scribble.nii.gz", scribbles(0), Geometry(SHAPE, np.diag([-1.0, -1.0, 5.0, 1.0])))
@@ -155,6 +167,14 @@ def test_thick_slices_come_first_and_single_ones_count_as_thick():
     assert spacing((9, 40, 30), (8.0, 1.5, 1.25)) == ((8.0, 1.5, 1.25), True)
     assert spacing((9, 40, 30), (1.5, 1.0, 1.0)) == ((1.5, 1.0, 1.0), False)
     assert spacing((1, 40, 30), (1.0, 1.0, 1.0)) == ((3.0, 1.0, 1.0), True)
+
+
+@pytest.mark.parametrize("pixel", [0.58, 0.7, 0.74, 0.78, 0.87, 0.91])
+def test_thick_slices_stay_thick_for_the_network_whatever_is_rounded(pixel):
+    found, slices_first = spacing((9, 200, 200), (3.0, pixel, pixel), rows=slice(200), columns=slice(200))
+    assert slices_first
+    assert found == pytest.approx((3.0, 1.0, 1.0))
+    assert AutomaticNetwork.dimensions_of(found) == 2
 
 
 def test_pixels_are_as_large_as_it_takes_to_show_the_objects_in_a_patch():

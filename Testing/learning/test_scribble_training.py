@@ -10,6 +10,7 @@ from scribbled_rings import GEOMETRY, SHAPE, image, scribbles, truth, write_case
 
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.geometry import Geometry, Volume
+from InteractiveSegLib.image.image_io import write_image, write_labelmap
 from InteractiveSegLib.image.metrics import dice
 from InteractiveSegLib.learning.automatic_card import AutomaticCard, is_automatic
 from InteractiveSegLib.learning.automatic_model import AutomaticModel
@@ -37,6 +38,8 @@ QUICK = ScribbleSettings(
     attention="model.1.submodule.0",
     validations=3,
 )
+
+ONE_STEP = replace(QUICK, steps=1, validations=1)
 
 
 def taught(folder, output, settings=QUICK, seen=None, **source):
@@ -106,6 +109,35 @@ def test_it_goes_on_where_it_was_stopped_and_ends_the_same(ended, tmp_path):
         assert torch.equal(value, again.training.network.state_dict()[name]), name
 
 
+def test_full_masks_belong_to_images_whatever_words_the_names_of_the_scribbles_hold(tmp_path):
+    for name in ("scans/p{}_image", "drawn/p{}_image"):
+        for seed in range(3):
+            path = tmp_path / f"{name.format(seed)}.nii.gz"
+            path.parent.mkdir(exist_ok=True)
+            write_image(path, image(seed) if name[0] == "s" else scribbles(seed), GEOMETRY)
+    (tmp_path / "full").mkdir()
+    for seed in range(3):
+        write_labelmap(tmp_path / "full" / f"p{seed}_label.nii.gz", truth(seed), GEOMETRY)
+    source = ScribbleSource(tmp_path / "scans", tmp_path / "drawn", tmp_path / "full")
+    found = finish(folder_steps(source, tmp_path / "out", ONE_STEP, CPU))
+    assert (
+        "the checkpoint is chosen on 1 validation image: 1 by the full mask, the others by their marks" in found.notes
+    )
+
+
+def test_validation_that_shows_no_object_chooses_nothing(tmp_path):
+    for seed in range(3):
+        marks = np.where(scribbles(seed) == 255, 255, 0) if seed == 2 else scribbles(seed)
+        write_case(tmp_path / "data", f"p{seed}", seed, marks.astype(np.uint8))
+    seed = next(seed for seed in range(99) if split_patients(["p0", "p1", "p2"], 1, seed)[1] == ["p2"])
+    found = taught(tmp_path / "data", tmp_path / "out", replace(ONE_STEP, seed=seed), validation=1)
+    assert found.training.step == ONE_STEP.steps
+    assert not found.training.curve
+    assert "1 validation case is left out, since nothing but background is known there" in found.notes
+    assert "no validation case shows an object: the last checkpoint is used" in found.notes
+    assert json.loads((tmp_path / "out" / "model.json").read_text())["training"]["validation_dice"] is None
+
+
 def test_a_folder_is_not_gone_on_with_by_another_training(ended):
     folder = ended[2]
     with pytest.raises(InputError, match="contains a training with other images, scribbles or settings"):
@@ -170,16 +202,16 @@ def test_a_label_that_only_validation_would_show_is_refused(tmp_path):
         taught(tmp_path / "data", tmp_path / "out", replace(QUICK, seed=seed), validation=1)
 
 
-def test_thin_strokes_survive_on_coarser_voxels():
+@pytest.mark.parametrize("label", [1, 2])
+def test_thin_strokes_survive_on_coarser_voxels(label):
     network = QUICK.network([1, 2], (6.0, 2.0, 2.0), True)
-    marks = {1: np.zeros(SHAPE, bool), 0: np.zeros(SHAPE, bool)}
-    marks[1][1, 10, 5:9], marks[0][1, 11, 5:9], marks[0][2, 0, :] = True, True, True
-    lesson = scribble_lesson(Volume(image(0), GEOMETRY, "x"), marks, network, [1])
+    marks = {label: np.zeros(SHAPE, bool), 0: np.zeros(SHAPE, bool)}
+    marks[label][1, 10, 5:9], marks[0][1, 11, 4:10], marks[0][2, 0, :] = True, True, True
+    lesson = scribble_lesson(Volume(image(0), GEOMETRY, "x"), marks, network, [label])
     assert lesson.marks.shape == (3, 20, 20)
-    assert sorted(np.unique(lesson.marks).tolist()) == [UNMARKED, 0, 1]
-    assert int((lesson.marks == 1).sum()) in (2, 3)  # 4 voxels of 1 mm, where background was drawn, too
-    assert int((lesson.marks == 0).sum()) == 20
-    assert lesson.known.tolist() == [True, True, False]
+    assert sorted(np.unique(lesson.marks).tolist()) == [UNMARKED, 0, label]
+    assert int((lesson.marks == label).sum()) == 3  # 4 voxels of 1 mm, more of whose neighbours are background
+    assert lesson.known.tolist() == [True, label == 1, label == 2]
 
 
 def test_batches_depend_on_seed_and_number_alone():
