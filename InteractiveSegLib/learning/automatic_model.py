@@ -18,6 +18,7 @@ from InteractiveSegLib.learning.automatic_card import CARD, MODEL, AutomaticCard
 from InteractiveSegLib.learning.automatic_network import AutomaticNetwork, in_windows
 from InteractiveSegLib.learning.held_out import largest_parts
 from InteractiveSegLib.learning.image_lesson import PatientAxes, on_image_grid, seen
+from InteractiveSegLib.networks.checkpoint import replacing_by_torch
 from InteractiveSegLib.networks.model_trust import Ask, read_trusted, refuse, trust
 from InteractiveSegLib.networks.script_model import ScriptModel
 from InteractiveSegLib.progress import Progress, Steps, finish
@@ -44,13 +45,9 @@ def export_model(network: AutomaticNetwork, card: AutomaticCard, folder: Path) -
     make_folder(folder)
     with replacing(folder / CARD) as temporary:
         temporary.write_text(json.dumps(card.as_json(), indent=1), "utf-8")
-    with replacing(folder / MODEL) as temporary:
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", DeprecationWarning)
-                torch.jit.save(script, str(temporary))
-        except RuntimeError as error:  # of a full disk
-            raise OSError(str(error).splitlines()[0]) from error
+    with replacing_by_torch(folder / MODEL) as temporary, warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.jit.save(script, str(temporary))
     trust(hashlib.sha256((folder / MODEL).read_bytes()).hexdigest(), str((folder / MODEL).resolve()))
     return folder / MODEL
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,25 +79,35 @@ class AutomaticTeacher:
         return network.eval()
 
     def lesson(self, case: CaseTargets, network: AutomaticNetwork) -> ImageLesson | None:
-        """The case as a lesson; None if the reviewed part is thinner than half a voxel of the network's grid."""
+        """The case as a lesson; None if none of the network's labels is known in it, or only in a part that is thinner
+        than half a voxel of the network's grid.
+        """
         axes = network.axes_of(case.volume.geometry)
         own = axes.spacing_mm(case.volume.geometry)
 
         def brought(array: NDArray[np.float32]) -> NDArray[np.float32]:
             return resampled(torch.from_numpy(axes.turned(array)), own, network.spacing_mm).numpy()
 
-        image = seen(case.volume, axes, network.spacing_mm).numpy()
         labels = tuple(label for label in network.labels if label in case.targets)
+        if not labels:
+            return None
+        image = seen(case.volume, axes, network.spacing_mm).numpy()
+        grid: dict[str, Any] = {"spacing_mm": network.spacing_mm, "slices_first": network.slices_first}
         targets = np.stack([brought(case.targets[label]) for label in labels])
         if not any(label in case.known for label in labels):
-            return ImageLesson(image, labels, targets, brought(case.weight))
+            return ImageLesson(image, labels, targets, brought(case.weight), **grid)
         shape = case.volume.geometry.shape_kji
         spread = (np.broadcast_to(case.known.get(label, True), shape).astype(np.float32) for label in labels)
         share = np.stack([brought(where) for where in spread])
         known = share >= _KNOWN
         targets = np.where(known, targets / np.maximum(share, _KNOWN), 0)  # the mean of what is known
         weight = brought(case.weight) * known.any(axis=0)  # unreviewed voxels are not learnt
-        return ImageLesson(image, labels, targets, weight, known=known) if weight.any() else None
+        return ImageLesson(image, labels, targets, weight, known=known, **grid) if weight.any() else None
+
+    def fits(self, lesson: ImageLesson, network: AutomaticNetwork, known: Collection[int]) -> bool:
+        same_grid = lesson.spacing_mm == network.spacing_mm and lesson.slices_first == network.slices_first
+        remembered = lesson.dark_labels == network.labels[: len(lesson.dark_labels)]
+        return same_grid and remembered and set(lesson.labels) == set(network.labels) & set(known)
 
     def batches(
         self, lessons: Sequence[ImageLesson], network: AutomaticNetwork, settings: LearnSettings, seed: int
@@ -110,7 +120,7 @@ class AutomaticTeacher:
         return patch_loss(settings.dark_share if settings.replay == DARK else 0.0)
 
     def remembered(self, lesson: ImageLesson, network: AutomaticNetwork) -> ImageLesson:
-        return lesson.with_dark(network.logits(torch.from_numpy(lesson.image)))
+        return lesson.with_dark(network.logits(torch.from_numpy(lesson.image)), network.labels)
 
     def pack(self, lesson: ImageLesson) -> dict[str, NDArray]:
         return lesson.arrays()

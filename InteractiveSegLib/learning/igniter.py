@@ -23,7 +23,7 @@ from InteractiveSegLib.casebook.new_files import sha256_of
 from InteractiveSegLib.casebook.splits import TEST
 from InteractiveSegLib.casebook.version_files import weights_checksums
 from InteractiveSegLib.device import bfloat16_is_fast
-from InteractiveSegLib.errors import InputError, OutputError
+from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.geometry import Geometry
 from InteractiveSegLib.learning.automatic_network import AutomaticNetwork
 from InteractiveSegLib.learning.automatic_teacher import AutomaticTeacher
@@ -51,7 +51,7 @@ from InteractiveSegLib.learning.versions import (
 from InteractiveSegLib.progress import Progress, Steps
 from InteractiveSegLib.prompts.prompts import Prompts
 from InteractiveSegLib.system.files import make_folder
-from InteractiveSegLib.system.process_lock import ProcessLock
+from InteractiveSegLib.system.process_lock import locked_folder
 from InteractiveSegLib.training.trainer import TrainSettings, train
 from InteractiveSegLib.wording.counting import counted
 
@@ -144,7 +144,7 @@ class Igniter:
             )
         if len(pairs) == 1:
             self.notes.append("there is only one labelled image to learn from: expect rough starting masks")
-        lock = self._locked()
+        lock = locked_folder(self.folder, "the igniter of this casebook is already running in another process")
         try:
             table, geometries = yield from self._inspected(pairs)
             key = self._key(pairs, table)
@@ -162,15 +162,6 @@ class Igniter:
 
     def _targets(self) -> list[CaseEntry]:
         return [entry for entry in self.casebook.cases() if entry.split != TEST]
-
-    def _locked(self) -> ProcessLock:
-        try:
-            make_folder(self.folder)
-            return ProcessLock(self.folder / "lock")
-        except BlockingIOError as error:
-            raise InputError("the igniter of this casebook is already running in another process") from error
-        except OSError as error:
-            raise OutputError(f"cannot write {self.folder}: {error.strerror or error}") from error
 
     def _inspected(self, pairs: Sequence[SourcePair]) -> Steps[tuple[LabelTable, list[Geometry]]]:
         """Read the whole source once before training, so that its faults are reported first."""
@@ -231,7 +222,7 @@ class Igniter:
         place = candidate_folder(self.folder, key)
         make_folder(place)
         self._teacher.save(taught.cpu(), place, {"images": len(pairs), "steps": settings.steps, "seed": settings.seed})
-        keep_source(place, lessons, network, layout)
+        keep_source(place, lessons, layout)
         reason = (
             f"learnt {', '.join(table.names.values())} from {counted(len(pairs), 'labelled image', 'labelled images')}"
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,8 +26,9 @@ class ImageLesson:
     labels : of the targets
     targets : (L, S, P, Q) float32; the rest is background
     weight : (S, P, Q) float32
-    dark : (1 + L', S, P, Q) float16, a network's logits for the first labels when the image was new, or None
+    dark : (1 + L', S, P, Q) float16, a network's logits for ``dark_labels`` when the image was new, or None
     known : (L, S, P, Q) bool, where the targets are known; None if they are known everywhere. Elsewhere they are 0
+    spacing_mm, slices_first : those of the network that the image is for
     """
 
     image: NDArray[np.float32]
@@ -36,6 +37,9 @@ class ImageLesson:
     weight: NDArray[np.float32]
     dark: NDArray[np.float16] | None = None
     known: NDArray[np.bool_] | None = None
+    dark_labels: tuple[int, ...] = ()
+    spacing_mm: tuple[float, ...] = ()
+    slices_first: bool = False
 
     def arrays(self) -> dict[str, NDArray]:
         """Arrays for ``numpy.savez``; inverse of ``from_arrays``."""
@@ -44,21 +48,27 @@ class ImageLesson:
         return {
             **kept,
             "labels": np.array(self.labels, int),
+            "dark_labels": np.array(self.dark_labels, int),
+            "spacing_mm": np.array(self.spacing_mm, float),
+            "slices_first": np.array(self.slices_first),
             **{name: array for name, array in more.items() if array is not None},
         }
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray]) -> ImageLesson:
-        """Inverse of ``arrays``. InputError if an array is missing."""
+        """Inverse of ``arrays``. InputError if one of the arrays that every lesson has is missing."""
         if missing := {"image", "labels", "targets", "weight"} - set(arrays):
             raise InputError(f"a stored image has no {', '.join(sorted(missing))}")
         image, targets, weight = (arrays[name].astype(np.float32) for name in ("image", "targets", "weight"))
-        labels = tuple(arrays["labels"].tolist())
-        return cls(image, labels, targets, weight, arrays.get("dark"), arrays.get("known"))
+        labels, dark_labels, spacing = (
+            tuple(arrays[name].tolist()) if name in arrays else () for name in ("labels", "dark_labels", "spacing_mm")
+        )
+        dark, known, slices_first = (arrays.get(name) for name in ("dark", "known", "slices_first"))
+        return cls(image, labels, targets, weight, dark, known, dark_labels, spacing, bool(slices_first))
 
-    def with_dark(self, logits: Tensor) -> ImageLesson:
-        """A copy with a network's logits (1 + L', S, P, Q)."""
-        return replace(self, dark=logits.numpy().astype(np.float16))
+    def with_dark(self, logits: Tensor, labels: Sequence[int]) -> ImageLesson:
+        """A copy with a network's logits (1 + L', S, P, Q) for these labels."""
+        return replace(self, dark=logits.numpy().astype(np.float16), dark_labels=tuple(labels))
 
 
 @dataclass(frozen=True)

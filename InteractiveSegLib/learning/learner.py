@@ -17,7 +17,7 @@ from InteractiveSegLib.casebook.casebook import Casebook
 from InteractiveSegLib.casebook.entries import Acceptance
 from InteractiveSegLib.casebook.splits import TRAIN
 from InteractiveSegLib.casebook.version_files import weights_checksums
-from InteractiveSegLib.errors import InputError, OutputError
+from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.learning.case_targets import case_targets
 from InteractiveSegLib.learning.judge import JudgeSettings
 from InteractiveSegLib.learning.leftovers import candidate_folder, sweep, training_folder
@@ -38,7 +38,7 @@ from InteractiveSegLib.learning.versions import (
 from InteractiveSegLib.progress import Progress, Steps
 from InteractiveSegLib.system.contained_path import contained_path
 from InteractiveSegLib.system.files import make_folder
-from InteractiveSegLib.system.process_lock import ProcessLock
+from InteractiveSegLib.system.process_lock import locked_folder
 from InteractiveSegLib.training.trainer import TrainingDivergedError
 
 RUNNING, DONE, DROPPED = "running", "done", "dropped"
@@ -118,7 +118,8 @@ class StreamLearner:
         """
         learnt: list[Learnt] = []
         unreadable: set[int] = set()
-        lock = self._locked()
+        held = f"the learner of the {self.teacher.name} network is already running in another process"
+        lock = locked_folder(self.folder, held)
         try:
             while (plan := self._next_plan(unreadable)) is not None:
                 try:
@@ -137,17 +138,6 @@ class StreamLearner:
         """Acceptances that are still to be learnt, the next one first."""
         done = {row["acceptance_id"]: row["state"] for row in self._trainings()}
         return [found for found in self._taught() if done.get(found.id, RUNNING) == RUNNING]
-
-    def _locked(self) -> ProcessLock:
-        try:
-            make_folder(self.folder)
-            return ProcessLock(self.folder / "lock")
-        except BlockingIOError as error:
-            raise InputError(
-                f"the learner of the {self.teacher.name} network is already running in another process"
-            ) from error
-        except OSError as error:
-            raise OutputError(f"cannot write {self.folder}: {error.strerror or error}") from error
 
     def _taught(self) -> Iterator[Acceptance]:
         splits = {case.id: case.split for case in self.casebook.cases()}
@@ -271,10 +261,12 @@ class StreamLearner:
         return Learnt(case, None, False, reason)
 
     def _lesson(self, found: Acceptance, alpha: float, settings: LearnSettings, network: Any) -> Any:
-        """A lesson from the store, or from the accepted mask."""
+        """A lesson from the store, or from the accepted mask if the store has none that fits the network."""
         kept = self.store.load(found.id)
         if kept is not None:
-            return self.teacher.unpack(kept)
+            lesson = self.teacher.unpack(kept)
+            if self.teacher.fits(lesson, network, found.known_labels):
+                return lesson
         case = self.casebook.case_of_id(found.case_id)
         accepted = load_accepted(case, found)
         taught = case_targets(self.casebook.volume(case), accepted, found.known_labels, alpha, settings.person_weight)

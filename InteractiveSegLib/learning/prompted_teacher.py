@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,9 @@ class PromptedTeacher:
             if (case.targets[label] > 0.5).any() or label in case.prompts.labels
         ]
         return objects or None
+
+    def fits(self, lesson: Objects, network: Member, known: Collection[int]) -> bool:
+        return True
 
     def batches(self, lessons: Sequence[Objects], network: Member, settings: LearnSettings, seed: int) -> Dataset[Any]:
         return ObjectBatches(

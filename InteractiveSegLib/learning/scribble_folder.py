@@ -27,7 +27,7 @@ from InteractiveSegLib.learning.scribble_set import (
 from InteractiveSegLib.learning.scribble_training import ScribbleSettings, TrainingResult, fingerprint, training_steps
 from InteractiveSegLib.progress import Steps
 from InteractiveSegLib.system.files import make_folder, replacing
-from InteractiveSegLib.system.process_lock import ProcessLock
+from InteractiveSegLib.system.process_lock import locked_folder
 from InteractiveSegLib.wording.counting import counted
 
 _SHARE = 5  # one patient in so many is for validation, but at least one
@@ -77,11 +77,7 @@ def folder_steps(
     TrainingDivergedError : the loss is not finite.
     """
     notes: list[str] = []
-    make_folder(output)
-    try:
-        lock = ProcessLock(output / "lock")
-    except BlockingIOError as error:
-        raise InputError(f"another process is already training in {output}") from error
+    lock = locked_folder(output, f"another process is already training in {output}")
     try:
         read = yield from scribbled_images(source.images, source.scribbles, source.values, source.patient, notes)
         learnt, held = _divided(read, source, settings, notes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -13,8 +15,9 @@ from InteractiveSegLib.casebook.case_rounds import last_round
 from InteractiveSegLib.casebook.casebook import Casebook
 from InteractiveSegLib.casebook.entries import CaseEntry
 from InteractiveSegLib.casebook.splits import TEST, TRAIN, VALIDATION
+from InteractiveSegLib.casebook.states import State
 from InteractiveSegLib.casebook.version_files import weights_checksums
-from InteractiveSegLib.errors import InputError, OutputError
+from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.geometry import Geometry
 from InteractiveSegLib.learning.automatic_card import CARD, AutomaticCard
 from InteractiveSegLib.learning.automatic_model import export_model
@@ -28,6 +31,7 @@ from InteractiveSegLib.learning.scribble_training import ScribbleSettings, Train
 from InteractiveSegLib.learning.starting import Started, start_steps
 from InteractiveSegLib.learning.versions import (
     IN_USE,
+    REFUSED,
     Version,
     add_version,
     in_use,
@@ -37,11 +41,12 @@ from InteractiveSegLib.learning.versions import (
 )
 from InteractiveSegLib.progress import Steps
 from InteractiveSegLib.prompts.scribbles import BACKGROUND
-from InteractiveSegLib.system.files import make_folder
-from InteractiveSegLib.system.process_lock import ProcessLock
+from InteractiveSegLib.system.files import make_folder, replacing
+from InteractiveSegLib.system.process_lock import locked_folder
 from InteractiveSegLib.wording.counting import counted
 
 SCRIBBLES = "scribbles"
+_REFUSED = "refused.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,13 +113,7 @@ class ScribbleLearner:
         OutputError : the casebook cannot be written, or the disk is full.
         TrainingDivergedError : the loss is not finite.
         """
-        try:
-            make_folder(self.folder)
-            lock = ProcessLock(self.folder / "lock")
-        except BlockingIOError as error:
-            raise InputError("another process is already learning from the scribbles of this casebook") from error
-        except OSError as error:
-            raise OutputError(f"cannot write {self.folder}: {error.strerror or error}") from error
+        lock = locked_folder(self.folder, "another process is already learning from the scribbles of this casebook")
         try:
             scribbled = checked_set(self._scribbled(TRAIN), self.notes)
             held_out = self._held_out(scribbled)
@@ -122,6 +121,7 @@ class ScribbleLearner:
             key = int(fingerprint(self.settings, marked, held_out)[:12], 16)
             place = candidate_folder(self.folder, key)
             version = next((each for each in versions(self.casebook, SCRIBBLES) if each.folder == place), None)
+            version = version or self._refused(key)
             if version is None:
                 sweep(self.casebook, SCRIBBLES, self.folder, [key])
                 version = yield from self._trained(scribbled, held_out, key)
@@ -131,15 +131,38 @@ class ScribbleLearner:
             lock.release()
         return ScribblesLearnt(version.id, version.state == IN_USE, version.reason, started, tuple(self.notes))
 
+    def _refused(self, key: int) -> Version | None:
+        """What became of this training if its network, whose weights are deleted, was worse than the one in use."""
+        before, number = in_use(self.casebook, SCRIBBLES), self._refusals().get(str(key))
+        for each in versions(self.casebook, SCRIBBLES):
+            if each.id == number and each.state == REFUSED and before is not None and each.parent == before.id:
+                return each
+        return None
+
+    def _refusals(self) -> dict[str, int]:
+        """Key of a training -> number of the version that was refused."""
+        with suppress(OSError, ValueError):
+            known = json.loads((self.folder / _REFUSED).read_text("utf-8"))
+            if isinstance(known, dict):
+                return known
+        return {}
+
     def _scribbled(self, split: str) -> list[ScribbledImage]:
-        found = []
+        found, fault = [], None
         for entry in self.casebook.cases():
-            if entry.split != split or latest(self.casebook, entry) is not None:
+            left_out = entry.split != split or entry.state is State.SKIPPED
+            if left_out or latest(self.casebook, entry) is not None:
                 continue
-            marks = self._marks(entry)
-            if marks:
-                found.append(ScribbledImage(entry.name, entry.patient, self.casebook.volume(entry), marks))
+            try:
+                marks = self._marks(entry)
+                if marks:
+                    found.append(ScribbledImage(entry.name, entry.patient, self.casebook.volume(entry), marks))
+            except InputError as error:
+                fault = error
+                self.notes.append(f"{entry.name} is left out: {error}")
         if not found and split == TRAIN:
+            if fault is not None:
+                raise fault
             raise InputError(
                 f"the casebook {self.casebook.folder} has no training case with scribbles and without an accepted "
                 "mask: there are no scribbles to learn from"
@@ -161,6 +184,7 @@ class ScribbleLearner:
                 continue
             try:
                 accepted = load_accepted(entry, found)
+                volume = self.casebook.volume(entry)
             except InputError as error:
                 self.notes.append(f"a validation case is left out: {error}")
                 continue
@@ -170,7 +194,7 @@ class ScribbleLearner:
                     known = known & accepted.review.known_kji(label)
             if known.any():
                 of = (0, *scribbled.labels)
-                cases.append(HeldOut.of_mask(self.casebook.volume(entry), accepted.labels, of, known))
+                cases.append(HeldOut.of_mask(volume, accepted.labels, of, known))
         if not cases:
             self.notes.append("no validation case has scribbles or a mask: the last checkpoint is used")
         return that_show_objects(cases, self.notes)
@@ -202,6 +226,9 @@ class ScribbleLearner:
                 rows.execute("INSERT OR IGNORE INTO label VALUES (?, ?)", [label, f"label {label}"])
             parent = None if before is None else before.id
             number = add_version(rows, SCRIBBLES, parent, good, file, seen, {}, reason, weights_checksums(place))
+        if not good:
+            with replacing(self.folder / _REFUSED) as temporary:
+                temporary.write_text(json.dumps({**self._refusals(), str(key): number}), "utf-8")
         prune(self.casebook, SCRIBBLES)
         return next(each for each in versions(self.casebook, SCRIBBLES) if each.id == number)
 

@@ -22,6 +22,7 @@ from InteractiveSegLib.learning.held_out import HeldOut, helpful_parts, mean_sco
 from InteractiveSegLib.learning.scribble_batches import ScribbleBatches, ScribblePatches
 from InteractiveSegLib.learning.scribble_lesson import ScribbleLesson
 from InteractiveSegLib.learning.scribble_objective import ScribbleLossSettings, ScribbleObjective
+from InteractiveSegLib.networks.checkpoint import replacing_by_torch
 from InteractiveSegLib.progress import Progress, Steps
 from InteractiveSegLib.system.files import make_folder, replacing
 from InteractiveSegLib.training.trainer import TrainSettings, train
@@ -83,12 +84,16 @@ def fingerprint(
     scribbled: Iterable[tuple[Volume, Mapping[int, NDArray[np.bool_]]]],
     held_out: Iterable[HeldOut],
 ) -> str:
-    """A hash of images, marks, validation cases and settings, wherever they are stored."""
+    """A hash of images, their grids, marks, validation cases and settings, wherever they are stored."""
     digest = hashlib.sha256(json.dumps(asdict(settings)).encode())
-    for volume, marks in (*scribbled, *((case.volume, case.truth) for case in held_out)):
-        digest.update(np.ascontiguousarray(volume.array_kji).tobytes())
+    learnt = ((volume, marks, None) for volume, marks in scribbled)
+    for volume, marks, known in (*learnt, *((case.volume, case.truth, case.known) for case in held_out)):
+        grid = [volume.geometry.shape_kji, volume.geometry.ijk_to_ras.tolist()]
+        digest.update(json.dumps(grid).encode() + np.ascontiguousarray(volume.array_kji).tobytes())
         for label, where in sorted(marks.items()):
             digest.update(f"{label}".encode() + np.packbits(where).tobytes())
+        if known is not None:
+            digest.update(np.packbits(known).tobytes())
     return digest.hexdigest()
 
 
@@ -206,7 +211,7 @@ class _Validation:
         score = mean_score(self.network, self.cases)
         if not self.curve or score > max(self.curve.values()):
             kept = {"step": step, "weights": self.network.state_dict()}
-            with replacing(self.folder / _BEST) as temporary:
+            with replacing_by_torch(self.folder / _BEST) as temporary:
                 torch.save(kept, temporary)
         self.curve[step] = score
         with replacing(self.folder / _CURVE) as temporary, temporary.open("w", newline="") as file:

@@ -43,7 +43,7 @@ SOURCE_SHARE = 0.25
 _LAYOUT, _SOURCE = "layout.json", "source-{}.npz"
 
 
-def keep_source(folder: Path, lessons: Sequence[ImageLesson], network: AutomaticNetwork, layout: OrganLayout) -> None:
+def keep_source(folder: Path, lessons: Sequence[ImageLesson], layout: OrganLayout) -> None:
     """Write the part of the source that a sustainer needs beside an igniter's weights: evenly spaced images.
 
     Raises
@@ -52,9 +52,8 @@ def keep_source(folder: Path, lessons: Sequence[ImageLesson], network: Automatic
     """
     chosen = np.unique(np.linspace(0, len(lessons) - 1, min(len(lessons), KEPT_SOURCES)).round().astype(int))
     for number in chosen.tolist():
-        arrays = lessons[number].arrays()
         with replacing(folder / _SOURCE.format(number)) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, **arrays, spacing_mm=np.array(network.spacing_mm))
+            np.savez_compressed(file, **lessons[number].arrays())
     layout.save(folder / _LAYOUT)
 
 
@@ -143,10 +142,8 @@ class SustainerTeacher(AutomaticTeacher):
         """Images of the igniter's source that have this network's voxel size and labels."""
         found = []
         for path in sorted(self.igniter.glob(_SOURCE.format("*"))):
-            arrays = read_arrays(path, "a labelled image of the igniter's source")
-            lesson = ImageLesson.from_arrays(arrays)
-            same = np.array_equal(arrays.get("spacing_mm", ()), network.spacing_mm)
-            if same and set(lesson.labels) <= set(network.labels):
+            lesson = ImageLesson.from_arrays(read_arrays(path, "a labelled image of the igniter's source"))
+            if lesson.spacing_mm == network.spacing_mm and set(lesson.labels) <= set(network.labels):
                 found.append(lesson)
         return found
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -50,6 +50,10 @@ class Teacher(Protocol, Generic[Net, Lesson]):
 
     def lesson(self, case: CaseTargets, network: Net) -> Lesson | None:
         """A case as a lesson for this network; None if there is nothing to learn from it."""
+        ...
+
+    def fits(self, lesson: Lesson, network: Net, known: Collection[int]) -> bool:
+        """Whether a stored lesson is still what ``lesson`` makes of a case of which these labels are known."""
         ...
 
     def batches(self, lessons: Sequence[Lesson], network: Net, settings: LearnSettings, seed: int) -> Dataset[Any]:

@@ -1,7 +1,8 @@
 """Networks on disk: one safetensors file that names its architecture and how it was trained, or TorchScript."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,16 @@ from InteractiveSegLib.system.files import replacing
 
 ENSEMBLE, _MEMBERS = "ensemble", ("prompted", "pnet")
 SHIPPED = Path(__file__).parents[1] / "weights"
+
+
+@contextmanager
+def replacing_by_torch(path: Path) -> Iterator[Path]:
+    """As ``replacing``, for files that torch writes: it reports a full disk as a RuntimeError."""
+    with replacing(path) as temporary:
+        try:
+            yield temporary
+        except RuntimeError as error:
+            raise OSError(str(error).splitlines()[0]) from error
 
 
 def save_network(network: Member, path: Path, training: Mapping[str, str | int | float]) -> None:

@@ -7,6 +7,9 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from InteractiveSegLib.errors import InputError, OutputError
+from InteractiveSegLib.system.files import make_folder
+
 
 class ProcessLock:
     """A lock on a file of its own, given back by the system when the process ends.
@@ -44,6 +47,25 @@ class ProcessLock:
     def _unlink(self) -> None:
         with suppress(OSError):
             self._path.unlink()
+
+
+def locked_folder(folder: Path, held: str) -> ProcessLock:
+    """Create a folder that one process at a time may work in, and lock it.
+
+    held : message if another process works in it
+
+    Raises
+    ------
+    InputError : another process works in it.
+    OutputError : the folder cannot be written, or its file system has no locks.
+    """
+    make_folder(folder)
+    try:
+        return ProcessLock(folder / "lock")
+    except BlockingIOError as error:
+        raise InputError(held) from error
+    except OSError as error:
+        raise OutputError(f"cannot write {folder}: {error.strerror or error}") from error
 
 
 def _lock(descriptor: int) -> None:

@@ -12,6 +12,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from InteractiveSegLib.errors import InputError, InteractiveSegError
+from InteractiveSegLib.networks.checkpoint import replacing_by_torch
 from InteractiveSegLib.progress import Progress, Steps
 from InteractiveSegLib.system.files import make_folder, replacing
 from InteractiveSegLib.system.python_process import spawning_safely
@@ -149,11 +150,8 @@ def _save(
     }
     with (folder / "losses.csv").open("a") as file:
         file.writelines(rows)
-    with replacing(folder / "checkpoint.pt") as temporary:
-        try:
-            torch.save(state, temporary)
-        except RuntimeError as error:  # of a full disk
-            raise OSError(str(error).splitlines()[0]) from error
+    with replacing_by_torch(folder / "checkpoint.pt") as temporary:
+        torch.save(state, temporary)
 
 
 def _shorten_log(path: Path, steps: int) -> None:

@@ -272,7 +272,7 @@ def test_what_lies_beyond_an_image_does_not_count():
 
 
 def test_images_come_back_from_their_arrays_with_what_was_answered():
-    kept = image_of(0).with_dark(torch.full((2, *image_of(0).image.shape), 1.5))
+    kept = image_of(0).with_dark(torch.full((2, *image_of(0).image.shape), 1.5), [1])
     back = ImageLesson.from_arrays(kept.arrays())
     assert (back.labels, float(back.dark.max())) == ((1,), 1.5)
     assert np.abs(back.image - kept.image).max() < 1e-3

@@ -7,12 +7,14 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from taught_blobs import QUICK, accept_blob, blob, blob_casebook, scribbled, tiny_automatic, tiny_prompted
+from taught_blobs import QUICK, SHAPE, accept_blob, blob, blob_casebook, scribbled, tiny_automatic, tiny_prompted
 
 from InteractiveSegLib.casebook.acceptance import AcceptedMask, accept, stream
+from InteractiveSegLib.casebook.review import Review, SliceState
 from InteractiveSegLib.errors import InputError, OutputError
 from InteractiveSegLib.learning import learner as learner_module
 from InteractiveSegLib.learning.background import start_learner
+from InteractiveSegLib.learning.image_batches import ImageBatches
 from InteractiveSegLib.learning.learner import StreamLearner, teacher_named
 from InteractiveSegLib.learning.prompted_teacher import PromptedTeacher
 from InteractiveSegLib.learning.versions import KEPT, in_use, roll_back, versions
@@ -188,6 +190,35 @@ def test_one_can_go_back_and_learning_continues_from_there(tmp_path, teacher):
         assert roll_back(casebook, teacher.name).id == 1
         assert roll_back(casebook, teacher.name) is None
         assert in_use(casebook, teacher.name) is None
+
+
+@pytest.mark.parametrize("replay", ["reservoir", "dark"])
+def test_after_going_back_earlier_cases_are_replayed_with_the_labels_of_the_network(tmp_path, replay, monkeypatch):
+    replayed = []
+    real = ImageBatches.__init__
+
+    def noted(self, images, labels, *others):
+        replayed.append([(image.labels, image.dark_labels) for image in images[1:]])
+        real(self, images, labels, *others)
+
+    monkeypatch.setattr(ImageBatches, "__init__", noted)
+    with blob_casebook(tmp_path, ["train"] * 4) as casebook:
+        learner = StreamLearner(casebook, tiny_automatic(), replace(QUICK, replay=replay))
+        for number, label in ((0, 1), (1, 2)):
+            accept_blob(casebook, number, label=label)
+            finish(learner.steps())
+        roll_back(casebook, "automatic")  # to a network without label 2
+        labels = blob(2).astype(np.uint8)
+        review = Review(0, SHAPE[0], {}).marked(1, SliceState.VERIFIED, range(SHAPE[0]))
+        accept(casebook, casebook.begin(casebook.case("case2")), AcceptedMask(labels, labels, review=review))
+        (learnt,) = finish(learner.steps())
+        assert learnt.used
+        accept_blob(casebook, 3, label=2)
+        (learnt,) = finish(learner.steps())
+        assert learnt.used
+    kept = {"reservoir": [(), (), ()], "dark": [(1,), (), (1,)]}[replay]  # of case1, what it answered is lost
+    assert replayed[2] == [((1,), kept[0]), ((1,), kept[1])]
+    assert replayed[3] == [((1,), kept[0]), ((1, 2), kept[1]), ((1,), kept[2])]
 
 
 def test_going_back_to_weights_that_are_gone_is_refused(tmp_path):

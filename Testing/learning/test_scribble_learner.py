@@ -1,7 +1,10 @@
 """A casebook's network that learns from what was scribbled, where no mask was accepted."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 from taught_blobs import SHAPE, accept_blob, blob, blob_casebook, scribbled
 
 from InteractiveSegLib.casebook.case_rounds import keep_round
@@ -10,6 +13,7 @@ from InteractiveSegLib.casebook.starting_masks import starting_masks
 from InteractiveSegLib.cli import main
 from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.learning.automatic_card import is_automatic
+from InteractiveSegLib.learning.automatic_teacher import AutomaticTeacher
 from InteractiveSegLib.learning.scribble_batches import ScribblePatches
 from InteractiveSegLib.learning.scribble_learner import SCRIBBLES, ScribbleLearner
 from InteractiveSegLib.learning.scribble_objective import ScribbleLossSettings
@@ -79,14 +83,46 @@ def test_a_worse_network_is_not_used(study, monkeypatch):
     assert not second.good
     assert "1.100 of the previous version" in second.reason
     assert in_use(study, SCRIBBLES).id == first.version
+    again = finish(ScribbleLearner(study, QUICK).steps(), lambda progress: pytest.fail(progress.text))
+    assert (again.version, again.good, len(versions(study, SCRIBBLES))) == (second.version, False, 2)
 
 
-def test_killed_it_goes_on(study, tmp_path):
-    steps = ScribbleLearner(study, QUICK).steps()
-    for _ in range(2):
-        next(steps)
-    steps.close()
-    assert finish(ScribbleLearner(study, QUICK).steps()).good
+def test_closed_it_goes_on_from_its_checkpoint_and_ends_the_same(tmp_path):
+    settings = replace(QUICK, steps=30)
+    ended = []
+    for name in ("at once", "closed"):
+        with blob_casebook(tmp_path / name, ["train", "train", "train", "validation"]) as casebook:
+            for number in (0, 1):
+                scribble_on(casebook, number)
+            accept_blob(casebook, 3)
+            if name == "closed":
+                steps = ScribbleLearner(casebook, settings).steps()
+                while next(steps).done < 28:
+                    pass
+                steps.close()
+            done = []
+            finish(ScribbleLearner(casebook, settings).steps(), done.append)
+            (version,) = versions(casebook, SCRIBBLES)
+            ended.append((done[0].done, AutomaticTeacher().load(version.folder).state_dict()))
+    (_, first), (began, second) = ended
+    assert began > 25
+    assert all(torch.equal(first[name], value) for name, value in second.items())
+
+
+def test_cases_that_cannot_be_read_or_were_skipped_are_left_out(study):
+    study.skip(study.case("case1"))
+    learner = ScribbleLearner(study, QUICK)
+    finish(learner.steps())
+    (version,) = versions(study, SCRIBBLES)
+    assert [study.case_of_id(number).name for number in version.cases] == ["case0"]
+    scribble_on(study, 5)
+    study.case("case0").image.path.unlink()
+    again = finish(ScribbleLearner(study, QUICK).steps())
+    assert study.case_of_id(versions(study, SCRIBBLES)[-1].cases[0]).name == "case5"
+    assert [note for note in again.notes if note.startswith("case0 is left out: ")]
+    study.case("case5").image.path.unlink()
+    with pytest.raises(InputError, match="case5"):
+        finish(ScribbleLearner(study, QUICK).steps())
 
 
 def test_a_study_without_scribbles_is_refused(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from scribbled_rings import GEOMETRY, SHAPE, image, scribbles, truth, write_case, write_cases
 
-from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.errors import InputError, OutputError
 from InteractiveSegLib.image.geometry import Geometry, Volume
 from InteractiveSegLib.image.image_io import write_image, write_labelmap
 from InteractiveSegLib.image.metrics import dice
@@ -26,6 +26,7 @@ from InteractiveSegLib.learning.scribble_training import ScribbleSettings
 from InteractiveSegLib.networks.checkpoint import load_network
 from InteractiveSegLib.networks.scribble_losses import UNMARKED
 from InteractiveSegLib.progress import finish
+from InteractiveSegLib.system.process_lock import locked_folder
 from InteractiveSegLib.training.trainer import TrainingDivergedError
 
 CPU = torch.device("cpu")
@@ -142,6 +143,34 @@ def test_a_folder_is_not_gone_on_with_by_another_training(ended):
     folder = ended[2]
     with pytest.raises(InputError, match="contains a training with other images, scribbles or settings"):
         taught(folder / "data", folder / "out", replace(QUICK, steps=100), masks=folder / "data")
+
+
+def test_images_whose_grid_was_corrected_are_another_training(tmp_path):
+    taught(write_cases(tmp_path / "data", 2), tmp_path / "out", ONE_STEP)
+    write_cases(tmp_path / "data", 2, geometry=Geometry(SHAPE, np.diag([-1.5, -1.5, 6.0, 1.0])))
+    with pytest.raises(InputError, match="contains a training with other images, scribbles or settings"):
+        taught(tmp_path / "data", tmp_path / "out", ONE_STEP)
+
+
+def test_a_folder_in_use_or_without_locks_is_named(tmp_path):
+    write_cases(tmp_path / "data", 2)
+    lock = locked_folder(tmp_path / "out", "held")
+    with pytest.raises(InputError, match=r"another process is already training in .*out"):
+        taught(tmp_path / "data", tmp_path / "out", ONE_STEP)
+    lock.release()
+    (tmp_path / "out" / "lock").unlink()
+    (tmp_path / "out" / "lock").mkdir()
+    with pytest.raises(OutputError, match=r"cannot write .*out: Is a directory"):
+        taught(tmp_path / "data", tmp_path / "out", ONE_STEP)
+
+
+def test_what_torch_says_of_a_full_disk_is_an_output_error(tmp_path, monkeypatch):
+    def full(*arguments, **options):
+        raise RuntimeError("[enforce fail at inline_container.cc:668] . unexpected pos 64 vs 0\nframe #0")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OutputError, match=r"cannot write .*: \[enforce fail at inline_container\.cc:668\]"):
+        taught(write_cases(tmp_path / "data"), tmp_path / "out", ONE_STEP)
 
 
 def test_a_model_of_the_prompted_kind_is_not_made_of_it(ended):

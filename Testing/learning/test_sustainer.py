@@ -123,7 +123,7 @@ def test_a_large_source_is_kept_in_part(study, tmp_path):
     teacher = SustainerTeacher(SustainerTeacher.of(study).igniter, SMALL)
     network = teacher.load(None)
     lessons = [teacher.source(network)[0]] * 40
-    keep_source(tmp_path, lessons, network, kept_layout(teacher.igniter))
+    keep_source(tmp_path, lessons, kept_layout(teacher.igniter))
     numbers = sorted(int(path.stem.split("-")[1]) for path in tmp_path.glob("source-*.npz"))
     assert (len(numbers), numbers[0], numbers[-1]) == (KEPT_SOURCES, 0, 39)
 
