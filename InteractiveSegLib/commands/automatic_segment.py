@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,12 @@ class AutomaticAnswer:
     labels: NDArray[np.uint8]
     foreground: NDArray[np.float32]
     seconds: float
+
+    def in_kept(
+        self, probability: NDArray[np.float32], mask: NDArray[np.integer], kept: Sequence[int]
+    ) -> NDArray[np.float32]:
+        """The probability of corrected objects (K, J, I) with that of the objects that stayed as they were."""
+        return np.where(np.isin(mask, kept), np.maximum(probability, self.foreground), probability)
 
 
 def automatic_answer(options: argparse.Namespace, volume: Volume) -> AutomaticAnswer | None:

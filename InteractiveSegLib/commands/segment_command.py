@@ -6,7 +6,8 @@ import argparse
 import json
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -136,11 +137,8 @@ class _Workers:
         worker = self._own.worker
         worker.client.set_image(volume)
         worker.client.prompts = prompts
-        self.lock.release()
-        try:
+        with _released(self.lock):
             return worker.run(request)
-        finally:
-            self.lock.acquire()
 
 
 def _segmented(
@@ -150,11 +148,23 @@ def _segmented(
 ) -> dict[str, Any]:
     """Segment one image and write its mask; returns what is reported."""
     with lock:
-        return _written(options, compute)
+        return _written(options, compute, lock)
+
+
+@contextmanager
+def _released(lock: threading.Lock) -> Iterator[None]:
+    """Leave a lock, which this thread holds, to others meanwhile."""
+    lock.release()
+    try:
+        yield
+    finally:
+        lock.acquire()
 
 
 def _written(
-    options: argparse.Namespace, compute: Callable[[Volume, Prompts, SegmentRequest], SegmentResult]
+    options: argparse.Namespace,
+    compute: Callable[[Volume, Prompts, SegmentRequest], SegmentResult],
+    lock: threading.Lock,
 ) -> dict[str, Any]:
     _require_prompts(options)
     inputs = (options.image, options.scribbles, options.start)
@@ -177,7 +187,8 @@ def _written(
         volume = read_volume(options.image, options.series, options.time)
     drawing = Drawing(volume.geometry)
     notes = [*replaced, *volume.notes, *set_prompts(drawing, options)]
-    answer = automatic_answer(options, volume)
+    with _released(lock):
+        answer = automatic_answer(options, volume)
     if answer is not None and not has_prompts(options):
         return _written_answer(options, volume, answer, notes)
     model, kept = options.model, []
@@ -195,6 +206,8 @@ def _written(
         write_labelmap(options.output, mask, volume.geometry, written_by("segment", mask), volume.nifti_forms)
         if options.probability is not None:
             probability = result.probability_map(shape)
+            if answer is not None:
+                probability = answer.in_kept(probability, mask, kept)
             by = written_by("segment", probability)
             write_image(options.probability, probability, volume.geometry, by, volume.nifti_forms)
     notes += dict.fromkeys(drawing.notes + result.notes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -60,7 +61,8 @@ def _interactive(options: argparse.Namespace, folder: Path) -> str:
     settings = InteractiveStreamSettings(start=_taught(options), learn=LearnSettings(seed=options.seed))
     if options.cases is not None:
         settings = replace(settings, after=tuple(number for number in settings.after if number <= options.cases))
-    scores = shown(interactive_stream_steps(_listed("ACDC"), options.data, folder, settings), options)
+    place = folder / _name(options)
+    scores = shown(interactive_stream_steps(_listed("ACDC"), options.data, place, settings), options)
     return interactive_table(scores)
 
 
@@ -83,10 +85,11 @@ def _forgetting(options: argparse.Namespace, folder: Path) -> str:
     from InteractiveSegLib.evaluation.streams.stream_report import forgetting_table
 
     settings = ForgettingSettings()
+    settings = replace(settings, learn=replace(settings.learn, seed=options.seed))
     if options.cases is not None:
         first, second, again = (min(n, options.cases) for n in (settings.first, settings.second, settings.again))
         settings = replace(settings, first=first, second=second, again=again)
-    place = folder / f"{settings.first}-{settings.second}-{settings.again}"
+    place = folder / f"{settings.first}-{settings.second}-{settings.again}-seed-{options.seed}"
     steps = forgetting_steps(_hippocampus(), _listed("left atrium"), options.data, place, settings)
     return forgetting_table(shown(steps, options), "hippocampus", "left atrium")
 
@@ -94,12 +97,14 @@ def _forgetting(options: argparse.Namespace, folder: Path) -> str:
 def _effort(options: argparse.Namespace, folder: Path) -> str:
     from InteractiveSegLib.evaluation.streams.effort_stream import EffortStreamSettings, effort_stream_steps
     from InteractiveSegLib.evaluation.streams.stream_report import effort_table, save_effort
+    from InteractiveSegLib.learning.settings import LearnSettings
 
     costs = []
     for learning in (True, False):
-        settings = EffortStreamSettings(start=_taught(options), learning=learning)
+        learn = LearnSettings(seed=options.seed)
+        settings = EffortStreamSettings(start=_taught(options), learning=learning, learn=learn)
         settings = replace(settings, cases=min(settings.cases, options.cases or settings.cases))
-        place = folder / ("learning" if learning else "fixed")
+        place = folder / _name(options) / ("learning" if learning else "fixed")
         costs.append(shown(effort_stream_steps(_listed("hippocampus"), options.data, place, settings), options))
     save_effort(*costs, folder / "effort.png")
     return effort_table(*costs)
@@ -110,6 +115,13 @@ def _slowdown(options: argparse.Namespace, folder: Path) -> str:
 
     settings = SlowdownSettings(model=options.model)
     return slowdown_table(shown(slowdown_steps(_listed("ACDC"), options.data, folder, settings), options))
+
+
+def _name(options: argparse.Namespace) -> str:
+    """Of the folder of a stream: results of other networks and orders are not mixed up."""
+    start = _taught(options)
+    where = f"-{hashlib.sha256(str(Path(start).resolve()).encode()).hexdigest()[:8]}" if Path(start).is_dir() else ""
+    return f"{Path(start).name}{where}-seed-{options.seed}"
 
 
 def _taught(options: argparse.Namespace) -> str:

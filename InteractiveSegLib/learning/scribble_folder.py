@@ -24,9 +24,14 @@ from InteractiveSegLib.learning.scribble_set import (
     spacing_of,
     split_patients,
 )
-from InteractiveSegLib.learning.scribble_training import ScribbleSettings, TrainingResult, fingerprint, training_steps
+from InteractiveSegLib.learning.scribble_training import (
+    ScribbleSettings,
+    TrainingResult,
+    fingerprint,
+    require_same,
+    training_steps,
+)
 from InteractiveSegLib.progress import Steps
-from InteractiveSegLib.system.files import make_folder, replacing
 from InteractiveSegLib.system.process_lock import locked_folder
 from InteractiveSegLib.wording.counting import counted
 
@@ -86,7 +91,7 @@ def folder_steps(
         network = settings.network(read.labels, spacing, slices_first)
         lessons = [scribble_lesson(each.volume, each.marks, network, read.known(each)) for each in learnt]
         cases = _held_out(held, source, read, notes)
-        _require_same(output, fingerprint(settings, marked, cases))
+        require_same(output / "training", fingerprint(settings, marked, cases))
         trained = yield from training_steps(network, lessons, cases, settings, output / "training", device)
         facts = {
             "images": len(learnt),
@@ -101,21 +106,6 @@ def folder_steps(
     finally:
         lock.release()
     return FolderResult(model, trained, (*notes, *trained.notes))
-
-
-def _require_same(output: Path, key: str) -> None:
-    """InputError if the folder contains a training with other images, marks or settings."""
-    path = output / "training" / "begun.txt"
-    if path.is_file():
-        if path.read_text("utf-8").strip() != key:
-            raise InputError(
-                f"{output / 'training'} contains a training with other images, scribbles or settings: choose another "
-                "--output, or delete that folder"
-            )
-        return
-    make_folder(path.parent)
-    with replacing(path) as temporary:
-        temporary.write_text(key, "utf-8")
 
 
 def _divided(

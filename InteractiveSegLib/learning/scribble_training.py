@@ -97,6 +97,24 @@ def fingerprint(
     return digest.hexdigest()
 
 
+def require_same(folder: Path, key: str) -> None:
+    """Note in the folder of a training what it is of. InputError if the folder contains another training.
+
+    key : of images, marks and settings, such as their ``fingerprint``
+    """
+    path = folder / "begun.txt"
+    if path.is_file():
+        if path.read_text("utf-8").strip() != key:
+            raise InputError(
+                f"{folder} contains a training with other images, scribbles or settings: choose another --output, or "
+                "delete that folder"
+            )
+        return
+    make_folder(folder)
+    with replacing(path) as temporary:
+        temporary.write_text(key, "utf-8")
+
+
 @dataclass(frozen=True, eq=False)
 class TrainingResult:
     """The result of a training.

@@ -66,6 +66,18 @@ def test_scribbles_correct_what_it_found(model, tmp_path, capsys):
     assert any(note.startswith("corrections start from what ") for note in report["notes"])
 
 
+def test_objects_that_need_no_correction_stay_in_mask_and_probability(model, tmp_path):
+    marks = np.zeros(truth(4).shape, np.uint8)
+    marks[1, 1, 1:6] = 2  # a further part of the ring
+    write_labelmap(tmp_path / "marks.nii.gz", marks, GEOMETRY)
+    command = ["segment", str(model / "scan.nii.gz"), "--model", str(model / "model"), "--no-adapt", "--quiet"]
+    command += ["--scribbles", str(tmp_path / "marks.nii.gz"), "--probability", str(tmp_path / "p.nii.gz")]
+    assert main([*command, "-o", str(tmp_path / "m.nii.gz")]) == 0
+    found = read_labelmap(tmp_path / "m.nii.gz", GEOMETRY)
+    assert dice(found == 1, truth(4) == 1) > 0.9
+    assert read_volume(tmp_path / "p.nii.gz").array_kji[found == 1].min() > 0.5
+
+
 def test_without_such_a_model_prompts_are_asked_for(model, tmp_path, capsys):
     assert main(["segment", str(model / "scan.nii.gz"), "-o", str(tmp_path / "m.nii.gz")]) == 2
     assert "give a --box, --scribbles" in capsys.readouterr().err

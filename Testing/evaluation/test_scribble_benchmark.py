@@ -85,9 +85,13 @@ def test_finished_trainings_are_not_repeated_and_other_ones_are_not_taken_for_th
     results, cases, folder, _ = ended
     again = scribble_benchmark_steps(cases, folds_of(cases, SETTINGS), folder / "out", SETTINGS)
     assert [json.dumps(each.scores) for each in finish(again)] == [json.dumps(each.scores) for each in results]
-    longer = replace(SETTINGS, training=replace(SETTINGS.training, steps=50))
-    with pytest.raises(InputError, match="is of 25 updates, not 50"):
-        finish(scribble_benchmark_steps(cases, folds_of(cases, longer), folder / "out", longer))
+    for other in (
+        replace(SETTINGS, training=replace(SETTINGS.training, steps=50)),
+        replace(SETTINGS, training=replace(SETTINGS.training, seed=1)),
+        replace(SETTINGS, variants=SETTINGS.variants[1:], method="geodesic"),
+    ):
+        with pytest.raises(InputError, match="contains a training with other images, scribbles or settings"):
+            finish(scribble_benchmark_steps(cases, folds_of(cases, other), folder / "out", other))
 
 
 @pytest.mark.slow

@@ -227,7 +227,8 @@ def test_the_command_runs_the_parts_that_are_asked_for(tmp_path, data, capsys, m
     real = EffortStreamSettings
 
     def small(**given):
-        return real(2, 0.9, 1, str(tiny_prompted(tmp_path).initial), given["learning"], QUICKEST)
+        quickest = replace(QUICKEST, seed=given["learn"].seed)
+        return real(2, 0.9, 1, str(tiny_prompted(tmp_path).initial), given["learning"], quickest)
 
     monkeypatch.setattr("InteractiveSegLib.evaluation.streams.effort_stream.EffortStreamSettings", small)
     words = ["benchmark", "--task", "stream", "--data", str(data), "-o", str(tmp_path / "out"), "--quiet"]
@@ -242,8 +243,11 @@ def test_the_command_runs_the_parts_that_are_asked_for(tmp_path, data, capsys, m
     assert "### Effort a case along a stream of hippocampi" in capsys.readouterr().out
     assert (tmp_path / "out" / "effort" / "effort.png").is_file()
     assert main([*words, "--parts", "effort", "--cases", "1"]) == 0
-    costs = (tmp_path / "out" / "effort" / "learning" / "costs.json").read_text()
+    costs = (tmp_path / "out" / "effort" / "prompted-seed-0" / "learning" / "costs.json").read_text()
     assert len(json.loads(costs)) == 2  # what was done is kept
+    assert main([*words, "--parts", "effort", "--seed", "1", "--cases", "1"]) == 0
+    other = (tmp_path / "out" / "effort" / "prompted-seed-1" / "learning" / "costs.json").read_text()
+    assert [cost["case"] for cost in json.loads(other)] != [cost["case"] for cost in json.loads(costs)][:1]
     assert main([*words, "--parts", "effort,all"]) == 2
     assert "--parts all: there are interactive" in capsys.readouterr().err
     assert main(["benchmark", "--task", "stream"]) == 2

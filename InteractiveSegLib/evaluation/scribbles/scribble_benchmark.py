@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -24,7 +25,7 @@ from InteractiveSegLib.learning.automatic_network import THICK, AutomaticNetwork
 from InteractiveSegLib.learning.held_out import HeldOut, largest_parts
 from InteractiveSegLib.learning.scribble_lesson import ScribbleLesson, scribble_lesson
 from InteractiveSegLib.learning.scribble_set import spacing_of
-from InteractiveSegLib.learning.scribble_training import ScribbleSettings, training_steps
+from InteractiveSegLib.learning.scribble_training import ScribbleSettings, require_same, training_steps
 from InteractiveSegLib.progress import Progress, Steps
 from InteractiveSegLib.system.files import make_folder, replacing
 
@@ -107,12 +108,9 @@ def scribble_benchmark_steps(
         folder = output / f"fold-{fold}" / variant.name
         title = f"{variant.name}, fold {fold} ({number + 1} of {len(jobs)})"
         kept = folder / _RESULT
+        require_same(folder / "training", _key(folds[place], variant, settings))
         if kept.is_file():
             result = FoldResult.load(kept)
-            if result.updates != settings.training.steps:
-                raise InputError(
-                    f"{kept} is of {result.updates} updates, not {settings.training.steps}: choose another --output"
-                )
         else:
             steps = _fold_steps(cases, folds[place], fold, variant, folder, output, settings)
             result = yield from _named(title, steps)
@@ -163,9 +161,8 @@ def _fold_steps(
     network = own.network(labels, spacing, slices_first)
     masks: dict[str, NDArray[np.uint8]] = {}
     if variant.learns_from == ENSEMBLE:
-        masks = yield from scribble_masks(
-            train, settings.method, output / f"masks-{_folder(settings.method)}", own.seed
-        )
+        name = f"masks-{settings.method.replace(':', '-')}-seed-{settings.training.seed}"
+        masks = yield from scribble_masks(train, settings.method, output / name, settings.training.seed)
     lessons = [_lesson(case, variant, masks, network, labels) for case in train]
     held_out = [
         HeldOut.of_mask(case.volume, case.truth, (0, *labels))
@@ -231,8 +228,11 @@ def _scores(case: ScribbledCase, found: NDArray[np.integer], answer: NDArray[np.
     return rows
 
 
-def _folder(method: str) -> str:
-    return method.replace(":", "-")
+def _key(fold: Fold, variant: Variant, settings: ScribbleBenchmarkSettings) -> str:
+    """What a training depends on, apart from the images."""
+    method = settings.method if variant.learns_from == ENSEMBLE else ""
+    facts = [asdict(fold), asdict(variant.settings(settings.training)), variant.learns_from, method]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
 def _named(title: str, steps: Steps[FoldResult]) -> Steps[FoldResult]:

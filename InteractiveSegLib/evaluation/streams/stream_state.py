@@ -51,7 +51,8 @@ class StreamState:
         if self.learn.replay == DARK:
             lesson = self.teacher.remembered(lesson, network)
         number = self.done
-        self._store.save(number, self.teacher.pack(lesson))
+        packed = self.teacher.pack(lesson)
+        self._store.save(number, packed)
         self.network = network
         self._weights(number + 1).mkdir(parents=True, exist_ok=True)
         self.teacher.save(network, self._weights(number + 1), {"cases": number + 1})
@@ -59,7 +60,8 @@ class StreamState:
         with replacing(self._path) as temporary:
             temporary.write_text(json.dumps(self.records))
         kept = self._replayed_numbers()
-        self._lessons = {n: lesson if n == number else self._lessons[n] for n in kept}
+        stored = self.teacher.unpack(packed)  # rounded as in the file, so that a resumed stream goes on the same way
+        self._lessons = {n: stored if n == number else self._lessons[n] for n in kept}
         self._store.prune(kept)
 
     def _weights(self, cases: int | None = None) -> Path:
