@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TypeVar
 
@@ -60,6 +60,16 @@ def finish(steps: Steps[Result], on_progress: Callable[[Progress], None] | None 
             return end.value
         if on_progress is not None:
             on_progress(progress)
+
+
+def titled(title: str, steps: Steps[Result]) -> Steps[Result]:
+    """Run a step whose reports begin with a title."""
+    while True:
+        try:
+            progress = next(steps)
+        except StopIteration as end:
+            return end.value
+        yield replace(progress, text=f"{title}{progress.text}")
 
 
 def part(steps: Steps[Result], done: int, total: int, text: str) -> Steps[Result]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from InteractiveSegLib.casebook.states import State
 
@@ -70,11 +69,3 @@ def active_seconds(times: Sequence[float], pause_s: float = PAUSE_S) -> float:
     """Time between events, ascending; gaps longer than a pause do not count."""
     gaps = np.diff(np.asarray(times, float))
     return float(gaps[gaps <= pause_s].sum())
-
-
-def edit_of(before_kji: NDArray[np.integer], after_kji: NDArray[np.integer], axis: int, at: float) -> Event:
-    """The event of a manual change of a labelmap, made on slices along an axis."""
-    changed = before_kji != after_kji
-    others = tuple(other for other in range(3) if other != axis)
-    slices = [[axis, int(index)] for index in np.flatnonzero(changed.any(axis=others))]
-    return Event(EDIT, at, {"voxels": int(np.count_nonzero(changed)), "slices": slices})

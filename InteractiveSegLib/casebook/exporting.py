@@ -257,4 +257,3 @@ _WRITERS: dict[str, tuple[str, Callable[[_Mask], None]]] = {
     "seg.nrrd": (".seg.nrrd", _seg_nrrd),
     "dicom": (".dcm", _dicom),
 }
-FORMS = tuple(_WRITERS)

@@ -83,8 +83,10 @@ def obstacle(casebook: Casebook, entry: CaseEntry) -> str:
     """Why a case must not have a starting mask; "" if it may."""
     if entry.split == TEST:
         return "it is in the test split, whose cases are annotated without help"
-    if entry.state is not State.NEW or casebook.work.someone_has(entry.id):
+    if entry.state is not State.NEW:
         return f"it is {entry.state.value}"
+    if casebook.work.someone_has(entry.id):
+        return "another program has it in work"
     if casebook.database.rows("SELECT 1 FROM round WHERE case_id = ? LIMIT 1", [entry.id]):
         return "somebody has worked on it"
     return ""

@@ -12,6 +12,7 @@ from InteractiveSegLib.commands.ignite_command import add_ignite
 from InteractiveSegLib.commands.review_options import add_review, review_of
 from InteractiveSegLib.commands.terminal import PARTLY_DONE, add_json, one_voice, say, shown
 from InteractiveSegLib.errors import InputError, InteractiveSegError
+from InteractiveSegLib.wording.counting import counted
 from InteractiveSegLib.wording.plain_text import printable
 
 _FORMS = ("nifti", "seg.nrrd", "dicom")
@@ -250,5 +251,6 @@ def _check(options: argparse.Namespace) -> int:
         how = "repaired" if found.is_repaired else "with --repair"
         print(f"{found.text} ({how}: {found.remedy})" if found.remedy else found.text)
     if not findings:
-        say(options, f"{count} cases with their images, masks and prompts are complete and unchanged")
+        one, many = "case with its image, masks and prompts is", "cases with their images, masks and prompts are"
+        say(options, f"{counted(count, one, many)} complete and unchanged")
     return 0 if all(found.is_repaired for found in findings) else PARTLY_DONE

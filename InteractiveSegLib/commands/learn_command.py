@@ -11,8 +11,19 @@ from InteractiveSegLib.casebook.orders import ORDERS
 from InteractiveSegLib.commands.casebook_action import add_casebook_folder
 from InteractiveSegLib.commands.ignite_command import tell_started
 from InteractiveSegLib.commands.scribble_learn import learn_from_scribbles
-from InteractiveSegLib.commands.terminal import PARTLY_DONE, add_common, add_json, add_low_priority, say, shown
+from InteractiveSegLib.commands.terminal import (
+    PARTLY_DONE,
+    add_common,
+    add_json,
+    add_low_priority,
+    count_of,
+    count_or_none,
+    say,
+    shown,
+)
 from InteractiveSegLib.device import device_named
+from InteractiveSegLib.errors import InputError
+from InteractiveSegLib.learning.settings import REPLAYS
 from InteractiveSegLib.wording.counting import counted
 from InteractiveSegLib.wording.plain_text import printable
 
@@ -20,7 +31,7 @@ if TYPE_CHECKING:
     from InteractiveSegLib.casebook.casebook import Casebook
 
 _NETWORKS = ("prompted", "automatic", "sustainer")
-_REPLAYS = ("reservoir", "dark", "none")
+_FOR_MASKS = ("network", "together", "replay", "buffer", "expected_cases", "order")  # not for scribbles
 
 
 def add_learn(commands: argparse._SubParsersAction) -> None:
@@ -35,8 +46,7 @@ def add_learn(commands: argparse._SubParsersAction) -> None:
     command.add_argument(
         "--network",
         choices=_NETWORKS,
-        default=_NETWORKS[0],
-        help="network to train; sustainer starts from the network of casebook ignite",
+        help=f"network to train (default: {_NETWORKS[0]}); sustainer starts from the network of casebook ignite",
     )
     command.add_argument(
         "--from",
@@ -47,36 +57,39 @@ def add_learn(commands: argparse._SubParsersAction) -> None:
     )
     command.add_argument(
         "--updates",
-        type=int,
+        type=count_of,
         metavar="N",
         help="optimiser steps per training (default: 150; sustainer: 200 and 40 for every case; scribbles: 12000)",
     )
     command.add_argument(
         "--together",
-        type=int,
+        type=count_of,
         metavar="N",
         help="maximum number of accepted cases per training (default: 1; sustainer: 40)",
     )
-    command.add_argument("--replay", choices=_REPLAYS, default=_REPLAYS[0], help="how earlier cases are replayed")
+    command.add_argument("--replay", choices=REPLAYS, help=f"how earlier cases are replayed (default: {REPLAYS[0]})")
     command.add_argument(
-        "--buffer", type=int, metavar="N", help="earlier cases kept for replay (default: 24; sustainer: 80)"
+        "--buffer", type=count_of, metavar="N", help="earlier cases kept for replay (default: 24; sustainer: 80)"
     )
     command.add_argument(
-        "--expected-cases", type=int, metavar="N", help="length of the stream; by default all cases of the casebook"
+        "--expected-cases",
+        type=count_of,
+        metavar="N",
+        help="length of the stream; by default all cases of the casebook",
     )
     command.add_argument(
         "--look-at",
-        type=int,
+        type=count_or_none,
         default=8,
         metavar="N",
-        help="maximum number of new cases to predict afterwards, for the order 'uncertain' of casebook next; the "
-        "sustainer gives them starting masks",
+        help="maximum number of new cases to predict afterwards, for the order 'uncertain' of casebook next (default: "
+        "8); the sustainer and --from scribbles give them starting masks",
     )
     command.add_argument(
         "--order",
         choices=ORDERS,
-        default="fixed",
-        help="order in which the sustainer gives cases starting masks, as for casebook next --batch",
+        help="order in which the sustainer gives cases starting masks, as for casebook next --batch (default: "
+        f"{ORDERS[0]})",
     )
     add_low_priority(command)
     instead = command.add_mutually_exclusive_group()
@@ -92,8 +105,7 @@ def _learn(options: argparse.Namespace) -> int:
 
     with Casebook(options.casebook) as casebook:
         try:
-            if options.source == "scribbles":
-                options.network = options.source
+            _settle(options)
             if options.versions:
                 _show(casebook, options)
             elif options.roll_back:
@@ -105,6 +117,18 @@ def _learn(options: argparse.Namespace) -> int:
         finally:
             say(options, *casebook.notes)
     return 0
+
+
+def _settle(options: argparse.Namespace) -> None:
+    """Fill in the defaults. InputError for an option that the source does not use."""
+    if options.source == "scribbles":
+        for name in _FOR_MASKS:
+            if getattr(options, name) is not None:
+                raise InputError(f"--{name.replace('_', '-')} does not apply to --from scribbles")
+        options.network = options.source
+    options.network = options.network or _NETWORKS[0]
+    options.replay = options.replay or REPLAYS[0]
+    options.order = options.order or ORDERS[0]
 
 
 def _teach(casebook: Casebook, options: argparse.Namespace) -> int:

@@ -96,6 +96,16 @@ def count_of(word: str) -> int:
     return count
 
 
+def count_or_none(word: str) -> int:
+    """A whole number of at least 0, as the value of an option."""
+    if word.strip() == "0":
+        return 0
+    try:
+        return count_of(word)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"{word!r} is not a whole number of at least 0") from None
+
+
 def add_image(command: argparse.ArgumentParser) -> None:
     """The image of a command that takes a single one."""
     command.add_argument("image", type=Path, help="NIfTI, NRRD, MHA or DICOM file, or a folder with a DICOM series")

@@ -10,12 +10,12 @@ from InteractiveSegLib.commands.terminal import (
     add_label_names,
     add_training_images,
     add_training_steps,
+    count_or_none,
     say,
     shown,
     shown_in_lines,
 )
 from InteractiveSegLib.device import device_named
-from InteractiveSegLib.errors import InputError
 
 
 def add_train(commands: argparse._SubParsersAction) -> None:
@@ -73,8 +73,8 @@ def _add_scribbles(networks: argparse._SubParsersAction) -> None:
     command.add_argument(
         "-o", "--output", type=Path, required=True, metavar="FOLDER", help="the model, its card and checkpoints"
     )
-    command.add_argument("--background", type=int, default=255, metavar="VALUE", help="what marks the background")
-    command.add_argument("--unmarked", type=int, default=0, metavar="VALUE", help="what means that nothing is marked")
+    command.add_argument("--background", type=int, default=255, metavar="VALUE", help="value that marks background")
+    command.add_argument("--unmarked", type=int, default=0, metavar="VALUE", help="value of unmarked voxels")
     add_label_names(command)
     command.add_argument(
         "--patient",
@@ -82,7 +82,11 @@ def _add_scribbles(networks: argparse._SubParsersAction) -> None:
         help="images in whose names it matches the same text are of one patient, such as 'patient[0-9]+'",
     )
     command.add_argument(
-        "--validation", type=int, metavar="N", help="patients by whom the checkpoint is chosen (default: every fifth)"
+        "--validation",
+        type=count_or_none,
+        metavar="N",
+        help="number of patients on whom the checkpoint is chosen, drawn at random (default: a fifth, at least one; "
+        "none if there are fewer than three)",
     )
     command.add_argument(
         "--masks",
@@ -92,14 +96,18 @@ def _add_scribbles(networks: argparse._SubParsersAction) -> None:
     )
     add_training_steps(command, 12_000)
     command.add_argument(
-        "--crf", type=float, default=0.1, metavar="WEIGHT", help="of agreement with alike neighbours; 0 leaves it out"
+        "--crf",
+        type=float,
+        default=0.1,
+        metavar="WEIGHT",
+        help="weight of the CRF term, by which similar neighbours should agree; 0 turns it off",
     )
     command.add_argument(
         "--attentive",
         type=float,
         default=0.1,
         metavar="WEIGHT",
-        help="of agreement with neighbours that the network's attention finds alike; 0 leaves it out",
+        help="weight of the term by which what the network's attention finds similar should agree; 0 turns it off",
     )
     command.add_argument(
         "--attention", metavar="LAYER", help="layer of the network that gets attention; none leaves it out"
@@ -130,8 +138,6 @@ def _train_scribbles(options: argparse.Namespace) -> None:
     from InteractiveSegLib.learning.scribble_training import MIDDLE, ScribbleSettings
     from InteractiveSegLib.learning.source_set import read_names
 
-    if options.validation is not None and options.validation < 0:
-        raise InputError(f"--validation {options.validation} must not be below 0")
     attention = options.attention or (MIDDLE if options.attentive else "none")
     settings = ScribbleSettings(
         steps=options.steps,

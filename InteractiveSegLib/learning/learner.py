@@ -35,7 +35,7 @@ from InteractiveSegLib.learning.versions import (
     prune,
     versions,
 )
-from InteractiveSegLib.progress import Progress, Steps
+from InteractiveSegLib.progress import Progress, Steps, titled
 from InteractiveSegLib.system.contained_path import contained_path
 from InteractiveSegLib.system.files import make_folder
 from InteractiveSegLib.system.process_lock import locked_folder
@@ -215,8 +215,8 @@ class StreamLearner:
         lessons = [*new.values(), *self._replayed(plan, network)]
         name = case.name if len(new) == 1 else f"{case.name} and {len(new) - 1} more"
         try:
-            taught = yield from _named(
-                name,
+            taught = yield from titled(
+                f"learning from {name}, ",
                 teach_steps(
                     self.teacher,
                     network,
@@ -321,12 +321,3 @@ def _plan(row: sqlite3.Row, found: Acceptance) -> _Plan:
     settings = LearnSettings(**plan["settings"])
     together = tuple(int(number) for number in plan.get("together", ()))
     return _Plan(row["id"], found, row["parent"], settings, plan["alpha"], tuple(plan["replayed"]), together)
-
-
-def _named(case: str, steps: Steps[Any]) -> Steps[Any]:
-    while True:
-        try:
-            progress = next(steps)
-        except StopIteration as end:
-            return end.value
-        yield Progress(progress.done, progress.total, f"learning from {case}, {progress.text}")

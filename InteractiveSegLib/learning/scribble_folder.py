@@ -47,7 +47,8 @@ class ScribbleSource:
     masks : folder of full masks, by which the checkpoint is chosen for validation cases that have one; or None
     values : of the scribbles
     patient : regular expression, as for ``scribbled_images``
-    validation : number of patients on whom the checkpoint is chosen; None for every fifth
+    validation : number of patients on whom the checkpoint is chosen, drawn at random; None for a fifth, but at least
+        one, and none if there are fewer than three
     names : value -> name of the labels
     """
 

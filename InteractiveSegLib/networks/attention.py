@@ -24,7 +24,7 @@ _SMOOTH = {2: "bilinear", 3: "trilinear"}
 
 @dataclass(frozen=True, eq=False)
 class Attended:
-    """What the cells of a layer have to do with each other.
+    """Attention and similarity between the cells of a layer.
 
     attention : (B, N, N), symmetric: the mean of what cell i gives to cell j and j to i; its mean is 1 / N
     similarity : (B, N, N) in [0, 1]
@@ -55,7 +55,7 @@ class SpatialAttention(nn.Module):
     notes : sentences on what was pooled further because memory ran out
     """
 
-    def __init__(self, channels: int, dimensions: int, most_cells: int = MOST_CELLS, widening: int = 2) -> None:
+    def __init__(self, channels: int, dimensions: int, most_cells: int = MOST_CELLS) -> None:
         super().__init__()
         if dimensions not in _CONV:
             raise InputError(f"attention works on layers of 2 or 3 dimensions, not {dimensions}")
@@ -64,7 +64,7 @@ class SpatialAttention(nn.Module):
         self.dimensions, self.most_cells = dimensions, most_cells
         self.norm, self.norm_of_mixing = nn.LayerNorm(channels), nn.LayerNorm(channels)
         self.query, self.key, self.value, self.out = (nn.Linear(channels, channels) for _ in range(4))
-        wide = widening * channels
+        wide = 2 * channels
         self.widen, self.narrow = nn.Linear(channels, wide), nn.Linear(wide, channels)
         self.mix = _CONV[dimensions](wide, wide, 3, padding=1, groups=wide)
         self.gain, self.shift = nn.Parameter(torch.ones(())), nn.Parameter(-torch.ones(()))
@@ -151,7 +151,9 @@ class AttentiveNetwork(nn.Module):
 
 
 def attached(backbone: nn.Module, layer: str, example: Tensor, most_cells: int = MOST_CELLS) -> SpatialAttention:
-    """Put attention on a layer. Whoever holds the network must hold it, too: it is no part of the network.
+    """Put attention on a layer.
+
+    The caller must keep the returned module and register it: it is not a submodule of the backbone.
 
     Parameters
     ----------

@@ -46,7 +46,7 @@ def partial_cross_entropy(logits: Tensor, marks: Tensor, known: Tensor) -> Tenso
     ----------
     logits : (B, C, ...), class 0 is the background
     marks : (B, ...) int64, ``UNMARKED`` or a class
-    known : (B, C) bool, the classes that the marks of an image speak of; the probability of the others counts to the
+    known : (B, C) bool, the classes that the marks of an image cover; the probability of the others counts to the
         background's: what is marked as background may be one of them
     """
     if not bool((marks != UNMARKED).any()):

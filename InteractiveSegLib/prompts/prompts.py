@@ -8,7 +8,6 @@ from types import MappingProxyType
 
 import numpy as np
 
-from InteractiveSegLib.errors import InputError
 from InteractiveSegLib.image.box import BoundingBox
 from InteractiveSegLib.image.packed_mask import PackedMask
 from InteractiveSegLib.prompts.scribbles import BACKGROUND, Scribbles, object_label
@@ -48,12 +47,6 @@ class Prompts:
     def with_box(self, label: int, box: BoundingBox) -> Prompts:
         """A box for this object, in place of the one it had."""
         return replace(self, boxes={**self.boxes, label: box})
-
-    def without_box(self, label: int) -> Prompts:
-        """InputError if the object has no box."""
-        if label not in self.boxes:
-            raise InputError(f"object {label} has no box to remove; boxes exist for {sorted(self.boxes)}")
-        return replace(self, boxes={kept: box for kept, box in self.boxes.items() if kept != label})
 
     def for_object(self, label: int) -> Prompts:
         """The prompts of one object; marks of the others become background."""

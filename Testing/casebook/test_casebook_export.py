@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from casebook_cases import (
     ALL_FOR_TRAINING,
-    SHAPE_KJI,
     accepted,
     box_mask,
     by_hand,
@@ -16,7 +15,7 @@ from casebook_cases import (
 
 from InteractiveSegLib.casebook.acceptance import accept, stream
 from InteractiveSegLib.casebook.casebook import Casebook
-from InteractiveSegLib.casebook.effort import CLOSED, OPENED, STROKE, Effort, Event, active_seconds, edit_of, effort_of
+from InteractiveSegLib.casebook.effort import CLOSED, EDIT, OPENED, STROKE, Effort, Event, active_seconds, effort_of
 from InteractiveSegLib.casebook.effort_report import save_effort_plot, write_effort_csv
 from InteractiveSegLib.casebook.exporting import export_names, export_steps, require_exportable
 from InteractiveSegLib.casebook.image_reference import ImageReference
@@ -37,12 +36,11 @@ def test_time_counts_without_pauses():
 
 
 def test_effort_adds_up_strokes_edits_and_slices():
-    before = np.zeros(SHAPE_KJI, np.uint8)
     events = [
         Event(OPENED, 100.0),
         Event(STROKE, 110.0, {"length_mm": 12.5, "voxels": 9, "slices": [[0, 3]]}),
         Event(STROKE, 170.0, {"length_mm": 2.5, "voxels": 3, "slices": [[0, 3], [2, 3]]}),
-        edit_of(before, box_mask(), 0, 175.0),
+        Event(EDIT, 175.0, {"voxels": 105, "slices": [[0, 2], [0, 3], [0, 4]]}),
         Event("doubt", 176.0, {"value": 0.1}),
         Event(CLOSED, 177.0),
     ]

@@ -7,6 +7,7 @@ from casebook_cases import ALL_FOR_TRAINING, accepted, box_mask, by_hand, casebo
 from InteractiveSegLib.casebook.acceptance import accept, latest
 from InteractiveSegLib.casebook.case_rounds import keep_round
 from InteractiveSegLib.casebook.case_view import CaseWork
+from InteractiveSegLib.casebook.casebook import Casebook
 from InteractiveSegLib.casebook.checking import check_steps
 from InteractiveSegLib.casebook.exporting import export_steps
 from InteractiveSegLib.casebook.image_reference import ImageReference
@@ -65,6 +66,14 @@ def test_cases_of_the_test_split_and_cases_that_somebody_worked_on_get_none(stud
         with pytest.raises(InputError, match=f"case '{name}' gets no starting mask: {text}"):
             started(study, name)
     assert not starting_masks(study)
+
+
+def test_a_case_that_another_program_has_just_taken_gets_none(study):
+    entry = study.case("case0")
+    with Casebook(study.folder) as other:
+        other.work.take(entry.id)
+        with pytest.raises(InputError, match="gets no starting mask: another program has it in work"):
+            started(study, "case0")
 
 
 def test_a_case_is_opened_with_its_starting_mask_and_what_is_left_of_it_stays_the_networks(study):

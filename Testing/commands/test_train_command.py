@@ -106,7 +106,6 @@ def test_training_says_what_it_wrote(tmp_path, capsys):
     [
         (["--attention", "model.9"], "UNet has no layer 'model.9'"),
         (["--validation", "2"], "2 of 2 patients for validation leave no patient to learn from"),
-        (["--validation", "-1"], "--validation -1 must not be below 0"),
         (["--crf", "-1"], "the weights of the loss must not be below 0"),
         (["--attention", "none"], "the attentive similarity needs attention on a layer"),
         (["--background", "0"], "background and unmarked are both 0"),
@@ -120,6 +119,13 @@ def test_options_that_cannot_be_are_refused_in_a_line(tmp_path, capsys, more, sa
     error = capsys.readouterr().err
     assert said in error
     assert error.count("\n") == 1
+
+
+def test_less_than_no_patient_for_validation_is_refused(tmp_path, capsys):
+    folder = str(tmp_path)
+    with pytest.raises(SystemExit):
+        main(["train", "scribbles", "--images", folder, "--scribbles", folder, "-o", folder, "--validation", "-1"])
+    assert "argument --validation: '-1' is not a whole number of at least 0" in capsys.readouterr().err
 
 
 def test_scribbles_on_another_grid_are_refused_in_a_line(tmp_path, capsys):

@@ -198,7 +198,6 @@ def test_prompts_are_changed_as_copies():
     assert not both.is_empty
     assert both.labels == (2, 7)
     assert dict(both.boxes) == {2: box}
-    assert both.without_box(2).labels == (7,)
     with pytest.raises(TypeError):
         both.boxes[3] = box
 
@@ -214,11 +213,6 @@ def test_prompts_do_not_follow_the_mapping_they_were_made_from():
 def test_a_box_needs_an_object_label(label):
     with pytest.raises(InputError, match="1 to 254"):
         Prompts().with_box(label, BoundingBox((0, 0, 0), (1, 1, 1)))
-
-
-def test_removing_a_box_that_is_not_there_is_refused():
-    with pytest.raises(InputError, match="object 3 has no box"):
-        Prompts().without_box(3)
 
 
 def test_a_mask_to_start_from_is_kept_in_its_box():
@@ -265,7 +259,7 @@ def test_a_change_of_one_prompt_keeps_the_others():
     mask, box = PackedMask.of(np.ones(SHAPE_KJI, bool)), BoundingBox((3, 2, 1), (4, 8, 11))
     marks = Scribbles(np.array([[3, 4, 5]]), np.array([4]))
     full = Prompts().with_lasso(4, marks, box).with_start(9, mask).with_box(2, box)
-    for changed in (full.with_box(3, box), full.without_box(2), full.with_scribbles(marks), full.with_start(3, mask)):
+    for changed in (full.with_box(3, box), full.with_scribbles(marks), full.with_start(3, mask)):
         assert set(full.labels) - {2} <= set(changed.labels)
         assert changed.start_masks[9] is mask
         assert changed.lasso_boxes[4] == box

@@ -205,7 +205,7 @@ def write_csv(scores: Sequence[Score], path: Path) -> None:
 
 
 def load_mask(output: Path, unit: Unit) -> np.ndarray | None:
-    """Path of the final labelmap of a unit."""
+    """The final labelmap (K, J, I) of a unit; None if none was stored."""
     path = output / "trials" / f"{unit.name}.npz"
     return np.load(path)["labelmap"] if path.is_file() else None
 

@@ -26,7 +26,7 @@ from InteractiveSegLib.learning.held_out import HeldOut, largest_parts
 from InteractiveSegLib.learning.scribble_lesson import ScribbleLesson, scribble_lesson
 from InteractiveSegLib.learning.scribble_set import spacing_of
 from InteractiveSegLib.learning.scribble_training import ScribbleSettings, require_same, training_steps
-from InteractiveSegLib.progress import Progress, Steps
+from InteractiveSegLib.progress import Progress, Steps, titled
 from InteractiveSegLib.system.files import make_folder, replacing
 
 _RESULT = "result.json"
@@ -113,7 +113,7 @@ def scribble_benchmark_steps(
             result = FoldResult.load(kept)
         else:
             steps = _fold_steps(cases, folds[place], fold, variant, folder, output, settings)
-            result = yield from _named(title, steps)
+            result = yield from titled(f"{title}: ", steps)
             result.save(kept)
         results.append(result)
     return results
@@ -233,12 +233,3 @@ def _key(fold: Fold, variant: Variant, settings: ScribbleBenchmarkSettings) -> s
     method = settings.method if variant.learns_from == ENSEMBLE else ""
     facts = [asdict(fold), asdict(variant.settings(settings.training)), variant.learns_from, method]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-
-
-def _named(title: str, steps: Steps[FoldResult]) -> Steps[FoldResult]:
-    while True:
-        try:
-            progress = next(steps)
-        except StopIteration as end:
-            return end.value
-        yield replace(progress, text=f"{title}: {progress.text}")

@@ -23,13 +23,8 @@ def save_cases(
     found: Mapping[str, NDArray[np.integer]],
     scores: Sequence[Mapping[str, Any]],
     folder: Path,
-) -> list[str]:
-    """Write ``cases.png``: of the best, the median and the worst case, two slices with the mask and the truth dashed.
-
-    Returns
-    -------
-    their names
-    """
+) -> None:
+    """Write ``cases.png``: two slices of the best, the median and the worst case; the truth is dashed."""
     means = {
         case.name: float(np.nanmean([row["dice"] for row in scores if row["case"] == case.name])) for case in cases
     }
@@ -45,7 +40,6 @@ def save_cases(
             _draw(axes[row][column], case, found[name], k)
             axes[row][column].set_title(f"{word}: {name}, slice {k}, Dice {means[name]:.3f}", fontsize=7)
     save_figure(figure, folder / "cases.png")
-    return names
 
 
 def save_attention(network: AutomaticNetwork, case: ScribbledCase, path: Path) -> None:

@@ -38,7 +38,7 @@ def act(folder: Path, action: str, work: CaseWork | None = None, case: str = "",
 
     Parameters
     ----------
-    work : of the open case, for "keep", "accept", "skip" and "leave"
+    work : of the open case, for "accept", "skip" and "leave"
     case : its name, for "open", "reopen" and "release"; for "next", that of the case just left, which comes last
     order : of the worklist, for "next"
 
@@ -125,12 +125,6 @@ def _opened(casebook: Casebook, entry: CaseEntry, reason: str) -> CasebookView:
     confidences = {} if started is None else dict(started.confidences)
     opened = OpenedCase(entry.name, entry.revision, volume, prompts, masks, reason, review, confidences)
     return _look(casebook, f"{entry.name}: {reason}", opened)
-
-
-def _keep(casebook: Casebook, work: CaseWork | None, case: str, order: str) -> CasebookView:
-    work = _required(work)
-    _kept(casebook, work)
-    return _look(casebook, f"{work.case}: saved")
 
 
 def _kept(casebook: Casebook, work: CaseWork) -> CaseEntry:
@@ -259,7 +253,6 @@ ACTIONS: Mapping[str, Callable[[Casebook, CaseWork | None, str, str], CasebookVi
     "look": _just_look,
     "next": _next,
     "open": _open,
-    "keep": _keep,
     "leave": _leave,
     "release": _release,
     "accept": _accept,
