@@ -123,8 +123,10 @@ def _learner(casebook: Path) -> Iterator[subprocess.Popen[bytes]]:
     try:
         ends = time.monotonic() + _START_S
         while _checkpoints(casebook) == before:
-            if process.poll() is not None or time.monotonic() > ends:
-                raise InteractiveSegError(f"the learner does not train within {_START_S:.0f} s: {_said(process)}")
+            if process.poll() is not None:
+                raise InteractiveSegError(f"the learner ended before it trained: {_said(process)}")
+            if time.monotonic() > ends:
+                raise InteractiveSegError(f"the learner does not train within {_START_S:.0f} s")
             time.sleep(_POLL_S)
         yield process
     finally:
@@ -140,7 +142,7 @@ def _checkpoints(casebook: Path) -> set[tuple[Path, int]]:
 
 
 def _said(process: subprocess.Popen[bytes]) -> str:
-    """Its output, if it has ended."""
-    if process.poll() is None or process.stdout is None:
-        return "it gave no output"
+    """The end of the output of a process that has ended."""
+    if process.stdout is None:
+        return f"exit code {process.returncode}"
     return process.stdout.read().decode(errors="replace").strip()[-500:] or f"exit code {process.returncode}"
